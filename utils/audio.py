@@ -1,0 +1,115 @@
+"""Audio files to float32 arrays in [-1, 1], by seeking: a crop of an hour-long file costs a crop.
+
+Whatever libsndfile reads is read (wav, flac, ogg, mp3, sph, ...); several channels are averaged into one.
+"""
+import io
+import os
+import tempfile
+from contextlib import contextmanager
+
+import numpy as np
+import soundfile
+import soxr
+
+from utils.errors import UserError
+
+EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
+SILENCE = 1e-5   # largest sample of a file that holds no speech: half a step of 16-bit PCM is 1.5e-5
+
+
+class AudioError(UserError):
+    """A file that cannot be used: missing, truncated, of another rate, empty, silent or not finite."""
+
+
+@contextmanager
+def _open(path):
+    try:
+        with soundfile.SoundFile(path) as file:
+            # libsndfile shortens a cut wav without an error; only its log tells
+            if "(should be" in file.extra_info:
+                raise AudioError(f"{path}: truncated, its header promises more samples than the {file.frames} found; "
+                                 "copy the file anew")
+            yield file
+    except soundfile.LibsndfileError as error:
+        if not os.path.exists(path):
+            raise AudioError(f"{path}: no such audio file; check the list and the folder it is relative to") from None
+        raise AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None
+
+
+def duration(path, rate):
+    """Length in samples at `rate` Hz, from the header alone."""
+    with _open(path) as file:
+        return file.frames * rate // file.samplerate
+
+
+def read(path, rate, start=0, length=None, resample=False):
+    """Samples `start` to `start + length` at `rate` Hz, as float32 (length,), mean of the channels.
+
+    `start` and `length` count samples at `rate`; `length=None` reads to the end. A file of another rate is an
+    AudioError unless `resample`. So are fewer samples than asked for, and samples that are not finite.
+    """
+    with _open(path) as file:
+        if file.samplerate != rate and not resample:
+            raise AudioError(f"{path}: {file.samplerate} Hz, expected {rate} Hz; resample the corpus "
+                             "(prepare.py --resample true does)")
+        scale = file.samplerate / rate
+        first = int(start * scale)
+        count = file.frames - first if length is None else int(np.ceil(length * scale))
+        file.seek(first)
+        samples = file.read(count, dtype="float32", always_2d=True)
+        found_rate = file.samplerate
+    if count <= 0 or len(samples) < count:
+        raise AudioError(f"{path}: {len(samples)} samples from sample {first}, expected {max(count, 1)}; "
+                         "the file is empty or truncated, replace it")
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode the file anew")
+    return mono if found_rate == rate else soxr.resample(mono, found_rate, rate)[:length]
+
+
+def check(path, rate, min_seconds=0.0, resample=False):
+    """Reads the whole file once and returns its samples at `rate`; AudioError when it is not fit for training."""
+    samples = read(path, rate, resample=resample)
+    if len(samples) < min_seconds * rate:
+        raise AudioError(f"{path}: {len(samples) / rate:.2f} s, expected at least {min_seconds} s; leave the file out")
+    if np.abs(samples).max() <= SILENCE:
+        raise AudioError(f"{path}: silent, no sample above {SILENCE:g}; leave the file out")
+    return len(samples)
+
+
+def write_wav(path, samples, rate):
+    """16-bit PCM wav under a temporary name, then renamed: no half file survives an interruption."""
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+    os.close(handle)
+    try:
+        soundfile.write(temporary, samples, rate, format="WAV", subtype="PCM_16")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def mp3_round_trip(samples, rate, compression):
+    """What is left of `samples` (n,) after MP3 at `compression` 0 to 0.8: (n,), not shifted.
+
+    libsndfile's scale: at 16 kHz 0 is 160 kbit/s, 0.5 is 85, 0.8 is 40. Above 0.8 it writes no gapless header, and
+    the decoder would return the signal shifted by the codec's delay.
+    """
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="MP3", subtype="MPEG_LAYER_III",
+                    bitrate_mode="CONSTANT", compression_level=compression)
+    buffer.seek(0)
+    decoded, _ = soundfile.read(buffer, dtype="float32")
+    return decoded
+
+
+def find_audio(folder, extensions=EXTENSIONS):
+    """Paths of all audio files below `folder`, sorted, relative to it with forward slashes."""
+    found = []
+    for top, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        found += [os.path.relpath(os.path.join(top, n), folder) for n in names if n.lower().endswith(extensions)]
+    return sorted(path.replace(os.sep, "/") for path in found)

@@ -1,0 +1,45 @@
+"""Waveform and feature augmentation. Every function takes the random generator it draws from."""
+import numpy as np
+import scipy.signal
+import soxr
+
+TINY = 1e-12   # under a power, so that the level of silence is defined
+
+
+def power_db(samples):
+    """Mean power of `samples` (N,) in dB relative to full scale."""
+    return 10 * np.log10(np.mean(np.square(samples)) + TINY)
+
+
+def mix_at_snr(speech, noise, snr_db):
+    """`speech` (N,) plus `noise` (N,) scaled so that the ratio of their powers is `snr_db`."""
+    gain = 10 ** ((power_db(speech) - power_db(noise) - snr_db) / 20)
+    return (speech + np.float32(gain) * noise).astype(np.float32)
+
+
+def reverberate(speech, response):
+    """`speech` (N,) in the room of `response` (M,): (N,), same power, not delayed by the response's direct path."""
+    direct = int(np.abs(response).argmax())
+    wet = scipy.signal.fftconvolve(speech, response[direct:])[:len(speech)]
+    gain = 10 ** ((power_db(speech) - power_db(wet)) / 20)
+    return (np.float32(gain) * wet).astype(np.float32)
+
+
+def change_speed(samples, factor):
+    """`samples` (N,) played `factor` times as fast, pitch with it: about (N / factor,)."""
+    return samples if factor == 1.0 else soxr.resample(samples, factor * 1000, 1000, quality="HQ")
+
+
+def mask_features(features, generator, frames=10, bands=8):
+    """SpecAugment (Park et al., arXiv:1904.08779): (T, F) with one time and one frequency stripe zeroed.
+
+    Stripe widths are uniform below `frames` and `bands`; zero is the mean of mean-normalised features.
+    """
+    features = features.copy()
+    for axis, widest in ((0, frames), (1, bands)):
+        width = int(generator.integers(0, widest))
+        start = int(generator.integers(0, max(1, features.shape[axis] - width)))
+        stripe = [slice(None), slice(None)]
+        stripe[axis] = slice(start, start + width)
+        features[tuple(stripe)] = 0
+    return features

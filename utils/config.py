@@ -1,0 +1,101 @@
+"""Typed configuration: a frozen dataclass, overridden by `--config file.yaml`, overridden by `--flag value`.
+
+A run saves the resolved values as config.yaml beside its checkpoints. Whatever uses a checkpoint later reads that
+file, so features and hyper-parameters cannot differ between training and use.
+"""
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+import yaml
+
+from utils.errors import UserError, nearest
+
+CONFIG_FILE = "config.yaml"
+WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def parse_config(cls, argv, base=None, program=None):
+    """The config of type `cls` that a command line asks for.
+
+    `base`: values to start from instead of the defaults, such as those a checkpoint was trained with. Raises
+    UserError for a flag or key that does not exist (naming the nearest) and for a value of the wrong type.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=cls.__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name, field in fields.items():
+        parser.add_argument(f"--{name}", metavar=field.type.__name__.upper(), help=f"default: {field.default!r}")
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        name = unknown[0].split("=")[0].lstrip("-")
+        raise UserError(f"{unknown[0]}: no such flag{nearest(name, fields)}; --help lists them all")
+    given = vars(known)
+    values = {} if base is None else dataclasses.asdict(base)
+    if path := given.pop("config"):
+        values |= read_yaml(cls, path)
+    values |= {name: _convert(f"--{name}", text, fields[name].type) for name, text in given.items() if text is not None}
+    return cls(**values)
+
+
+def read_yaml(cls, path):
+    """The keys and values of a preset, each checked against the fields of `cls`."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected a YAML file of settings") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
+    types = {field.name: field.type for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in types:
+            raise UserError(f"{path}: {key}: no such setting{nearest(str(key), types)}")
+    return {key: _convert(f"{path}: {key}", value, types[key]) for key, value in values.items()}
+
+
+def load_config(cls, checkpoint):
+    """The config saved by the run that wrote `checkpoint` (a file in the run folder or one level below)."""
+    folder = Path(checkpoint).resolve().parent
+    if not Path(checkpoint).is_file():
+        raise UserError(f"{checkpoint}: no such checkpoint; train.py writes best.ckpt into its run folder")
+    for place in (folder, folder.parent):
+        if (place / CONFIG_FILE).is_file():
+            return cls(**read_yaml(cls, place / CONFIG_FILE))
+    raise UserError(f"{checkpoint}: no {CONFIG_FILE} beside it or one folder up; keep the run folder together")
+
+
+def save_config(config, folder):
+    """Writes every value, commented with nothing: the file is read by programs first."""
+    temporary = os.path.join(folder, CONFIG_FILE + ".part")
+    with open(temporary, "w", encoding="utf-8") as file:
+        yaml.safe_dump(dataclasses.asdict(config), file, sort_keys=False, allow_unicode=True)
+    os.replace(temporary, os.path.join(folder, CONFIG_FILE))
+
+
+def require(config, *names):
+    """UserError unless each named setting has a value."""
+    for name in names:
+        if not getattr(config, name):
+            raise UserError(f"{name}: not set; give --{name}, or a preset with --config")
+
+
+def _convert(where, value, kind):
+    """`value`, from YAML or a command line, as `kind`: int, float, bool or str."""
+    try:
+        if kind is bool:
+            return value if isinstance(value, bool) else WORDS[str(value).lower()]
+        if kind is int and (isinstance(value, bool) or float(value) != int(float(value))):
+            raise ValueError
+        if kind is float and isinstance(value, bool):
+            raise ValueError
+        if kind is str:
+            if isinstance(value, (dict, list)):
+                raise ValueError
+            return "" if value is None else str(value)
+        return kind(float(value)) if kind is int else kind(value)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise UserError(f"{where}: found {value!r}, expected {kind.__name__}") from None
