@@ -49,26 +49,38 @@ def read(path, rate, start=0, length=None, resample=False):
     AudioError unless `resample`. So are fewer samples than asked for, and samples that are not finite.
     """
     with _open(path) as file:
-        if file.samplerate != rate and not resample:
-            raise AudioError(f"{path}: {file.samplerate} Hz, expected {rate} Hz; resample the corpus "
-                             "(prepare.py --resample true does)")
-        scale = file.samplerate / rate
-        first = int(start * scale)
-        count = file.frames - first if length is None else int(np.ceil(length * scale))
-        file.seek(first)
-        samples = file.read(count, dtype="float32", always_2d=True)
-        found_rate = file.samplerate
-    if count <= 0 or len(samples) < count:
-        raise AudioError(f"{path}: {len(samples)} samples from sample {first}, expected {max(count, 1)}; "
+        return _read(path, file, rate, start, length, resample)
+
+
+def random_crop(path, rate, length, generator, resample=False):
+    """`length` samples from a random place, as `read`; a shorter file is repeated from its start until it fits."""
+    with _open(path) as file:
+        available = file.frames * rate // file.samplerate
+        start = int(generator.integers(0, max(1, available - length + 1)))
+        samples = _read(path, file, rate, start, min(length, available), resample)
+    return samples if len(samples) == length else np.resize(samples, length)
+
+
+def _read(path, file, rate, start, length, resample):
+    if file.samplerate != rate and not resample:
+        raise AudioError(f"{path}: {file.samplerate} Hz, expected {rate} Hz; resample the corpus "
+                         "(prepare.py --resample true does)")
+    scale = file.samplerate / rate
+    first = int(start * scale)
+    count = file.frames - first if length is None else min(int(np.ceil(length * scale)), file.frames - first)
+    file.seek(min(first, file.frames))
+    samples = file.read(max(count, 0), dtype="float32", always_2d=True)
+    if count <= 0 or len(samples) < count or length is not None and count < int(length * scale):
+        raise AudioError(f"{path}: {len(samples)} samples from sample {first}, expected more; "
                          "the file is empty or truncated, replace it")
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode the file anew")
-    return mono if found_rate == rate else soxr.resample(mono, found_rate, rate)[:length]
+    return mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate)[:length]
 
 
 def check(path, rate, min_seconds=0.0, resample=False):
-    """Reads the whole file once and returns its samples at `rate`; AudioError when it is not fit for training."""
+    """Reads the whole file; its length in samples at `rate`. AudioError when it is not fit for training."""
     samples = read(path, rate, resample=resample)
     if len(samples) < min_seconds * rate:
         raise AudioError(f"{path}: {len(samples) / rate:.2f} s, expected at least {min_seconds} s; leave the file out")

@@ -11,10 +11,10 @@ def power_db(samples):
     return 10 * np.log10(np.mean(np.square(samples)) + TINY)
 
 
-def mix_at_snr(speech, noise, snr_db):
-    """`speech` (N,) plus `noise` (N,) scaled so that the ratio of their powers is `snr_db`."""
+def noise_at_snr(speech, noise, snr_db):
+    """`noise` (N,) scaled so that the power of `speech` (N,) is `snr_db` above it."""
     gain = 10 ** ((power_db(speech) - power_db(noise) - snr_db) / 20)
-    return (speech + np.float32(gain) * noise).astype(np.float32)
+    return (np.float32(gain) * noise).astype(np.float32)
 
 
 def reverberate(speech, response):

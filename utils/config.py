@@ -40,6 +40,31 @@ def parse_config(cls, argv, base=None, program=None):
     return cls(**values)
 
 
+def parse_train_config(cls, argv):
+    """`parse_config`, where `--resume RUN` starts from the values that RUN was trained with."""
+    config = parse_config(cls, argv)
+    if not config.resume:
+        return config
+    saved = Path(config.resume) / CONFIG_FILE
+    if not saved.is_file():
+        raise UserError(f"resume: {config.resume} is no run folder, it holds no {CONFIG_FILE}")
+    config = parse_config(cls, argv, base=cls(**read_yaml(cls, saved)))
+    return dataclasses.replace(config, ckpt_save_dir=config.resume)
+
+
+def parse_use_config(cls, argv):
+    """`parse_config` for programs that use a checkpoint: starts from the values its run saved beside it.
+
+    `--checkpoint_path` and `--model_path` both name it. UserError without one.
+    """
+    argv = [argument.replace("--checkpoint_path", "--model_path", 1) for argument in argv]
+    config = parse_config(cls, argv)
+    if not config.model_path:
+        raise UserError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it with "
+                        "--checkpoint_path")
+    return parse_config(cls, argv, base=load_config(cls, config.model_path))
+
+
 def read_yaml(cls, path):
     """The keys and values of a preset, each checked against the fields of `cls`."""
     try:
@@ -69,7 +94,7 @@ def load_config(cls, checkpoint):
 
 
 def save_config(config, folder):
-    """Writes every value, commented with nothing: the file is read by programs first."""
+    """Writes every value of `config` to config.yaml in `folder`."""
     temporary = os.path.join(folder, CONFIG_FILE + ".part")
     with open(temporary, "w", encoding="utf-8") as file:
         yaml.safe_dump(dataclasses.asdict(config), file, sort_keys=False, allow_unicode=True)

@@ -2,7 +2,7 @@
 
     taoruijie    TaoRuijie/ECAPA-TDNN: torchaudio MelSpectrogram after pre-emphasis
     speechbrain  speechbrain.lobes.features.Fbank with sentence mean normalisation
-    kaldi        kaldi fbank as wespeaker calls it, without dither
+    kaldi        kaldi fbank as wespeaker calls it, dithered in training
 
 Weights trained on one do not transfer to another, so the name is saved with every run.
 Letters: N samples, T frames, F mel bands, K frequency bins.
@@ -33,12 +33,13 @@ class FrontEnd:
     periodic: bool      # Hamming window of a discrete Fourier transform, or symmetric
     pre_emphasis: float = 0.0
     scale: float = 1.0
+    dither: float = 0.0   # standard deviation of the noise added in training, in scaled samples
 
 
 FRONT_ENDS = {
     "taoruijie": FrontEnd(512, "reflect", "hz", 20, 7600, True, pre_emphasis=0.97),
     "speechbrain": FrontEnd(400, "zeros", "speechbrain", 0, 8000, True),
-    "kaldi": FrontEnd(512, "snip", "mel", 20, 8000, False, pre_emphasis=0.97, scale=32768.0),
+    "kaldi": FrontEnd(512, "snip", "mel", 20, 8000, False, pre_emphasis=0.97, scale=32768.0, dither=1.0),
 }
 
 
@@ -49,9 +50,15 @@ def get_front_end(name):
     return FRONT_ENDS[name]
 
 
-def filter_bank(samples, name, bands=80):
-    """Normalised log mel features: float32 samples (N,) in [-1, 1] -> float32 (T, F), zero mean over time."""
+def filter_bank(samples, name, bands=80, generator=None):
+    """Normalised log mel features: float32 samples (N,) in [-1, 1] -> float32 (T, F), zero mean over time.
+
+    `generator` draws the dither; without one, as in evaluation, there is none.
+    """
     front_end = get_front_end(name)
+    if generator is not None and front_end.dither:
+        noise = generator.standard_normal(len(samples), dtype=np.float32)
+        samples = samples + np.float32(front_end.dither / front_end.scale) * noise
     power = power_spectrum(samples, name)
     mel = power @ mel_filters(name, bands)
     features = {"hz": _log, "speechbrain": _decibel, "mel": _kaldi_log}[front_end.filters](mel)

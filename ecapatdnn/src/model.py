@@ -3,163 +3,209 @@
 Desplanques, Thienpondt, Demuynck: "ECAPA-TDNN: Emphasized Channel Attention, Propagation and
 Aggregation in TDNN Based Speaker Verification", Interspeech 2020, arXiv:2005.07143.
 
-Letters: B utterances, F mel bands, T frames, C channels, M aggregated channels, E embedding size.
-Everything between input and embedding is kept as (B, C, 1, T): on every backend the 1-D convolution
-is the 2-D one with height 1, and one layout throughout spares two reshapes a layer.
+Letters: B utterances, F mel bands, T frames, C channels, M aggregated channels, A attention channels,
+E embedding size. Between input and embedding everything is (B, C, 1, T): a 1-D convolution is a 2-D one of
+height 1 on every backend, and one layout throughout spares two reshapes a layer.
 """
 from dataclasses import dataclass
 
-import mindspore as ms
 from mindspore import nn, ops
 
-SE_CHANNELS = 128
-RES2_SCALE = 8
 DILATIONS = (2, 3, 4)
+RES2NET_SCALE = 8
+SE_CHANNELS = 128
 
 
 @dataclass(frozen=True)
 class Variant:
     """What the two published networks do differently. Weights move only within a variant."""
 
-    sum_inputs: bool          # a block takes the sum of all outputs before it, else only the last
-    pass_first: bool          # Res2Net leaves its first split unconvolved, else its last
-    reflect_padding: bool     # of convolutions wider than 1, else zeros
+    sum_inputs: bool          # a block takes the sum of all outputs before it (the paper), or only the last
+    pass_first: bool          # Res2Net leaves its first split unconvolved, or its last
+    reflect_padding: bool     # of convolutions wider than 1, or zeros
     mfa_norm: bool            # BatchNorm after the aggregation
     attention_channels: int
     min_variance: float       # floor under the square root of a standard deviation
-    unbiased_context: bool    # global standard deviation divides by T - 1
+    unbiased_context: bool    # the context's standard deviation divides by T - 1, or by T
     embedding_norm: bool      # BatchNorm after the last layer
 
 
 VARIANTS = {
-    "speechbrain": Variant(False, True, True, True, 128, 1e-12, False, False),
     "taoruijie": Variant(True, False, False, False, 256, 1e-4, True, True),
+    "speechbrain": Variant(False, True, True, True, 128, 1e-12, False, False),
 }
 
 
-class ConvReluNorm(nn.Cell):
-    """Dilated convolution over time, ReLU, BatchNorm: (B, C_in, 1, T) -> (B, C_out, 1, T)."""
+class EcapaTdnn(nn.Cell):
+    """Features (B, T, F) -> embeddings (B, E), not normalised.
 
-    def __init__(self, in_channels, out_channels, kernel=1, dilation=1, reflect=False, norm=True):
+    `lengths` (B,) int: the frames of each utterance where the batch is padded; the result is then what each
+    utterance gives alone. T is at least 9: the widest padding of a convolution must fit.
+    """
+
+    def __init__(self, in_channels=80, channels=1024, emb_size=192, mfa_channels=1536, variant="taoruijie"):
         super().__init__()
-        self.pad = dilation * (kernel - 1) // 2
-        self.reflect = reflect and self.pad > 0
-        side = 0 if self.reflect else self.pad
-        self.conv = nn.Conv2d(in_channels, out_channels, (1, kernel), pad_mode="pad", padding=(0, 0, side, side),
-                              dilation=(1, dilation), has_bias=True)
-        self.norm = nn.BatchNorm2d(out_channels, momentum=0.9) if norm else None
+        kind = VARIANTS[variant]
+        self.sum_inputs = kind.sum_inputs
+        self.stem = ConvReluNorm(in_channels, channels, kernel=5, reflect=kind.reflect_padding)
+        self.blocks = nn.CellList([SERes2Block(channels, dilation, kind) for dilation in DILATIONS])
+        self.mfa = ConvReluNorm(len(DILATIONS) * channels, mfa_channels, norm=kind.mfa_norm)
+        self.pool = AttentiveStatistics(mfa_channels, kind)
+        self.pool_norm = batch_norm(2 * mfa_channels)
+        self.fc = conv1x1(2 * mfa_channels, emb_size)
+        self.norm = batch_norm(emb_size) if kind.embedding_norm else nn.Identity()
 
-    def construct(self, x, mask=None):
-        if self.reflect:
-            x = reflect_pad(x, self.pad)
-        elif mask is not None and self.pad > 0:
-            x = x * mask
-        x = ops.relu(self.conv(x))
-        return x if self.norm is None else self.norm(x)
-
-
-def reflect_pad(x, pad):
-    left = ops.flip(x[..., 1:pad + 1], (3,))
-    right = ops.flip(x[..., -pad - 1:-1], (3,))
-    return ops.cat((left, x, right), 3)
-
-
-class Res2Net(nn.Cell):
-    def __init__(self, channels, dilation, variant):
-        super().__init__()
-        self.width = channels // RES2_SCALE
-        self.pass_first = variant.pass_first
-        self.blocks = nn.CellList([ConvReluNorm(self.width, self.width, 3, dilation, variant.reflect_padding)
-                                   for _ in range(RES2_SCALE - 1)])
-
-    def construct(self, x, mask=None):
-        splits = ops.split(x, self.width, 1)
-        untouched, rest = (splits[0], splits[1:]) if self.pass_first else (splits[-1], splits[:-1])
+    def construct(self, features, lengths=None):
+        x = features.transpose(0, 2, 1).expand_dims(2)              # (B, F, 1, T)
+        mask = None if lengths is None else frame_mask(x, lengths)  # (B, 1, 1, T)
+        x = self.stem(x, lengths, mask)                             # (B, C, 1, T)
         outputs = ()
-        y = 0
-        for block, split in zip(self.blocks, rest):
-            y = block(split + y, mask)
+        for block in self.blocks:
+            y = block(x, lengths, mask)
             outputs += (y,)
-        outputs = (untouched,) + outputs if self.pass_first else outputs + (untouched,)
-        return ops.cat(outputs, 1)
-
-
-class SqueezeExcite(nn.Cell):
-    def __init__(self, channels):
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, SE_CHANNELS, 1, has_bias=True)
-        self.excite = nn.Conv2d(SE_CHANNELS, channels, 1, has_bias=True)
-
-    def construct(self, x, mask=None):
-        mean = x.mean(3, keep_dims=True) if mask is None else (x * mask).sum(3, keepdims=True) / mask.sum(3, keepdims=True)
-        return x * ops.sigmoid(self.excite(ops.relu(self.squeeze(mean))))
+            x = x + y if self.sum_inputs else y
+        x = self.mfa(ops.cat(outputs, 1))                           # (B, M, 1, T)
+        x = self.pool_norm(self.pool(x, mask))                      # (B, 2M, 1, 1)
+        return self.norm(self.fc(x)).reshape(x.shape[0], -1)        # (B, E)
 
 
 class SERes2Block(nn.Cell):
-    def __init__(self, channels, dilation, variant):
+    """1x1 convolution, Res2Net, 1x1 convolution, squeeze-excitation, around a residual: (B, C, 1, T) -> same."""
+
+    def __init__(self, channels, dilation, kind):
         super().__init__()
         self.reduce = ConvReluNorm(channels, channels)
-        self.res2net = Res2Net(channels, dilation, variant)
+        self.res2net = Res2Net(channels, dilation, kind)
         self.expand = ConvReluNorm(channels, channels)
-        self.se = SqueezeExcite(channels)
+        self.se = SqueezeExcitation(channels)
+
+    def construct(self, x, lengths=None, mask=None):
+        y = self.res2net(self.reduce(x), lengths, mask)
+        return x + self.se(self.expand(y), mask)
+
+
+class Res2Net(nn.Cell):
+    """Splits of C / 8 channels; each is added the previous one's output, then convolved: (B, C, 1, T) -> same."""
+
+    def __init__(self, channels, dilation, kind):
+        super().__init__()
+        self.width = channels // RES2NET_SCALE
+        self.pass_first = kind.pass_first
+        self.convs = nn.CellList([ConvReluNorm(self.width, self.width, 3, dilation, kind.reflect_padding)
+                                  for _ in range(RES2NET_SCALE - 1)])
+
+    def construct(self, x, lengths=None, mask=None):
+        splits = ops.split(x, self.width, 1)
+        first, last = (splits[:1], ()) if self.pass_first else ((), splits[-1:])
+        splits = splits[1:] if self.pass_first else splits[:-1]
+        y = self.convs[0](splits[0], lengths, mask)
+        outputs = (y,)
+        for i in range(1, RES2NET_SCALE - 1):
+            y = self.convs[i](splits[i] + y, lengths, mask)
+            outputs += (y,)
+        return ops.cat(first + outputs + last, 1)
+
+
+class SqueezeExcitation(nn.Cell):
+    """Scales every channel by a gate computed from the mean over time of all: (B, C, 1, T) -> same."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.squeeze = conv1x1(channels, SE_CHANNELS)
+        self.excite = conv1x1(SE_CHANNELS, channels)
 
     def construct(self, x, mask=None):
-        y = self.reduce(x)
-        y = self.res2net(y, mask)
-        y = self.expand(y)
-        return x + self.se(y, mask)
+        gate = self.excite(ops.relu(self.squeeze(time_mean(x, mask))))   # (B, C, 1, 1)
+        return x * ops.sigmoid(gate)
 
 
-class AttentivePooling(nn.Cell):
-    def __init__(self, channels, variant):
+class AttentiveStatistics(nn.Cell):
+    """Channel- and context-dependent statistics pooling: (B, M, 1, T) -> (B, 2M, 1, 1), means then deviations.
+
+    The published first layer convolves [x; mean; std] with the statistics repeated T times. A 1x1 convolution of
+    something constant in time need not be repeated: `hidden` holds its columns for x, `context` those for the rest.
+    """
+
+    def __init__(self, channels, kind):
         super().__init__()
-        self.min_variance = variant.min_variance
-        self.unbiased = variant.unbiased_context
-        self.hidden = nn.Conv2d(channels, variant.attention_channels, 1, has_bias=True)
-        self.context = nn.Conv2d(2 * channels, variant.attention_channels, 1, has_bias=False)
-        self.norm = nn.BatchNorm2d(variant.attention_channels)
-        self.score = nn.Conv2d(variant.attention_channels, channels, 1, has_bias=True)
+        self.min_variance = kind.min_variance
+        self.unbiased_context = kind.unbiased_context
+        self.hidden = conv1x1(channels, kind.attention_channels)
+        self.context = conv1x1(2 * channels, kind.attention_channels, has_bias=False)
+        self.norm = batch_norm(kind.attention_channels)
+        self.score = conv1x1(kind.attention_channels, channels)
 
     def construct(self, x, mask=None):
-        n = x.shape[3]
-        mean = x.mean(3, keep_dims=True)
-        var = (x - mean).square().mean(3, keep_dims=True)
-        if self.unbiased:
-            var = var * n / (n - 1)
-        std = ops.sqrt(ops.maximum(var, self.min_variance))
-        h = self.hidden(x) + self.context(ops.cat((mean, std), 1))
-        score = self.score(ops.tanh(self.norm(ops.relu(h))))
-        w = ops.softmax(score, 3)
-        mean = (x * w).sum(3)
-        var = (x.square() * w).sum(3) - mean.square()
-        std = ops.sqrt(ops.maximum(var, self.min_variance))
-        return ops.cat((mean, std), 1)
+        mean = time_mean(x, mask)                                         # (B, M, 1, 1)
+        variance = time_mean((x - mean).square(), mask)
+        if self.unbiased_context:
+            frames = x.shape[3] if mask is None else mask.sum(3, keepdims=True)
+            variance = variance * frames / (frames - 1)
+        context = ops.cat((mean, self.deviation(variance)), 1)            # (B, 2M, 1, 1)
+        x_hidden = ops.relu(self.hidden(x) + self.context(context))       # (B, A, 1, T)
+        score = self.score(ops.tanh(self.norm(x_hidden)))                 # (B, M, 1, T)
+        if mask is not None:
+            score = score + (mask - 1) * 1e4                              # within float16, and exp gives exactly 0
+        weight = ops.softmax(score, 3)
+        mean = (x * weight).sum(3, keepdims=True)
+        variance = (x.square() * weight).sum(3, keepdims=True) - mean.square()
+        return ops.cat((mean, self.deviation(variance)), 1)
+
+    def deviation(self, variance):
+        return ops.sqrt(ops.maximum(variance, self.min_variance))
 
 
-class EcapaTdnn(nn.Cell):
-    def __init__(self, in_channels=80, channels=1024, emb_size=192, mfa_channels=1536, variant="speechbrain"):
+class ConvReluNorm(nn.Cell):
+    """Convolution over time that keeps T, ReLU, BatchNorm (in this order): (B, C_in, 1, T) -> (B, C_out, 1, T)."""
+
+    def __init__(self, in_channels, out_channels, kernel=1, dilation=1, reflect=False, norm=True):
         super().__init__()
-        v = VARIANTS[variant]
-        self.sum_inputs = v.sum_inputs
-        self.stem = ConvReluNorm(in_channels, channels, 5, 1, v.reflect_padding)
-        self.blocks = nn.CellList([SERes2Block(channels, d, v) for d in DILATIONS])
-        self.mfa = ConvReluNorm(3 * channels, mfa_channels, norm=v.mfa_norm)
-        self.pool = AttentivePooling(mfa_channels, v)
-        self.pool_norm = nn.BatchNorm2d(2 * mfa_channels)
-        self.fc = nn.Conv2d(2 * mfa_channels, emb_size, 1, has_bias=True)
-        self.norm = nn.BatchNorm2d(emb_size) if v.embedding_norm else None
+        self.side = dilation * (kernel - 1) // 2
+        self.reflect = reflect and self.side > 0
+        pad = 0 if self.reflect else self.side
+        self.conv = nn.Conv2d(in_channels, out_channels, (1, kernel), pad_mode="pad", padding=(0, 0, pad, pad),
+                              dilation=(1, dilation), has_bias=True)
+        self.norm = batch_norm(out_channels) if norm else nn.Identity()
 
-    def construct(self, features, mask=None):
-        x = features.transpose(0, 2, 1).expand_dims(2)
-        x = self.stem(x, mask)
-        outs = ()
-        for b in self.blocks:
-            y = b(x, mask)
-            outs += (y,)
-            x = x + y if self.sum_inputs else y
-        x = self.mfa(ops.cat(outs, 1))
-        x = self.pool(x, mask).expand_dims(3)
-        x = self.fc(self.pool_norm(x))
-        if self.norm is not None:
-            x = self.norm(x)
-        return x[:, :, 0, 0]
+    def construct(self, x, lengths=None, mask=None):
+        if self.reflect:
+            x = reflect_pad(x, self.side) if lengths is None else reflect_pad_each(x, self.side, lengths)
+        elif mask is not None and self.side > 0:
+            x = x * mask
+        return self.norm(ops.relu(self.conv(x)))
+
+
+def conv1x1(in_channels, out_channels, has_bias=True):
+    return nn.Conv2d(in_channels, out_channels, 1, has_bias=has_bias)
+
+
+def batch_norm(channels):
+    return nn.BatchNorm2d(channels, momentum=0.9)   # PyTorch's 0.1
+
+
+def frame_mask(x, lengths):
+    """1 for the frames of an utterance, 0 for its padding: (B, C, 1, T), (B,) -> (B, 1, 1, T)."""
+    frames = ops.arange(x.shape[3]).reshape(1, 1, 1, -1)
+    return (frames < lengths.reshape(-1, 1, 1, 1)).astype(x.dtype)
+
+
+def time_mean(x, mask):
+    """Mean over the frames of each utterance: (B, C, 1, T) -> (B, C, 1, 1)."""
+    if mask is None:
+        return x.mean(3, keep_dims=True)
+    return (x * mask).sum(3, keepdims=True) / mask.sum(3, keepdims=True)
+
+
+def reflect_pad(x, side):
+    """Mirrors `side` frames at both ends: (B, C, 1, T) -> (B, C, 1, T + 2 side)."""
+    left, right = x[..., 1:side + 1], x[..., -side - 1:-1]
+    return ops.cat((ops.flip(left, (3,)), x, ops.flip(right, (3,))), 3)
+
+
+def reflect_pad_each(x, side, lengths):
+    """`reflect_pad` with the right mirror at each utterance's own end."""
+    end = lengths.reshape(-1, 1, 1, 1) - 1
+    frame = ops.arange(-side, x.shape[3] + side).reshape(1, 1, 1, -1).abs()
+    frame = ops.maximum(ops.minimum(frame, 2 * end - frame), 0)
+    index = frame.broadcast_to((x.shape[0], x.shape[1], 1, x.shape[3] + 2 * side))
+    return ops.gather_elements(x, 3, index)

@@ -1,0 +1,85 @@
+"""Every setting of ECAPA-TDNN, with its default. `--config configs/x.yaml` and `--flag value` override.
+
+The names and values of the MindSpore zoo's ECAPA-TDNN are kept; presets in configs/ hold what differs by corpus.
+"""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Config:
+    """ECAPA-TDNN speaker verification: train, evaluate, export."""
+
+    # network
+    in_channels: int = 80           # mel bands
+    channels: int = 1024            # of the SE-Res2 blocks; a multiple of 8
+    mfa_channels: int = 1536        # of the multi-layer feature aggregation
+    emb_size: int = 192             # embedding dimension
+    variant: str = "taoruijie"      # or speechbrain: whose network, where the two differ (src/model.py)
+    front_end: str = "taoruijie"    # or speechbrain, kaldi: whose features (src/features.py)
+
+    # loss
+    margin: float = 0.2             # of AAM-softmax, radians
+    margin_start: int = 0           # the margin grows from 0 after this epoch ...
+    margin_end: int = 0             # ... to its full value in this one; 0: full from the first
+    scale: float = 30.0
+    sub_centers: int = 1            # class centres a speaker
+    class_num: int = 0              # speakers in train_list times speeds; 0: counted. Given, it is checked
+
+    # data
+    train_list: str = ""            # `speaker path` per line (voxceleb_trainer)
+    train_path: str = ""            # the folder its paths are relative to
+    valid_list: str = ""            # trials that choose the best epoch: `1|0 path path`; "": eval_list, as TaoRuijie
+    valid_path: str = ""
+    eval_list: str = ""             # trials of eval.py
+    eval_path: str = ""
+    musan_path: str = ""            # folders noise, music, speech; or noises alone. "": no noise
+    rir_path: str = ""              # room impulse responses. "": no reverberation
+    resample: bool = False          # take files that are not 16 kHz and resample them on the fly
+    crop: int = 200                 # frames of a training crop
+    crops_per_epoch: int = 0        # 0: one from every file; else this many, every speaker equally often
+    speeds: str = "1.0"             # e.g. 0.9,1.0,1.1: each speed of a speaker is a speaker of its own
+    spec_augment: bool = True       # one time and one frequency mask
+    mp3_probability: float = 0.0    # share of crops that pass through MP3, against a codec mismatch
+    num_workers: int = 1            # processes that read, augment and compute features; 0: none
+
+    # optimisation
+    schedule: str = "cyclic"        # or exponential, cosine: see utils/schedules.py
+    base_lrate: float = 1e-6        # lowest rate of the cyclic schedule, last of the cosine
+    max_lrate: float = 1e-4         # highest rate, and the first of the exponential schedule
+    cycle_steps: int = 65000        # steps from base to max on one device
+    decay: float = 0.97             # factor per epoch of the exponential schedule
+    warmup_epochs: float = 0.0      # linear from 0, before the exponential and cosine schedules
+    weight_decay: float = 2e-6
+    num_epochs: int = 80
+    minibatch_size: int = 100       # crops a step and device
+    accumulate: int = 1             # steps whose gradients are averaged into one update
+    clip_norm: float = 0.0          # largest norm of all gradients together; 0: not clipped
+    amp_level: str = ""             # O0 float32, O1, O2 mixed; "": O1 on Ascend, else O0
+    loss_scale: float = 128.0       # with O1 and O2; 0: dynamic
+
+    # run
+    ckpt_save_dir: str = "runs/ecapatdnn"    # run folder: checkpoints, log, curves, config.yaml
+    keep_checkpoint_max: int = 80
+    save_steps: int = 1000          # steps between saved states within an epoch, for --resume
+    test_step: int = 1              # epochs between validations
+    early_stop: int = 0             # validations without a better EER before stopping; 0: never
+    max_minutes: float = 0.0        # stop after so much training; 0: no limit
+    initial_model: str = ""         # weights to start from; the head is rebuilt where the class count differs
+    resume: str = ""                # run folder to continue
+    seed: int = 0
+    device_target: str = ""         # Ascend, CPU, GPU; "": $DEVICE_TARGET, else what MindSpore finds
+    device_id: int = 0
+    distribute: bool = False        # this process is one of several started by a launcher
+
+    # evaluation and export
+    model_path: str = ""            # checkpoint that eval.py and export.py take; --checkpoint_path says the same
+    score_crops: int = 0            # also average the scores of so many crops of 300 frames; TaoRuijie: 5
+    as_norm: bool = False           # adaptive symmetric score normalisation
+    cohort_list: str = ""           # its cohort, one mean embedding a speaker; "": train_list
+    cohort_path: str = ""
+    cohort_utterances: int = 20     # of a speaker, at most
+    top_n: int = 300                # nearest cohort speakers that count
+    subtract_mean: bool = False     # the cohort's mean embedding, before the cosine
+    length: int = 1199              # frames of the exported graph and of 310 scoring; 0: any length
+    file_format: str = "MINDIR"     # or ONNX, AIR
+    file_name: str = ""             # of the export; "": ecapatdnn.<format> beside the checkpoint

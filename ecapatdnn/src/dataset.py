@@ -1,0 +1,200 @@
+"""Training batches of ECAPA-TDNN: list -> crop -> speed -> augmentation -> features.
+
+Imports no MindSpore, so that worker processes start in no time.
+"""
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ecapatdnn.src.features import RATE, filter_bank, sample_count
+from utils import audio, augment
+from utils.errors import UserError
+
+# signal-to-noise ratios in dB, and how many recordings are added
+NOISE = {"noise": (0, 15, 1, 1), "music": (5, 15, 1, 1), "babble": (13, 20, 3, 8)}
+MUSAN_FOLDER = {"noise": "noise", "music": "music", "babble": "speech"}
+MP3_COMPRESSION = (0.5, 0.8)   # 85 to 40 kbit/s at 16 kHz
+ATTEMPTS = 20                  # files tried in place of one that cannot be read
+
+
+class TrainSet:
+    """The crops of one epoch after another: (features (B, T, F) float32, speaker (B,) int32).
+
+    Which crop, which augmentation: drawn from (seed, epoch, position), whatever the rank or worker. With several
+    speeds, speaker s at speed k is class s + k * speakers.
+    """
+
+    def __init__(self, config, rank=0, size=1):
+        self.config, self.rank, self.size = config, rank, size
+        self.paths, self.speaker, self.names = read_train_list(config.train_list)
+        self.speeds = [float(speed) for speed in config.speeds.split(",")]
+        self.augmenter = Augmenter(config, self._read_speech)
+        self.files = len(self.paths)
+        self.classes = check_classes(config, len(self.names), len(self.speeds))
+        self.by_speaker = np.argsort(self.speaker, kind="stable")
+        self.first = np.searchsorted(self.speaker[self.by_speaker], np.arange(len(self.names) + 1))
+        self.steps = (config.crops_per_epoch or self.files) // (config.minibatch_size * size)
+        if self.steps == 0:
+            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} devices, but an epoch has only "
+                            f"{config.crops_per_epoch or self.files} crops; lower minibatch_size")
+
+    def describe(self):
+        """One line for the log."""
+        kinds = ", ".join(" + ".join(choice) or "none" for choice in self.augmenter.choices)
+        return (f"{self.files} files of {len(self.names)} speakers, {self.classes} classes, augmentation one of: {kinds}")
+
+    def order(self, epoch):
+        """Indices of the files of `epoch`, one a crop."""
+        generator = np.random.default_rng((self.config.seed, epoch))
+        count = self.config.crops_per_epoch
+        if not count:
+            return generator.permutation(self.files)
+        speakers = np.concatenate([generator.permutation(len(self.names))
+                                   for _ in range(-(-count // len(self.names)))])[:count]
+        first, last = self.first[speakers], self.first[speakers + 1]
+        return self.by_speaker[first + (generator.random(count) * (last - first)).astype(np.int64)]
+
+    def batch(self, epoch, index):
+        """Batch `index` of this rank, and the files that had to be left out of it."""
+        size = self.config.minibatch_size
+        start = (index * self.size + self.rank) * size
+        files, bad = self._order_once(epoch)[start:start + size], {}
+        crops = [self._crop_of_any(file, (self.config.seed, epoch, start + i), bad) for i, file in enumerate(files)]
+        features, speakers = zip(*crops, strict=True)
+        return (np.stack(features), np.array(speakers, np.int32)), bad
+
+    def _order_once(self, epoch):
+        if getattr(self, "_cached_epoch", None) != epoch:
+            self._cached_epoch, self._cached_order = epoch, self.order(epoch)
+        return self._cached_order
+
+    def _crop_of_any(self, file, seed, bad):
+        """A crop of `file`, or of another drawn in its place where it cannot be read; the reason goes into `bad`."""
+        generator = np.random.default_rng(seed)
+        for _ in range(ATTEMPTS):
+            try:
+                return self._crop(file, generator)
+            except audio.AudioError as error:
+                bad[self.path(file)] = str(error)
+                file = int(generator.integers(self.files))
+        raise UserError(f"{ATTEMPTS} files in a row cannot be read, the last is {self.path(file)}; check train_path")
+
+    def _crop(self, file, generator):
+        config = self.config
+        samples = sample_count(config.crop, config.front_end)
+        k = int(generator.integers(len(self.speeds)))
+        x = audio.random_crop(self.path(file), RATE, int(np.ceil(samples * self.speeds[k])) + 1, generator, config.resample)
+        x = augment.change_speed(x, self.speeds[k])[:samples]
+        x = self.augmenter(x, generator)
+        if generator.random() < config.mp3_probability:
+            x = audio.mp3_round_trip(x, RATE, generator.uniform(*MP3_COMPRESSION))
+        features = filter_bank(x, config.front_end, config.in_channels, generator)
+        if config.spec_augment:
+            features = augment.mask_features(features, generator)
+        return features, self.speaker[file] + k * len(self.names)
+
+    def path(self, file):
+        return f"{self.config.train_path}/{self.paths[file].decode()}"
+
+    def _read_speech(self, length, generator):
+        return audio.random_crop(self.path(int(generator.integers(self.files))), RATE, length, generator,
+                                 self.config.resample)
+
+
+class Augmenter:
+    """One of six at random, as far as the folders allow: nothing, reverberation, babble, music, noise, babble + music.
+
+    Babble is made of MUSAN's speech where there is some, else of training utterances (`read_speech`).
+    """
+
+    def __init__(self, config, read_speech):
+        self.read_speech = read_speech
+        self.recordings = find_noise(config.musan_path) if config.musan_path else {}
+        self.responses = find_recordings(config.rir_path, "rir_path") if config.rir_path else []
+        self.choices = [()]
+        if self.responses:
+            self.choices.append(("reverberation",))
+        if self.recordings:
+            kinds = [kind for kind in NOISE if kind == "babble" or kind in self.recordings]
+            self.choices += [(kind,) for kind in kinds]
+            if "music" in kinds:
+                self.choices.append(("babble", "music"))
+
+    def __call__(self, x, generator):
+        for kind in self.choices[int(generator.integers(len(self.choices)))]:
+            if kind == "reverberation":
+                x = augment.reverberate(x, _read_response(_pick(self.responses, generator)))
+            else:
+                x = self._add(kind, x, generator)
+        return x
+
+    def _add(self, kind, x, generator):
+        low, high, fewest, most = NOISE[kind]
+        noisy = x
+        for _ in range(int(generator.integers(fewest, most + 1))):
+            if kind in self.recordings:
+                noise = audio.random_crop(_pick(self.recordings[kind], generator), RATE, len(x), generator, resample=True)
+            else:
+                noise = self.read_speech(len(x), generator)
+            noisy = noisy + augment.noise_at_snr(x, noise, generator.uniform(low, high))
+        return noisy
+
+
+@lru_cache(maxsize=2048)
+def _read_response(path):
+    return audio.read(path, RATE, resample=True)[:RATE]   # a second holds any room worth having
+
+
+def _pick(paths, generator):
+    return paths[int(generator.integers(len(paths)))]
+
+
+def find_noise(folder):
+    """Noise recordings by kind, from MUSAN's folders, or all as "noise" where it has none of them."""
+    found = {kind: find_recordings(f"{folder}/{name}", "musan_path")
+             for kind, name in MUSAN_FOLDER.items() if Path(folder, name).is_dir()}
+    return found or {"noise": find_recordings(folder, "musan_path")}
+
+
+def find_recordings(folder, setting):
+    """All audio files below `folder`; UserError where there is none."""
+    paths = [f"{folder}/{path}" for path in audio.find_audio(folder)]
+    if not paths:
+        raise UserError(f"{setting}: {folder} holds no audio file; leave {setting} empty to train without")
+    return paths
+
+
+def read_train_list(path):
+    """A voxceleb_trainer list: (paths (n,) bytes, speaker (n,) int32 in order of name, names). One pass, low memory."""
+    lines = read_lines(path)
+    columns = [line.split(maxsplit=1) for line in lines]
+    broken = next((i for i, column in enumerate(columns) if len(column) != 2), None)
+    if broken is not None:
+        raise UserError(f"{path}: line {broken + 1} is {lines[broken].decode(errors='replace')!r}, expected `speaker path`")
+    names, speaker = np.unique(np.array([column[0] for column in columns]), return_inverse=True)
+    if len(names) < 2:
+        raise UserError(f"{path}: {len(names)} speaker, expected at least two to tell apart")
+    return np.array([column[1].strip() for column in columns]), speaker.astype(np.int32), names
+
+
+def read_lines(path):
+    """The lines of a list as bytes, without empty ones at the end."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path or 'list'}: {error.strerror}; prepare.py writes the lists") from None
+    lines = re.sub(rb"\s+\Z", b"", data).split(b"\n")
+    if lines == [b""]:
+        raise UserError(f"{path}: empty list; prepare.py writes the lists")
+    return lines
+
+
+def check_classes(config, speakers, speeds):
+    """Speakers times speeds, compared with class_num where that is given."""
+    classes = speakers * speeds
+    if config.class_num not in (0, classes):
+        raise UserError(f"class_num: {config.class_num}, but {config.train_list} has {speakers} speakers at {speeds} "
+                        f"speed(s), {classes} classes; leave class_num at 0 or mend the list (VoxCeleb2 dev: 5994)")
+    return classes

@@ -1,0 +1,71 @@
+"""Verification metrics: equal error rate, minimum detection cost, and the trial lists they are computed on."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecapatdnn.src.dataset import read_lines
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A trial list: `target` (n,) bool, `left` and `right` (n,) indices into `files` (m,) bytes."""
+
+    target: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    files: np.ndarray
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Error rates at every threshold: a trial is accepted when its score is at least `threshold`."""
+
+    threshold: np.ndarray
+    miss: np.ndarray          # targets rejected, share
+    false_alarm: np.ndarray   # non-targets accepted, share
+
+
+def read_trials(path):
+    """A list of `1|0 path path` lines (VoxCeleb1-O, -E, -H and kin) as Trials."""
+    lines = read_lines(path)
+    columns = [line.split() for line in lines]
+    for number, column in enumerate(columns, 1):
+        if len(column) != 3 or column[0] not in (b"0", b"1"):
+            raise UserError(f"{path}: line {number} is {lines[number - 1].decode(errors='replace')!r}, expected "
+                            "`1 path path` or `0 path path`")
+    labels, left, right = zip(*columns, strict=True)
+    target = np.array(labels) == b"1"
+    if target.all() or not target.any():
+        raise UserError(f"{path}: {int(target.sum())} of {len(target)} trials are targets; both kinds are needed")
+    files, index = np.unique(np.array(left + right), return_inverse=True)
+    return Trials(target, index[:len(lines)], index[len(lines):], files)
+
+
+def error_rates(target, scores):
+    """Errors at every distinct score, from accepting all to rejecting all. One sort."""
+    order = np.argsort(scores, kind="stable")
+    scores, target = np.asarray(scores, np.float64)[order], np.asarray(target)[order]
+    first = np.flatnonzero(np.concatenate(([True], np.diff(scores) > 0)))   # of each distinct score
+    miss = np.concatenate(([0], np.cumsum(target)))[np.append(first, len(scores))] / target.sum()
+    kept = 1 - np.concatenate(([0], np.cumsum(~target)))[np.append(first, len(scores))] / (~target).sum()
+    return Errors(np.append(scores[first], np.inf), miss, kept)
+
+
+def equal_error_rate(errors):
+    """(EER, threshold): where misses are as many as false alarms, on the straight line between two thresholds."""
+    after = int(np.argmax(errors.miss >= errors.false_alarm))
+    before = max(after - 1, 0)
+    gap_before = errors.false_alarm[before] - errors.miss[before]
+    gap_after = errors.miss[after] - errors.false_alarm[after]
+    share = gap_before / (gap_before + gap_after) if gap_before + gap_after > 0 else 0.0
+    eer = errors.miss[before] + share * (errors.miss[after] - errors.miss[before])
+    threshold = errors.threshold[after] if np.isfinite(errors.threshold[after]) else errors.threshold[before]
+    return float(eer), float(threshold)
+
+
+def minimum_detection_cost(errors, target_prior, miss_cost=1.0, false_alarm_cost=1.0):
+    """minDCF of NIST, normalised: 1 is what accepting all or rejecting all costs, whichever is less."""
+    cost = (miss_cost * errors.miss * target_prior
+            + false_alarm_cost * errors.false_alarm * (1 - target_prior))
+    return float(cost.min() / min(miss_cost * target_prior, false_alarm_cost * (1 - target_prior)))

@@ -1,0 +1,128 @@
+"""From audio files to trial scores: embeddings, cosine, crops, adaptive score normalisation.
+
+Letters: n trials, m files, E embedding size, k cohort speakers.
+"""
+import hashlib
+import os
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+from tqdm import tqdm
+
+from ecapatdnn.src.features import RATE, filter_bank, sample_count
+from utils import audio
+
+SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
+MIN_FRAMES = 25     # a shorter recording, a quarter of a second, is no utterance
+CHUNK = 2048        # files whose cohort scores are held at once
+
+
+class Embedder:
+    """Runs a trained network over files, compiled once for any length."""
+
+    def __init__(self, model, config):
+        self.config = config
+        self.net = nn.Identity()
+        model.set_train(False)
+        model.set_inputs(Tensor(shape=(None, None, config.in_channels), dtype=ms.float32))
+        self.net = model
+
+    def file(self, path):
+        """Embeddings of one file, of length 1: (1 + score_crops, E); the first of the whole file."""
+        return self.samples(audio.read(path, RATE, resample=self.config.resample), path)
+
+    def samples(self, samples, name="recording"):
+        """As `file`, of samples (N,) at 16 kHz."""
+        fewest = sample_count(MIN_FRAMES, self.config.front_end)
+        if len(samples) < fewest:
+            raise audio.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
+        whole = self._embed(self._features(samples)[None])
+        if not self.config.score_crops:
+            return whole
+        length = sample_count(SCORE_CROP, self.config.front_end)
+        long = np.resize(samples, max(length, len(samples)))
+        starts = np.linspace(0, len(long) - length, self.config.score_crops).astype(int)
+        return np.concatenate((whole, self._embed(np.stack([self._features(long[s:s + length]) for s in starts]))))
+
+    def _features(self, samples):
+        return filter_bank(samples, self.config.front_end, self.config.in_channels)
+
+    def _embed(self, features):
+        embeddings = self.net(Tensor(features)).asnumpy()
+        return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
+def embed_files(embedder, folder, files, cache=None, label="embeddings"):
+    """Embeddings (m, 1 + score_crops, E) of `files` (m,) bytes below `folder`; those in `cache` are not computed."""
+    known = cache.load(folder) if cache else {}
+    missing = [file for file in files if file not in known]
+    for file in tqdm(missing, desc=label, unit="file", leave=False, disable=len(missing) < 50):
+        known[file] = embedder.file(os.path.join(folder, file.decode()))
+    if cache and missing:
+        cache.save(folder, known)
+    return np.stack([known[file] for file in files])
+
+
+class Cache:
+    """Embeddings kept beside a checkpoint under its hash: another checkpoint, or front-end, never meets stale ones."""
+
+    def __init__(self, checkpoint, config):
+        digest = hashlib.sha256(Path(checkpoint).read_bytes())
+        digest.update(f"{config.front_end} {config.score_crops} {config.resample}".encode())
+        self.folder, self.key = Path(checkpoint).parent / "embeddings", digest.hexdigest()[:16]
+
+    def load(self, folder):
+        path = self._path(folder)
+        if not path.is_file():
+            return {}
+        with np.load(path) as data:
+            return dict(zip(data["files"], data["embeddings"], strict=True))
+
+    def save(self, folder, known):
+        path = self._path(folder)
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_suffix(".part")
+        with open(temporary, "wb") as file:
+            np.savez(file, files=np.array(list(known)), embeddings=np.stack(list(known.values())))
+        os.replace(temporary, path)
+
+    def _path(self, folder):
+        place = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:8]
+        return self.folder / f"{self.key}-{place}.npz"
+
+
+def cosine_scores(embeddings, trials):
+    """Cosine of every trial (n,), from unit embeddings (m, 1 + crops, E).
+
+    With crops, TaoRuijie's score: the mean of the whole-file cosine and of the mean over all pairs of crops.
+    """
+    left, right = trials.left, trials.right
+    whole = np.einsum("ne,ne->n", embeddings[left, 0], embeddings[right, 0])
+    if embeddings.shape[1] == 1:
+        return whole
+    mean = embeddings[:, 1:].mean(axis=1)   # the mean of all pairs' cosines is the cosine-like product of the means
+    return (whole + np.einsum("ne,ne->n", mean[left], mean[right])) / 2
+
+
+def speaker_means(embeddings, speaker):
+    """Unit mean embedding of each speaker: (u, E), (u,) -> (k, E)."""
+    sums = np.zeros((speaker.max() + 1, embeddings.shape[1]), embeddings.dtype)
+    np.add.at(sums, speaker, embeddings)
+    return sums / np.linalg.norm(sums, axis=1, keepdims=True)
+
+
+def as_norm(scores, embeddings, cohort, trials, top_n):
+    """Adaptive symmetric normalisation (Matejka et al., Interspeech 2017), with each side's `top_n` nearest cohort.
+
+    scores (n,), unit embeddings (m, E) of the trials' files, unit cohort (k, E) -> (n,).
+    """
+    top_n = min(top_n, len(cohort))
+    mean, deviation = np.empty(len(embeddings)), np.empty(len(embeddings))
+    for start in range(0, len(embeddings), CHUNK):
+        near = embeddings[start:start + CHUNK] @ cohort.T
+        near = np.partition(near, len(cohort) - top_n, axis=1)[:, -top_n:]
+        mean[start:start + CHUNK], deviation[start:start + CHUNK] = near.mean(axis=1), near.std(axis=1)
+    left, right = trials.left, trials.right
+    return ((scores - mean[left]) / deviation[left] + (scores - mean[right]) / deviation[right]) / 2

@@ -1,0 +1,82 @@
+"""Checkpoints in MindSpore's own format, written so that an interruption leaves the previous one valid."""
+import json
+import logging
+import os
+import tempfile
+from contextlib import contextmanager
+
+import mindspore as ms
+from mindspore import Tensor
+
+from utils.errors import UserError
+
+RECORD = "record"   # name under which a checkpoint carries a JSON record of what it is
+
+
+def save_checkpoint(path, parameters, **record):
+    """Writes `parameters` {name: Parameter} and a JSON `record` to `path`: a temporary file, flushed, renamed.
+
+    UserError where it cannot be written, such as on a full disk; a checkpoint already there is then untouched.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    content = [{"name": name, "data": Tensor(value.asnumpy())} for name, value in parameters.items()]
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as place:   # MindSpore leaves a .tmp of its own
+            temporary = os.path.join(place, "new.ckpt")
+            with _quiet():
+                ms.save_checkpoint(content, temporary, append_dict={RECORD: json.dumps(record)}, crc_check=True)
+            os.chmod(temporary, 0o644)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise UserError(f"{path}: cannot be written ({reason}); free some space or mend the permissions, the checkpoint "
+                        "before it is still valid") from None
+
+
+def load_checkpoint(path):
+    """({name: Parameter}, record) of a checkpoint. UserError where the file is missing, damaged or foreign."""
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such checkpoint; train.py writes best.ckpt into its run folder")
+    try:
+        with _quiet():
+            parameters = ms.load_checkpoint(path, crc_check=True)
+    except (ValueError, TypeError, RuntimeError, OSError):
+        raise UserError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew or use "
+                        "an earlier one") from None
+    record = parameters.pop(RECORD, None)
+    return parameters, json.loads(record) if record else {}
+
+
+def load_into(path, parameters, skip=()):
+    """Loads the checkpoint's values into `parameters` {name: Parameter}, strictly; returns its record.
+
+    A parameter that is missing, left over or of another shape is a UserError, unless its name starts with one of
+    `skip`: then it keeps its value where the two do not fit.
+    """
+    found, record = load_checkpoint(path)
+    for name, parameter in parameters.items():
+        value = found.pop(name, None)
+        if value is not None and value.shape == parameter.shape:
+            parameter.set_data(Tensor(value.asnumpy(), dtype=parameter.dtype))
+        elif not name.startswith(tuple(skip)):
+            shape = "nothing" if value is None else f"shape {value.shape}"
+            raise UserError(f"{path}: {name}: found {shape}, expected shape {parameter.shape}; the network is of another "
+                            "size or kind than the checkpoint's, use the config.yaml saved beside it")
+    extra = [name for name in found if not name.startswith(tuple(skip))]
+    if extra:
+        raise UserError(f"{path}: {extra[0]} and {len(extra) - 1} more have no place in this network; use the config.yaml "
+                        "saved beside the checkpoint")
+    return record
+
+
+@contextmanager
+def _quiet():
+    """MindSpore logs what it raises, in several lines; one is enough."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

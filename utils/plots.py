@@ -1,0 +1,33 @@
+"""Pictures of a run, as PNG."""
+import os
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first: machines without a screen)
+
+
+def draw_curves(rows, path):
+    """One panel a metric over the epochs, from the rows of metrics.csv; the best validation is marked."""
+    names = [name for name in rows[-1] if name not in ("epoch", "minutes")]
+    figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in (None, "")]
+        axis.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None, linewidth=1.2)
+        axis.set_title(name.replace("_", " "), fontsize=10)
+        axis.set_xlabel("epoch", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        if name.startswith("valid"):
+            epoch, value = min(points, key=lambda point: point[1])
+            axis.annotate(f"{value:.4g}", (epoch, value), textcoords="offset points", xytext=(4, 6), fontsize=8)
+    save_figure(figure, path)
+
+
+def save_figure(figure, path):
+    """Writes `figure` under a temporary name, then renames."""
+    temporary = f"{path}.part"
+    figure.tight_layout()
+    figure.savefig(temporary, format="png", dpi=110)
+    plt.close(figure)
+    os.replace(temporary, path)

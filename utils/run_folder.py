@@ -1,0 +1,82 @@
+"""The folder of one training run: config.yaml train.log metrics.csv curves.png checkpoints/ best.ckpt last/."""
+import csv
+import io
+import logging
+import os
+import sys
+from pathlib import Path
+
+from utils.config import save_config
+
+STATE = Path("last", "state.ckpt")   # everything --resume needs
+
+
+class RunFolder:
+    """Creates `folder` and writes into it; ranks other than 0 write nothing."""
+
+    def __init__(self, config, rank=0):
+        self.path = Path(config.ckpt_save_dir)
+        self.writes = rank == 0
+        self.resuming = bool(config.resume)
+        self.rows = []
+        if not self.writes:
+            return
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        save_config(config, self.path)
+        self.log = _logger(self.path / "train.log", append=self.resuming)
+
+    @property
+    def best(self):
+        return self.path / "best.ckpt"
+
+    @property
+    def state(self):
+        return self.path / STATE
+
+    def say(self, text):
+        """One event, one line: on the screen and in train.log."""
+        if self.writes:
+            self.log.info(text)
+
+    def forget_after(self, epoch):
+        """Takes up metrics.csv where a run resumes: rows after `epoch` belong to work that is done again."""
+        table = self.path / "metrics.csv"
+        if table.is_file():
+            with open(table, newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
+
+    def add_row(self, row):
+        """Appends a row of metrics {name: number}, `epoch` among them."""
+        self.rows.append(row)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(dict.fromkeys(name for one in self.rows for name in one)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        self.write("metrics.csv", table.getvalue())
+
+    def write(self, name, text):
+        """Replaces the text file `name` of the folder."""
+        if self.writes:
+            temporary = self.path / f"{name}.part"
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, self.path / name)
+
+    def draw(self):
+        """curves.png: every metric over the epochs."""
+        if self.writes and self.rows:
+            from utils.plots import draw_curves   # matplotlib takes a second to import
+            draw_curves(self.rows, self.path / "curves.png")
+
+
+def _logger(path, append):
+    log = logging.getLogger(str(path))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
+    formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    for handler in (logging.StreamHandler(sys.stdout), logging.FileHandler(path, "a" if append else "w", encoding="utf-8")):
+        handler.setFormatter(formatter)
+        log.addHandler(handler)
+    return log

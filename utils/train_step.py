@@ -1,0 +1,95 @@
+"""One training step as one compiled graph: gradients, scaling, averaging over devices, clipping, update."""
+import mindspore as ms
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from utils.errors import UserError
+
+AMP_LEVELS = ("O0", "O1", "O2")
+FIRST_DYNAMIC_SCALE = 2.0 ** 16
+GROW_AFTER = 2000   # finite steps in a row after which a dynamic loss scale doubles
+
+
+def mixed_precision(network, config, device):
+    """Casts `network` in place to the level that amp_level names and returns the level.
+
+    O1: the operators that gain from float16; O2: all but BatchNorm. The default is O1 on Ascend, O0 elsewhere.
+    """
+    level = config.amp_level or ("O1" if device.target == "Ascend" else "O0")
+    if level not in AMP_LEVELS:
+        raise UserError(f"amp_level: found {level!r}, expected one of {', '.join(AMP_LEVELS)}")
+    if level != "O0":
+        ms.amp.auto_mixed_precision(network, level)
+    return level
+
+
+class TrainStep(nn.Cell):
+    """`step(*batch)` -> loss, metric, whether the gradients were finite; all scalar.
+
+    `objective(*batch)` returns (loss, metric). The optimiser moves by the mean gradient of the calls of `add` since
+    the last step and this one, `accumulate` in all. Gradients that are not finite change nothing. `loss_scale` 1
+    means none, 0 one that halves when gradients overflow and doubles after GROW_AFTER finite steps.
+    """
+
+    def __init__(self, objective, optimizer, loss_scale=1.0, clip_norm=0.0, accumulate=1, devices=1):
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.dynamic = loss_scale == 0
+        self.scale = Parameter(Tensor(loss_scale or FIRST_DYNAMIC_SCALE, ms.float32), "loss_scale", requires_grad=False)
+        self.finite_steps = Parameter(Tensor(0, ms.int32), "finite_steps", requires_grad=False)
+        self.scaled = loss_scale != 1
+        self.clip_norm = clip_norm
+        self.accumulate = accumulate
+        self.weights = optimizer.parameters
+        self.mean_over_devices = nn.DistributedGradReducer(self.weights) if devices > 1 else nn.Identity()
+        self.sums = ParameterTuple([Parameter(ops.zeros_like(weight), f"accumulated.{weight.name}", requires_grad=False)
+                                    for weight in self.weights] if accumulate > 1 else [])
+
+        def scaled_objective(*batch):
+            loss, metric = objective(*batch)
+            return loss * self.scale if self.scaled else loss, loss, metric
+
+        self.value_and_gradients = ms.value_and_grad(scaled_objective, None, self.weights, has_aux=True)
+
+    @ms.jit
+    def construct(self, *batch):
+        (_, loss, metric), gradients = self.value_and_gradients(*batch)
+        if self.accumulate > 1:
+            gradients = self._take_sums(gradients)
+        gradients = self.mean_over_devices(gradients)
+        if not self.scaled and self.clip_norm == 0:
+            self.optimizer(gradients)
+            return loss, metric, True
+        factor = 1 / self.scale
+        norm = factor * ops.sqrt(sum([gradient.astype(ms.float32).square().sum() for gradient in gradients]))
+        finite = ops.isfinite(norm)
+        if self.clip_norm > 0:
+            factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        if finite:
+            self.optimizer(tuple([gradient * factor for gradient in gradients]))
+        return loss, metric, finite
+
+    @ms.jit
+    def add(self, *batch):
+        """Gradients of one more batch for the next step: loss, metric."""
+        (_, loss, metric), gradients = self.value_and_gradients(*batch)
+        for total, gradient in zip(self.sums, gradients):
+            ops.assign_add(total, gradient)
+        return loss, metric
+
+    def _take_sums(self, gradients):
+        means = ()
+        for total, gradient in zip(self.sums, gradients):
+            means += ((total + gradient) / self.accumulate,)
+        for total, mean in zip(self.sums, means):
+            ops.assign(total, ops.depend(ops.zeros_like(mean), mean))
+        return means
+
+    def adjust_scale(self, finite):
+        """Halves or doubles a dynamic loss scale after a step whose gradients were `finite`."""
+        if not self.dynamic:
+            return
+        steps = int(self.finite_steps) + 1 if finite else 0
+        if not finite or steps == GROW_AFTER:
+            self.scale.set_data(self.scale * (2.0 if finite else 0.5))
+            steps = 0
+        self.finite_steps.set_data(Tensor(steps, ms.int32))

@@ -1,0 +1,205 @@
+"""The training loop: every epoch trains, validates, logs, draws and saves; any interruption can be resumed exactly."""
+import dataclasses
+import math
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+from mindspore import Tensor
+from tqdm import tqdm
+
+from utils.checkpoint import load_into, save_checkpoint
+from utils.errors import UserError
+from utils.train_step import TrainStep
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with weights, optimiser and loss scale it is all that `--resume` needs."""
+
+    epoch: int = 1            # the one in training
+    step: int = 0             # its batches done
+    batches: int = 0          # of all epochs
+    updates: int = 0          # of the optimiser
+    overflows: int = 0        # steps of this epoch that changed nothing
+    loss: float = 0.0         # summed over this epoch
+    metric: float = 0.0
+    best: float = math.inf
+    best_epoch: int = 0
+    minutes: float = 0.0
+    finished: bool = False
+
+
+def parameters(*cells):
+    """{name: Parameter} of all weights and statistics of `cells`, for checkpoints. Names must differ."""
+    return {parameter.name: parameter for cell in cells for parameter in cell.get_parameters()}
+
+
+def trainable(*cells):
+    """The list an optimiser takes."""
+    return [parameter for cell in cells for parameter in cell.trainable_params()]
+
+
+def fit(objective, optimizer, schedule, batches, weights, run, config, device, loss_scale=1.0, metric="accuracy",
+        validate=None, before_epoch=None, after_epoch=None):
+    """Trains until num_epochs or early stop, into `run`; returns the Progress.
+
+    objective(*batch):   tensors of a batch -> (loss, metric), what `metric` names; both scalar
+    schedule(update):    learning rate
+    weights:             {name: Parameter} that checkpoints hold
+    validate():          {name: number}; the first is to become small and chooses best.ckpt
+    before_epoch(epoch), after_epoch(row): called around every epoch
+    """
+    step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size)
+    loop = Loop(step, schedule, batches, weights, run, config, metric)
+    if config.resume:
+        loop.resume()
+    progress = loop.progress
+    with _Signals() as signals:
+        while progress.epoch <= config.num_epochs and not progress.finished:
+            if before_epoch:
+                before_epoch(progress.epoch)
+            loop.train_epoch(signals)
+            row = loop.finish_epoch(validate)
+            if after_epoch:
+                after_epoch(row)
+    run.draw()
+    run.say(f"finished: best epoch {progress.best_epoch}, {run.best}")
+    return progress
+
+
+class Loop:
+    """The state of `fit` between its calls."""
+
+    def __init__(self, step, schedule, batches, weights, run, config, metric):
+        self.step, self.schedule, self.batches, self.weights = step, schedule, batches, weights
+        self.run, self.config, self.metric = run, config, metric
+        self.progress = Progress()
+        self.state = weights | parameters(step.optimizer, step)
+        self.drawn = time.monotonic()
+
+    def train_epoch(self, signals):
+        """The rest of the current epoch."""
+        progress, started = self.progress, time.monotonic()
+        bar = tqdm(total=self.batches.steps, initial=progress.step, unit="batch", disable=not self.run.writes,
+                   desc=f"epoch {progress.epoch}/{self.config.num_epochs}", file=sys.stderr,
+                   mininterval=0.5 if sys.stderr.isatty() else 30, leave=False)
+        done = progress.step
+        with bar:
+            for batch in self.batches.epoch(progress.epoch, progress.step):
+                self.train_batch([Tensor(array) for array in batch])
+                bar.update()
+                speed = (progress.step - done) * len(batch[0]) / (time.monotonic() - started)
+                bar.set_postfix_str(f"loss {progress.loss / progress.step:.3f} lr {self.rate:.2e} {speed:.1f} utt/s",
+                                    refresh=False)
+                if signals.received:
+                    self.leave(signals.received, started)
+                if self.config.save_steps and progress.step % self.config.save_steps == 0:
+                    self.save()
+        progress.minutes += (time.monotonic() - started) / 60
+        self.speed = (progress.step - done) * len(batch[0]) / (time.monotonic() - started)
+
+    def train_batch(self, batch):
+        progress = self.progress
+        self.rate = self.schedule(progress.updates)
+        self.step.optimizer.learning_rate.set_data(Tensor(self.rate, self.step.optimizer.learning_rate.dtype))
+        progress.batches += 1
+        if progress.batches % self.config.accumulate:
+            loss, metric = self.step.add(*batch)
+        else:
+            loss, metric, finite = self.step(*batch)
+            finite = bool(finite)
+            self.step.adjust_scale(finite)
+            progress.overflows += not finite
+            progress.updates += 1
+        loss = float(loss)
+        if not math.isfinite(loss) and not self.step.scaled:
+            raise UserError(f"loss is {loss} at epoch {progress.epoch}, batch {progress.step + 1}; lower max_lrate or set "
+                            f"clip_norm, and continue from {self.run.state} with --resume {self.run.path}")
+        progress.step += 1
+        progress.loss += loss
+        progress.metric += float(metric)
+
+    def finish_epoch(self, validate):
+        """Validates, logs and saves; moves on to the next epoch. Returns the row of metrics.csv."""
+        progress, config = self.progress, self.config
+        last = progress.epoch == config.num_epochs
+        row = {"epoch": progress.epoch, "learning_rate": self.rate, "loss": progress.loss / progress.step,
+               self.metric: progress.metric / progress.step}
+        scores = validate() if validate and (last or progress.epoch % config.test_step == 0) else {}
+        row |= scores | {"minutes": round(progress.minutes, 2)}
+        criterion = next(iter(scores.values()), math.inf)
+        if criterion < progress.best or validate is None:
+            progress.best, progress.best_epoch = criterion, progress.epoch
+            self.save_weights(self.run.best, scores)
+        self.save_weights(self.run.path / "checkpoints" / f"epoch_{progress.epoch:04d}.ckpt", scores)
+        self.tell(row)
+        waited = progress.epoch - progress.best_epoch
+        progress.finished = bool(scores and config.early_stop and waited >= config.early_stop * config.test_step)
+        if progress.finished:
+            self.run.say(f"early stop: no better {next(iter(scores))} in {config.early_stop} validations")
+        progress.epoch += 1
+        progress.step = progress.overflows = 0
+        progress.loss = progress.metric = 0.0
+        self.save()
+        return row
+
+    def tell(self, row):
+        """One line of the log, a row of metrics.csv, and curves.png now and then."""
+        progress = self.progress
+        notes = f" {self.speed:.1f} utt/s"
+        notes += f", {progress.overflows} steps skipped for overflow" if progress.overflows else ""
+        bad = self.batches.bad
+        notes += f", {len(bad)} unusable files, the last: {list(bad.values())[-1]}" if bad else ""
+        self.run.say("epoch " + " ".join(f"{name} {value:.4g}" if name != "epoch" else str(value)
+                                         for name, value in row.items()) + notes)
+        self.run.add_row(row)
+        if time.monotonic() - self.drawn > 30:
+            self.run.draw()
+            self.drawn = time.monotonic()
+
+    def save_weights(self, path, scores):
+        if self.run.writes:
+            save_checkpoint(path, self.weights, epoch=self.progress.epoch, **scores)
+            for old in sorted(path.parent.glob("epoch_*.ckpt"))[:-self.config.keep_checkpoint_max]:
+                os.unlink(old)
+
+    def save(self):
+        """The whole state, for --resume."""
+        if self.run.writes:
+            save_checkpoint(self.run.state, self.state, **dataclasses.asdict(self.progress))
+
+    def resume(self):
+        """Continues from the last saved state."""
+        record = load_into(self.run.state, self.state)
+        self.progress = Progress(**record)
+        self.run.forget_after(self.progress.epoch - 1)
+        self.run.say(f"resumed at epoch {self.progress.epoch}, batch {self.progress.step} of {self.batches.steps}")
+
+    def leave(self, number, started):
+        """Saves and ends the program as a signal asked."""
+        self.progress.minutes += (time.monotonic() - started) / 60
+        self.save()
+        self.run.say(f"{signal.Signals(number).name}: state saved at epoch {self.progress.epoch}, batch "
+                     f"{self.progress.step}; continue with --resume {self.run.path}")
+        self.batches.close()
+        raise SystemExit(128 + number)
+
+
+class _Signals:
+    """Notes SIGTERM and SIGINT so that the loop can finish its step; a second one acts at once."""
+
+    def __enter__(self):
+        self.received = 0
+        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _frame):
+        self.received = number
+        signal.signal(number, self.previous[number])
