@@ -72,6 +72,11 @@ def load_into(path, parameters, skip=()):
     return record
 
 
+def load_model(path, model):
+    """Loads the weights of `model` alone from a checkpoint of a training run; returns its record."""
+    return load_into(path, {parameter.name: parameter for parameter in model.get_parameters()}, skip=("loss.",))
+
+
 @contextmanager
 def _quiet():
     """MindSpore logs what it raises, in several lines; one is enough."""

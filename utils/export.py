@@ -1,0 +1,63 @@
+"""Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that tells a runner all it must know."""
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from utils.errors import UserError
+
+SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
+
+
+@dataclass(frozen=True)
+class Port:
+    """A tensor that goes in or out; None in its shape is any size."""
+
+    name: str
+    dtype: str
+    shape: tuple
+
+
+def export_model(network, config, inputs, outputs, name, **facts):
+    """Writes `network` as config.file_format to config.file_name, or <name>.<suffix> beside the checkpoint.
+
+    `facts` (front-end, sample rate, labels, ...) go into inputs.json as they are. Returns the path of the graph.
+    """
+    kind = config.file_format.upper()
+    if kind not in SUFFIX:
+        raise UserError(f"file_format: found {config.file_format}, expected one of {', '.join(SUFFIX)}")
+    if kind == "AIR" and ms.get_context("device_target") != "Ascend":
+        raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
+    path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network.set_train(False)
+    tensors = [_tensor(port) for port in inputs]
+    if kind == "ONNX":
+        _export_onnx(network, tensors, inputs, outputs, path)
+    else:
+        ms.export(network, *tensors, file_name=str(path.with_suffix("")), file_format=kind)
+    description = {"model": name, "file": path.name, "inputs": [asdict(port) for port in inputs],
+                   "outputs": [asdict(port) for port in outputs], **facts}
+    temporary = path.parent / "inputs.json.part"
+    temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path.parent / "inputs.json")
+    print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
+    return path
+
+
+def _tensor(port):
+    if None in port.shape:
+        return Tensor(shape=port.shape, dtype=getattr(ms, port.dtype))
+    return Tensor(np.zeros(port.shape, port.dtype))
+
+
+def _export_onnx(network, tensors, inputs, outputs, path):
+    axes = {port.name: [axis for axis, size in enumerate(port.shape) if size is None] for port in inputs}
+    fixed = [tensor if None not in port.shape else Tensor(np.zeros([size or 300 for size in port.shape], port.dtype))
+             for tensor, port in zip(tensors, inputs, strict=True)]
+    ms.onnx.export(network, *fixed, file_name=str(path), input_names=[port.name for port in inputs],
+                   output_names=[port.name for port in outputs], dynamic_axes={n: a for n, a in axes.items() if a} or None)
