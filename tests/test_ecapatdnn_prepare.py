@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from ecapatdnn import prepare
-from utils import audio
+from ecapatdnn.src import corpora
+from utils import audio, corpus
 from utils.errors import UserError
 
 RATE = 16000
@@ -106,13 +107,13 @@ def test_second_run_decodes_and_reads_nothing(vox, tmp_path, monkeypatch):
     prepare_corpus("voxceleb", vox, tmp_path / "out")
     first = lines(tmp_path / "out/train.txt")
     (tmp_path / "out/wav/id00001/aaa/tmpx.part").write_bytes(b"half")
-    monkeypatch.setattr(prepare, "inspect", None)
+    monkeypatch.setattr(corpus, "inspect", None)
     prepare_corpus("voxceleb", vox, tmp_path / "out")
     assert lines(tmp_path / "out/train.txt") == first
 
 
 def test_interrupted_run_goes_on(vox, tmp_path, monkeypatch):
-    inspect, seen = prepare.inspect, []
+    inspect, seen = corpus.inspect, []
 
     def stop_at_third(job):
         seen.append(job.path)
@@ -120,7 +121,7 @@ def test_interrupted_run_goes_on(vox, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return inspect(job)
 
-    monkeypatch.setattr(prepare, "inspect", stop_at_third)
+    monkeypatch.setattr(corpus, "inspect", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         prepare_corpus("voxceleb", vox, tmp_path / "out")
     assert not (tmp_path / "out/train.txt").exists()
@@ -361,27 +362,27 @@ def test_mini(tmp_path, monkeypatch):
 
 def test_all_pairs_counts():
     items = [(f"s{s}", f"s{s}/{f}.wav") for s, n in enumerate((5, 1, 3)) for f in range(n)]
-    assert count_trials(prepare.all_pairs(items), lambda path: path.split("/")[0]) == expected_trials([5, 1, 3])
+    assert count_trials(corpora.all_pairs(items), lambda path: path.split("/")[0]) == expected_trials([5, 1, 3])
 
 
 def test_cross_chapter_pairs_drop_targets_of_one_chapter_only():
     items = [(str(s), f"{s}-{c}-{n:04d}.mp3") for s in (1, 2) for c in (10, 11, 12) for n in range(2)]
-    targets, others = count_trials(prepare.cross_chapter_pairs(items), prepare.libri_speaker)
+    targets, others = count_trials(corpora.cross_chapter_pairs(items), corpora.libri_speaker)
     assert (targets, others) == (2 * (15 - 3), 36)
 
 
 def test_random_pairs():
     items = [(f"s{s}", f"s{s}/{f}.wav") for s in range(20) for f in range(10)]
-    rows = prepare.random_pairs(items, 1000, seed=1)
+    rows = corpora.random_pairs(items, 1000, seed=1)
     assert count_trials(rows, lambda path: path.split("/")[0]) == (500, 500)
-    assert rows == prepare.random_pairs(items, 1000, seed=1) != prepare.random_pairs(items, 1000, seed=2)
-    assert count_trials(prepare.random_pairs(items, 10000, 0), lambda path: path.split("/")[0]) == (900, 5000)
+    assert rows == corpora.random_pairs(items, 1000, seed=1) != corpora.random_pairs(items, 1000, seed=2)
+    assert count_trials(corpora.random_pairs(items, 10000, 0), lambda path: path.split("/")[0]) == (900, 5000)
 
 
 def test_evenly_spaced():
-    assert prepare.evenly_spaced(list(range(59)), 30) == list(range(0, 59, 2))
-    assert prepare.evenly_spaced([1, 2], 30) == [1, 2]
-    assert len(set(prepare.evenly_spaced(list(range(37)), 30))) == 30
+    assert corpora.evenly_spaced(list(range(59)), 30) == list(range(0, 59, 2))
+    assert corpora.evenly_spaced([1, 2], 30) == [1, 2]
+    assert len(set(corpora.evenly_spaced(list(range(37)), 30))) == 30
 
 
 # ---- mistakes
@@ -426,8 +427,8 @@ def test_librispeech_an4(tmp_path):
     an4 = {path.split("/")[-2] for row in rows["valid_trials"] for path in row.split()[1:]}
     assert len(an4) == 14 and not an4 & {row.split()[0].removeprefix("an4-") for row in rows["train"]}
     assert len(rows["dev_clean_all"]) == 600 * 599 // 2 == 179_700
-    targets, others = count_trials(rows["dev_clean_all"], prepare.libri_speaker)
-    cross, cross_others = count_trials(rows["dev_clean_cross"], prepare.libri_speaker)
+    targets, others = count_trials(rows["dev_clean_all"], corpora.libri_speaker)
+    cross, cross_others = count_trials(rows["dev_clean_cross"], corpora.libri_speaker)
     assert (targets, others) == expected_trials([30] * 20)
     assert 0 < cross < targets and cross_others == others
     files = Counter(path.split("/")[-2] for path in {p for row in rows["an4_test"] for p in row.split()[1:]})

@@ -32,6 +32,8 @@ def export_model(network, config, inputs, outputs, name, **facts):
         raise UserError(f"file_format: found {config.file_format}, expected one of {', '.join(SUFFIX)}")
     if kind == "AIR" and ms.get_context("device_target") != "Ascend":
         raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
+    if kind == "ONNX" and any(None in port.shape for port in inputs):
+        raise UserError("file_format ONNX: MindSpore writes it with fixed shapes only; give the length, or export MINDIR")
     path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     network.set_train(False)
@@ -56,8 +58,19 @@ def _tensor(port):
 
 
 def _export_onnx(network, tensors, inputs, outputs, path):
-    axes = {port.name: [axis for axis, size in enumerate(port.shape) if size is None] for port in inputs}
-    fixed = [tensor if None not in port.shape else Tensor(np.zeros([size or 300 for size in port.shape], port.dtype))
-             for tensor, port in zip(tensors, inputs, strict=True)]
-    ms.onnx.export(network, *fixed, file_name=str(path), input_names=[port.name for port in inputs],
-                   output_names=[port.name for port in outputs], dynamic_axes={n: a for n, a in axes.items() if a} or None)
+    """MindSpore 2.10 orders the pads of Conv as its own, and its output_names lose the last node."""
+    import onnx  # only this format needs it
+
+    ms.onnx.export(network, *tensors, file_name=str(path), input_names=[port.name for port in inputs])
+    model = onnx.load(path)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Conv" and attribute.name == "pads" and len(attribute.ints) == 4:
+                top, bottom, left, right = attribute.ints
+                attribute.ints[:] = [top, left, bottom, right]
+    for value, port in zip(model.graph.output, outputs, strict=True):
+        for node in model.graph.node:
+            node.output[:] = [port.name if name == value.name else name for name in node.output]
+        value.name = port.name
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

@@ -17,7 +17,6 @@ import json
 import os
 import pathlib
 import shutil
-import sys
 import zlib
 from typing import NamedTuple
 
@@ -25,9 +24,6 @@ import numpy as np
 import soundfile
 import soxr
 from tqdm import tqdm
-
-if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from utils.errors import UserError, run
 
@@ -43,27 +39,24 @@ OWN = ("train", "test", "musan", "rir", "transcripts.tsv", "train.txt", "test_tr
 
 # Left out: whispers, robots, echoes and near copies of a voice of the other part.
 VARIANTS = {
-    "train": "Alex Alicia Andrea Diogo Gene Hugo Jacky Mario Mike adam antonio aunty ed edward edward2 f1 f2 f3 f4 "
-             "grandpa iven2 iven4 klatt3 klatt4 linda m1 m2 m3 m4 m5 m8 marcelo mike2 norbert pablo pedro sandro "
-             "shelby travis victor".split(),
-    "test": "Annie belinda f5 anika steph grandma Andy Denis m7 Reed john paul quincy rob david Michael max miguel "
-            "boris m6".split(),
+    "train": ["Alex", "Alicia", "Andrea", "Diogo", "Gene", "Hugo", "Jacky", "Mario", "Mike", "adam", "antonio", "aunty", "ed", "edward", "edward2", "f1", "f2", "f3", "f4", "grandpa", "iven2", "iven4", "klatt3", "klatt4", "linda", "m1", "m2", "m3", "m4", "m5", "m8", "marcelo", "mike2", "norbert", "pablo", "pedro", "sandro", "shelby", "travis", "victor"],
+    "test": ["Annie", "belinda", "f5", "anika", "steph", "grandma", "Andy", "Denis", "m7", "Reed", "john", "paul", "quincy", "rob", "david", "Michael", "max", "miguel", "boris", "m6"],
 }
-ACCENTS = "en-us en en-gb-scotland en-gb-x-rp en-029 en-us-nyc en-gb-x-gbclan en-gb-x-gbcwmd".split()
+ACCENTS = ["en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd"]
 
-DIGIT = "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()
+DIGIT = ["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"]
 SLOTS = {
     "digit": DIGIT,
-    "tens": "TWENTY THIRTY FORTY FIFTY SIXTY SEVENTY EIGHTY NINETY".split(),
+    "tens": ["TWENTY", "THIRTY", "FORTY", "FIFTY", "SIXTY", "SEVENTY", "EIGHTY", "NINETY"],
     "letter": list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
-    "first": "ROBERT MARY JOHN LINDA PETER ANNA DAVID SUSAN".split(),
-    "last": "SMITH JONES BROWN TAYLOR WILSON MILLER".split(),
-    "city": "BOSTON LONDON DENVER CHICAGO DALLAS PARIS".split(),
-    "month": "JANUARY FEBRUARY MARCH APRIL MAY JUNE JULY AUGUST SEPTEMBER OCTOBER NOVEMBER DECEMBER".split(),
-    "day": "FIRST SECOND THIRD FOURTH FIFTH TENTH TWELFTH TWENTIETH".split(),
-    "street": "MAIN OAK PARK LAKE HILL CHURCH".split(),
-    "way": "STREET AVENUE ROAD".split(),
-    "command": "YES NO ENTER ERASE REPEAT HELP STOP GO START RUBOUT".split(),
+    "first": ["ROBERT", "MARY", "JOHN", "LINDA", "PETER", "ANNA", "DAVID", "SUSAN"],
+    "last": ["SMITH", "JONES", "BROWN", "TAYLOR", "WILSON", "MILLER"],
+    "city": ["BOSTON", "LONDON", "DENVER", "CHICAGO", "DALLAS", "PARIS"],
+    "month": ["JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE", "JULY", "AUGUST", "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER"],
+    "day": ["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "TENTH", "TWELFTH", "TWENTIETH"],
+    "street": ["MAIN", "OAK", "PARK", "LAKE", "HILL", "CHURCH"],
+    "way": ["STREET", "AVENUE", "ROAD"],
+    "command": ["YES", "NO", "ENTER", "ERASE", "REPEAT", "HELP", "STOP", "GO", "START", "RUBOUT"],
 }
 TEMPLATES = [
     "letter letter letter letter letter letter",

@@ -64,7 +64,7 @@ class RunFolder:
     def draw(self):
         """curves.png: every metric over the epochs."""
         if self.writes and self.rows:
-            from utils.plots import draw_curves   # matplotlib takes a second to import
+            from utils.plots import draw_curves  # matplotlib takes a second to import
             draw_curves(self.rows, self.path / "curves.png")
 
 

@@ -148,7 +148,7 @@ class AttentiveStatistics(nn.Cell):
             score = score + (mask - 1) * 1e4                              # within float16, and exp gives exactly 0
         weight = ops.softmax(score, 3)
         mean = (x * weight).sum(3, keepdims=True)
-        variance = (x.square() * weight).sum(3, keepdims=True) - mean.square()
+        variance = ((x - mean).square() * weight).sum(3, keepdims=True)
         return ops.cat((mean, self.deviation(variance)), 1)
 
     def deviation(self, variance):
