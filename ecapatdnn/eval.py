@@ -1,4 +1,4 @@
-"""Scores a trial list: python eval.py --checkpoint_path RUN/best.ckpt [--eval_list LIST --eval_path DIR --as_norm true]."""
+"""Scores trials: python eval.py --checkpoint_path RUN/best.ckpt --eval_list LIST --eval_path DIR [--as_norm true]."""
 import sys
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def load_embedder(config):
 
 def cohort_means(embedder, cache, config):
     """Unit mean embedding of each speaker of the cohort, from its first utterances: (k, E)."""
-    path, folder = (config.cohort_list, config.cohort_path) if config.cohort_list else (config.train_list, config.train_path)
+    own = bool(config.cohort_list)
+    path, folder = (config.cohort_list, config.cohort_path) if own else (config.train_list, config.train_path)
     paths, speaker, _ = read_train_list(path)
     order = np.argsort(speaker, kind="stable")
     first = np.searchsorted(speaker[order], speaker[order])

@@ -12,8 +12,8 @@ from utils.config import load_config
 from utils.device import setup_device
 from utils.errors import UserError, run
 
-NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in minutes: "
-                 "pass --checkpoint_path runs/demo/ecapatdnn/best.ckpt")
+NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in "
+                 "minutes: pass --checkpoint_path runs/demo/ecapatdnn/best.ckpt")
 
 
 def main(argv):

@@ -119,8 +119,10 @@ def print_table(parts, good, lists):
               + ("" if path.endswith("train.txt") else f", {targets} targets, {len(lines) - targets} non-targets"))
 
 
-SCANNERS = {"voxceleb": corpora.scan_voxceleb, "librispeech": corpora.scan_librispeech, "an4": corpora.scan_an4, "tree": corpora.scan_tree,
-            "mini": corpora.scan_mini, "librispeech_an4": corpora.scan_librispeech_an4}
+SCANNERS = {
+    "voxceleb": corpora.scan_voxceleb, "librispeech": corpora.scan_librispeech, "an4": corpora.scan_an4,
+    "tree": corpora.scan_tree, "mini": corpora.scan_mini, "librispeech_an4": corpora.scan_librispeech_an4,
+}
 TEST_LISTS = {   # corpus: {list: (part, its trials)}
     "an4": {"test_trials.txt": ("test", corpora.all_pairs)},
     "librispeech_an4": {"dev_clean_all.txt": ("dev_clean", corpora.all_pairs),

@@ -22,9 +22,9 @@ def save_checkpoint(path, parameters, **record):
     content = [{"name": name, "data": Tensor(value.asnumpy())} for name, value in parameters.items()]
     try:
         os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as place:   # MindSpore leaves a .tmp of its own
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as place:   # MindSpore leaves its own .tmp
             temporary = os.path.join(place, "new.ckpt")
-            with _quiet():
+            with quiet():
                 ms.save_checkpoint(content, temporary, append_dict={RECORD: json.dumps(record)}, crc_check=True)
             os.chmod(temporary, 0o644)
             with open(temporary, "rb+") as file:
@@ -32,8 +32,8 @@ def save_checkpoint(path, parameters, **record):
             os.replace(temporary, path)
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: cannot be written ({reason}); free some space or mend the permissions, the checkpoint "
-                        "before it is still valid") from None
+        raise UserError(f"{path}: cannot be written ({reason}); free some space or mend the permissions, the "
+                        "checkpoint before it is still valid") from None
 
 
 def load_checkpoint(path):
@@ -41,11 +41,11 @@ def load_checkpoint(path):
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such checkpoint; train.py writes best.ckpt into its run folder")
     try:
-        with _quiet():
+        with quiet():
             parameters = ms.load_checkpoint(path, crc_check=True)
     except (ValueError, TypeError, RuntimeError, OSError):
-        raise UserError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew or use "
-                        "an earlier one") from None
+        raise UserError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew or "
+                        "use an earlier one") from None
     record = parameters.pop(RECORD, None)
     return parameters, json.loads(record) if record else {}
 
@@ -63,12 +63,12 @@ def load_into(path, parameters, skip=()):
             parameter.set_data(Tensor(value.asnumpy(), dtype=parameter.dtype))
         elif not name.startswith(tuple(skip)):
             shape = "nothing" if value is None else f"shape {value.shape}"
-            raise UserError(f"{path}: {name}: found {shape}, expected shape {parameter.shape}; the network is of another "
-                            "size or kind than the checkpoint's, use the config.yaml saved beside it")
+            raise UserError(f"{path}: {name}: found {shape}, expected shape {parameter.shape}; the network is of "
+                            "another size or kind than the checkpoint's, use the config.yaml saved beside it")
     extra = [name for name in found if not name.startswith(tuple(skip))]
     if extra:
-        raise UserError(f"{path}: {extra[0]} and {len(extra) - 1} more have no place in this network; use the config.yaml "
-                        "saved beside the checkpoint")
+        raise UserError(f"{path}: {extra[0]} and {len(extra) - 1} more have no place in this network; use the "
+                        "config.yaml saved beside the checkpoint")
     return record
 
 
@@ -78,7 +78,7 @@ def load_model(path, model):
 
 
 @contextmanager
-def _quiet():
+def quiet():
     """MindSpore logs what it raises, in several lines; one is enough."""
     logging.disable(logging.CRITICAL)
     try:

@@ -37,7 +37,7 @@ def parse_config(cls, argv, base=None, program=None):
     if path := given.pop("config"):
         values |= read_yaml(cls, path)
     values |= {name: _convert(f"--{name}", text, fields[name].type) for name, text in given.items() if text is not None}
-    return cls(**values)
+    return cls(**{name: _expand(name, value) for name, value in values.items()})
 
 
 def parse_train_config(cls, argv):
@@ -124,3 +124,11 @@ def _convert(where, value, kind):
         return kind(float(value)) if kind is int else kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
         raise UserError(f"{where}: found {value!r}, expected {kind.__name__}") from None
+
+
+def _expand(name, value):
+    """`value` with $VARIABLES of the environment replaced: presets need not name anyone's folders."""
+    expanded = os.path.expandvars(value) if isinstance(value, str) else value
+    if isinstance(value, str) and "$" in expanded:
+        raise UserError(f"{name}: {value}: that environment variable is not set; set it, or give --{name}")
+    return expanded

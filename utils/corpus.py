@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from utils import audio
 from utils.errors import UserError
+from utils.progress import progress
 
 RATE = 16000
 
@@ -60,10 +60,8 @@ def to_int16(samples):
 
 def convert(source, target):
     """Writes `target`, a 16 kHz mono 16-bit wav; UserError when that fails, as it would for all files to come."""
-    if source.lower().endswith(".m4a"):
-        samples = decode(source)
-    else:
-        samples = to_int16(audio.read(source, RATE, resample=True))
+    encoded = source.lower().endswith(".m4a")
+    samples = decode(source) if encoded else to_int16(audio.read(source, RATE, resample=True))
     try:
         audio.write_wav(target, samples, RATE)
     except (OSError, soundfile.LibsndfileError) as error:
@@ -87,13 +85,13 @@ def parallel(function, jobs, config, title):
     """Yields function(job) of every job, in order."""
     workers = min(config.workers or os.cpu_count(), len(jobs))
     if workers <= 1:
-        yield from tqdm(map(function, jobs), title, len(jobs))
+        yield from progress(map(function, jobs), title, total=len(jobs))
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal,
                                (signal.SIGINT, signal.SIG_IGN))
     try:
         chunk = max(1, min(16, len(jobs) // (4 * workers)))
-        yield from tqdm(pool.map(function, jobs, chunksize=chunk), title, len(jobs))
+        yield from progress(pool.map(function, jobs, chunksize=chunk), title, total=len(jobs))
     finally:    # without this Ctrl-C would wait for all files
         pool.shutdown(cancel_futures=True)
 

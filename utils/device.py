@@ -36,7 +36,8 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
         ms.set_device(target, int(os.environ.get("DEVICE_ID", device_id)) if target != "CPU" else None)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this CPU") from None
+        raise UserError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this "
+                        "CPU") from None
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(seed)
     if not distribute:

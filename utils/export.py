@@ -6,11 +6,12 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from utils.errors import UserError
 
 SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
+TOLERANCE = 1e-5   # of the largest output, between a network and its graph loaded again
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def export_model(network, config, inputs, outputs, name, **facts):
     if kind == "AIR" and ms.get_context("device_target") != "Ascend":
         raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
     if kind == "ONNX" and any(None in port.shape for port in inputs):
-        raise UserError("file_format ONNX: MindSpore writes it with fixed shapes only; give the length, or export MINDIR")
+        raise UserError("file_format ONNX: MindSpore writes it with fixed shapes only; give --length, or take MINDIR")
     path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     network.set_train(False)
@@ -42,6 +43,8 @@ def export_model(network, config, inputs, outputs, name, **facts):
         _export_onnx(network, tensors, inputs, outputs, path)
     else:
         ms.export(network, *tensors, file_name=str(path.with_suffix("")), file_format=kind)
+        if kind == "MINDIR":
+            _check_reloaded(network, inputs, path)
     description = {"model": name, "file": path.name, "inputs": [asdict(port) for port in inputs],
                    "outputs": [asdict(port) for port in outputs], **facts}
     temporary = path.parent / "inputs.json.part"
@@ -55,6 +58,18 @@ def _tensor(port):
     if None in port.shape:
         return Tensor(shape=port.shape, dtype=getattr(ms, port.dtype))
     return Tensor(np.zeros(port.shape, port.dtype))
+
+
+def _check_reloaded(network, inputs, path):
+    """Loads the graph again and compares it with the network on random input."""
+    generator = np.random.default_rng(0)
+    arrays = [Tensor(generator.standard_normal([size or 300 for size in port.shape]).astype(port.dtype))
+              for port in inputs]
+    expected, found = network(*arrays), nn.GraphCell(ms.load(str(path)))(*arrays)
+    difference = np.abs(expected.asnumpy() - found.asnumpy()).max() / np.abs(expected.asnumpy()).max()
+    print(f"reloaded: largest difference {difference:.1e} of the largest output")
+    if not difference < TOLERANCE:
+        raise RuntimeError(f"{path} does not compute what the network does")
 
 
 def _export_onnx(network, tensors, inputs, outputs, path):

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 import soxr
-from tqdm import tqdm
 
 from utils.errors import UserError, run
+from utils.progress import progress
 
 VERSION = 1   # raise it whenever the bytes change: corpora of another version are made anew
 RATE = 16000
@@ -39,8 +39,16 @@ OWN = ("train", "test", "musan", "rir", "transcripts.tsv", "train.txt", "test_tr
 
 # Left out: whispers, robots, echoes and near copies of a voice of the other part.
 VARIANTS = {
-    "train": ["Alex", "Alicia", "Andrea", "Diogo", "Gene", "Hugo", "Jacky", "Mario", "Mike", "adam", "antonio", "aunty", "ed", "edward", "edward2", "f1", "f2", "f3", "f4", "grandpa", "iven2", "iven4", "klatt3", "klatt4", "linda", "m1", "m2", "m3", "m4", "m5", "m8", "marcelo", "mike2", "norbert", "pablo", "pedro", "sandro", "shelby", "travis", "victor"],
-    "test": ["Annie", "belinda", "f5", "anika", "steph", "grandma", "Andy", "Denis", "m7", "Reed", "john", "paul", "quincy", "rob", "david", "Michael", "max", "miguel", "boris", "m6"],
+    "train": [
+        "Alex", "Alicia", "Andrea", "Diogo", "Gene", "Hugo", "Jacky", "Mario", "Mike", "adam", "antonio",
+        "aunty", "ed", "edward", "edward2", "f1", "f2", "f3", "f4", "grandpa", "iven2", "iven4", "klatt3",
+        "klatt4", "linda", "m1", "m2", "m3", "m4", "m5", "m8", "marcelo", "mike2", "norbert", "pablo",
+        "pedro", "sandro", "shelby", "travis", "victor"
+    ],
+    "test": [
+        "Annie", "belinda", "f5", "anika", "steph", "grandma", "Andy", "Denis", "m7", "Reed", "john", "paul",
+        "quincy", "rob", "david", "Michael", "max", "miguel", "boris", "m6"
+    ],
 }
 ACCENTS = ["en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd"]
 
@@ -52,7 +60,10 @@ SLOTS = {
     "first": ["ROBERT", "MARY", "JOHN", "LINDA", "PETER", "ANNA", "DAVID", "SUSAN"],
     "last": ["SMITH", "JONES", "BROWN", "TAYLOR", "WILSON", "MILLER"],
     "city": ["BOSTON", "LONDON", "DENVER", "CHICAGO", "DALLAS", "PARIS"],
-    "month": ["JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE", "JULY", "AUGUST", "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER"],
+    "month": [
+        "JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE", "JULY", "AUGUST", "SEPTEMBER", "OCTOBER",
+        "NOVEMBER", "DECEMBER"
+    ],
     "day": ["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "TENTH", "TWELFTH", "TWENTIETH"],
     "street": ["MAIN", "OAK", "PARK", "LAKE", "HILL", "CHURCH"],
     "way": ["STREET", "AVENUE", "ROAD"],
@@ -255,7 +266,7 @@ def _write_speech(root, seed):
     """Write the wavs, transcripts and lists of all speakers; return the counts for the marker."""
     cast = [who for i, part in enumerate(VARIANTS) for who in speakers(part, np.random.default_rng([seed, 0, i]))]
     transcripts, files, total = [], {part: {} for part in VARIANTS}, 0
-    for index, who in enumerate(tqdm(cast, desc="mini corpus", unit="speaker")):
+    for index, who in enumerate(progress(cast, "mini corpus", "speaker")):
         for number, (text, samples) in enumerate(utterances(who, np.random.default_rng([seed, 1, index]))):
             path = f"{who.name}/{who.name}-{number:03d}.wav"
             _write(root / who.part / path, samples)

@@ -49,7 +49,8 @@ class RunFolder:
         """Appends a row of metrics {name: number}, `epoch` among them."""
         self.rows.append(row)
         table = io.StringIO()
-        writer = csv.DictWriter(table, list(dict.fromkeys(name for one in self.rows for name in one)), lineterminator="\n")
+        names = list(dict.fromkeys(name for one in self.rows for name in one))
+        writer = csv.DictWriter(table, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         self.write("metrics.csv", table.getvalue())
@@ -76,7 +77,8 @@ def _logger(path, append):
         log.removeHandler(handler)
         handler.close()
     formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
-    for handler in (logging.StreamHandler(sys.stdout), logging.FileHandler(path, "a" if append else "w", encoding="utf-8")):
+    to_file = logging.FileHandler(path, "a" if append else "w", encoding="utf-8")
+    for handler in (logging.StreamHandler(sys.stdout), to_file):
         handler.setFormatter(formatter)
         log.addHandler(handler)
     return log

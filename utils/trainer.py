@@ -3,15 +3,14 @@ import dataclasses
 import math
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 
 from mindspore import Tensor
-from tqdm import tqdm
 
 from utils.checkpoint import load_into, save_checkpoint
 from utils.errors import UserError
+from utils.progress import progress as progress_bar
 from utils.train_step import TrainStep
 
 
@@ -83,9 +82,8 @@ class Loop:
     def train_epoch(self, signals):
         """The rest of the current epoch."""
         progress, started = self.progress, time.monotonic()
-        bar = tqdm(total=self.batches.steps, initial=progress.step, unit="batch", disable=not self.run.writes,
-                   desc=f"epoch {progress.epoch}/{self.config.num_epochs}", file=sys.stderr,
-                   mininterval=0.5 if sys.stderr.isatty() else 30, leave=False)
+        bar = progress_bar(title=f"epoch {progress.epoch}/{self.config.num_epochs}", unit="batch",
+                           total=self.batches.steps, initial=progress.step, disable=not self.run.writes)
         done = progress.step
         with bar:
             for batch in self.batches.epoch(progress.epoch, progress.step):
@@ -116,8 +114,8 @@ class Loop:
             progress.updates += 1
         loss = float(loss)
         if not math.isfinite(loss) and not self.step.scaled:
-            raise UserError(f"loss is {loss} at epoch {progress.epoch}, batch {progress.step + 1}; lower max_lrate or set "
-                            f"clip_norm, and continue from {self.run.state} with --resume {self.run.path}")
+            raise UserError(f"loss is {loss} at epoch {progress.epoch}, batch {progress.step + 1}; lower max_lrate or "
+                            f"set clip_norm, and continue from {self.run.state} with --resume {self.run.path}")
         progress.step += 1
         progress.loss += loss
         progress.metric += float(metric)

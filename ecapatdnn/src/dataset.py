@@ -37,13 +37,13 @@ class TrainSet:
         self.first = np.searchsorted(self.speaker[self.by_speaker], np.arange(len(self.names) + 1))
         self.steps = (config.crops_per_epoch or self.files) // (config.minibatch_size * size)
         if self.steps == 0:
-            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} devices, but an epoch has only "
+            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
                             f"{config.crops_per_epoch or self.files} crops; lower minibatch_size")
 
     def describe(self):
         """One line for the log."""
         kinds = ", ".join(" + ".join(choice) or "none" for choice in self.augmenter.choices)
-        return (f"{self.files} files of {len(self.names)} speakers, {self.classes} classes, augmentation one of: {kinds}")
+        return f"{self.files} files of {len(self.names)} speakers, {self.classes} classes, augmentation one of: {kinds}"
 
     def order(self, epoch):
         """Indices of the files of `epoch`, one a crop."""
@@ -85,7 +85,8 @@ class TrainSet:
         config = self.config
         samples = sample_count(config.crop, config.front_end)
         k = int(generator.integers(len(self.speeds)))
-        x = audio.random_crop(self.path(file), RATE, int(np.ceil(samples * self.speeds[k])) + 1, generator, config.resample)
+        played = int(np.ceil(samples * self.speeds[k])) + 1
+        x = audio.random_crop(self.path(file), RATE, played, generator, config.resample)
         x = augment.change_speed(x, self.speeds[k])[:samples]
         x = self.augmenter(x, generator)
         if generator.random() < config.mp3_probability:
@@ -135,7 +136,8 @@ class Augmenter:
         noisy = x
         for _ in range(int(generator.integers(fewest, most + 1))):
             if kind in self.recordings:
-                noise = audio.random_crop(_pick(self.recordings[kind], generator), RATE, len(x), generator, resample=True)
+                path = _pick(self.recordings[kind], generator)
+                noise = audio.random_crop(path, RATE, len(x), generator, resample=True)
             else:
                 noise = self.read_speech(len(x), generator)
             noisy = noisy + augment.noise_at_snr(x, noise, generator.uniform(low, high))
@@ -170,9 +172,10 @@ def read_train_list(path):
     """A voxceleb_trainer list: (paths (n,) bytes, speaker (n,) int32 in order of name, names). One pass, low memory."""
     lines = read_lines(path)
     columns = [line.split(maxsplit=1) for line in lines]
-    broken = next((i for i, column in enumerate(columns) if len(column) != 2), None)
-    if broken is not None:
-        raise UserError(f"{path}: line {broken + 1} is {lines[broken].decode(errors='replace')!r}, expected `speaker path`")
+    for number, column in enumerate(columns, 1):
+        if len(column) != 2:
+            line = lines[number - 1].decode(errors="replace")
+            raise UserError(f"{path}: line {number} is {line!r}, expected `speaker path`")
     names, speaker = np.unique(np.array([column[0] for column in columns]), return_inverse=True)
     if len(names) < 2:
         raise UserError(f"{path}: {len(names)} speaker, expected at least two to tell apart")

@@ -46,7 +46,8 @@ FRONT_ENDS = {
 def get_front_end(name):
     """The FrontEnd called `name`."""
     if name not in FRONT_ENDS:
-        raise UserError(f"front_end: found {name!r}, expected one of {', '.join(FRONT_ENDS)}{nearest(name, FRONT_ENDS)}")
+        raise UserError(f"front_end: found {name!r}, expected one of {', '.join(FRONT_ENDS)}"
+                        f"{nearest(name, FRONT_ENDS)}")
     return FRONT_ENDS[name]
 
 

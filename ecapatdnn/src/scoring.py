@@ -9,10 +9,10 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
-from tqdm import tqdm
 
 from ecapatdnn.src.features import RATE, filter_bank, sample_count
 from utils import audio
+from utils.progress import progress
 
 SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
 MIN_FRAMES = 25     # a shorter recording, a quarter of a second, is no utterance
@@ -58,7 +58,7 @@ def embed_files(embedder, folder, files, cache=None, label="embeddings"):
     """Embeddings (m, 1 + score_crops, E) of `files` (m,) bytes below `folder`; those in `cache` are not computed."""
     known = cache.load(folder) if cache else {}
     missing = [file for file in files if file not in known]
-    for file in tqdm(missing, desc=label, unit="file", leave=False, disable=len(missing) < 50):
+    for file in progress(missing, label):
         known[file] = embedder.file(os.path.join(folder, file.decode()))
     if cache and missing:
         cache.save(folder, known)

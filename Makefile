@@ -1,0 +1,49 @@
+# make demo    train, evaluate, export and use every model on a small synthetic corpus
+# make test    lint and tests
+# Both make .venv first; a second run finds it finished.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# A machine with little memory for compiling wants prebuilt packages: they are all the index offers for Python 3.11.
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn clean
+
+demo: $(VENV)/.demo
+	$(RUN) demo.py
+
+demo-short: $(VENV)/.demo
+	$(RUN) demo.py --short
+
+test: lint
+	$(RUN) -m pytest
+
+test-slow: lint
+	$(RUN) -m pytest -m ""
+
+lint: $(VENV)/.dev
+	$(RUN) -m ruff check .
+	$(VENV)/bin/shellcheck .ci/run */scripts/*.sh
+
+bench: $(VENV)/.demo
+	$(RUN) benchmarks/onednn_cap.py
+
+results-ecapatdnn: $(VENV)/.demo
+	bash ecapatdnn/scripts/results_librispeech_an4.sh
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/.demo: pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "error: $$($(PYTHON) --version 2>&1), expected 3.10 to 3.12 (MindSpore's); pass PYTHON=python3.11"; exit 2; }
+	@echo "== installing into $(VENV) (MindSpore and friends, a few minutes) =="
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .[demo]
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.demo
+	@echo "== installing the tools of the tests =="
+	$(PIP) --requirement requirements-dev.txt
+	@touch $@

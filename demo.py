@@ -1,0 +1,85 @@
+"""make demo: every model on the mini corpus, as a user would: prepare, train, evaluate, export, use; then a table.
+
+Runs the commands of the READMEs in the model folders and stops at the first that fails. --short trains less.
+"""
+import argparse
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent
+CORPUS = "../corpora/mini"
+
+
+class Step(NamedTuple):
+    """One command in a model folder; `result` is a pattern of what to show of its output."""
+
+    name: str
+    command: list
+    result: str
+
+
+def ecapatdnn(short):
+    """Speaker verification: voices of the test part occur nowhere in training."""
+    best = "runs/mini/best.ckpt"
+    epochs = ["--num_epochs", "3", "--test_step", "1"] if short else []
+    pair = [f"{CORPUS}/test/t001/t001-{number}.wav" for number in ("000", "001")]
+    return [
+        Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
+             r"rejected: .*"),
+        Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_eer \S+)"),
+        Step("evaluate", ["eval.py", "--checkpoint_path", best, "--as_norm", "true"], r"^EER = \S+"),
+        Step("export", ["export.py", "--checkpoint_path", best, "--file_format", "MINDIR"], r"largest difference \S+"),
+        Step("use", ["infer.py", *pair, "--checkpoint_path", best], r"(same|different) speaker.*"),
+    ]
+
+
+MODELS = {"ecapatdnn": ecapatdnn}
+
+
+def main():
+    """Runs the demo of the models named, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; default: all")
+    parser.add_argument("--short", action="store_true", help="a third of the training, to see that everything runs")
+    args = parser.parse_args()
+    rows = []
+    for model in args.models or MODELS:
+        for step in MODELS[model](args.short):
+            print(f"\n== {model}: {step.name}: python {' '.join(step.command)}", flush=True)
+            seconds, found = run(ROOT / model, step)
+            rows.append((model, step.name, f"{seconds:.0f} s", found))
+    print_table(rows)
+
+
+def run(folder, step):
+    """Runs a step, showing its output; (seconds, the last of it that fits its pattern)."""
+    started, found = time.monotonic(), ""
+    process = subprocess.Popen([sys.executable, *step.command], cwd=folder, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if match := re.search(step.result, line):
+            found = match[1] if match.lastindex and step.name == "train" else match[0]
+    if process.wait():
+        sys.exit(f"demo: {step.name} in {folder.name} failed with exit code {process.returncode}")
+    if not found:
+        sys.exit(f"demo: {step.name} in {folder.name} printed no line like {step.result!r}")
+    return time.monotonic() - started, found
+
+
+def print_table(rows):
+    """The rows under a heading, columns aligned."""
+    rows = [("model", "step", "time", "result"), *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    print()
+    for number, row in enumerate(rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if number == 0:
+            print("  ".join("-" * width for width in widths))
+
+
+if __name__ == "__main__":
+    main()

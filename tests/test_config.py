@@ -1,0 +1,295 @@
+"""utils/config.py: which value wins, which are refused and how that is said, and how a checkpoint finds its own."""
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ecapatdnn.src.config import Config
+from utils.config import (
+    load_config,
+    parse_config,
+    parse_train_config,
+    parse_use_config,
+    read_yaml,
+    require,
+    save_config,
+)
+from utils.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+PRESETS = sorted(ROOT.glob("ecapatdnn/configs/*.yaml"))
+
+
+@dataclass(frozen=True)
+class Small:
+    """A small config."""
+
+    width: int = 4
+    rate: float = 0.5
+    mirror: bool = False
+    name: str = "a"
+    model_path: str = ""
+    resume: str = ""
+    ckpt_save_dir: str = "runs/small"
+
+
+def preset(folder, text):
+    path = folder / "preset.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def run_folder(folder, config, checkpoint="best.ckpt"):
+    """A run that saved `config` and an empty checkpoint."""
+    (folder / checkpoint).parent.mkdir(parents=True, exist_ok=True)
+    (folder / checkpoint).touch()
+    save_config(config, folder)
+    return str(folder / checkpoint)
+
+
+def test_default_then_yaml_then_flag(tmp_path):
+    path = preset(tmp_path, "width: 8\nname: b\n")
+    assert parse_config(Small, []) == Small()
+    assert parse_config(Small, ["--config", path]) == Small(width=8, name="b")
+    flag, config = ["--width", "9"], ["--config", path]
+    for argv in (config + flag, flag + config, ["=".join(flag), "=".join(config)]):
+        assert parse_config(Small, argv) == Small(width=9, name="b")
+
+
+def test_base_replaces_the_defaults_only(tmp_path):
+    base = Small(width=7, rate=0.7, name="base")
+    path = preset(tmp_path, "rate: 0.8\n")
+    assert parse_config(Small, ["--config", path, "--name", "flag"], base) == Small(width=7, rate=0.8, name="flag")
+
+
+def test_a_flag_set_to_its_default_still_beats_the_preset(tmp_path):
+    path = preset(tmp_path, "width: 8\nmirror: true\nname: b\n")
+    argv = ["--config", path, "--width", "4", "--mirror", "false", "--name", ""]
+    assert parse_config(Small, argv) == Small(name="")
+
+
+@pytest.mark.parametrize("text, field, value", [
+    ("rate: 1e-4", "rate", 1e-4), ("rate: 1.0e-4", "rate", 1e-4), ("rate: 3", "rate", 3.0),
+    ("rate: '0.25'", "rate", 0.25),
+    ("width: 1e3", "width", 1000), ("width: 5.0", "width", 5), ("width: '6'", "width", 6), ("width: -2", "width", -2),
+    ("mirror: yes", "mirror", True), ("mirror: off", "mirror", False), ("mirror: 1", "mirror", True),
+    ("mirror: 'True'", "mirror", True), ("name: 1.0", "name", "1.0"), ("name:", "name", ""), ("name: ä", "name", "ä"),
+    ("name: 0.9,1.0", "name", "0.9,1.0")])
+def test_yaml_values_take_the_type_of_their_field(tmp_path, text, field, value):
+    found = getattr(parse_config(Small, ["--config", preset(tmp_path, text)]), field)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize("flag, text, value", [
+    ("rate", "1e-4", 1e-4), ("rate", "2", 2.0), ("width", "7", 7), ("mirror", "TRUE", True), ("mirror", "0", False),
+    ("mirror", "no", False), ("name", "1", "1"), ("name", "a b", "a b"), ("rate", "-1e-3", -1e-3), ("width", "-1", -1)])
+def test_flags_take_the_type_of_their_field(flag, text, value):
+    found = getattr(parse_config(Small, [f"--{flag}={text}"]), flag)
+    assert found == value and type(found) is type(value)
+
+
+WRONG = [("width", "abc", "int"), ("width", "3.5", "int"), ("width", "inf", "int"), ("width", "nan", "int"),
+         ("width", "", "int"), ("rate", "x", "float"), ("rate", "1,5", "float"), ("mirror", "maybe", "bool"),
+         ("mirror", "2", "bool"), ("width", "true", "int")]
+
+
+@pytest.mark.parametrize("field, text, kind", WRONG)
+def test_a_flag_of_the_wrong_type_is_named_with_what_was_found(field, text, kind):
+    with pytest.raises(UserError) as error:
+        parse_config(Small, [f"--{field}", text])
+    assert str(error.value) == f"--{field}: found {text!r}, expected {kind}"
+
+
+@pytest.mark.parametrize("field, text, kind", WRONG + [("rate", "true", "float"), ("rate", "[1]", "float"),
+                                                       ("width", "{a: 1}", "int"), ("name", "[a, b]", "str"),
+                                                       ("mirror", "[]", "bool"), ("width", "null", "int"),
+                                                       ("rate", "null", "float"), ("width", "2024-01-01", "int")])
+def test_a_yaml_value_of_the_wrong_type_is_named_with_its_file(tmp_path, field, text, kind):
+    path = preset(tmp_path, f"name: b\n{field}: {text}\n")
+    with pytest.raises(UserError) as error:
+        read_yaml(Small, path)
+    assert str(error.value).startswith(f"{path}: {field}: found ")
+    assert str(error.value).endswith(f", expected {kind}")
+
+
+@pytest.mark.parametrize("flag, hint", [("--widht", " (did you mean width?)"), ("--nmae", " (did you mean name?)"),
+                                        ("--zzz", ""), ("--wid", " (did you mean width?)")])
+@pytest.mark.parametrize("joined", [True, False])
+def test_an_unknown_flag_names_the_nearest(flag, hint, joined):
+    argv = [f"{flag}=1"] if joined else [flag, "1"]
+    with pytest.raises(UserError) as error:
+        parse_config(Small, argv)
+    assert str(error.value) == f"{argv[0]}: no such flag{hint}; --help lists them all"
+
+
+def test_an_unknown_yaml_key_names_the_nearest(tmp_path):
+    path = preset(tmp_path, "widht: 3\n")
+    with pytest.raises(UserError) as error:
+        parse_config(Small, ["--config", path])
+    assert str(error.value) == f"{path}: widht: no such setting (did you mean width?)"
+
+
+@pytest.mark.parametrize("text, message", [("- 1\n- 2\n", "found list, expected lines of `key: value`"),
+                                           ("width", "found str, expected lines of `key: value`"),
+                                           ("a: [1\nb: }", "not YAML"), ("1: 2\n", "1: no such setting"),
+                                           ("a\0b", "not YAML")])
+def test_a_file_that_holds_no_settings_is_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(UserError) as error:
+        read_yaml(Small, preset(tmp_path, text))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_empty_preset_changes_nothing(tmp_path):
+    assert parse_config(Small, ["--config", preset(tmp_path, "# nothing\n")]) == Small()
+
+
+@pytest.mark.parametrize("name, message", [("missing.yaml", "No such file"), (".", "Is a directory")])
+def test_a_preset_that_cannot_be_read_is_refused(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        parse_config(Small, ["--config", str(tmp_path / name)])
+
+
+def test_bytes_that_are_no_utf8_are_refused(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"name: \xff\xfe\n")
+    with pytest.raises(UserError, match="not YAML"):
+        read_yaml(Small, tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("argv", [["--width"], ["--name", "--mirror"], ["stray"], ["--width", "1", "2"]])
+def test_a_flag_without_value_and_a_value_without_flag_are_refused(argv):
+    with pytest.raises((UserError, SystemExit)) as error:
+        parse_config(Small, argv)
+    assert getattr(error.value, "code", 2) == 2
+
+
+def test_help_lists_every_setting_with_its_default(capsys):
+    with pytest.raises(SystemExit) as error:
+        parse_config(Config, ["--help"])
+    assert error.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for name, value in asdict(Config()).items():
+        assert f"--{name} " in printed and f"default: {value!r}" in printed
+
+
+@pytest.mark.parametrize("config", [
+    Small(), Small(-3, 1e-9, True, "ä: 'b' # c", "x/y.ckpt"), Small(name="yes", rate=2e20), Small(name="1e-4"),
+    Small(name="null"), Small(name=" a\n")])
+def test_saved_and_loaded_is_the_same(tmp_path, config):
+    checkpoint = run_folder(tmp_path, config)
+    assert load_config(Small, checkpoint) == config
+    assert sorted(os.listdir(tmp_path)) == ["best.ckpt", "config.yaml"]
+
+
+@pytest.mark.parametrize("checkpoint", ["best.ckpt", "checkpoints/3.ckpt"])
+def test_a_checkpoint_finds_its_config_beside_it_or_one_folder_up(tmp_path, checkpoint, monkeypatch):
+    saved = Small(width=11)
+    path = run_folder(tmp_path / "run", saved, checkpoint)
+    assert load_config(Small, path) == saved
+    monkeypatch.chdir(Path(path).parent)
+    assert load_config(Small, Path(path).name) == saved
+
+
+def test_the_config_beside_wins_over_the_one_above(tmp_path):
+    run_folder(tmp_path, Small(width=1))
+    assert load_config(Small, run_folder(tmp_path / "inner", Small(width=2))).width == 2
+
+
+def test_a_checkpoint_without_config_is_refused(tmp_path):
+    run_folder(tmp_path, Small())
+    deep = tmp_path / "a" / "b" / "best.ckpt"
+    deep.parent.mkdir(parents=True)
+    deep.touch()
+    with pytest.raises(UserError, match=r"best\.ckpt: no config\.yaml beside it or one folder up"):
+        load_config(Small, deep)
+    with pytest.raises(UserError, match=r"other\.ckpt: no such checkpoint"):
+        load_config(Small, tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize("flag", [["--checkpoint_path", "{}"], ["--model_path", "{}"], ["--checkpoint_path={}"]])
+def test_a_checkpoint_brings_its_values_and_flags_change_them(tmp_path, flag):
+    checkpoint = run_folder(tmp_path, Small(width=11, name="trained", ckpt_save_dir="elsewhere"))
+    argv = [part.format(checkpoint) for part in flag]
+    expected = Small(width=11, name="used", ckpt_save_dir="elsewhere", model_path=checkpoint)
+    assert parse_use_config(Small, argv + ["--name", "used"]) == expected
+
+
+def test_a_value_that_looks_like_the_alias_is_left_alone(tmp_path):
+    checkpoint = run_folder(tmp_path, Small())
+    assert parse_use_config(Small, ["--model_path", checkpoint, "--name", "a"]).name == "a"
+    inside = run_folder(tmp_path / "x--checkpoint_path", Small(width=3))
+    assert parse_use_config(Small, ["--model_path", inside]).width == 3
+
+
+def test_use_without_checkpoint_is_refused():
+    with pytest.raises(UserError, match="^model_path: no checkpoint given; .*--checkpoint_path"):
+        parse_use_config(Small, ["--width", "3"])
+
+
+def test_a_preset_beats_the_checkpoint_and_a_flag_beats_both(tmp_path):
+    checkpoint = run_folder(tmp_path / "run", Small(width=1, rate=0.1, name="run"))
+    path = preset(tmp_path, "width: 2\nrate: 0.2\n")
+    config = parse_use_config(Small, ["--checkpoint_path", checkpoint, "--config", path, "--rate", "0.3"])
+    assert (config.width, config.rate, config.name) == (2, 0.3, "run")
+
+
+def test_resume_continues_with_the_values_and_in_the_folder_of_the_run(tmp_path):
+    run_folder(tmp_path, Small(width=11, name="first", ckpt_save_dir="where/it/was"))
+    config = parse_train_config(Small, ["--resume", str(tmp_path), "--rate", "0.9"])
+    assert config == Small(width=11, name="first", rate=0.9, resume=str(tmp_path), ckpt_save_dir=str(tmp_path))
+
+
+def test_without_resume_training_starts_from_the_defaults():
+    assert parse_train_config(Small, ["--width", "5"]) == Small(width=5)
+
+
+@pytest.mark.parametrize("name", ["missing", ""])
+def test_resume_of_no_run_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"^resume: .* is no run folder, it holds no config\.yaml$"):
+        parse_train_config(Small, ["--resume", str(tmp_path / name)])
+
+
+@pytest.mark.parametrize("value, fails", [("", True), ("x", False)])
+def test_require(value, fails):
+    config = replace(Small(), model_path=value)
+    if not fails:
+        return require(config, "width", "model_path")
+    with pytest.raises(UserError, match="^model_path: not set; give --model_path, or a preset with --config$"):
+        require(config, "width", "model_path")
+    return None
+
+
+def test_every_default_has_the_type_of_its_field():
+    assert [name for name, field in Config.__dataclass_fields__.items() if type(field.default) is not field.type] == []
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_valid(path, monkeypatch):
+    monkeypatch.setenv("SPEECH_DATA", "/data")
+    values, config = read_yaml(Config, path), parse_config(Config, ["--config", str(path)])
+    expected = {key: value.replace("$SPEECH_DATA", "/data") if isinstance(value, str) else value
+                for key, value in values.items()}
+    assert {key: getattr(config, key) for key in values} == expected
+    assert values and "$" not in str(config)
+
+
+@pytest.mark.parametrize("text", ["$SPEECH_DATA/x", "${SPEECH_DATA}/x"])
+def test_variables_of_the_environment_are_replaced(tmp_path, monkeypatch, text):
+    argv = ["--config", preset(tmp_path, f"name: {text}\n")]
+    monkeypatch.setenv("SPEECH_DATA", "/data")
+    assert parse_config(Small, argv).name == parse_config(Small, ["--name", text]).name == "/data/x"
+    monkeypatch.delenv("SPEECH_DATA")
+    with pytest.raises(UserError, match="^name: .*: that environment variable is not set; set it, or give --name$"):
+        parse_config(Small, argv)
+    assert parse_config(Small, argv + ["--name", "y"]).name == "y"
+
+
+def test_a_mistake_on_the_command_line_ends_with_code_2_and_one_line():
+    process = subprocess.run([sys.executable, ROOT / "ecapatdnn" / "train.py", "--no_such_flag", "1"], text=True,
+                             capture_output=True, check=False, cwd=ROOT, env=os.environ | {"GLOG_v": "3"})
+    assert "Traceback" not in process.stderr, process.stderr
+    assert process.returncode == 2
+    assert [line for line in process.stderr.splitlines() if line.startswith("error: --no_such_flag: no such flag")]
+    assert len(process.stderr.splitlines()) == 1 and process.stdout == ""

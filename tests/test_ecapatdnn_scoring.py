@@ -1,0 +1,350 @@
+"""ecapatdnn: lists, error rates, cosine scores, score normalisation and the cache of embeddings."""
+import os
+import subprocess
+import sys
+import tracemalloc
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ecapatdnn.src import scoring
+from ecapatdnn.src.dataset import check_classes, read_lines, read_train_list
+from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
+from ecapatdnn.src.scoring import Cache, as_norm, cosine_scores, embed_files, speaker_means
+from utils.errors import UserError
+
+
+def metrics(target, scores, prior=0.01, **costs):
+    errors = error_rates(np.asarray(target, bool), np.asarray(scores))
+    return equal_error_rate(errors)[0], minimum_detection_cost(errors, prior, **costs)
+
+
+def brute_force(target, scores):
+    """Miss and false alarm at every threshold, each counted from the definition."""
+    thresholds = [*np.unique(scores), np.inf]
+    miss = np.array([np.mean(scores[target] < t) for t in thresholds])
+    false_alarm = np.array([np.mean(scores[~target] >= t) for t in thresholds])
+    return miss, false_alarm
+
+
+def random_scores(seed, ties):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(4, 300))
+    target = rng.random(count) < rng.uniform(0.1, 0.9)
+    target[:2] = True, False
+    scores = rng.normal(size=count) + 1.5 * target
+    return target, np.round(scores, 1) if ties else scores
+
+
+@pytest.mark.parametrize("targets, others, eer, cost_half, cost_hundredth", [
+    ([2, 3], [0, 1], 0, 0, 0),
+    ([0, 1], [2, 3], 1, 1, 1),
+    ([1, 1], [1, 1, 1], 0.5, 1, 1),
+    ([1, 2, 3], [1, 2, 3], 0.5, 2 / 3, 2 / 3),
+    ([0.9, 0.8, 0.3], [0.7, 0.2, 0.1], 1 / 3, 1 / 3, 1 / 3),
+    ([0.9, 0.4], [0.5, 0.1, 0.2, 0.3], 0.25, 0.25, 0.5),
+    ([5], [4, 6], 1 / 2, 1 / 2, 1),
+    ([5], [5, 0], 1 / 3, 1 / 2, 1)])
+def test_error_rates_worked_out_by_hand(targets, others, eer, cost_half, cost_hundredth):
+    target = [True] * len(targets) + [False] * len(others)
+    assert metrics(target, targets + others, 0.5) == pytest.approx((eer, cost_half))
+    assert metrics(target, targets + others, 0.01)[1] == pytest.approx(cost_hundredth)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_error_rates_equal_brute_force(seed, ties):
+    target, scores = random_scores(seed, ties)
+    miss, false_alarm = brute_force(target, scores)
+    errors = error_rates(target, scores)
+    np.testing.assert_allclose(errors.miss, miss, atol=1e-12)
+    np.testing.assert_allclose(errors.false_alarm, false_alarm, atol=1e-12)
+    eer, threshold = equal_error_rate(errors)
+    assert eer == pytest.approx(np.interp(0, miss - false_alarm, miss))
+    bounds = np.mean(scores[target] < threshold), np.mean(scores[~target] >= threshold)
+    assert min(bounds) - 1e-12 <= eer <= max(bounds) + 1e-12
+
+
+@pytest.mark.parametrize("prior, miss_cost, false_alarm_cost", [(0.01, 1, 1), (0.05, 1, 1), (0.01, 10, 1), (0.9, 1, 3)])
+@pytest.mark.parametrize("seed", range(5))
+def test_detection_cost_equals_brute_force_and_is_at_most_one(seed, prior, miss_cost, false_alarm_cost):
+    target, scores = random_scores(seed, ties=seed % 2 == 0)
+    miss, false_alarm = brute_force(target, scores)
+    cost = miss_cost * prior * miss + false_alarm_cost * (1 - prior) * false_alarm
+    expected = cost.min() / min(cost[0], cost[-1])      # accepting all, rejecting all
+    found = metrics(target, scores, prior, miss_cost=miss_cost, false_alarm_cost=false_alarm_cost)[1]
+    assert found == pytest.approx(expected) and 0 <= found <= 1
+
+
+@pytest.mark.parametrize("change", [lambda s: 3 * s, lambda s: s - 100, lambda s: np.exp(s)])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_increasing_change_of_the_scores_changes_nothing(seed, change):
+    target, scores = random_scores(seed, ties=True)
+    assert metrics(target, change(scores)) == pytest.approx(metrics(target, scores))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_the_trials_does_not_matter(seed):
+    target, scores = random_scores(seed, ties=True)
+    order = np.random.default_rng(seed).permutation(len(scores))
+    assert metrics(target[order], scores[order]) == metrics(target, scores)
+    assert metrics(~target, -scores, 0.5) == pytest.approx(metrics(target, scores, 0.5))
+
+
+def write(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_trials_index_their_files(tmp_path):
+    trials = read_trials(write(tmp_path / "t", "1 b/x.wav a/y.wav\n0 a/y.wav c/z.wav\r\n1\tc/z.wav  c/z.wav\n\n"))
+    assert trials.target.tolist() == [True, False, True]
+    assert trials.files.tolist() == [b"a/y.wav", b"b/x.wav", b"c/z.wav"]
+    assert trials.files[trials.left].tolist() == [b"b/x.wav", b"a/y.wav", b"c/z.wav"]
+    assert trials.files[trials.right].tolist() == [b"a/y.wav", b"c/z.wav", b"c/z.wav"]
+
+
+@pytest.mark.parametrize("text, message", [
+    ("1 a b\n0 a\n", "line 2 is '0 a', expected `1 path path` or `0 path path`"),
+    ("1 a b\n0 a b\n\n2 a b\n", "line 3 is '', expected"),
+    ("1 a b\n0 a b\ntarget a b\n", "line 3 is 'target a b', expected"),
+    ("1 a b c\n0 a b\n", "line 1 is '1 a b c', expected"),
+    ("1 a b\n1 a c\n", "2 of 2 trials are targets; both kinds are needed"),
+    ("0 a b\n", "0 of 1 trials are targets; both kinds are needed"),
+    ("", "empty list; prepare.py writes the lists"),
+    ("\n \n", "empty list; prepare.py writes the lists")])
+def test_a_bad_trial_list_is_told_in_one_line(tmp_path, text, message):
+    path = write(tmp_path / "t", text)
+    with pytest.raises(UserError) as error:
+        read_trials(path)
+    assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name, message", [("missing", "No such file or directory"), (".", "Is a directory")])
+@pytest.mark.parametrize("reader", [read_trials, read_train_list, read_lines])
+def test_a_list_that_cannot_be_read_is_refused(tmp_path, reader, name, message):
+    with pytest.raises(UserError, match=f"{message}; prepare.py writes the lists$"):
+        reader(str(tmp_path / name))
+
+
+VOXCELEB_E = """
+import resource, sys
+import numpy as np
+from ecapatdnn.src.metric import equal_error_rate, error_rates, read_trials
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+trials = read_trials(sys.argv[1])
+eer, _ = equal_error_rate(error_rates(trials.target, np.random.default_rng(0).random(len(trials.target))))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(trials.target), len(trials.files), round(eer, 2), (after - before) // 1024)
+"""
+
+
+def test_a_list_as_long_as_voxceleb_e_fits_into_memory(tmp_path):
+    names = [f"id1{i // 120:04d}/5r0dWxy{i // 10 % 100:04d}/{i % 10:05d}.wav" for i in range(145000)]
+    assert len(set(names)) == 145000
+    lines = [f"{i % 2} {names[i % 145000]} {names[(7 * i + 1) % 145000]}" for i in range(580000)]
+    path = write(tmp_path / "trials.txt", "\n".join(lines) + "\n")
+    process = subprocess.run([sys.executable, "-c", VOXCELEB_E, path], capture_output=True, text=True, check=True)
+    trials, files, eer, megabytes = process.stdout.split()
+    assert (trials, files, eer) == ("580000", "145000", "0.5")
+    assert int(megabytes) < 800
+
+
+def unit(shape, seed=0):
+    x = np.random.default_rng(seed).normal(size=shape)
+    return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def random_trials(count, files, seed=0):
+    left, right = np.random.default_rng(seed).integers(0, files, (2, count))
+    return Trials(np.arange(count) % 2 == 0, left, right, np.array([b"%d" % i for i in range(files)]))
+
+
+def test_scoring_takes_memory_for_one_embedding_a_side():
+    trials, embeddings = random_trials(40000, 10000), unit((10000, 1, 48))
+    tracemalloc.start()
+    scores = cosine_scores(embeddings, trials)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scores.shape == (40000,)
+    assert peak < 2.2 * 40000 * 48 * 4
+
+
+def test_cosine_of_whole_files():
+    trials, embeddings = random_trials(200, 30), unit((30, 1, 8))
+    expected = [float(np.dot(embeddings[i, 0], embeddings[j, 0])) for i, j in zip(trials.left, trials.right, strict=True)]
+    np.testing.assert_allclose(cosine_scores(embeddings, trials), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("crops", [1, 2, 5])
+def test_cosine_with_crops_is_the_mean_over_all_pairs(crops):
+    trials, embeddings = random_trials(50, 12), unit((12, 1 + crops, 8))
+    expected = []
+    for i, j in zip(trials.left, trials.right, strict=True):
+        pairs = [np.dot(a, b) for a in embeddings[i, 1:] for b in embeddings[j, 1:]]
+        expected.append((np.dot(embeddings[i, 0], embeddings[j, 0]) + np.mean(pairs)) / 2)
+    np.testing.assert_allclose(cosine_scores(embeddings, trials), expected, atol=1e-6)
+
+
+def test_a_file_scores_one_with_itself_and_both_orders_score_alike():
+    embeddings = unit((12, 1, 8))
+    itself = np.arange(12)
+    np.testing.assert_allclose(cosine_scores(embeddings, Trials(None, itself, itself, None)), np.ones(12), atol=1e-6)
+    embeddings, trials = unit((12, 6, 8)), random_trials(50, 12)
+    swapped = Trials(trials.target, trials.right, trials.left, trials.files)
+    np.testing.assert_allclose(cosine_scores(embeddings, trials), cosine_scores(embeddings, swapped), atol=1e-6)
+
+
+def test_speaker_means_are_unit_and_point_along_the_sum():
+    embeddings, speaker = unit((20, 6)), np.array([2, 0, 1, 0] * 5)
+    means = speaker_means(embeddings, speaker)
+    assert means.shape == (3, 6)
+    for who in range(3):
+        mean = embeddings[speaker == who].mean(axis=0)
+        np.testing.assert_allclose(means[who], mean / np.sqrt((mean ** 2).sum()), atol=1e-6)
+    np.testing.assert_allclose(speaker_means(embeddings[:4], np.arange(4)), embeddings[:4], atol=1e-6)
+
+
+@pytest.fixture
+def normalised():
+    """Scores of 60 trials over 20 files, their embeddings, a cohort of 15 and the trials."""
+    trials, embeddings = random_trials(60, 20), unit((20, 8), seed=1)
+    return np.random.default_rng(2).normal(size=60), embeddings, unit((15, 8), seed=3), trials
+
+
+def naive_as_norm(scores, embeddings, cohort, trials, top_n):
+    result = []
+    for score, i, j in zip(scores, trials.left, trials.right, strict=True):
+        parts = []
+        for side in (i, j):
+            nearest = sorted((float(np.dot(embeddings[side], c)) for c in cohort), reverse=True)[:top_n]
+            centre = sum(nearest) / len(nearest)
+            spread = (sum((s - centre) ** 2 for s in nearest) / len(nearest)) ** 0.5
+            parts.append((score - centre) / spread)
+        result.append(sum(parts) / 2)
+    return np.array(result)
+
+
+@pytest.mark.parametrize("top_n", [2, 5, 14, 15, 16, 300])
+def test_as_norm_equals_a_double_loop_whatever_the_chunk(normalised, monkeypatch, top_n):
+    expected = naive_as_norm(*normalised, top_n)
+    np.testing.assert_allclose(as_norm(*normalised, top_n), expected, rtol=1e-3, atol=1e-4)
+    for chunk in (1, 7, 20):
+        monkeypatch.setattr(scoring, "CHUNK", chunk)
+        np.testing.assert_allclose(as_norm(*normalised, top_n), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_as_norm_knows_neither_rotations_nor_sides_nor_the_cohorts_order(normalised):
+    scores, embeddings, cohort, trials = normalised
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0].astype(np.float32)
+    swapped = Trials(trials.target, trials.right, trials.left, trials.files)
+    twice = np.concatenate((cohort, cohort))
+    expected = as_norm(scores, embeddings, cohort, trials, 5)
+    for found in (as_norm(scores, embeddings @ turn, cohort @ turn, trials, 5),
+                  as_norm(scores, embeddings, cohort, swapped, 5),
+                  as_norm(scores, embeddings, cohort[::-1], trials, 5),
+                  as_norm(scores, embeddings, twice, trials, 10)):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_as_norm_of_one_file_keeps_the_order_of_its_scores(normalised):
+    scores, embeddings, cohort, _ = normalised
+    trials = Trials(None, np.full(60, 3), np.full(60, 4), None)
+    found = as_norm(scores, embeddings, cohort, trials, 5)
+    np.testing.assert_array_equal(np.argsort(found), np.argsort(scores))
+    np.testing.assert_allclose(np.corrcoef(found, scores)[0, 1], 1)
+
+
+def config(**changes):
+    return SimpleNamespace(**({"front_end": "kaldi", "score_crops": 0, "resample": False} | changes))
+
+
+def checkpoint(folder, content=b"weights"):
+    folder.mkdir(exist_ok=True)
+    (folder / "best.ckpt").write_bytes(content)
+    return folder / "best.ckpt"
+
+
+def known(count=5):
+    return {b"f/%d.wav" % i ** 3: x for i, x in enumerate(unit((count, 3, 4)))}
+
+
+def test_a_cache_gives_back_what_was_saved(tmp_path):
+    path = checkpoint(tmp_path / "run")
+    assert Cache(path, config()).load(tmp_path) == {}
+    Cache(path, config()).save(tmp_path, known())
+    loaded = Cache(str(path), config()).load(str(tmp_path))
+    assert list(loaded) == list(known())
+    for name, embedding in known().items():
+        np.testing.assert_array_equal(loaded[name], embedding)
+        assert loaded[name].dtype == np.float32
+    assert all(name.endswith(".npz") for name in os.listdir(tmp_path / "run" / "embeddings"))
+
+
+@pytest.mark.parametrize("content, changes, folder", [
+    (b"other", {}, "corpus"), (b"weights", {"front_end": "taoruijie"}, "corpus"), (b"weights", {"score_crops": 5}, "corpus"),
+    (b"weights", {"resample": True}, "corpus"), (b"weights", {}, "corpus2"), (b"weights", {}, "corpus/dev")])
+def test_another_checkpoint_setting_or_folder_has_a_cache_of_its_own(tmp_path, content, changes, folder):
+    Cache(checkpoint(tmp_path / "run"), config()).save(tmp_path / "corpus", known())
+    assert Cache(checkpoint(tmp_path / "run", content), config(**changes)).load(tmp_path / folder) == {}
+    same = Cache(checkpoint(tmp_path / "run"), config())
+    assert len(same.load(tmp_path / "corpus")) == len(same.load(f"{tmp_path}/x/../corpus/")) == 5
+
+
+class CountingEmbedder:
+    """Embeds a file as the number in its name, and counts."""
+
+    def __init__(self):
+        self.seen = []
+
+    def file(self, path):
+        self.seen.append(path)
+        return np.full((1, 2), int(os.path.basename(path)), np.float32)
+
+
+def test_files_in_the_cache_are_not_embedded_again(tmp_path):
+    cache, embedder = Cache(checkpoint(tmp_path / "run"), config()), CountingEmbedder()
+    for files in ([b"3", b"1"], [b"1", b"2", b"3"], [b"2"]):
+        found = embed_files(embedder, "corpus", files, cache)
+        assert found.shape == (len(files), 1, 2)
+        assert found[:, 0, 0].tolist() == [int(file) for file in files]
+    assert embedder.seen == ["corpus/3", "corpus/1", "corpus/2"]
+    embed_files(embedder, "corpus", [b"1"])
+    assert len(embedder.seen) == 4
+
+
+def test_a_train_list_numbers_speakers_by_name_and_keeps_spaces_in_paths(tmp_path):
+    lines = "zoe z/1.wav\nadam a/my  file 2.wav\nzoe\tz/3.wav\r\nbo  b.wav \n10 x.wav\n9 y.wav\n\n"
+    paths, speaker, names = read_train_list(write(tmp_path / "l", lines))
+    assert names.tolist() == [b"10", b"9", b"adam", b"bo", b"zoe"]
+    assert speaker.tolist() == [4, 2, 4, 3, 0, 1] and speaker.dtype == np.int32
+    assert paths.tolist() == [b"z/1.wav", b"a/my  file 2.wav", b"z/3.wav", b"b.wav", b"x.wav", b"y.wav"]
+
+
+@pytest.mark.parametrize("text, message", [
+    ("a x\na y\n", "1 speaker, expected at least two to tell apart"),
+    ("a x\nb\n", "line 2 is 'b', expected `speaker path`"),
+    ("a x\n\nb y\n", "line 2 is '', expected `speaker path`"),
+    ("", "empty list; prepare.py writes the lists")])
+def test_a_bad_train_list_is_told_in_one_line(tmp_path, text, message):
+    path = write(tmp_path / "l", text)
+    with pytest.raises(UserError) as error:
+        read_train_list(path)
+    assert str(error.value) == f"{path}: {message}"
+
+
+def test_an_unset_list_is_told():
+    with pytest.raises(UserError, match=r"prepare\.py writes the lists$"):
+        read_lines("")
+
+
+@pytest.mark.parametrize("class_num", [0, 15])
+def test_classes_are_speakers_times_speeds(class_num):
+    assert check_classes(SimpleNamespace(class_num=class_num, train_list="l"), 5, 3) == 15
+
+
+@pytest.mark.parametrize("class_num", [5, 14, 16, -1])
+def test_another_class_count_is_refused_with_both_numbers(class_num):
+    with pytest.raises(UserError, match=f"^class_num: {class_num}, but l has 5 speakers at 3 speed.*, 15 classes;"):
+        check_classes(SimpleNamespace(class_num=class_num, train_list="l"), 5, 3)
