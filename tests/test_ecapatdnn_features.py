@@ -173,7 +173,8 @@ def test_a_gain_moves_the_mean_only(name, gain):
 
 
 def test_kaldi_removes_a_constant_offset():
-    np.testing.assert_allclose(filter_bank(signal() + np.float32(0.125), "kaldi"), filter_bank(signal(), "kaldi"), atol=2e-3)
+    moved = filter_bank(signal() + np.float32(0.125), "kaldi")
+    np.testing.assert_allclose(moved, filter_bank(signal(), "kaldi"), atol=2e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -42,8 +42,8 @@ def load_checkpoint(path):
         raise UserError(f"{path}: no such checkpoint; train.py writes best.ckpt into its run folder")
     try:
         with quiet():
-            parameters = ms.load_checkpoint(path, crc_check=True)
-    except (ValueError, TypeError, RuntimeError, OSError):
+            parameters = ms.load_checkpoint(str(path), crc_check=True)
+    except (ValueError, RuntimeError, OSError):
         raise UserError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew or "
                         "use an earlier one") from None
     record = parameters.pop(RECORD, None)

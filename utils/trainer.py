@@ -23,6 +23,7 @@ class Progress:
     batches: int = 0          # of all epochs
     updates: int = 0          # of the optimiser
     overflows: int = 0        # steps of this epoch that changed nothing
+    rate: float = 0.0         # of the last batch
     loss: float = 0.0         # summed over this epoch
     metric: float = 0.0
     best: float = math.inf
@@ -84,25 +85,25 @@ class Loop:
         progress, started = self.progress, time.monotonic()
         bar = progress_bar(title=f"epoch {progress.epoch}/{self.config.num_epochs}", unit="batch",
                            total=self.batches.steps, initial=progress.step, disable=not self.run.writes)
-        done = progress.step
+        utterances, self.speed = 0, 0.0
         with bar:
             for batch in self.batches.epoch(progress.epoch, progress.step):
                 self.train_batch([Tensor(array) for array in batch])
+                utterances += len(batch[0])
+                self.speed = utterances / (time.monotonic() - started)
                 bar.update()
-                speed = (progress.step - done) * len(batch[0]) / (time.monotonic() - started)
-                bar.set_postfix_str(f"loss {progress.loss / progress.step:.3f} lr {self.rate:.2e} {speed:.1f} utt/s",
-                                    refresh=False)
+                bar.set_postfix_str(f"loss {progress.loss / progress.step:.3f} lr {progress.rate:.2e} "
+                                    f"{self.speed:.1f} utt/s", refresh=False)
                 if signals.received:
                     self.leave(signals.received, started)
                 if self.config.save_steps and progress.step % self.config.save_steps == 0:
                     self.save()
         progress.minutes += (time.monotonic() - started) / 60
-        self.speed = (progress.step - done) * len(batch[0]) / (time.monotonic() - started)
 
     def train_batch(self, batch):
         progress = self.progress
-        self.rate = self.schedule(progress.updates)
-        self.step.optimizer.learning_rate.set_data(Tensor(self.rate, self.step.optimizer.learning_rate.dtype))
+        progress.rate = self.schedule(progress.updates)
+        self.step.optimizer.learning_rate.set_data(Tensor(progress.rate, self.step.optimizer.learning_rate.dtype))
         progress.batches += 1
         if progress.batches % self.config.accumulate:
             loss, metric = self.step.add(*batch)
@@ -124,7 +125,7 @@ class Loop:
         """Validates, logs and saves; moves on to the next epoch. Returns the row of metrics.csv."""
         progress, config = self.progress, self.config
         last = progress.epoch == config.num_epochs
-        row = {"epoch": progress.epoch, "learning_rate": self.rate, "loss": progress.loss / progress.step,
+        row = {"epoch": progress.epoch, "learning_rate": progress.rate, "loss": progress.loss / progress.step,
                self.metric: progress.metric / progress.step}
         scores = validate() if validate and (last or progress.epoch % config.test_step == 0) else {}
         row |= scores | {"minutes": round(progress.minutes, 2)}

@@ -1,0 +1,296 @@
+"""The training loop on a network of a few numbers: resume, accumulation, clipping, mixed precision, faults."""
+import csv
+import dataclasses
+import os
+import resource
+import signal
+from types import SimpleNamespace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from ecapatdnn.src.config import Config
+from utils.checkpoint import load_checkpoint, load_into, save_checkpoint
+from utils.errors import UserError
+from utils.loader import Batches
+from utils.run_folder import RunFolder
+from utils.train_step import TrainStep, mixed_precision
+from utils.trainer import Progress, fit, parameters, trainable
+
+
+class Points:
+    """A data set: points (B, 4) of 3 classes; `bad` of its files cannot be read, batch `nan` is not a number."""
+
+    steps, files = 6, 1000
+
+    def __init__(self, bad=0, nan=None, kill=None):
+        self.bad, self.nan, self.kill = bad, nan, kill
+
+    def batch(self, epoch, index):
+        if self.kill == index:
+            os.kill(os.getpid(), signal.SIGKILL)
+        generator = np.random.default_rng((epoch, index))
+        label = generator.integers(0, 3, 8).astype(np.int32)
+        x = np.eye(3, 4, dtype=np.float32)[label] + 0.3 * generator.standard_normal((8, 4)).astype(np.float32)
+        if (epoch, index) == self.nan:
+            x[0, 0] = np.nan
+        return (x, label), {f"file {i}": "truncated" for i in range(self.bad)}
+
+
+class Net(nn.Cell):
+    def __init__(self, norm=True):
+        super().__init__()
+        self.first, self.last = nn.Dense(4, 8), nn.Dense(8, 3)
+        self.norm = nn.BatchNorm1d(8, momentum=0.9) if norm else nn.Identity()
+
+    def construct(self, x):
+        return self.last(ops.tanh(self.norm(self.first(x))))
+
+
+def objective_of(net):
+    def objective(x, label):
+        logits = net(x)
+        right = (logits.argmax(1).astype(ms.int32) == label).astype(ms.float32).mean()
+        return ops.cross_entropy(logits.astype(ms.float32), label), right
+    return objective
+
+
+def config(folder, **differences):
+    values = {"ckpt_save_dir": str(folder), "num_epochs": 3, "save_steps": 2, "keep_checkpoint_max": 2}
+    return dataclasses.replace(Config(), **(values | differences))
+
+
+def train(folder, dataset=None, stop_at=None, validate=None, workers=0, **differences):
+    """A run of `fit`; (progress, {name: value}). `stop_at`: the batch after which SIGTERM arrives."""
+    settings = config(folder, **differences)
+    ms.set_seed(3)
+    net = Net()
+    net.set_train()
+    batches, device = Batches(dataset or Points(), workers), SimpleNamespace(target="CPU", size=1)
+    rates = []
+
+    def schedule(step):
+        rates.append(step)
+        if len(rates) == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0.05 * 0.9 ** step
+
+    try:
+        progress = fit(objective_of(net), nn.Adam(trainable(net), 0.1), schedule, batches, parameters(net),
+                       RunFolder(settings), settings, device, validate=validate)
+    finally:
+        batches.close()
+    return progress, {name: value.asnumpy().copy() for name, value in parameters(net).items()}
+
+
+def rows(folder):
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+        return [{name: value for name, value in row.items() if name != "minutes"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("stop_at", [3, 6, 17])
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(tmp_path, stop_at):
+    _, expected = train(tmp_path / "whole")
+    with pytest.raises(SystemExit) as left:
+        train(tmp_path / "cut", stop_at=stop_at)
+    assert left.value.code == 128 + signal.SIGTERM
+    _, found = train(tmp_path / "cut", resume=str(tmp_path / "cut"))
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_resume_with_accumulation_and_dynamic_scale_is_exact(tmp_path):
+    options = {"accumulate": 4, "amp_level": "O0"}
+    _, expected = train(tmp_path / "whole", **options)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", stop_at=6, **options)     # in the middle of an accumulation
+    _, found = train(tmp_path / "cut", resume=str(tmp_path / "cut"), **options)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_workers_and_no_workers_give_the_same_run(tmp_path):
+    _, alone = train(tmp_path / "a", workers=0)
+    _, shared = train(tmp_path / "b", workers=2)
+    for name, value in alone.items():
+        np.testing.assert_array_equal(shared[name], value)
+
+
+def test_killed_worker_stops_the_run_with_its_cause(tmp_path):
+    with pytest.raises(UserError, match="worker was killed"):
+        train(tmp_path / "run", Points(kill=2), workers=1)
+
+
+def test_unusable_files_are_counted_and_too_many_stop_the_run(tmp_path):
+    train(tmp_path / "few", Points(bad=10))
+    assert "10 unusable files" in (tmp_path / "few" / "train.log").read_text()
+    with pytest.raises(UserError, match="11 of 1000 training files"):
+        train(tmp_path / "many", Points(bad=11))
+
+
+def test_loss_that_is_not_a_number_stops_before_it_is_saved(tmp_path):
+    with pytest.raises(UserError, match="epoch 2, batch 4"):
+        train(tmp_path / "run", Points(nan=(2, 3)))
+    state, record = load_checkpoint(tmp_path / "run" / "last" / "state.ckpt")
+    assert (record["epoch"], record["step"]) == (2, 2)
+    assert all(np.isfinite(value.asnumpy()).all() for value in state.values())
+
+
+def test_run_folder_holds_what_it_should(tmp_path):
+    scores = iter([30.0, 10.0, 20.0])
+    progress, _ = train(tmp_path / "run", validate=lambda: {"valid_eer": next(scores), "threshold": 0.5})
+    assert (progress.best, progress.best_epoch) == (10.0, 2)
+    names = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file())
+    assert names == ["best.ckpt", "checkpoints/epoch_0002.ckpt", "checkpoints/epoch_0003.ckpt", "config.yaml",
+                     "curves.png", "last/state.ckpt", "metrics.csv", "train.log"]
+    assert load_checkpoint(tmp_path / "run" / "best.ckpt")[1] == {"epoch": 2, "valid_eer": 10.0, "threshold": 0.5}
+    assert [row["valid_eer"] for row in rows(tmp_path / "run")] == ["30.0", "10.0", "20.0"]
+
+
+def test_early_stop_counts_validations(tmp_path):
+    scores = iter([5.0, 4.0, 6.0, 7.0, 1.0])
+    progress, _ = train(tmp_path / "run", num_epochs=20, early_stop=2, validate=lambda: {"error": next(scores)})
+    assert (progress.epoch - 1, progress.best_epoch) == (4, 2)
+
+
+def test_validation_every_test_step_epochs_and_at_the_end(tmp_path):
+    calls = []
+    train(tmp_path / "run", num_epochs=5, test_step=2, validate=lambda: {"error": float(calls.append(1) or 1)})
+    assert [row["error"] != "" for row in rows(tmp_path / "run")] == [False, True, False, True, True]
+    assert len(calls) == 3
+
+
+# one step
+
+X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+LABEL = np.array([0, 1, 2, 0, 1, 2], np.int32)
+
+
+def step_of(net, optimizer=nn.SGD, **options):
+    return TrainStep(objective_of(net), optimizer(trainable(net), 0.1), **options)
+
+
+def make_net(norm=False):
+    ms.set_seed(1)
+    return Net(norm).set_train()
+
+
+def weights_of(net):
+    return [weight.asnumpy().copy() for weight in net.trainable_params()]
+
+
+def test_accumulated_halves_equal_the_whole_batch():
+    whole, halves = make_net(), make_net()
+    step_of(whole)(Tensor(X), Tensor(LABEL))
+    step = step_of(halves, accumulate=2)
+    for _ in range(2):                       # the sums start again at zero
+        halves_before = weights_of(halves)
+        step.add(Tensor(X[:3]), Tensor(LABEL[:3]))
+        assert all((a == b).all() for a, b in zip(weights_of(halves), halves_before, strict=True))
+        step(Tensor(X[3:]), Tensor(LABEL[3:]))
+    step_of(whole)(Tensor(X), Tensor(LABEL))
+    for a, b in zip(weights_of(whole), weights_of(halves), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_clipping_scales_all_gradients_to_the_norm():
+    free, clipped = make_net(), make_net()
+    start = weights_of(free)
+    step_of(free)(Tensor(X), Tensor(LABEL))
+    step_of(clipped, clip_norm=0.01)(Tensor(X), Tensor(LABEL))
+    moved = np.concatenate([(a - b).ravel() / 0.1 for a, b in zip(start, weights_of(clipped), strict=True)])
+    direction = np.concatenate([(a - b).ravel() for a, b in zip(start, weights_of(free), strict=True)])
+    assert np.linalg.norm(moved) == pytest.approx(0.01, rel=1e-3)
+    assert moved @ direction == pytest.approx(np.linalg.norm(moved) * np.linalg.norm(direction), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss_scale", [128.0, 0.0])
+def test_loss_scale_does_not_change_the_step(loss_scale):
+    plain, scaled = make_net(), make_net()
+    step_of(plain)(Tensor(X), Tensor(LABEL))
+    loss, _, finite = step_of(scaled, loss_scale=loss_scale)(Tensor(X), Tensor(LABEL))
+    assert bool(finite) and float(loss) < 10
+    for a, b in zip(weights_of(plain), weights_of(scaled), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_overflow_changes_nothing_and_halves_a_dynamic_scale():
+    net = make_net()
+    start, step = weights_of(net), step_of(net, loss_scale=0.0)
+    before = float(step.scale)
+    _, _, finite = step(Tensor(np.full_like(X, np.inf)), Tensor(LABEL))
+    step.adjust_scale(bool(finite))
+    assert not bool(finite) and float(step.scale) == before / 2
+    assert all((a == b).all() for a, b in zip(start, weights_of(net), strict=True))
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_mixed_precision_follows_float32(level):
+    losses = {}
+    for name in ("O0", level):
+        net = make_net(norm=True)
+        mixed_precision(net, SimpleNamespace(amp_level=name), SimpleNamespace(target="CPU"))
+        step = step_of(net, loss_scale=1.0 if name == "O0" else 128.0)
+        losses[name] = [float(step(Tensor(X), Tensor(LABEL))[0]) for _ in range(8)]
+    np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.02)
+    assert losses[level][-1] < losses[level][0] and losses[level] != losses["O0"]
+
+
+def test_ascend_defaults_to_o1_and_elsewhere_float32():
+    for target, level in (("Ascend", "O1"), ("CPU", "O0")):
+        assert mixed_precision(Net(), SimpleNamespace(amp_level=""), SimpleNamespace(target=target)) == level
+    with pytest.raises(UserError, match="O3"):
+        mixed_precision(Net(), SimpleNamespace(amp_level="O3"), SimpleNamespace(target="CPU"))
+
+
+# checkpoints
+
+def test_full_disk_keeps_the_previous_checkpoint(tmp_path):
+    path, net = tmp_path / "x.ckpt", Net()
+    save_checkpoint(path, parameters(net), epoch=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))     # what a full disk does to a write
+    try:
+        with pytest.raises(UserError, match="cannot be written"):
+            save_checkpoint(path, parameters(net), epoch=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_checkpoint(path)[1] == {"epoch": 1}
+    assert sorted(os.listdir(tmp_path)) == ["x.ckpt"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "foreign"])
+def test_damaged_checkpoint_is_refused(tmp_path, damage, capfd):
+    path = tmp_path / "x.ckpt"
+    save_checkpoint(path, parameters(Net()))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes({"cut": bytes(data[:len(data) // 2]), "flipped": bytes(data), "foreign": b"hello " * 50}[damage])
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(path)
+    assert capfd.readouterr().err == ""     # MindSpore's own five lines are not wanted beside the one
+
+
+def test_loading_is_strict(tmp_path):
+    path, net = tmp_path / "x.ckpt", Net()
+    weights = parameters(net)
+    save_checkpoint(path, weights)
+    larger = dict(weights, extra=ms.Parameter(Tensor([1.0]), name="extra"))
+    with pytest.raises(UserError, match="extra: found nothing"):
+        load_into(path, larger)
+    assert load_into(path, larger, skip=("extra",)) == {}
+    with pytest.raises(UserError, match="first.weight and 0 more have no place"):
+        load_into(path, {name: value for name, value in weights.items() if name != "first.weight"})
+    other = nn.Dense(4, 9)
+    other.update_parameters_name("first.")
+    with pytest.raises(UserError, match=r"first.weight: found shape \(8, 4\), expected shape \(9, 4\)"):
+        load_into(path, parameters(other))
+
+
+def test_progress_round_trip(tmp_path):
+    progress = Progress(epoch=3, loss=1 / 3)
+    save_checkpoint(tmp_path / "x.ckpt", parameters(Net()), **dataclasses.asdict(progress))
+    assert Progress(**load_checkpoint(tmp_path / "x.ckpt")[1]) == progress     # inf included
