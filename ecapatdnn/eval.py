@@ -79,4 +79,4 @@ def report(results, trials, folder):
 
 
 if __name__ == "__main__":
-    run(main, parse_use_config(Config, sys.argv[1:]))
+    run(lambda: main(parse_use_config(Config, sys.argv[1:])))

@@ -23,4 +23,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run(main, parse_use_config(Config, sys.argv[1:]))
+    run(lambda: main(parse_use_config(Config, sys.argv[1:])))

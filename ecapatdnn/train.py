@@ -84,4 +84,4 @@ def write_score(folder):
 
 
 if __name__ == "__main__":
-    run(main, parse_train_config(Config, sys.argv[1:]))
+    run(lambda: main(parse_train_config(Config, sys.argv[1:])))

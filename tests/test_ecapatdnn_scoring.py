@@ -299,7 +299,8 @@ def test_a_cache_gives_back_what_was_saved(tmp_path):
 
 @pytest.mark.parametrize("content, changes, folder", [
     (b"other", {}, "corpus"), (b"weights", {"front_end": "taoruijie"}, "corpus"),
-    (b"weights", {"score_crops": 5}, "corpus"), (b"weights", {"resample": True}, "corpus"), (b"weights", {}, "corpus2"), (b"weights", {}, "corpus/dev")])
+    (b"weights", {"score_crops": 5}, "corpus"), (b"weights", {"resample": True}, "corpus"),
+    (b"weights", {}, "corpus2"), (b"weights", {}, "corpus/dev")])
 def test_another_checkpoint_setting_or_folder_has_a_cache_of_its_own(tmp_path, content, changes, folder):
     Cache(checkpoint(tmp_path / "run"), config()).save(tmp_path / "corpus", known())
     assert Cache(checkpoint(tmp_path / "run", content), config(**changes)).load(tmp_path / folder) == {}

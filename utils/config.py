@@ -6,6 +6,7 @@ file, so features and hyper-parameters cannot differ between training and use.
 import argparse
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import yaml
@@ -57,7 +58,7 @@ def parse_use_config(cls, argv):
 
     `--checkpoint_path` and `--model_path` both name it. UserError without one.
     """
-    argv = [argument.replace("--checkpoint_path", "--model_path", 1) for argument in argv]
+    argv = [re.sub(r"^--checkpoint_path(?==|$)", "--model_path", argument) for argument in argv]
     config = parse_config(cls, argv)
     if not config.model_path:
         raise UserError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it with "

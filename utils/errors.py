@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 def run(main, *args):
-    """Call `main(*args)` as a program: exit code 0, 2 for a `UserError`, 130 for Ctrl-C."""
+    """Calls `main(*args)` as a program: exit code 0, 2 for a `UserError`, 130 for Ctrl-C."""
     try:
         main(*args)
     except UserError as error:

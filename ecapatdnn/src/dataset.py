@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecapatdnn.src.features import RATE, filter_bank, sample_count
+from ecapatdnn.src.features import RATE, filter_bank, get_front_end, sample_count
 from utils import audio, augment
 from utils.errors import UserError
 
@@ -28,6 +28,7 @@ class TrainSet:
 
     def __init__(self, config, rank=0, size=1):
         self.config, self.rank, self.size = config, rank, size
+        get_front_end(config.front_end)   # a wrong name is told now, not by a worker
         self.paths, self.speaker, self.names = read_train_list(config.train_list)
         self.speeds = [float(speed) for speed in config.speeds.split(",")]
         self.augmenter = Augmenter(config, self._read_speech)

@@ -113,8 +113,6 @@ def mel_filters(name, bands):
     if front_end.filters == "speechbrain":   # both sides as wide as the left one
         right = 2 * centre - left
     filters = np.maximum(0, np.minimum((x - left) / (centre - left), (right - x) / (right - centre)))
-    if front_end.filters == "mel":
-        filters[-1] = 0
     return filters.astype(np.float32)
 
 

@@ -44,6 +44,9 @@ def read_trials(path):
 
 def error_rates(target, scores):
     """Errors at every distinct score, from accepting all to rejecting all. One sort."""
+    if not np.isfinite(scores).all():
+        raise UserError(f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite; the network has "
+                        "diverged, evaluate an earlier checkpoint")
     order = np.argsort(scores, kind="stable")
     scores, target = np.asarray(scores, np.float64)[order], np.asarray(target)[order]
     first = np.flatnonzero(np.concatenate(([True], np.diff(scores) > 0)))   # of each distinct score

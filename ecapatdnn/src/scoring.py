@@ -12,11 +12,13 @@ from mindspore import Tensor, nn
 
 from ecapatdnn.src.features import RATE, filter_bank, sample_count
 from utils import audio
+from utils.errors import UserError
 from utils.progress import progress
 
 SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
 MIN_FRAMES = 25     # a shorter recording, a quarter of a second, is no utterance
 CHUNK = 2048        # files whose cohort scores are held at once
+TRIALS_AT_ONCE = 65536
 
 
 class Embedder:
@@ -98,12 +100,16 @@ def cosine_scores(embeddings, trials):
 
     With crops, TaoRuijie's score: the mean of the whole-file cosine and of the mean over all pairs of crops.
     """
-    left, right = trials.left, trials.right
-    whole = np.einsum("ne,ne->n", embeddings[left, 0], embeddings[right, 0])
+    whole = _products(embeddings[:, 0], trials)
     if embeddings.shape[1] == 1:
         return whole
-    mean = embeddings[:, 1:].mean(axis=1)   # the mean of all pairs' cosines is the cosine-like product of the means
-    return (whole + np.einsum("ne,ne->n", mean[left], mean[right])) / 2
+    return (whole + _products(embeddings[:, 1:].mean(axis=1), trials)) / 2   # a mean of products is one of means
+
+
+def _products(x, trials):
+    """Inner product of the two sides of every trial: (m, E) -> (n,); in pieces, to bound the memory."""
+    pieces = [slice(start, start + TRIALS_AT_ONCE) for start in range(0, len(trials.left), TRIALS_AT_ONCE)]
+    return np.concatenate([np.einsum("ne,ne->n", x[trials.left[piece]], x[trials.right[piece]]) for piece in pieces])
 
 
 def speaker_means(embeddings, speaker):
@@ -118,6 +124,8 @@ def as_norm(scores, embeddings, cohort, trials, top_n):
 
     scores (n,), unit embeddings (m, E) of the trials' files, unit cohort (k, E) -> (n,).
     """
+    if top_n < 2:
+        raise UserError(f"top_n: found {top_n}, expected at least 2: a deviation is taken over the nearest speakers")
     top_n = min(top_n, len(cohort))
     mean, deviation = np.empty(len(embeddings)), np.empty(len(embeddings))
     for start in range(0, len(embeddings), CHUNK):

@@ -1,0 +1,266 @@
+"""ECAPA-TDNN through its entry points: train, eval, export, infer, scripts; killed and resumed; users' mistakes."""
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from ecapatdnn import eval as evaluation
+from ecapatdnn import export, infer, train
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.loss import AamSoftmax
+from ecapatdnn.src.model import EcapaTdnn
+from ecapatdnn.src.scoring import Embedder
+from utils.checkpoint import load_checkpoint, load_model
+from utils.config import load_config
+from utils.errors import UserError
+from utils.trainer import trainable
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def trained(mini_corpus, small_lists, tmp_path_factory):
+    """The config of a finished run of 2 epochs of 6 batches; runs with the same values must end alike."""
+    config = dataclasses.replace(
+        Config(), channels=16, mfa_channels=24, emb_size=16, crop=60, minibatch_size=4, num_epochs=2, save_steps=1,
+        schedule="cosine", max_lrate=0.01, num_workers=1, device_target="CPU", length=120, speeds="1.0,1.1",
+        train_list=str(small_lists / "train.txt"), train_path=str(mini_corpus / "train"),
+        valid_list=str(small_lists / "trials.txt"), valid_path=str(mini_corpus / "train"),
+        eval_list=str(small_lists / "trials.txt"), eval_path=str(mini_corpus / "train"),
+        musan_path=str(mini_corpus / "musan"), rir_path=str(mini_corpus / "rir"),
+        ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+    process = program("train.py", *flags(config))
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    return config
+
+
+def using(config, **differences):
+    return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
+
+
+def flags(config):
+    return [text for field in dataclasses.fields(config) if getattr(config, field.name) != field.default
+            for text in (f"--{field.name}", str(getattr(config, field.name)))]
+
+
+def program(name, *arguments, **options):
+    return subprocess.Popen([sys.executable, str(ROOT / "ecapatdnn" / name), *arguments], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+
+
+def test_run_folder_of_ecapa(trained):
+    lines = Path(trained.ckpt_save_dir, "score.txt").read_text().splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert re.fullmatch(r"\d epoch, LR \d\.\d{6}, LOSS \d+\.\d{6}, ACC \d+\.\d\d%, EER \d+\.\d\d%, "
+                            r"bestEER \d+\.\d\d%", line)
+    assert load_config(Config, f"{trained.ckpt_save_dir}/best.ckpt") == trained
+    assert load_config(Config, f"{trained.ckpt_save_dir}/checkpoints/epoch_0001.ckpt") == trained
+
+
+def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
+    """SIGKILL in the first epoch, SIGTERM in the second, each followed by --resume: same weights, same losses."""
+    folder = tmp_path / "run"
+    config = dataclasses.replace(trained, ckpt_save_dir=str(folder))
+    state = folder / "last" / "state.ckpt"
+    resume = ["--resume", str(folder)]
+    for number, arguments, epoch in ((signal.SIGKILL, flags(config), 1), (signal.SIGTERM, resume, 2)):
+        process, deadline = program("train.py", *arguments), time.monotonic() + 300
+        while True:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline, "no state was saved"
+            record = load_checkpoint(state)[1] if state.exists() else {"epoch": 0, "step": 0}
+            if record["epoch"] == epoch and record["step"] >= 2:
+                break
+            time.sleep(0.05)
+        process.send_signal(number)
+        output = process.communicate()[0]
+        assert process.returncode == (128 + number if number == signal.SIGTERM else -number), output
+    process = program("train.py", *resume)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/checkpoints/epoch_0002.ckpt")
+    found, _ = load_checkpoint(folder / "checkpoints" / "epoch_0002.ckpt")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name].asnumpy(), value.asnumpy(), err_msg=name)
+    numbers = [[re.sub(r",[^,]*$", "", line) for line in Path(run, "metrics.csv").read_text().splitlines()]
+               for run in (folder, trained.ckpt_save_dir)]
+    assert numbers[0] == numbers[1]     # all but the last column, the minutes
+
+
+def test_evaluation_agrees_with_validation_and_uses_its_cache(trained, capsys):
+    record = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")[1]
+    results = evaluation.main(using(trained, as_norm=True))
+    printed = capsys.readouterr().out
+    assert 100 * results["cosine"] == pytest.approx(record["valid_eer"], abs=1e-9)
+    assert re.search(r"^EER = \d+\.\d\d%$", printed, re.M) and re.search(r"^AS-norm: EER = \d+\.\d\d%$", printed, re.M)
+    folder = Path(trained.ckpt_save_dir, "eval_trials")
+    assert (folder / "det.png").stat().st_size > 5000
+    assert len((folder / "scores_cosine.txt").read_text().splitlines()) == 66
+    cache = list(Path(trained.ckpt_save_dir, "embeddings").glob("*.npz"))
+    stamps = [path.stat().st_mtime_ns for path in cache]
+    assert evaluation.main(using(trained, as_norm=True)) == results
+    assert [path.stat().st_mtime_ns for path in cache] == stamps and stamps
+    crops = evaluation.main(using(trained, score_crops=5, subtract_mean=True))
+    assert 0 <= crops["cosine"] <= 1
+
+
+@pytest.mark.parametrize("length", [120, 0])
+def test_exported_graph_equals_the_network(trained, tmp_path, length):
+    path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
+    description = json.loads((tmp_path / "inputs.json").read_text())
+    assert description["front_end"] == "taoruijie" and description["sample_rate"] == 16000
+    assert description["inputs"] == [{"name": "features", "dtype": "float32", "shape": [1, length or None, 80]}]
+    graph, model = nn.GraphCell(ms.load(str(path))), EcapaTdnn(80, 16, 16, 24)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    model.set_train(False)
+    for frames in (120,) if length else (120, 57, 331):
+        x = Tensor(np.random.default_rng(frames).standard_normal((1, frames, 80)).astype(np.float32))
+        np.testing.assert_allclose(graph(x).asnumpy(), model(x).asnumpy(), atol=1e-5)
+
+
+def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = export.main(using(trained, file_format="ONNX", file_name=str(tmp_path / "net")))
+    model = EcapaTdnn(80, 16, 16, 24)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    x = np.random.default_rng(0).standard_normal((1, 120, 80)).astype(np.float32)
+    expected = model.set_train(False)(Tensor(x)).asnumpy()
+    found = onnxruntime.InferenceSession(str(path)).run(["embedding"], {"features": x})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    with pytest.raises(UserError, match="fixed shapes"):
+        export.main(using(trained, file_format="ONNX", length=0))
+    with pytest.raises(UserError, match="needs an Ascend"):
+        export.main(using(trained, file_format="AIR"))
+
+
+def test_inference_verdict_and_embeddings(trained, mini_corpus, tmp_path, capsys):
+    files = [str(path) for path in sorted((mini_corpus / "test").glob("t00*/*.wav"))[:3]]
+    checkpoint = ["--checkpoint_path", f"{trained.ckpt_save_dir}/best.ckpt"]
+    infer.main([files[0], files[0], *checkpoint])
+    assert re.match(r"same speaker: score 1\.000, threshold -?\d\.\d{3}", capsys.readouterr().out)
+    infer.main([files[0], files[1], "--threshold", "1.1", *checkpoint])
+    assert capsys.readouterr().out.startswith("different speaker")
+    infer.main(["--embed", *files, "--output", str(tmp_path / "x.npz"), *checkpoint])
+    with np.load(tmp_path / "x.npz") as data:
+        assert list(data["files"]) == files
+        np.testing.assert_allclose(np.linalg.norm(data["embeddings"], axis=1), 1, atol=1e-5)
+    with pytest.raises(UserError, match="two are compared"):
+        infer.main([files[0], *checkpoint])
+    with pytest.raises(UserError, match="none given"):
+        infer.main(files)
+
+
+def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path):
+    config = dataclasses.replace(trained, initial_model=f"{trained.ckpt_save_dir}/best.ckpt", speeds="1.0",
+                                 num_epochs=1, max_lrate=0.0, base_lrate=0.0, ckpt_save_dir=str(tmp_path / "fine"))
+    train.main(config)       # at rate 0 only BatchNorm's statistics move
+    before, _ = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")
+    after, _ = load_checkpoint(tmp_path / "fine" / "best.ckpt")
+    np.testing.assert_array_equal(after["stem.conv.weight"].asnumpy(), before["stem.conv.weight"].asnumpy())
+    assert before["loss.weight"].shape == (12, 16) and after["loss.weight"].shape == (6, 16)
+
+
+def test_four_utterances_are_learnt_by_heart():
+    ms.set_seed(0)
+    model, loss = EcapaTdnn(80, 16, 16, 24).set_train(), AamSoftmax(16, 4)
+    x = Tensor(np.random.default_rng(0).standard_normal((4, 40, 80)).astype(np.float32))
+    speaker = Tensor(np.arange(4), ms.int32)
+    optimizer = nn.Adam(trainable(model, loss), 0.01)
+
+    def objective():
+        return loss(model(x), speaker)[0]
+
+    gradients = ms.value_and_grad(objective, None, optimizer.parameters)
+
+    @ms.jit
+    def step():
+        value, grads = gradients()
+        return ops.depend(value, optimizer(grads))
+
+    losses = [float(step()) for _ in range(60)]
+    assert losses[0] > 3 and losses[-1] < 0.05
+
+
+def test_embedding_of_any_length_with_one_compilation(trained):
+    config = using(trained)
+    model = EcapaTdnn(80, 16, 16, 24)
+    load_model(config.model_path, model)
+    embedder = Embedder(model, config)
+    sound = np.random.default_rng(0).standard_normal(480000).astype(np.float32) * 0.1
+    compiled = set()
+    for samples in (4000, 16000, 100001, 480000):
+        assert embedder.samples(sound[:samples]).shape == (1, 16)
+        compiled.add(len(model.compile_cache))
+    assert compiled == {1}
+    with pytest.raises(UserError, match="0.12 s, expected at least 0.24 s"):
+        embedder.samples(sound[:2000])
+
+
+MISTAKES = {
+    "missing list": ({"train_list": "nowhere.txt"}, r"nowhere.txt: No such file"),
+    "one speaker": ({"train_list": "one.txt"}, r"one.txt: 1 speaker, expected at least two"),
+    "wrong column": ({"train_list": "bad.txt"}, r"bad.txt: line 2 is 'lonely', expected `speaker path`"),
+    "class count": ({"class_num": 5944}, r"class_num: 5944, but .* 6 speakers at 2 speed\(s\), 12 classes"),
+    "missing files": ({"train_path": "nowhere"}, r"files in a row cannot be read, the last is nowhere/"),
+    "front-end": ({"front_end": "kaldy"}, r"front_end: found 'kaldy'.*did you mean kaldi"),
+    "variant": ({"variant": "brain"}, r"variant: found 'brain', expected one of"),
+    "channels": ({"channels": 20}, r"channels: found 20, expected a multiple of 8"),
+    "schedule": ({"schedule": "linear"}, r"schedule: found 'linear'"),
+    "batch too large": ({"minibatch_size": 100}, r"minibatch_size: 100 on 1 device\(s\), but an epoch has only 24"),
+    "trial without file": ({"valid_list": "trials.txt"}, r"nobody/1.wav: no such audio file"),
+    "other size": ({"channels": 24, "initial_model": "best"}, r"stem.conv.weight: found shape .*16.*expected .*24"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_told_in_one_line(trained, tmp_path, monkeypatch, mistake):
+    monkeypatch.chdir(tmp_path)
+    Path("one.txt").write_text("a a/1.wav\na a/2.wav\n")
+    Path("bad.txt").write_text("a a/1.wav\nlonely\n")
+    first = Path(trained.valid_list).read_text().split()[1]
+    Path("trials.txt").write_text(f"1 {first} {first}\n0 {first} nobody/1.wav\n")
+    differences, message = MISTAKES[mistake]
+    if "initial_model" in differences:
+        differences = differences | {"initial_model": f"{trained.ckpt_save_dir}/best.ckpt"}
+    with pytest.raises(UserError, match=message) as error:
+        train.main(dataclasses.replace(trained, num_workers=0, num_epochs=1, **(
+            {"ckpt_save_dir": str(tmp_path / "run")} | differences)))
+    assert "\n" not in str(error.value)
+
+
+def test_exit_code_and_single_line(trained, tmp_path):
+    process = program("eval.py", "--checkpoint_path", str(tmp_path / "no.ckpt"))
+    output = process.communicate()[0]
+    assert process.returncode == 2
+    assert output == f"error: {tmp_path}/no.ckpt: no such checkpoint; train.py writes best.ckpt into its run folder\n"
+
+
+def test_scripts_run_on_this_cpu(trained, tmp_path):
+    """The documented scripts, with the CPU instead of an Ascend."""
+    scripts = ROOT / "ecapatdnn" / "scripts"
+    environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
+    subprocess.run(["bash", scripts / "run_standalone_train_ascend.sh", "0", *flags(config)], check=True,
+                   env=environment, capture_output=True)
+    subprocess.run(["bash", scripts / "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt"], check=True,
+                   env=environment, capture_output=True)
+    assert re.search(r"^EER = \d+\.\d\d%$", (ROOT / "ecapatdnn" / "eval.log").read_text(), re.M)
+    failed = subprocess.run(["bash", scripts / "run_eval_ascend.sh", "0", tmp_path / "none.ckpt"], env=environment,
+                            capture_output=True, text=True, check=False)
+    assert failed.returncode == 2 and "none.ckpt" in failed.stderr
+    config = dataclasses.replace(config, device_target="")
+    ascend = subprocess.run(["bash", scripts / "run_standalone_train_ascend.sh", "0", *flags(config)],
+                            env=environment | {"DEVICE_TARGET": "Ascend"}, capture_output=True, text=True, check=False)
+    assert ascend.returncode == 2 and "device_target Ascend: not usable here" in ascend.stdout
