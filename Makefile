@@ -27,7 +27,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/shellcheck .ci/run */scripts/*.sh
 
 bench: $(VENV)/.demo
-	$(RUN) benchmarks/onednn_cap.py
+	$(RUN) benchmarks/ecapatdnn.py
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh

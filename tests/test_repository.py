@@ -1,0 +1,112 @@
+"""The shape of the repository: which way imports point, one skeleton for all models, documents that keep their word."""
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
+TOOLS = {"mini_corpus", "hccl_tools"}   # command lines of their own, not parts of a model
+
+
+def sources():
+    """{path relative to the root: syntax tree} of every Python file that git tracks or would."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, check=True,
+                            capture_output=True, text=True).stdout.split()
+    return {Path(path): ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in listed
+            if (ROOT / path).is_file()}
+
+
+def imports(tree):
+    """Full names of all modules a file imports, wherever the statement stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_imports_point_one_way():
+    """Entry point -> <model>.src -> utils -> third party; never back, never from one model to another."""
+    for path, tree in sources().items():
+        for name in imports(tree):
+            top, part = name.split(".")[0], path.parts[0]
+            if part == "utils":
+                assert top not in MODELS, f"{path} imports {name}"
+            elif part in MODELS:
+                assert top not in MODELS or top == part, f"{path} imports {name}"
+                if path.parts[1] == "src" and top == part:
+                    assert name.split(".")[1] == "src", f"{path} imports the entry point {name}"
+
+
+def test_utils_are_shared():
+    """A module of utils serves as many models as there are, up to two; else it belongs to the one it serves."""
+    trees = sources()
+    users = {path.stem: set() for path in trees if path.parts[0] == "utils" and path.stem not in TOOLS | {"__init__"}}
+
+    def visit(path, model):
+        for name in imports(trees[path]):
+            module = name.split(".")[1] if name.startswith("utils.") else ""
+            if module in users and model not in users[module]:
+                users[module].add(model)
+                visit(Path("utils", f"{module}.py"), model)
+
+    for path in trees:
+        if path.parts[0] in MODELS:
+            visit(path, path.parts[0])
+    assert not {module for module, models in users.items() if len(models) < min(2, len(MODELS))}
+
+
+def test_importing_prints_and_writes_nothing():
+    """And what a data worker imports holds no MindSpore, which would cost each of them seconds and memory."""
+    command = "import ecapatdnn.src.dataset, utils.augment, utils.loader, sys; print('mindspore' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert output.stdout == "False\n" and output.stderr == ""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_model_folder_has_the_skeleton(model):
+    for name in ("README_CN.md", "prepare.py", "train.py", "eval.py", "export.py", "infer.py", "configs/mini.yaml",
+                 "scripts/run_standalone_train_ascend.sh", "scripts/run_eval_ascend.sh", "src/config.py",
+                 "src/dataset.py", "src/model.py", "src/loss.py", "src/metric.py"):
+        assert (ROOT / model / name).is_file(), name
+
+
+@pytest.mark.parametrize("document", ["README.md", "README_CN.md", "CONTRIBUTING.md",
+                                      *(f"{model}/README_CN.md" for model in MODELS)])
+def test_links_and_paths_of_documents_exist(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    folder = (ROOT / document).parent
+    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (folder / target).exists(), target
+    for code in re.findall(r"`([\w./]+\.(?:py|sh|yaml|md|toml))`", text):
+        assert any((place / code).exists() for place in (folder, ROOT, *(ROOT / model for model in MODELS))), code
+
+
+def test_readmes_start_with_the_two_commands():
+    for name in ("README.md", "README_CN.md"):
+        first = re.search(r"```\w*\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)[1]
+        assert [line.split("#")[0].strip() for line in first.strip().splitlines()] == ["make demo", "make test"]
+
+
+def test_every_setting_is_documented():
+    """Each field of a config has a comment on its line or shares the one above; the README's table names real ones."""
+    for model in MODELS:
+        lines = (ROOT / model / "src" / "config.py").read_text(encoding="utf-8").splitlines()
+        fields = {match[1] for line in lines if (match := re.match(r"    (\w+): \w+ = ", line))}
+        named = re.findall(r"^\| `(\w+)` \|", (ROOT / model / "README_CN.md").read_text(encoding="utf-8"), re.M)
+        assert named and set(named) <= fields, set(named) - fields
+
+
+def test_nothing_names_a_workplace():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True,
+                            text=True).stdout.split("\n")
+    for name in filter(None, listed):
+        path = ROOT / name
+        if path.suffix in {".png"} or name in {".ci/run", "tests/test_repository.py"} or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\.\./shared|/work/|/root/|/home/(?!abc000)", text), name
