@@ -1,5 +1,6 @@
 """The shape of the repository: which way imports point, one skeleton for all models, documents that keep their word."""
 import ast
+import dataclasses
 import re
 import subprocess
 import sys
@@ -83,7 +84,24 @@ def test_links_and_paths_of_documents_exist(document):
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert (folder / target).exists(), target
     for code in re.findall(r"`([\w./]+\.(?:py|sh|yaml|md|toml))`", text):
-        assert any((place / code).exists() for place in (folder, ROOT, *(ROOT / model for model in MODELS))), code
+        places = (folder, ROOT, *(ROOT / model / part for model in MODELS for part in ("", "src")))
+        assert any((place / code).exists() for place in places), code
+
+
+def test_commands_of_documents_use_flags_that_exist():
+    from ecapatdnn.prepare import PrepareConfig
+    from ecapatdnn.src.config import Config
+
+    known = {field.name for cls in (Config, PrepareConfig) for field in dataclasses.fields(cls)}
+    known |= {"config", "checkpoint_path", "help", "embed", "output", "threshold"}
+    for document in ("README.md", "README_CN.md", "ecapatdnn/README_CN.md"):
+        for block in re.findall(r"```bash\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.S):
+            for line in block.splitlines():
+                assert set(re.findall(r"(?<= --)\w+", line)) <= known, line
+                for script in re.findall(r"(?:python|bash) ([\w/.]+)", line):
+                    assert (ROOT / script).exists() or (ROOT / "ecapatdnn" / script).exists(), line
+                for preset in re.findall(r"configs/\w+\.yaml", line):
+                    assert (ROOT / "ecapatdnn" / preset).exists(), line
 
 
 def test_readmes_start_with_the_two_commands():

@@ -22,5 +22,5 @@ def draw_det(rates, eers, path):
     axis.set_xlabel("false alarms, %")
     axis.set_ylabel("misses, %")
     axis.grid(alpha=0.3)
-    axis.legend(loc="upper right", fontsize=9)
+    axis.legend(loc="lower left", fontsize=9)
     save_figure(figure, path)
