@@ -20,7 +20,8 @@ def draw_curves(rows, path):
         axis.grid(alpha=0.3)
         if name.startswith("valid"):
             epoch, value = min(points, key=lambda point: point[1])
-            axis.annotate(f"{value:.4g}", (epoch, value), textcoords="offset points", xytext=(0, 6), fontsize=8, ha="center")
+            axis.annotate(f"{value:.4g}", (epoch, value), textcoords="offset points", xytext=(0, 6), fontsize=8,
+                          ha="center")
     save_figure(figure, path)
 
 
