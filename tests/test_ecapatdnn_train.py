@@ -94,9 +94,10 @@ def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
     found, _ = load_checkpoint(folder / "checkpoints" / "epoch_0002.ckpt")
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name].asnumpy(), value.asnumpy(), err_msg=name)
-    numbers = [[re.sub(r",[^,]*$", "", line) for line in Path(run, "metrics.csv").read_text().splitlines()]
+    numbers = [np.loadtxt(Path(run, "metrics.csv"), delimiter=",", skiprows=1)[:, :-1]      # without the minutes
                for run in (folder, trained.ckpt_save_dir)]
-    assert numbers[0] == numbers[1]     # all but the last column, the minutes
+    # MindSpore's CPU kernels round by where in memory a tensor lies: a loss may differ in its last float32 digit
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-6)
 
 
 def test_evaluation_agrees_with_validation_and_uses_its_cache(trained, capsys):
