@@ -5,7 +5,6 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# A machine with little memory for compiling wants prebuilt packages: they are all the index offers for Python 3.11.
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo demo-short test test-slow lint bench results-ecapatdnn clean
