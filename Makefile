@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# one file's tests stay in one process: they share trained networks
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo demo-short test test-slow lint bench results-ecapatdnn clean
@@ -16,10 +18,10 @@ demo-short: $(VENV)/.demo
 	$(RUN) demo.py --short
 
 test: lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(PARALLEL)
 
 test-slow: lint
-	$(RUN) -m pytest -m ""
+	$(RUN) -m pytest $(PARALLEL) -m ""
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
