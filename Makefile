@@ -28,7 +28,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/shellcheck .ci/run */scripts/*.sh
 
 bench: $(VENV)/.demo
-	$(RUN) benchmarks/ecapatdnn.py
+	$(RUN) benchmarks/onednn_cap.py
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh

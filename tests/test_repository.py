@@ -128,3 +128,11 @@ def test_nothing_names_a_workplace():
             continue
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\.\./shared|/work/|/root/|/home/(?!abc000)", text), name
+
+
+@pytest.mark.slow
+def test_benchmark_of_the_cap_prints_its_table():
+    output = subprocess.run([sys.executable, "benchmarks/onednn_cap.py", "--channels", "16", "--batch", "2", "--frames",
+                             "40", "--repeat", "1"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^ratio not capped / capped \d+\.\d\d$", output, re.M)
+    assert re.search(r"^one data worker.* \d+\.\d utterances/s$", output, re.M)

@@ -1,6 +1,6 @@
 """ECAPA-TDNN on this CPU: the training step with oneDNN capped at AVX2 and without, and what one data worker delivers.
 
-    python benchmarks/ecapatdnn.py [--channels 512] [--batch 8] [--frames 200] [--repeat 3]
+    python benchmarks/onednn_cap.py [--channels 512] [--batch 8] [--frames 200] [--repeat 3]
 
 The layers are stock MindSpore. The two settings run in processes of their own, alternating, and the median step over
 all of them counts: on shared machines the ratio is worth more than the seconds.
