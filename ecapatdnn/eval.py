@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.dataset import read_train_list
 from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detection_cost, read_trials
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.plots import draw_det
@@ -14,6 +13,7 @@ from utils.checkpoint import load_model
 from utils.config import parse_use_config, require
 from utils.device import setup_device
 from utils.errors import run
+from utils.lists import read_train_list
 
 
 def main(config):

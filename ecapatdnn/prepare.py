@@ -11,10 +11,12 @@ import re
 import sys
 
 from ecapatdnn.src import corpora
+from ecapatdnn.src.features import RATE
 from utils import audio
-from utils.config import parse_config, require
-from utils.corpus import RATE, parallel, plan, to_int16, verify, write_list
-from utils.errors import UserError, nearest, run
+from utils.config import parse_config
+from utils.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
+from utils.errors import UserError, run
+from utils.speakers import SCANNERS, find, hold_out, require_speakers
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
 KNOWN = {5994: ("VoxCeleb2 dev", 1_092_009), 118: ("VoxCeleb2 test", 36_237), 1251: ("VoxCeleb1", 153_516),
@@ -55,42 +57,13 @@ class PrepareConfig:
     seed: int = 0
 
 
-def write_rejected(reasons, total, config):
-    """rejected.txt, and lines on the screen that say how many."""
-    path = os.path.join(config.output_folder, "rejected.txt")
-    write_list(path, reasons)
-    print(f"rejected: {len(reasons)} of {total} files" + (f", see {path}" if reasons else ""))
-    if reasons and len(reasons) == total:
-        raise UserError(f"{config.data_folder}: all {total} files were rejected; the first: {reasons[0]}")
-    if len(reasons) > total / 100:
-        print(f"warning: {100 * len(reasons) / total:.1f} % of the files were rejected; the lists are without them")
-
-
-def require_speakers(parts, config):
-    """UserError for a part that has nobody or only one to tell apart."""
-    for name, items in parts.items():
-        speakers = sorted({speaker for speaker, _ in items})
-        if not speakers:
-            found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
-            raise UserError(f"{config.data_folder}: no audio for the {name} part of --corpus {config.corpus}, found "
-                            f"{found}; expected one of the layouts of --help below it; name another --data_folder")
-        if len(speakers) == 1:
-            raise UserError(f"{config.data_folder}: one speaker only in the {name} part ({speakers[0]}), expected at "
-                            f"least 2; --corpus {config.corpus} may not be its layout, see --help")
-
-
-def hold_out(items, config):
-    """(training items, validation items) with no speaker in both, chosen evenly among the sorted speakers."""
+def hold_out_valid(items, config):
+    """(training items, validation items) with no speaker in both."""
     count = config.valid_speakers
     if count < 0:
         count = {"mini": 8, "librispeech_an4": 14}.get(config.corpus, 0)
-    prefix = "an4-" if config.corpus == "librispeech_an4" else ""   # its LibriSpeech speakers have one utterance each
-    speakers = sorted({speaker for speaker, _ in items if speaker.startswith(prefix)})
-    if count == 1 or count and count > len(speakers) - 2:
-        raise UserError(f"valid_speakers: found {count}, expected 0 or 2 to {max(2, len(speakers) - 2)}: "
-                        f"{len(speakers)} speakers can be held out, and 2 or more must remain")
-    held = set(corpora.evenly_spaced(speakers, count)) if count else set()
-    return [item for item in items if item[0] not in held], [item for item in items if item[0] in held]
+    # librispeech_an4 has one utterance of each LibriSpeech speaker: no target pairs
+    return hold_out(items, count, "valid_speakers", prefix="an4-" if config.corpus == "librispeech_an4" else "")
 
 
 def note_counts(items, config):
@@ -119,10 +92,7 @@ def print_table(parts, good, lists):
               + ("" if path.endswith("train.txt") else f", {targets} targets, {len(lines) - targets} non-targets"))
 
 
-SCANNERS = {
-    "voxceleb": corpora.scan_voxceleb, "librispeech": corpora.scan_librispeech, "an4": corpora.scan_an4,
-    "tree": corpora.scan_tree, "mini": corpora.scan_mini, "librispeech_an4": corpora.scan_librispeech_an4,
-}
+SCANNERS = {"voxceleb": corpora.scan_voxceleb, **SCANNERS, "librispeech_an4": corpora.scan_librispeech_an4}
 TEST_LISTS = {   # corpus: {list: (part, its trials)}
     "an4": {"test_trials.txt": ("test", corpora.all_pairs)},
     "librispeech_an4": {"dev_clean_all.txt": ("dev_clean", corpora.all_pairs),
@@ -137,7 +107,7 @@ def prepare_speakers(config):
     require_speakers(parts, config)
     if config.corpus == "voxceleb":
         note_counts(parts["train"], config)
-    folder, parts, jobs = plan(parts, config)
+    folder, parts, jobs = plan(parts, config, RATE)
     trials = given_trials(parts, config)
     good, reasons = verify(jobs, config, folder)
     write_rejected(reasons, len(jobs), config)
@@ -169,7 +139,7 @@ def given_trials(parts, config):
 
 def make_lists(parts, config):
     """{list: lines}; takes the validation speakers out of parts["train"] into parts["valid"]."""
-    parts["train"], valid = hold_out(parts["train"], config)
+    parts["train"], valid = hold_out_valid(parts["train"], config)
     lists = {"train.txt": [f"{speaker} {_cut(path, config)}" for speaker, path in parts["train"]]}
     if valid:
         parts["valid"] = valid
@@ -189,10 +159,10 @@ def _cut(path, config):
 def prepare_rirs(config):
     """rirs.txt: simulated room impulse responses that can be read."""
     top = os.path.basename(os.path.abspath(config.data_folder))
-    paths = [path for path in corpora.find(config) if "/simulated_rirs/" in f"/{top}/{path}"]
+    paths = [path for path in find(config) if "/simulated_rirs/" in f"/{top}/{path}"]
     if not paths:
         raise UserError(f"{config.data_folder}: no audio below simulated_rirs/; name the folder that holds RIRS_NOISES")
-    folder, _, jobs = plan({"rirs": [("", path) for path in paths]}, dataclasses.replace(config, resample=False))
+    folder, _, jobs = plan({"rirs": [("", path) for path in paths]}, dataclasses.replace(config, resample=False), RATE)
     good, reasons = verify(jobs, config, folder)
     write_rejected(reasons, len(jobs), config)
     path = os.path.join(config.output_folder, "rirs.txt")
@@ -201,18 +171,17 @@ def prepare_rirs(config):
 
 def prepare_musan(config):
     """musan_split/: long files in pieces, so that a noise costs a short read."""
-    jobs = []
-    for path in corpora.find(config, (".wav",)):
+    split, jobs = os.path.join(config.output_folder, "musan_split"), []
+    for path in find(config, (".wav",), own=[split]):
         if found := re.search(r"(?:^|/)((?:music|noise|speech)/.+)\.wav$", path):
-            jobs.append((os.path.join(config.data_folder, path),
-                         os.path.join(config.output_folder, "musan_split", found[1]), config.resample))
+            jobs.append((os.path.join(config.data_folder, path), os.path.join(split, found[1]), config.resample))
     if not jobs:
         raise UserError(f"{config.data_folder}: no wavs in music/, noise/ or speech/; name the folder that holds musan")
     results = list(parallel(split_musan, jobs, config, "split"))
     write_rejected([reason for _, reason in results if reason], len(jobs), config)
     pieces, short = sum(count for count, _ in results), sum(result == (0, "") for result in results)
     print(f"{short} files of {PIECE // RATE} s or less give no piece, as in voxceleb_trainer")
-    print(f"{os.path.join(config.output_folder, 'musan_split')}: {pieces} pieces, {pieces * PIECE / RATE / 3600:.2f} h")
+    print(f"{split}: {pieces} pieces, {pieces * PIECE / RATE / 3600:.2f} h")
 
 
 def split_musan(job):
@@ -234,17 +203,11 @@ def split_musan(job):
 def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
-    require(config, "corpus", "data_folder", "output_folder")
-    corpora = {**dict.fromkeys(SCANNERS, prepare_speakers), "musan": prepare_musan, "rirs": prepare_rirs}
-    if config.corpus not in corpora:
-        raise UserError(f"corpus: found {config.corpus!r}, expected one of {', '.join(corpora)}"
-                        f"{nearest(config.corpus, corpora)}")
+    prepare = choose_corpus(config, {**dict.fromkeys(SCANNERS, prepare_speakers), "musan": prepare_musan,
+                                     "rirs": prepare_rirs})
     if config.trials and config.corpus not in ("voxceleb", "librispeech", "an4", "tree"):
         raise UserError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
-    if config.corpus != "mini" and not os.path.isdir(config.data_folder):
-        raise UserError(f"{config.data_folder}: no such folder, expected the corpus; correct --data_folder")
-    os.makedirs(config.output_folder, exist_ok=True)
-    corpora[config.corpus](config)
+    prepare(config)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import soundfile
 from ecapatdnn.src.dataset import TrainSet, find_noise
 from utils import audio
 from utils.errors import UserError
+from utils.lists import read_train_list
 
 
 def epoch(dataset, number):
@@ -110,8 +111,6 @@ def test_million_line_list_is_small(tmp_path):
     lines = 1_100_000
     with open(tmp_path / "train.txt", "w", encoding="ascii") as file:
         file.writelines(f"id{i % 5994:05d} id{i % 5994:05d}/abcdefghijk/{i:07d}.wav\n" for i in range(lines))
-    from ecapatdnn.src.dataset import read_train_list
-
     paths, speaker, names = read_train_list(tmp_path / "train.txt")
     assert len(paths) == lines and len(names) == 5994 and speaker.max() == 5993
     assert (paths.nbytes + speaker.nbytes) / lines < 100

@@ -12,6 +12,7 @@ from ecapatdnn import prepare
 from ecapatdnn.src import corpora
 from utils import audio, corpus
 from utils.errors import UserError
+from utils.speakers import evenly_spaced, libri_speaker
 
 RATE = 16000
 DATA = os.environ.get("SPEECH_DATA")
@@ -367,7 +368,7 @@ def test_all_pairs_counts():
 
 def test_cross_chapter_pairs_drop_targets_of_one_chapter_only():
     items = [(str(s), f"{s}-{c}-{n:04d}.mp3") for s in (1, 2) for c in (10, 11, 12) for n in range(2)]
-    targets, others = count_trials(corpora.cross_chapter_pairs(items), corpora.libri_speaker)
+    targets, others = count_trials(corpora.cross_chapter_pairs(items), libri_speaker)
     assert (targets, others) == (2 * (15 - 3), 36)
 
 
@@ -380,9 +381,9 @@ def test_random_pairs():
 
 
 def test_evenly_spaced():
-    assert corpora.evenly_spaced(list(range(59)), 30) == list(range(0, 59, 2))
-    assert corpora.evenly_spaced([1, 2], 30) == [1, 2]
-    assert len(set(corpora.evenly_spaced(list(range(37)), 30))) == 30
+    assert evenly_spaced(list(range(59)), 30) == list(range(0, 59, 2))
+    assert evenly_spaced([1, 2], 30) == [1, 2]
+    assert len(set(evenly_spaced(list(range(37)), 30))) == 30
 
 
 # ---- mistakes
@@ -427,8 +428,8 @@ def test_librispeech_an4(tmp_path):
     an4 = {path.split("/")[-2] for row in rows["valid_trials"] for path in row.split()[1:]}
     assert len(an4) == 14 and not an4 & {row.split()[0].removeprefix("an4-") for row in rows["train"]}
     assert len(rows["dev_clean_all"]) == 600 * 599 // 2 == 179_700
-    targets, others = count_trials(rows["dev_clean_all"], corpora.libri_speaker)
-    cross, cross_others = count_trials(rows["dev_clean_cross"], corpora.libri_speaker)
+    targets, others = count_trials(rows["dev_clean_all"], libri_speaker)
+    cross, cross_others = count_trials(rows["dev_clean_cross"], libri_speaker)
     assert (targets, others) == expected_trials([30] * 20)
     assert 0 < cross < targets and cross_others == others
     files = Counter(path.split("/")[-2] for path in {p for row in rows["an4_test"] for p in row.split()[1:]})

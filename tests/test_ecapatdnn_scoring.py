@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from ecapatdnn.src import scoring
-from ecapatdnn.src.dataset import check_classes, read_lines, read_train_list
+from ecapatdnn.src.dataset import check_classes
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
 from ecapatdnn.src.scoring import Cache, as_norm, cosine_scores, embed_files, speaker_means
 from utils.errors import UserError
+from utils.lists import read_lines, read_train_list
 
 
 def metrics(target, scores, prior=0.01, **costs):

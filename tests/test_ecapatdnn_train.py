@@ -6,13 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
+from programs import ROOT, flags, interrupted, program
 
 from ecapatdnn import eval as evaluation
 from ecapatdnn import export, infer, train
@@ -24,8 +24,6 @@ from utils.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.errors import UserError
 from utils.trainer import trainable
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -39,24 +37,13 @@ def trained(mini_corpus, small_lists, tmp_path_factory):
         eval_list=str(small_lists / "trials.txt"), eval_path=str(mini_corpus / "train"),
         musan_path=str(mini_corpus / "musan"), rir_path=str(mini_corpus / "rir"),
         ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    process = program("train.py", *flags(config))
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
+    code, output = program("ecapatdnn", "train.py", *flags(config))
+    assert code == 0, output
     return config
 
 
 def using(config, **differences):
     return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
-
-
-def flags(config):
-    return [text for field in dataclasses.fields(config) if getattr(config, field.name) != field.default
-            for text in (f"--{field.name}", str(getattr(config, field.name)))]
-
-
-def program(name, *arguments, **options):
-    return subprocess.Popen([sys.executable, str(ROOT / "ecapatdnn" / name), *arguments], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
 
 def test_run_folder_of_ecapa(trained):
@@ -69,34 +56,16 @@ def test_run_folder_of_ecapa(trained):
     assert load_config(Config, f"{trained.ckpt_save_dir}/checkpoints/epoch_0001.ckpt") == trained
 
 
-# train.py, which sends itself signal {number} in the moment it has saved the state of batch 3 of epoch {epoch}
-INTERRUPTED = """
-import os, runpy, sys
-from utils.trainer import Loop
-save = Loop.save
-def save_and_signal(loop):
-    save(loop)
-    if (loop.progress.epoch, loop.progress.step) == ({epoch}, 3):
-        os.kill(os.getpid(), {number})
-Loop.save = save_and_signal
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
     """SIGKILL in the first epoch, SIGTERM in the second, each followed by --resume: same weights, same losses."""
     folder = tmp_path / "run"
     resume = ["--resume", str(folder)]
     start = flags(dataclasses.replace(trained, ckpt_save_dir=str(folder)))
-    for epoch, number, arguments, code in ((1, signal.SIGKILL, start, -9), (2, signal.SIGTERM, resume, 143)):
-        code_text = INTERRUPTED.format(epoch=epoch, number=int(number))
-        done = subprocess.run([sys.executable, "-c", code_text, str(ROOT / "ecapatdnn" / "train.py"), *arguments],
-                              capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-    process = program("train.py", *resume)
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
+    for epoch, number, arguments, expected in ((1, signal.SIGKILL, start, -9), (2, signal.SIGTERM, resume, 143)):
+        code, output = interrupted("ecapatdnn", epoch, number, *arguments)
+        assert code == expected, output
+    code, output = program("ecapatdnn", "train.py", *resume)
+    assert code == 0, output
     expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/checkpoints/epoch_0002.ckpt")
     found, _ = load_checkpoint(folder / "checkpoints" / "epoch_0002.ckpt")
     for name, value in expected.items():
@@ -249,9 +218,8 @@ def test_mistake_is_told_in_one_line(trained, tmp_path, monkeypatch, mistake):
 
 
 def test_exit_code_and_single_line(trained, tmp_path):
-    process = program("eval.py", "--checkpoint_path", str(tmp_path / "no.ckpt"))
-    output = process.communicate()[0]
-    assert process.returncode == 2
+    code, output = program("ecapatdnn", "eval.py", "--checkpoint_path", str(tmp_path / "no.ckpt"))
+    assert code == 2
     assert output == f"error: {tmp_path}/no.ckpt: no such checkpoint; train.py writes best.ckpt into its run folder\n"
 
 

@@ -36,10 +36,16 @@ def _open(path):
         raise AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None
 
 
+def header(path):
+    """(samples, rate in Hz) as the file stands, without reading it."""
+    with _open(path) as file:
+        return file.frames, file.samplerate
+
+
 def duration(path, rate):
     """Length in samples at `rate` Hz, from the header alone."""
-    with _open(path) as file:
-        return file.frames * rate // file.samplerate
+    frames, native = header(path)
+    return frames * rate // native
 
 
 def read(path, rate, start=0, length=None, resample=False):

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from utils.errors import UserError, nearest
+from utils.files import write_text
 
 CONFIG_FILE = "config.yaml"
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -96,10 +97,8 @@ def load_config(cls, checkpoint):
 
 def save_config(config, folder):
     """Writes every value of `config` to config.yaml in `folder`."""
-    temporary = os.path.join(folder, CONFIG_FILE + ".part")
-    with open(temporary, "w", encoding="utf-8") as file:
-        yaml.safe_dump(dataclasses.asdict(config), file, sort_keys=False, allow_unicode=True)
-    os.replace(temporary, os.path.join(folder, CONFIG_FILE))
+    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    write_text(Path(folder, CONFIG_FILE), text)
 
 
 def require(config, *names):

@@ -13,10 +13,9 @@ import numpy as np
 import soundfile
 
 from utils import audio
-from utils.errors import UserError
+from utils.config import require
+from utils.errors import UserError, nearest
 from utils.progress import progress
-
-RATE = 16000
 
 
 class Job(NamedTuple):
@@ -25,7 +24,20 @@ class Job(NamedTuple):
     path: str           # as in the lists
     source: str
     target: str
+    rate: int           # of the target, Hz
     min_seconds: float
+
+
+def choose_corpus(config, corpora):
+    """The entry of `corpora` that config.corpus names; UserError for another, or without the folder it needs."""
+    require(config, "corpus", "data_folder", "output_folder")
+    if config.corpus not in corpora:
+        raise UserError(f"corpus: found {config.corpus!r}, expected one of {', '.join(corpora)}"
+                        f"{nearest(config.corpus, corpora)}")
+    if config.corpus != "mini" and not os.path.isdir(config.data_folder):
+        raise UserError(f"{config.data_folder}: no such folder, expected the corpus; correct --data_folder")
+    os.makedirs(config.output_folder, exist_ok=True)
+    return corpora[config.corpus]
 
 
 def wav_folder(config):
@@ -33,11 +45,11 @@ def wav_folder(config):
     return config.wav_folder or os.path.join(config.output_folder, "wav")
 
 
-def decode(path):
-    """Mono int16 samples (n,) at 16 kHz of any file FFmpeg reads; AudioError for a broken or shortened one."""
+def decode(path, rate):
+    """Mono int16 samples (n,) at `rate` Hz of any file FFmpeg reads; AudioError for a broken or shortened one."""
     import av
 
-    resampler, chunks = av.AudioResampler(format="s16", layout="mono", rate=RATE), []
+    resampler, chunks = av.AudioResampler(format="s16", layout="mono", rate=rate), []
     try:
         with av.open(path) as container:
             promised = (container.duration or 0) / av.time_base
@@ -46,8 +58,8 @@ def decode(path):
     except (av.error.FFmpegError, IndexError) as error:
         raise audio.AudioError(f"{path}: not readable as audio ({error}); replace the file") from None
     samples = np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
-    if len(samples) / RATE < promised - 0.1:
-        raise audio.AudioError(f"{path}: truncated, {len(samples) / RATE:.2f} s found of {promised:.2f} s; "
+    if len(samples) / rate < promised - 0.1:
+        raise audio.AudioError(f"{path}: truncated, {len(samples) / rate:.2f} s found of {promised:.2f} s; "
                                "copy the file anew")
     return samples
 
@@ -58,12 +70,12 @@ def to_int16(samples):
     return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
 
 
-def convert(source, target):
-    """Writes `target`, a 16 kHz mono 16-bit wav; UserError when that fails, as it would for all files to come."""
+def convert(source, target, rate):
+    """Writes `target`, a mono 16-bit wav; UserError when that fails, as it would for all files to come."""
     encoded = source.lower().endswith(".m4a")
-    samples = decode(source) if encoded else to_int16(audio.read(source, RATE, resample=True))
+    samples = decode(source, rate) if encoded else to_int16(audio.read(source, rate, resample=True))
     try:
-        audio.write_wav(target, samples, RATE)
+        audio.write_wav(target, samples, rate)
     except (OSError, soundfile.LibsndfileError) as error:
         raise UserError(f"{target}: not written ({error}); make room or name another --wav_folder, and run again: "
                         "finished files are kept") from None
@@ -74,9 +86,10 @@ def inspect(job):
     try:
         if len(job.path.split()) != 1:
             raise audio.AudioError(f"{job.source}: white space in the path, which separates columns; rename the file")
-        if job.source != job.target and not os.path.exists(job.target):
-            convert(job.source, job.target)
-        return audio.check(job.target, RATE, job.min_seconds), os.path.getsize(job.target), ""
+        made = os.path.exists(job.target) and not _other_rate(job.target, job.rate)
+        if job.source != job.target and not made:
+            convert(job.source, job.target, job.rate)
+        return audio.check(job.target, job.rate, job.min_seconds), os.path.getsize(job.target), ""
     except audio.AudioError as error:
         return 0, 0, str(error)
 
@@ -96,19 +109,23 @@ def parallel(function, jobs, config, title):
         pool.shutdown(cancel_futures=True)
 
 
-def verify(jobs, config, folder):
-    """Reads, or converts and reads, every file that was not read before: {path: samples} of the good, [reason]."""
-    log = os.path.join(config.output_folder, "verified.txt")
-    known = read_verified(log, folder)
+def verify(jobs, config, folder, log="verified.txt"):
+    """Reads, or converts and reads, every file that was not read before: {path: samples} of the good, [reason].
+
+    What was read is kept in `log`, as long as the paths of the jobs are relative to the same `folder`.
+    """
+    log = os.path.join(config.output_folder, log)
+    where = f"{os.path.abspath(folder)} at {jobs[0].rate} Hz"
+    known = read_verified(log, where)
     good, todo, reasons = {}, [], []
     for job in jobs:
         samples, size = known.get(job.path, (0, None))
-        if samples >= max(1, job.min_seconds * RATE) and os.path.exists(job.target) \
+        if samples >= max(1, job.min_seconds * job.rate) and os.path.exists(job.target) \
                 and os.path.getsize(job.target) == size:
             good[job.path] = samples
         else:
             todo.append(job)
-    write_list(log, [os.path.abspath(folder), *(f"{path} {n} {size}" for path, (n, size) in known.items())])
+    write_list(log, [where, *(f"{path} {n} {size}" for path, (n, size) in known.items())])
     with open(log, "a", encoding="utf-8", buffering=1) as stream:
         for job, (samples, size, reason) in zip(todo, parallel(inspect, todo, config, "verify"), strict=True):
             if reason:
@@ -119,27 +136,30 @@ def verify(jobs, config, folder):
     return good, reasons
 
 
-def read_verified(log, folder):
-    """{path: (samples, bytes)} that an earlier run found good in the same folder."""
+def read_verified(log, where):
+    """{path: (samples, bytes)} that an earlier run found good there."""
     if not os.path.exists(log):
         return {}
     with open(log, encoding="utf-8") as stream:
         first, *lines = stream.read().split("\n")
     rows = [line.split() for line in lines]
-    if first != os.path.abspath(folder):
+    if first != where:
         return {}
     return {row[0]: (int(row[1]), int(row[2])) for row in rows if len(row) == 3 and (row[1] + row[2]).isdigit()}
 
 
-def plan(parts, config):
-    """The folder that the lists are relative to, {part: [(speaker, path in it)]} and the jobs to get there."""
+def plan(parts, config, rate):
+    """The folder that the lists are relative to, {part: [(speaker, path in it)]} and the jobs to get there.
+
+    With config.resample, a corpus with a file of another rate than `rate` moves to wavs of that rate.
+    """
     sources = [path for items in parts.values() for _, path in items]
     if encoded := any(path.lower().endswith(".m4a") for path in sources):
         try:
             import av  # noqa: F401
         except ImportError:
             raise UserError("m4a files are decoded with PyAV, which is not installed: pip install av") from None
-    other_rate = config.resample and any(_other_rate(os.path.join(config.data_folder, path)) for path in sources)
+    other_rate = config.resample and any(_other_rate(os.path.join(config.data_folder, path), rate) for path in sources)
     moved = encoded or other_rate
     folder = wav_folder(config) if moved else config.data_folder
     if other_rate and os.path.abspath(folder) == os.path.abspath(config.data_folder):
@@ -152,18 +172,16 @@ def plan(parts, config):
             path = os.path.splitext(source)[0] + ".wav" if moved else source
             planned[name].setdefault(path, speaker)
             source = os.path.join(config.data_folder, source)
-            jobs.setdefault(path, Job(path, source, os.path.join(folder, path), limit))
+            jobs.setdefault(path, Job(path, source, os.path.join(folder, path), rate, limit))
     planned = {name: [(speaker, path) for path, speaker in items.items()] for name, items in planned.items()}
     return folder, planned, list(jobs.values())
 
 
-def _other_rate(path):
+def _other_rate(path, rate):
     try:
-        return soundfile.info(path).samplerate != RATE
+        return soundfile.info(path).samplerate != rate
     except soundfile.LibsndfileError:   # m4a, and broken files: verification names those
         return False
-
-
 
 
 def write_list(path, lines):
@@ -172,3 +190,14 @@ def write_list(path, lines):
         stream.writelines(f"{line}\n" for line in lines)
     os.replace(path + ".part", path)
     return len(lines)
+
+
+def write_rejected(reasons, total, config, name="rejected.txt"):
+    """rejected.txt, and lines on the screen that say how many."""
+    path = os.path.join(config.output_folder, name)
+    write_list(path, reasons)
+    print(f"rejected: {len(reasons)} of {total} files" + (f", see {path}" if reasons else ""))
+    if reasons and len(reasons) == total:
+        raise UserError(f"{config.data_folder}: all {total} files were rejected; the first: {reasons[0]}")
+    if len(reasons) > total / 100:
+        print(f"warning: {100 * len(reasons) / total:.1f} % of the files were rejected; the lists are without them")

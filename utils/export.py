@@ -1,6 +1,5 @@
 """Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that tells a runner all it must know."""
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from utils.errors import UserError
+from utils.files import write_text
 
 SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
 TOLERANCE = 1e-5   # of the largest output, between a network and its graph loaded again
@@ -47,9 +47,7 @@ def export_model(network, config, inputs, outputs, name, **facts):
             _check_reloaded(network, inputs, path)
     description = {"model": name, "file": path.name, "inputs": [asdict(port) for port in inputs],
                    "outputs": [asdict(port) for port in outputs], **facts}
-    temporary = path.parent / "inputs.json.part"
-    temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path.parent / "inputs.json")
+    write_text(path.parent / "inputs.json", json.dumps(description, indent=2) + "\n")
     print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
     return path
 

@@ -11,9 +11,11 @@ import os
 import signal
 from concurrent.futures.process import BrokenProcessPool
 
+from utils.audio import AudioError
 from utils.errors import UserError
 
 BAD_SHARE = 0.01   # a corpus with more unreadable files than this needs mending, not skipping
+ATTEMPTS = 20      # files tried in place of one that cannot be read
 
 _dataset = None    # of a worker process
 
@@ -85,3 +87,14 @@ def _start_worker(dataset, parent):
 
 def _make(epoch, index):
     return _dataset.batch(epoch, index)
+
+
+def any_readable(make, file, name, bad, another):
+    """make(file), or make(another()) where that file cannot be read; the reason goes into `bad` under name(file)."""
+    for _ in range(ATTEMPTS):
+        try:
+            return make(file)
+        except AudioError as error:
+            bad[name(file)] = str(error)
+            failed, file = file, another()
+    raise UserError(f"{ATTEMPTS} files in a row cannot be read, the last is {name(failed)}; check train_path")

@@ -8,19 +8,22 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first
 
 
 def draw_curves(rows, path):
-    """One panel a metric over the epochs, from the rows of metrics.csv; the best validation is marked."""
+    """One panel a metric over the epochs, from the rows of metrics.csv; the epoch of the best validation is marked."""
     names = [name for name in rows[-1] if name not in ("epoch", "minutes")]
     figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
-        points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in (None, "")]
+    curves = {name: [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in (None, "")]
+              for name in names}
+    valid = next((curve for name, curve in curves.items() if name.startswith("valid")), None)   # the one that chooses
+    best = min(valid, key=lambda point: point[1])[0] if valid else None
+    for axis, (name, points) in zip(axes[0], curves.items(), strict=True):
         axis.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None, linewidth=1.2)
         axis.set_title(name.replace("_", " "), fontsize=10)
         axis.set_xlabel("epoch", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
-        if name.startswith("valid"):
-            epoch, value = min(points, key=lambda point: point[1])
-            axis.annotate(f"{value:.4g}", (epoch, value), textcoords="offset points", xytext=(0, 6), fontsize=8,
+        if best is not None and best in dict(points):
+            value = dict(points)[best]
+            axis.annotate(f"{value:.4g}", (best, value), textcoords="offset points", xytext=(0, 6), fontsize=8,
                           ha="center")
     save_figure(figure, path)
 

@@ -2,11 +2,11 @@
 import csv
 import io
 import logging
-import os
 import sys
 from pathlib import Path
 
 from utils.config import save_config
+from utils.files import write_text
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
 
@@ -58,9 +58,7 @@ class RunFolder:
     def write(self, name, text):
         """Replaces the text file `name` of the folder."""
         if self.writes:
-            temporary = self.path / f"{name}.part"
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, self.path / name)
+            write_text(self.path / name, text)
 
     def draw(self):
         """curves.png: every metric over the epochs."""

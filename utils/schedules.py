@@ -9,16 +9,22 @@ from utils.errors import UserError
 
 
 def learning_rate(config, steps, devices=1):
-    """The function update -> rate that `config` names. `steps`: updates of an epoch on each of `devices`."""
-    cycle = max(1, config.cycle_steps // (devices * config.accumulate))
+    """The function update -> rate that `config` names. `steps`: updates of an epoch on each of `devices`.
+
+    Those that need a setting which `config` does not have (decay, cycle_steps) are not on offer.
+    """
     total = config.num_epochs * steps
     warmup = max(1, round(config.warmup_epochs * steps))
     ramp = (lambda step: min(1.0, (step + 1) / warmup)) if config.warmup_epochs else (lambda step: 1.0)
     schedules = {
-        "cyclic": lambda step: cyclic(step, config.base_lrate, config.max_lrate, cycle),
-        "exponential": lambda step: ramp(step) * config.max_lrate * config.decay ** (step // steps),
+        "constant": lambda step: ramp(step) * config.max_lrate,
         "cosine": lambda step: ramp(step) * cosine(step, config.base_lrate, config.max_lrate, total),
     }
+    if hasattr(config, "decay"):
+        schedules["exponential"] = lambda step: ramp(step) * config.max_lrate * config.decay ** (step // steps)
+    if hasattr(config, "cycle_steps"):
+        cycle = max(1, config.cycle_steps // (devices * config.accumulate))
+        schedules["cyclic"] = lambda step: cyclic(step, config.base_lrate, config.max_lrate, cycle)
     if config.schedule not in schedules:
         raise UserError(f"schedule: found {config.schedule!r}, expected one of {', '.join(schedules)}")
     return schedules[config.schedule]

@@ -22,6 +22,26 @@ def mixed_precision(network, config, device):
     return level
 
 
+for_each = ops.HyperMap()   # over hundreds of gradients; a Python loop in a graph takes twice as long to compile
+
+
+def times(factor, gradient):
+    return gradient * factor
+
+
+def energy(gradient):
+    return gradient.astype(ms.float32).square().sum()
+
+
+def mean_of_sum(share, total, gradient):
+    return (total + gradient) * share
+
+
+def clear(total, mean):
+    """Zeroes `total` once `mean` has been computed from it."""
+    return ops.assign(total, ops.depend(ops.zeros_like(mean), mean))
+
+
 class TrainStep(nn.Cell):
     """`step(*batch)` -> loss, metric, whether the gradients were finite; all scalar.
 
@@ -60,28 +80,24 @@ class TrainStep(nn.Cell):
             self.optimizer(gradients)
             return loss, metric, True
         factor = 1 / self.scale
-        norm = factor * ops.sqrt(sum([gradient.astype(ms.float32).square().sum() for gradient in gradients]))
+        norm = factor * ops.sqrt(ops.addn(for_each(energy, gradients)))
         finite = ops.isfinite(norm)
         if self.clip_norm > 0:
             factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if finite:
-            self.optimizer(tuple([gradient * factor for gradient in gradients]))
+            self.optimizer(for_each(ops.partial(times, factor), gradients))
         return loss, metric, finite
 
     @ms.jit
     def add(self, *batch):
         """Gradients of one more batch for the next step: loss, metric."""
         (_, loss, metric), gradients = self.value_and_gradients(*batch)
-        for total, gradient in zip(self.sums, gradients):
-            ops.assign_add(total, gradient)
+        for_each(ops.assign_add, self.sums, gradients)
         return loss, metric
 
     def _take_sums(self, gradients):
-        means = ()
-        for total, gradient in zip(self.sums, gradients):
-            means += ((total + gradient) / self.accumulate,)
-        for total, mean in zip(self.sums, means):
-            ops.assign(total, ops.depend(ops.zeros_like(mean), mean))
+        means = for_each(ops.partial(mean_of_sum, 1 / self.accumulate), self.sums, gradients)
+        for_each(clear, self.sums, means)
         return means
 
     def adjust_scale(self, finite):

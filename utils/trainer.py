@@ -28,6 +28,8 @@ class Progress:
     metric: float = 0.0
     best: float = math.inf
     best_epoch: int = 0
+    factor: float = 1.0       # on the scheduled rate: halved when validation stands still
+    halved: int = 0           # epoch after which it was
     minutes: float = 0.0
     finished: bool = False
 
@@ -51,6 +53,7 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
     weights:             {name: Parameter} that checkpoints hold
     validate():          {name: number}; the first is to become small and chooses best.ckpt
     before_epoch(epoch), after_epoch(row): called around every epoch
+    config.halve_after:  validations without a better one before the rate is halved; 0: never
     """
     step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size)
     loop = Loop(step, schedule, batches, weights, run, config, metric)
@@ -102,7 +105,7 @@ class Loop:
 
     def train_batch(self, batch):
         progress = self.progress
-        progress.rate = self.schedule(progress.updates)
+        progress.rate = self.schedule(progress.updates) * progress.factor
         self.step.optimizer.learning_rate.set_data(Tensor(progress.rate, self.step.optimizer.learning_rate.dtype))
         progress.batches += 1
         if progress.batches % self.config.accumulate:
@@ -135,15 +138,25 @@ class Loop:
             self.save_weights(self.run.best, scores)
         self.save_weights(self.run.path / "checkpoints" / f"epoch_{progress.epoch:04d}.ckpt", scores)
         self.tell(row)
-        waited = progress.epoch - progress.best_epoch
-        progress.finished = bool(scores and config.early_stop and waited >= config.early_stop * config.test_step)
-        if progress.finished:
-            self.run.say(f"early stop: no better {next(iter(scores))} in {config.early_stop} validations")
+        if scores:
+            self.judge(next(iter(scores)))
         progress.epoch += 1
         progress.step = progress.overflows = 0
         progress.loss = progress.metric = 0.0
         self.save()
         return row
+
+    def judge(self, criterion):
+        """Halves the rate, or ends the run, after too many validations without a better `criterion`."""
+        progress, config = self.progress, self.config
+        waited = (progress.epoch - progress.best_epoch) // config.test_step
+        if config.early_stop and waited >= config.early_stop:
+            progress.finished = True
+            self.run.say(f"early stop: no better {criterion} in {config.early_stop} validations")
+        elif config.halve_after and progress.epoch - max(progress.best_epoch, progress.halved) \
+                >= config.halve_after * config.test_step:
+            progress.factor, progress.halved = progress.factor / 2, progress.epoch
+            self.run.say(f"no better {criterion} in {config.halve_after} validations: rate halved")
 
     def tell(self, row):
         """One line of the log, a row of metrics.csv, and curves.png now and then."""

@@ -43,12 +43,13 @@ class Config:
     num_workers: int = 1            # processes that read, augment and compute features; 0: none
 
     # optimisation
-    schedule: str = "cyclic"        # or exponential, cosine: see utils/schedules.py
+    schedule: str = "cyclic"        # or exponential, cosine, constant: see utils/schedules.py
     base_lrate: float = 1e-6        # lowest rate of the cyclic schedule, last of the cosine
     max_lrate: float = 1e-4         # highest rate, and the first of the exponential schedule
     cycle_steps: int = 65000        # steps from base to max on one device
     decay: float = 0.97             # factor per epoch of the exponential schedule
     warmup_epochs: float = 0.0      # linear from 0, before the exponential and cosine schedules
+    halve_after: int = 0            # validations without a better EER before the rate is halved; 0: never
     weight_decay: float = 2e-6
     num_epochs: int = 80
     minibatch_size: int = 100       # crops a step and device
@@ -63,7 +64,6 @@ class Config:
     save_steps: int = 1000          # steps between saved states within an epoch, for --resume
     test_step: int = 1              # epochs between validations
     early_stop: int = 0             # validations without a better EER before stopping; 0: never
-    max_minutes: float = 0.0        # stop after so much training; 0: no limit
     initial_model: str = ""         # weights to start from; the head is rebuilt where the class count differs
     resume: str = ""                # run folder to continue
     seed: int = 0

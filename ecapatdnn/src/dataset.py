@@ -2,7 +2,6 @@
 
 Imports no MindSpore, so that worker processes start in no time.
 """
-import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,12 +10,13 @@ import numpy as np
 from ecapatdnn.src.features import RATE, filter_bank, get_front_end, sample_count
 from utils import audio, augment
 from utils.errors import UserError
+from utils.lists import read_train_list
+from utils.loader import any_readable
 
 # signal-to-noise ratios in dB, and how many recordings are added
 NOISE = {"noise": (0, 15, 1, 1), "music": (5, 15, 1, 1), "babble": (13, 20, 3, 8)}
 MUSAN_FOLDER = {"noise": "noise", "music": "music", "babble": "speech"}
 MP3_COMPRESSION = (0.5, 0.8)   # 85 to 40 kbit/s at 16 kHz
-ATTEMPTS = 20                  # files tried in place of one that cannot be read
 
 
 class TrainSet:
@@ -72,15 +72,9 @@ class TrainSet:
         return self._cached_order
 
     def _crop_of_any(self, file, seed, bad):
-        """A crop of `file`, or of another drawn in its place where it cannot be read; the reason goes into `bad`."""
         generator = np.random.default_rng(seed)
-        for _ in range(ATTEMPTS):
-            try:
-                return self._crop(file, generator)
-            except audio.AudioError as error:
-                bad[self.path(file)] = str(error)
-                file = int(generator.integers(self.files))
-        raise UserError(f"{ATTEMPTS} files in a row cannot be read, the last is {self.path(file)}; check train_path")
+        return any_readable(lambda chosen: self._crop(chosen, generator), file, self.path, bad,
+                            lambda: int(generator.integers(self.files)))
 
     def _crop(self, file, generator):
         config = self.config
@@ -167,32 +161,6 @@ def find_recordings(folder, setting):
     if not paths:
         raise UserError(f"{setting}: {folder} holds no audio file; leave {setting} empty to train without")
     return paths
-
-
-def read_train_list(path):
-    """A voxceleb_trainer list: (paths (n,) bytes, speaker (n,) int32 in order of name, names). One pass, low memory."""
-    lines = read_lines(path)
-    columns = [line.split(maxsplit=1) for line in lines]
-    for number, column in enumerate(columns, 1):
-        if len(column) != 2:
-            line = lines[number - 1].decode(errors="replace")
-            raise UserError(f"{path}: line {number} is {line!r}, expected `speaker path`")
-    names, speaker = np.unique(np.array([column[0] for column in columns]), return_inverse=True)
-    if len(names) < 2:
-        raise UserError(f"{path}: {len(names)} speaker, expected at least two to tell apart")
-    return np.array([column[1].strip() for column in columns]), speaker.astype(np.int32), names
-
-
-def read_lines(path):
-    """The lines of a list as bytes, without empty ones at the end."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path or 'list'}: {error.strerror}; prepare.py writes the lists") from None
-    lines = re.sub(rb"\s+\Z", b"", data).split(b"\n")
-    if lines == [b""]:
-        raise UserError(f"{path}: empty list; prepare.py writes the lists")
-    return lines
 
 
 def check_classes(config, speakers, speeds):

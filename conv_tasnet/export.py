@@ -1,0 +1,25 @@
+"""Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length S]."""
+import sys
+
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.model import ConvTasNet
+from utils.checkpoint import load_model
+from utils.config import parse_use_config
+from utils.device import setup_device
+from utils.errors import run
+from utils.export import Port, export_model
+
+
+def main(config):
+    """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of samples."""
+    setup_device(config.device_target, device_id=config.device_id)
+    model = ConvTasNet(config)
+    load_model(config.model_path, model)
+    return export_model(model, config,
+                        inputs=[Port("mixture", "float32", (1, config.length or None))],
+                        outputs=[Port("sources", "float32", (1, config.C, config.length or None))],
+                        name="conv_tasnet", sample_rate=config.sample_rate, stride=config.L // 2)
+
+
+if __name__ == "__main__":
+    run(lambda: main(parse_use_config(Config, sys.argv[1:])))

@@ -1,0 +1,196 @@
+"""A corpus on disk -> the lists Conv-TasNet trains and evaluates on.
+
+    python prepare.py --corpus librimix --data_folder Libri2Mix/wav8k/min --output_folder lists/libri2mix
+
+Into the output folder go lists of mixtures (.csv as LibriMix's, or folders of .json as kaituoxu's), train.txt
+(`speaker path`, to mix anew), rejected.txt (why a file is in no list) and verified*.txt (what was read already: an
+interrupted run goes on where it stopped).
+"""
+import dataclasses
+import os
+import sys
+
+from conv_tasnet.src import corpora
+from utils.config import parse_config
+from utils.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
+from utils.errors import UserError, nearest, run
+from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers
+
+LIBRISPEECH_RATE = 16000
+TASKS = ("mix_clean", "mix_both")
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """Make the lists of a corpus.
+
+    --corpus           librimix           as generated: Libri2Mix/wav8k/min, Libri3Mix/wav16k/max, ...
+                       librimix_metadata  LibriSpeech, of which mixtures are made when read (mix_clean)
+                       wsj0               {tr,cv,tt}/{mix,s1,s2}/*.wav
+                       librispeech        speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
+                       an4                wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
+                       tree               speaker/**/audio
+                       mini               made in the data folder by utils/mini_corpus.py
+                       librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
+    --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them
+    --task             of librimix: mix_clean or mix_both (with noise)
+    --wav_folder       where resampled files go; default: wav/ in the output folder
+    --sample_rate      of the model, Hz
+    --resample         true: a corpus of another rate is written once as wavs of sample_rate to the wav folder
+    --C                speakers in a mixture that is made here
+    --mixtures         fixed mixtures that are made of the speakers of valid.csv, and as many of test.csv
+    --valid_speakers   training speakers kept for valid.csv; -1: 8 of mini, 25 of librispeech_an4, else 0
+    --test_speakers    training speakers kept for test.csv, where the corpus has no test part
+    --min_seconds      shorter training files are left out
+    --workers          processes; 0: one per core
+    """
+
+    corpus: str = ""
+    data_folder: str = ""
+    output_folder: str = ""
+    metadata: str = ""
+    task: str = "mix_clean"
+    wav_folder: str = ""
+    sample_rate: int = 8000
+    resample: bool = True
+    C: int = 2
+    mixtures: int = 100
+    valid_speakers: int = -1
+    test_speakers: int = 0
+    min_seconds: float = 1.0
+    workers: int = 0
+    seed: int = 0
+
+
+def scan_train_251(config):
+    """One utterance of each of 251 speakers of LibriSpeech."""
+    folder = "librispeech/train-251spk"
+    return {"train": [(libri_speaker(path), f"{folder}/{path}") for path in find_in(config, folder)]}
+
+
+SCANNERS = {**SCANNERS, "librispeech_an4": scan_train_251}
+
+
+def prepare_speakers(config):
+    """train.txt to mix anew, and fixed mixtures of other speakers; rows of the table."""
+    parts = SCANNERS[config.corpus](config)
+    require_speakers(parts, config, config.C)
+    folder, parts, jobs = plan(parts, config, config.sample_rate)
+    good, reasons = verify(jobs, config, folder)
+    write_rejected(reasons, len(jobs), config)
+    parts = split({name: [item for item in items if item[1] in good] for name, items in parts.items()}, config)
+    require_speakers(parts, config, config.C)
+    write_list(os.path.join(config.output_folder, "train.txt"), [" ".join(item) for item in parts["train"]])
+    rows = [("train", len(parts["train"]), "utterances", {speaker for speaker, _ in parts["train"]},
+             sum(good[path] for _, path in parts["train"]) / config.sample_rate)]
+    for part in sorted(parts.keys() - {"train"}, reverse=True):     # valid, test
+        mixtures = corpora.draw_mixtures(parts[part], folder, config)
+        corpora.write_metadata(os.path.join(config.output_folder, f"{part}.csv"), mixtures)
+        speaker = {path: speaker for speaker, path in parts[part]}
+        rows.append((part, len(mixtures), "mixtures", {speaker[path] for _, paths, _ in mixtures for path in paths},
+                     seconds(mixtures, good, config.sample_rate)))
+    print(f"paths of train.txt{''.join(f' {row[0]}.csv' for row in rows[1:])} are relative to {folder}")
+    return rows
+
+
+def split(parts, config):
+    """`parts` with the speakers held out of training in parts of their own."""
+    count = config.valid_speakers
+    if count < 0:
+        count = {"mini": 8, "librispeech_an4": 25}.get(config.corpus, 0)
+    train, valid = hold_out(parts["train"], count, "valid_speakers", least=config.C)
+    parts = parts | ({"valid": valid} if valid else {})
+    if config.test_speakers and "test" not in parts:
+        train, parts["test"] = hold_out(train, config.test_speakers, "test_speakers", least=config.C)
+    return parts | {"train": train}
+
+
+def seconds(mixtures, good, rate):
+    """How long the mixtures are together, each as long as its shortest source."""
+    return sum(min(good[path] for path in paths) for _, paths, _ in mixtures) / rate
+
+
+def prepare_librispeech_an4(config):
+    """Training by mixing 226 speakers anew; the official Libri2Mix rows whose sources are there as test."""
+    official = os.path.join(config.data_folder, "lists", "libri2mix_dev-clean.csv.gz")
+    return prepare_speakers(config) + prepare_rows({"test": official}, config, "_test")
+
+
+def prepare_metadata(config):
+    """Mixtures to be made while they are read, of all metadata; rows of the table."""
+    if config.task != "mix_clean":
+        raise UserError("task: librimix_metadata makes mix_clean, without WHAM's noise; for mix_both generate LibriMix "
+                        "and prepare it with --corpus librimix")
+    return prepare_rows(corpora.find_metadata(config.metadata), config)
+
+
+def prepare_rows(lists, config, suffix=""):
+    """The rows of {part: metadata file} whose sources are there, as part.csv; rows of the table."""
+    parts = corpora.metadata_mixtures(lists, config)
+    files = dict.fromkeys(path for mixtures in parts.values() for _, paths, _ in mixtures for path in paths)
+    jobs = [Job(path, place, place, LIBRISPEECH_RATE, 0.0)
+            for path in files for place in [os.path.join(config.data_folder, path)]]
+    good, reasons = verify(jobs, config, config.data_folder, f"verified{suffix}.txt")
+    write_rejected(reasons, len(jobs), config, f"rejected{suffix}.txt")
+    parts = {part: whole for part, mixtures in parts.items()
+             if (whole := [mixture for mixture in mixtures if all(path in good for path in mixture[1])])}
+    require_mixtures(parts, config)
+    rows = []
+    for part, mixtures in parts.items():
+        corpora.write_metadata(os.path.join(config.output_folder, f"{part}.csv"), mixtures)
+        rows.append((part, len(mixtures), "mixtures",
+                     {libri_speaker(path) for _, paths, _ in mixtures for path in paths},
+                     seconds(mixtures, good, LIBRISPEECH_RATE)))
+    print(f"paths of {' '.join(f'{part}.csv' for part in parts)} are relative to {config.data_folder}")
+    return rows
+
+
+def require_mixtures(parts, config):
+    """UserError where nothing is left to list."""
+    if not parts:
+        raise UserError(f"{config.data_folder}: no mixture has all its files, see {config.output_folder}; "
+                        "generate or copy the corpus anew")
+
+
+def prepare_generated(config):
+    """LibriMix or WSJ0-mix as their scripts wrote it, every mixture with all its files; rows of the table."""
+    if config.task not in TASKS:
+        raise UserError(f"task: found {config.task!r}, expected one of {', '.join(TASKS)}"
+                        f"{nearest(config.task, TASKS)}")
+    wsj0 = config.corpus == "wsj0"
+    parts, reasons = corpora.wsj0_lists(config) if wsj0 else (corpora.librimix_lists(config), [])
+    files = {part: [("", path) for _, paths in rows for path in paths] for part, rows in parts.items()}
+    folder, _, jobs = plan(files, config, config.sample_rate)
+    good, unreadable = verify(jobs, config, folder)
+    parts, unequal = corpora.whole_mixtures(parts, good)
+    write_rejected(reasons + unreadable + unequal, len(jobs), config)
+    require_mixtures(parts, config)
+    for part, rows in parts.items():
+        if wsj0:
+            corpora.write_json(os.path.join(config.output_folder, part), rows, good, folder)
+        else:
+            corpora.write_generated(os.path.join(config.output_folder, f"{part}.csv"), rows, good)
+    print(f"paths of the lists are {'absolute' if wsj0 else f'relative to {folder}'}")
+    return [(part, len(rows), "mixtures", set() if wsj0 else {libri_speaker(name) for key, _ in rows
+                                                              for name in key.split("_")},
+             sum(good[paths[0]] for _, paths in rows) / config.sample_rate) for part, rows in parts.items()]
+
+
+CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "librispeech_an4": prepare_librispeech_an4,
+           "librimix": prepare_generated, "wsj0": prepare_generated, "librimix_metadata": prepare_metadata}
+
+
+def main(argv):
+    """Prepares the corpus that the command line names."""
+    config = parse_config(PrepareConfig, argv)
+    for name, least in (("C", 2), ("mixtures", 1), ("sample_rate", 1)):
+        if getattr(config, name) < least:
+            raise UserError(f"{name}: found {getattr(config, name)}, expected {least} or more")
+    rows = choose_corpus(config, CORPORA)(config)
+    print(f"{'part':<12}{'number':>10} {'of':<12}{'speakers':>10}{'hours':>10}")
+    for part, count, kind, speakers, length in rows:
+        print(f"{part:<12}{count:>10} {kind:<12}{len(speakers) or '-':>10}{length / 3600:>10.2f}")
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

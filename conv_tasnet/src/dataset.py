@@ -1,0 +1,166 @@
+"""Training batches of Conv-TasNet: segments of fixed mixtures, or speakers mixed anew ("dynamic mixing").
+
+Imports no MindSpore, so that worker processes start in no time.
+"""
+import numpy as np
+
+from conv_tasnet.src.mixtures import Silent, load_mixture, mixture_length, read_mixtures
+from utils import audio, augment
+from utils.errors import UserError
+from utils.lists import read_train_list
+from utils.loader import any_readable
+
+LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
+DRAWS = 10      # of a place in a file, until there is sound
+
+
+class TrainSet:
+    """The batches of one epoch after another.
+
+    (mixture (B, T) float32, sources (B, C, T) float32, lengths (B,) int32); what follows `lengths` samples is padding.
+    What an item is made of is drawn from (seed, epoch, position), whatever the rank or worker.
+    """
+
+    def __init__(self, config, rank=0, size=1):
+        self.config, self.rank, self.size = config, rank, size
+        self.items = SpeakerMixer(config) if str(config.train_dir).endswith(".txt") else Segments(config)
+        self.files = self.items.files
+        self.steps = self.items.count // (config.minibatch_size * size)
+        if self.steps == 0:
+            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
+                            f"{self.items.count} mixtures; lower minibatch_size")
+
+    def describe(self):
+        """One line for the log."""
+        return f"{self.items.describe()}, segments of {self.config.segment:g} s"
+
+    def batch(self, epoch, index):
+        """Batch `index` of this rank, and {path: reason} of the files that had to be left out of it."""
+        count, seed, bad = self.config.minibatch_size, self.config.seed, {}
+        first = (index * self.size + self.rank) * count
+        made = [self.items.make(epoch, position, np.random.default_rng((seed, epoch, position)), bad)
+                for position in range(first, first + count)]
+        mixtures, sources, lengths = zip(*made, strict=True)
+        return (np.stack(mixtures), np.stack(sources), np.array(lengths, np.int32)), bad
+
+
+class Segments:
+    """A segment from a random place of every fixed mixture; shorter mixtures are padded with zeros."""
+
+    def __init__(self, config):
+        self.config, self.samples = config, segment_samples(config)
+        # a file that is missing is replaced and reported, as any bad one
+        self.mixtures = read_mixtures(config.train_dir, config.train_path, config, check_files=False)
+        self.count = self.files = len(self.mixtures)
+        self.epoch, self.order = None, None
+
+    def describe(self):
+        """What the log says of it."""
+        kind = "generated" if self.mixtures[0].mixture else "made of utterances and gains"
+        return f"{self.files} fixed mixtures of {self.config.C}, {kind}"
+
+    def make(self, epoch, position, generator, bad):
+        """(mixture (T,), sources (C, T), length) of the mixture whose turn it is, or of another for a bad one."""
+        if self.epoch != epoch:
+            self.epoch = epoch
+            self.order = np.random.default_rng((self.config.seed, epoch)).permutation(self.files)
+        return any_readable(lambda index: self._segment(self.mixtures[index], generator), int(self.order[position]),
+                            lambda index: self.mixtures[index].key, bad, lambda: int(generator.integers(self.files)))
+
+    def _segment(self, item, generator):
+        length = mixture_length(item, self.config)
+        starts = generator.integers(max(0, length - self.samples) + 1, size=DRAWS)
+        for start in (*starts.tolist(), 0):     # in LibriMix's "max" mode all speak at the start, few at the end
+            try:
+                mixture, sources = load_mixture(item, self.config, start, self.samples)
+                break
+            except Silent as error:             # a speaker may pause for a whole segment
+                silent = error
+        else:
+            raise silent
+        padding = self.samples - len(mixture)
+        return np.pad(mixture, (0, padding)), np.pad(sources, ((0, 0), (0, padding))), len(mixture)
+
+
+class SpeakerMixer:
+    """C different speakers for every mixture: a crop of each, at a random speed and level, summed.
+
+    A speaker with less than a segment to say starts at a random time in it. All of a segment is real: `length` is T.
+    """
+
+    def __init__(self, config):
+        self.config, self.samples = config, segment_samples(config)
+        self.paths, speaker, self.names = read_train_list(config.train_dir)
+        if len(self.names) < config.C:
+            raise UserError(f"{config.train_dir}: {len(self.names)} speakers, but C is {config.C}; add speakers")
+        self.speeds = read_speeds(config.speeds)
+        self.by_speaker = np.argsort(speaker, kind="stable")
+        self.first = np.searchsorted(speaker[self.by_speaker], np.arange(len(self.names) + 1))
+        self.files = len(self.paths)
+        self.count = config.mixtures_per_epoch or self.files
+
+    def describe(self):
+        """What the log says of it."""
+        speeds = ", ".join(f"{speed:g}" for speed in self.speeds)
+        return (f"{self.count} mixtures an epoch, mixed anew, of {self.config.C} of {len(self.names)} speakers "
+                f"({self.files} files), levels +-{self.config.gain_range:g} dB, speeds {speeds}")
+
+    def make(self, epoch, position, generator, bad):
+        """(mixture (T,), sources (C, T), T); the mixture is the sum of the sources, no sample of it is beyond 1."""
+        speakers = generator.permutation(len(self.names))
+        sources = np.stack([self._source(speakers, i, generator, bad) for i in range(self.config.C)])
+        peak = max(np.abs(sources.sum(axis=0)).max(), np.abs(sources).max())
+        sources /= max(np.float32(1), peak)
+        return sources.sum(axis=0), sources, self.samples
+
+    def path(self, file):
+        return f"{self.config.train_path}/{self.paths[file].decode()}"
+
+    def _source(self, speakers, i, generator, bad):
+        """(T,) of the speaker speakers[i], or of one whom no other source has where the file cannot be read."""
+        def another():
+            j = int(generator.choice([i, *range(self.config.C, len(speakers))]))
+            speakers[i], speakers[j] = speakers[j], speakers[i]
+            return self._file_of(speakers[i], generator)
+
+        return any_readable(lambda file: self._crop(self.path(file), generator), self._file_of(speakers[i], generator),
+                            self.path, bad, another)
+
+    def _file_of(self, speaker, generator):
+        return self.by_speaker[generator.integers(self.first[speaker], self.first[speaker + 1])]
+
+    def _crop(self, path, generator):
+        rate, speed = self.config.sample_rate, self.speeds[int(generator.integers(len(self.speeds)))]
+        available, played = audio.duration(path, rate), int(np.ceil(self.samples * speed)) + 1
+        for _ in range(DRAWS):
+            start = int(generator.integers(max(0, available - played) + 1))
+            crop = audio.read(path, rate, start, min(played, available), self.config.resample)
+            if np.abs(crop).max() > audio.SILENCE:
+                break
+        else:
+            raise Silent(f"{path}: silent in {DRAWS} places of {self.config.segment:g} s; leave the file out")
+        crop = augment.change_speed(crop, speed)[:self.samples]
+        level = LEVEL + generator.uniform(-1, 1) * self.config.gain_range
+        placed = np.zeros(self.samples, np.float32)
+        offset = int(generator.integers(self.samples - len(crop) + 1))
+        placed[offset:offset + len(crop)] = crop * np.float32(10 ** ((level - augment.power_db(crop)) / 20))
+        return placed
+
+
+def segment_samples(config):
+    """T, samples of a training segment."""
+    samples = round(config.segment * config.sample_rate)
+    if samples < config.L:
+        raise UserError(f"segment: {config.segment} s, expected at least the {config.L} samples of a filter")
+    return samples
+
+
+def read_speeds(text):
+    """[float] of a setting such as 0.95,1.0,1.05."""
+    try:
+        speeds = [float(speed) for speed in text.split(",")]
+    except ValueError:
+        speeds = []
+    if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
+        raise UserError(f"speeds: found {text!r}, expected numbers from 0.5 to 2 such as 0.95,1.0,1.05")
+    return speeds

@@ -1,0 +1,213 @@
+"""Layers over time that Conv-TasNet is made of, some with their gradients written out.
+
+Left to autodiff, the gradient of a weight that is broadcast over time is a ReduceSum, which takes a CPU ten times as
+long as the rest of the layer (and that of a depthwise convolution a hundred times). Written out, these sums are
+products of matrices. Values and gradients are those of the plain formulas (tests/test_conv_tasnet_model.py).
+
+Letters: B mixtures, C channels, T frames.
+"""
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import Uniform, initializer
+
+from utils.errors import UserError
+
+EPS = 1e-8   # under the variances, as in asteroid and kaituoxu's code
+
+
+class PReLU(nn.Cell):
+    """x where positive, else slope * x, with one slope for all channels: any shape -> same."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = Parameter(Tensor([0.25], ms.float32))
+        self.function = _PReLU()
+
+    def construct(self, x):
+        return self.function(x, self.slope.astype(x.dtype))
+
+
+class _PReLU(nn.Cell):
+    def construct(self, x, slope):
+        positive = ops.relu(x)
+        return positive + slope * (x - positive)
+
+    def bprop(self, x, slope, out, dout):
+        positive = dout * (x > 0).astype(x.dtype)
+        negative = dout - positive
+        dslope = ops.matmul(negative.reshape(1, -1), x.reshape(-1, 1)).reshape(1)
+        return positive + slope * negative, dslope
+
+
+class DepthwiseConv(nn.Cell):
+    """One filter of `taps` dilated taps a channel: (B, C, T) -> (B, C, T). Causal: output t sees no input after t."""
+
+    def __init__(self, channels, taps, dilation, causal, has_bias):
+        super().__init__()
+        self.context = (taps - 1) * dilation
+        left = self.context if causal else self.context // 2
+        bound = Uniform(taps ** -0.5)     # as PyTorch draws the weights and biases of a convolution
+        self.weight = Parameter(initializer(bound, (channels, 1, 1, taps)))
+        self.bias = Parameter(initializer(bound, (channels,))) if has_bias else None
+        self.whole = _Depthwise(channels, taps, dilation, left, self.context - left)
+        self.following = _Depthwise(channels, taps, dilation, 0, 0)
+
+    def construct(self, x):
+        return self.add_bias(self.whole(x, self.weight))
+
+    def stream(self, x, past):
+        """The frames x that follow `past` (B, C, context) in a causal network, and what is past after them."""
+        x = ops.cat((past, x), 2)
+        return self.add_bias(self.following(x, self.weight)), x[:, :, x.shape[2] - self.context:]
+
+    def add_bias(self, y):
+        return y if self.bias is None else ops.bias_add(y, self.bias)
+
+
+class _Depthwise(nn.Cell):
+    """(B, C, T), (C, 1, 1, taps) -> (B, C, T + left + right - context), with that many zeros to the left and right."""
+
+    def __init__(self, channels, taps, dilation, left, right):
+        super().__init__()
+        self.taps, self.dilation, self.left, self.right = taps, dilation, left, right
+        back = (taps - 1) * dilation
+        self.forward = depthwise(channels, taps, dilation, left, right)
+        self.backward = depthwise(channels, taps, dilation, back - left, back - right)
+
+    def construct(self, x, weight):
+        return self.forward(x.expand_dims(2), weight).squeeze(2)
+
+    def bprop(self, x, weight, out, dout):
+        dx = self.backward(dout.expand_dims(2), ops.flip(weight, (3,))).squeeze(2)
+        x = ops.cat((zeros(x, self.left), x, zeros(x, self.right)), 2)
+        ones = ops.ones((dout.shape[0], dout.shape[2], 1), x.dtype)
+        dweight = ()
+        for k in range(self.taps):
+            start = k * self.dilation
+            dweight += (ops.bmm(dout * x[:, :, start:start + dout.shape[2]], ones).sum(0, keepdims=True),)
+        return dx, ops.stack(dweight, 3).transpose(1, 0, 2, 3)
+
+
+def depthwise(channels, taps, dilation, left, right):
+    """The operator (B, C, 1, T), (C, 1, 1, taps) -> (B, C, 1, T') of a depthwise convolution."""
+    return ops.Conv2D(channels, (1, taps), pad_mode="pad", pad=(0, 0, left, right), dilation=(1, dilation),
+                      group=channels)
+
+
+class GlobalNorm(nn.Cell):
+    """gLN: mean and variance over all channels and frames of a mixture: (B, C, T) -> same.
+
+    `mask` (B, T, 1), 1 for the frames of a mixture and 0 for its padding, keeps the padding out of both.
+    """
+
+    causal = False
+
+    def __init__(self, channels):
+        super().__init__()
+        self.gain = Parameter(ops.ones((1, channels, 1)))
+        self.bias = Parameter(ops.zeros((1, channels, 1)))
+        self.function = _GlobalNorm()
+
+    def construct(self, x, mask=None):
+        weight = ops.ones((x.shape[0], x.shape[2], 1), x.dtype) if mask is None else mask
+        return self.function(x, self.gain, self.bias, weight / (weight.sum(1, keepdims=True) * x.shape[1]))[0]
+
+
+class _GlobalNorm(nn.Cell):
+    """`weight` (B, T, 1) turns a sum over channels and frames into a mean."""
+
+    def construct(self, x, gain, bias, weight):
+        mean = ops.bmm(x, weight).sum(1, keepdims=True)                                 # (B, 1, 1)
+        centred = x - mean
+        scale = ops.rsqrt(ops.bmm(centred.square(), weight).sum(1, keepdims=True) + EPS)
+        return centred * (gain * scale) + bias, mean, scale
+
+    def bprop(self, x, gain, bias, weight, out, dout):
+        _, mean, scale = out
+        dout = dout[0]
+        dbias = ops.bmm(dout, ops.ones_like(weight))                                    # (B, C, 1)
+        dgain = scale * (ops.bmm(dout * x, ops.ones_like(weight)) - mean * dbias)       # (B, C, 1)
+        weight = weight.transpose(0, 2, 1)                                              # (B, 1, T)
+        by_mean = scale * (gain * dbias).sum(1, keepdims=True) * weight
+        by_scale = scale.square() * (gain * dgain).sum(1, keepdims=True) * weight
+        dx = dout * (gain * scale) - x * by_scale + (mean * by_scale - by_mean)
+        return dx, dgain.sum(0, keepdims=True), dbias.sum(0, keepdims=True), ops.zeros_like(weight).transpose(0, 2, 1)
+
+
+class FrameNorm(nn.Cell):
+    """cLN of kaituoxu's code: mean and variance over the channels of each frame: (B, C, T) -> same."""
+
+    causal = True
+
+    def __init__(self, channels):
+        super().__init__()
+        self.gain = Parameter(ops.ones((1, channels, 1)))
+        self.bias = Parameter(ops.zeros((1, channels, 1)))
+
+    def construct(self, x, mask=None):
+        centred = x - x.mean(1, keep_dims=True)
+        return centred * ops.rsqrt(centred.square().mean(1, keep_dims=True) + EPS) * self.gain + self.bias
+
+
+class CumulativeNorm(nn.Cell):
+    """cgLN: mean and variance over all channels of a frame and of those before it: (B, C, T) -> same."""
+
+    causal = True
+
+    def __init__(self, channels):
+        super().__init__()
+        self.channels = channels
+        self.gain = Parameter(ops.ones((1, channels, 1)))
+        self.bias = Parameter(ops.zeros((1, channels, 1)))
+
+    def construct(self, x, mask=None):
+        return self.stream(x, self.start(x))[0]
+
+    def start(self, x):
+        """State before the first frame: sums of x, of its square and of the frames, (B, 3, 1)."""
+        return ops.zeros((x.shape[0], 3, 1), x.dtype)
+
+    def stream(self, x, state):
+        """The frames that follow those of `state`, and the state after them."""
+        frames = ops.ones_like(x[:, :1])
+        sums = ops.cat((x.sum(1, keepdims=True), x.square().sum(1, keepdims=True), frames), 1)
+        sums = ops.cumsum(sums, 2) + state                                              # (B, 3, T)
+        count = sums[:, 2:] * self.channels
+        mean = sums[:, :1] / count
+        variance = ops.relu(sums[:, 1:2] / count - mean.square())
+        y = (x - mean) * ops.rsqrt(variance + EPS) * self.gain + self.bias
+        return y, sums[:, :, -1:]
+
+
+class BatchNorm(nn.Cell):
+    """BN: per channel, over mixtures and frames: (B, C, T) -> same."""
+
+    causal = True
+
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, momentum=0.9)   # PyTorch's 0.1
+
+    def construct(self, x, mask=None):
+        return self.norm(x.expand_dims(2)).squeeze(2)
+
+
+NORMS = {"gLN": GlobalNorm, "cLN": FrameNorm, "cgLN": CumulativeNorm, "BN": BatchNorm}
+
+
+def norm_class(name, causal):
+    """The class of `name`; UserError for an unknown one, and for one that looks ahead in a causal network."""
+    if name not in NORMS:
+        raise UserError(f"norm: found {name!r}, expected one of {', '.join(NORMS)}")
+    if causal and not NORMS[name].causal:
+        raise UserError(f"norm: {name} looks at the whole mixture, expected cLN, cgLN or BN where causal is true")
+    return NORMS[name]
+
+
+def conv1x1(in_channels, out_channels, has_bias=True):
+    return nn.Conv1d(in_channels, out_channels, 1, has_bias=has_bias)
+
+
+def zeros(x, frames):
+    """(B, C, frames) beside x (B, C, T)."""
+    return ops.zeros((x.shape[0], x.shape[1], frames), x.dtype)

@@ -1,0 +1,82 @@
+"""Negative scale-invariant signal-to-noise ratio with permutation-invariant training.
+
+SI-SNR: Luo, Mesgarani, arXiv:1711.00541, eq. 3 to 5; the SI-SDR of Le Roux et al., arXiv:1811.02508, of zero-mean
+signals. Permutations: Yu, Kolbaek, Tan, Jensen, arXiv:1607.00325.
+
+Letters: M mixtures, C speakers, S samples.
+"""
+from itertools import combinations
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+EPS = 1e-8
+
+
+class PitSiSnr(nn.Cell):
+    """Separated (M, C, S), sources (M, C, S), mixture (M, S), lengths (M,) -> negative SI-SNR, its improvement; in dB.
+
+    Both are means over mixtures and speakers, of the assignment of separated to true sources that is best for each
+    mixture. Samples from `lengths` on do not count.
+    """
+
+    def __init__(self, speakers):
+        super().__init__()
+        self.best_assignment = BestAssignment(speakers)
+
+    def construct(self, separated, sources, mixture, lengths):
+        mask = sample_mask(mixture, lengths)
+        score = self.best_assignment(si_snr(separated, sources, mask))             # (M,)
+        before = si_snr(mixture.expand_dims(1), sources, mask).mean((1, 2))        # (M,)
+        return -score.mean(), (score - before).mean()
+
+
+class BestAssignment(nn.Cell):
+    """Scores (M, C, C) of every pair -> the largest mean score of a one-to-one assignment, (M,).
+
+    The assignment that the Hungarian algorithm finds, by dynamic programming over subsets (Held, Karp 1962), which
+    unlike it is a fixed sequence of tensor operations and fits into a graph: C 2^C steps, where trying all
+    permutations takes C!.
+    """
+
+    def __init__(self, speakers):
+        super().__init__()
+        self.steps = []       # of row i: for each set of i + 1 columns, its columns and the sets without each of them
+        for i in range(speakers):
+            known = {subset: number for number, subset in enumerate(combinations(range(speakers), i))}
+            subsets = list(combinations(range(speakers), i + 1))
+            rest = [[known[subset[:k] + subset[k + 1:]] for k in range(i + 1)] for subset in subsets]
+            self.steps.append((Tensor(np.array(subsets), ms.int32), Tensor(np.array(rest), ms.int32)))
+
+    def construct(self, scores):
+        best = ops.zeros_like(scores[:, 0, :1])                                    # (M, 1): the empty set
+        for i, (columns, rest) in enumerate(self.steps):
+            best = (ops.gather(best, rest, 1) + ops.gather(scores[:, i], columns, 1)).max(2)
+        return best[:, 0] / scores.shape[1]
+
+
+def si_snr(separated, sources, mask):
+    """SI-SNR in dB of every pair: (M, D, S), (M, C, S), (M, 1, S) of ones and zeros -> (M, D, C)."""
+    count = mask.sum(2, keepdims=True)
+    separated, sources = zero_mean(separated, mask, count), zero_mean(sources, mask, count)
+    product = ops.bmm(separated, sources.transpose(0, 2, 1))                       # (M, D, C)
+    target = product.square() / (energy(sources).transpose(0, 2, 1) + EPS)         # of the projections on the sources
+    noise = ops.relu(energy(separated) - target)
+    return 10 * ops.log10((target + EPS) / (noise + EPS))
+
+
+def zero_mean(x, mask, count):
+    """(M, C, S) without its mean over the samples that count, and zero elsewhere."""
+    return (x - ops.bmm(x, mask.transpose(0, 2, 1)) / count) * mask
+
+
+def energy(x):
+    """(M, C, S) -> (M, C, 1)."""
+    return x.square().sum(2, keepdims=True)
+
+
+def sample_mask(mixture, lengths):
+    """1 for the samples of each mixture (M, S), 0 for its padding: (M, 1, S)."""
+    sample = ops.arange(mixture.shape[1]).reshape(1, 1, -1)
+    return (sample < lengths.reshape(-1, 1, 1)).astype(mixture.dtype)

@@ -1,0 +1,54 @@
+"""Scores of a separation: SI-SNR, SDR, STOI, PESQ, and how much better than the mixture itself they are.
+
+Letters: C speakers, S samples. Everything in float64.
+"""
+import fast_bss_eval
+import numpy as np
+import pystoi
+from scipy.optimize import linear_sum_assignment
+
+try:
+    import pesq  # needs a C compiler, so it is no requirement
+except ImportError:
+    pesq = None
+
+PESQ_MODES = {8000: "nb", 16000: "wb"}
+EPS = 1e-12   # under a power, so that silence has a level
+
+
+def si_snr(separated, source):
+    """Scale-invariant signal-to-noise ratio in dB, without the means: (..., S), (..., S) -> (...)."""
+    separated, source = (np.asarray(x, np.float64) for x in (separated, source))
+    separated = separated - separated.mean(-1, keepdims=True)
+    source = source - source.mean(-1, keepdims=True)
+    scale = (separated * source).sum(-1, keepdims=True) / ((source ** 2).sum(-1, keepdims=True) + EPS)
+    target = scale * source
+    return 10 * np.log10(((target ** 2).sum(-1) + EPS) / (((separated - target) ** 2).sum(-1) + EPS))
+
+
+def best_order(separated, sources):
+    """The assignment with the highest mean SI-SNR: order (C,) such that separated[order[i]] belongs to sources[i]."""
+    pairs = si_snr(separated[:, None], sources[None])         # (C, C)
+    return linear_sum_assignment(-pairs.T)[1]
+
+
+def sdr(separated, sources):
+    """BSS-eval's signal-to-distortion ratio in dB, where 512 taps of filter are no distortion: (C, S), (C, S) -> (C,)."""
+    separated, source = np.broadcast_arrays(np.asarray(separated, np.float64), np.asarray(sources, np.float64))
+    return -fast_bss_eval.sdr_loss(separated, source)
+
+
+def scores(mixture, separated, sources, rate):
+    """{name: mean over the speakers} of a separation (C, S) in the order of its sources, at `rate` Hz.
+
+    si_snri and sdri are improvements on the mixture (S,); pesq is there where the package is installed.
+    """
+    ratios = {"si_snr": si_snr(separated, sources), "sdr": sdr(separated, sources)}
+    before = {"si_snr": si_snr(mixture, sources), "sdr": sdr(mixture, sources)}
+    row = {name: ratio.mean() for name, ratio in ratios.items()}
+    row |= {f"{name}i": (ratio - before[name]).mean() for name, ratio in ratios.items()}
+    row["stoi"] = np.mean([pystoi.stoi(source, one, rate) for source, one in zip(sources, separated, strict=True)])
+    if pesq and rate in PESQ_MODES:
+        row["pesq"] = np.mean([pesq.pesq(rate, source, one, PESQ_MODES[rate])
+                               for source, one in zip(sources, separated, strict=True)])
+    return {name: float(value) for name, value in row.items()}

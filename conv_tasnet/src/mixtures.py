@@ -1,0 +1,202 @@
+"""Fixed mixtures: the lists that name them, and one mixture with its sources as arrays.
+
+Generated ones are files, the mixture and its sources equally long: LibriMix as its scripts write it, WSJ0-mix. Those
+from metadata are made when they are read, exactly as LibriMix's scripts make them (Cosentino et al., arXiv:2005.11262):
+utterance times gain, scipy's resample_poly, cut to the shortest ("min"), summed, without WHAM's noise ("mix_clean").
+"""
+import collections.abc
+import csv
+import gzip
+import json
+import math
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.signal
+
+from utils import audio
+from utils.errors import UserError
+
+
+class Silent(audio.AudioError):
+    """A mixture or a source without sound: its SI-SNR is not defined."""
+
+
+class Mixture(NamedTuple):
+    """One mixture of a list."""
+
+    key: str
+    mixture: str        # its file; "": made of the sources
+    sources: tuple      # their files
+    gains: tuple        # one a source
+
+
+class Mixtures(collections.abc.Sequence):
+    """The Mixtures of a list. Rows stay packed: 50,800 of them are 20 MB, and workers share them."""
+
+    def __init__(self, rows, sources, folder):
+        self.rows, self.sources, self.folder = np.array(["\t".join(row).encode() for row in rows]), sources, folder
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        key, mixture, *rest = self.rows[index].decode().split("\t")
+        paths, gains = rest[:self.sources], rest[self.sources:]
+        return Mixture(key, mixture and os.path.join(self.folder, mixture),
+                       tuple(os.path.join(self.folder, path) for path in paths), tuple(float(gain) for gain in gains))
+
+
+def read_mixtures(path, folder, config, check_files=True):
+    """The Mixtures of a CSV of LibriMix (generated or metadata, .gz too) or of a folder of mix.json s1.json ...
+
+    Their paths are relative to `folder`. UserError for another number of sources than config.C, and for a row that is
+    not whole or, with `check_files`, has no file.
+    """
+    rows = read_csv(path, config.C)[1] if is_csv(path) else _read_json(path, config.C)
+    if not rows:
+        raise UserError(f"{path}: no mixtures in it; prepare.py writes the lists")
+    mixtures = Mixtures(rows, config.C, folder)
+    for item in mixtures if check_files else ():
+        for file in filter(None, (item.mixture, *item.sources)):
+            if not os.path.exists(file):
+                raise UserError(f"{path}: mixture {item.key}: no such file {file}; correct the folder that the list is "
+                                "relative to, or run prepare.py again")
+    return mixtures
+
+
+def is_csv(path):
+    """Whether `path` is named as a CSV, packed or not."""
+    return str(path).endswith((".csv", ".csv.gz"))
+
+
+def read_csv(path, count=None):
+    """(columns, rows) of a LibriMix CSV of mixtures of `count` sources, None: of as many as it has.
+
+    Columns and rows are (mixture_ID, mixture_path or "", source paths, source gains); gains are "1" of generated files.
+    """
+    try:
+        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", newline="") as stream:
+            reader = csv.reader(stream)
+            header = next(reader, [])
+            columns = _columns(path, header, count)
+            places = [header.index(column) if column in header else -1 for column in columns]
+            return columns, [_row(path, reader.line_num, fields, columns, places) for fields in reader if fields]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not readable as CSV ({error}); prepare.py writes the lists") from None
+
+
+def _columns(path, header, count):
+    found = sum(bool(re.fullmatch(r"source_\d+_path", name)) for name in header)
+    generated = "mixture_path" in header
+    if count and found and found != count:
+        raise UserError(f"{path}: {found} sources a mixture, but C is {count}; set C to {found} or name another list")
+    numbers = range(1, (found or count or 2) + 1)
+    columns = ["mixture_ID", "mixture_path", *(f"source_{i}_path" for i in numbers),
+               *(f"source_{i}_gain" for i in numbers)]
+    needed = [name for name in columns if not name.endswith("gain" if generated else "mixture_path")]
+    if missing := [name for name in needed if name not in header]:
+        raise UserError(f"{path}: no column {missing[0]}, found {','.join(header)[:200] or 'nothing'}; expected "
+                        f"{','.join(needed)}, as LibriMix writes it")
+    return columns
+
+
+def _row(path, line, fields, columns, places):
+    row = []
+    for column, place in zip(columns, places, strict=True):
+        value = fields[place].strip() if 0 <= place < len(fields) else ""
+        if place >= 0 and not value:
+            raise UserError(f"{path}: line {line}: nothing in column {column}; mend the row or leave it out")
+        if place >= 0 and column.endswith("_gain") and not _is_gain(value):
+            raise UserError(f"{path}: line {line}: {column} is {value!r}, expected a positive number")
+        row.append(value or ("1" if column.endswith("_gain") else ""))
+    return row
+
+
+def _is_gain(text):
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _read_json(folder, count):
+    """Rows of kaituoxu's lists, paired by the name of the file."""
+    if not os.path.isdir(folder):
+        raise UserError(f"{folder or 'mixtures'}: no such list, expected a .csv or a folder of mix.json, s1.json ...; "
+                        "prepare.py writes the lists")
+    if os.path.exists(os.path.join(folder, f"s{count + 1}.json")):
+        raise UserError(f"{folder}: has s{count + 1}.json, but C is {count}; set C to its number of sources")
+    lists = {name: _json_list(os.path.join(folder, f"{name}.json"))
+             for name in ("mix", *(f"s{i}" for i in range(1, count + 1)))}
+    for name, files in lists.items():
+        if missing := sorted(lists["mix"].keys() ^ files.keys()):
+            has, lacks = ("mix", name) if missing[0] in lists["mix"] else (name, "mix")
+            raise UserError(f"{folder}: {missing[0]} is in {has}.json and not in {lacks}.json, expected every mixture "
+                            "in all of them; make them anew with prepare.py")
+    return [[key, *(files[key] for files in lists.values()), *["1"] * count] for key in lists["mix"]]
+
+
+def _json_list(path):
+    """{name of the file without its ending: path} of a list of [path, samples]."""
+    try:
+        files = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = {os.path.splitext(os.path.basename(file))[0]: file for file, _ in files}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected mix.json and one list a source, s1.json ...") from None
+    except (ValueError, TypeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a JSON list of [path, samples] ({error}); make it anew with prepare.py") from None
+    if len(found) < len(files):
+        raise UserError(f"{path}: two of its {len(files)} files have the same name, by which mixtures and sources are "
+                        "paired; rename them")
+    return found
+
+
+def mixture_length(item, config):
+    """Samples at config.sample_rate, from the headers. AudioError where generated files are not equally long."""
+    files = [file for file in (item.mixture, *item.sources) if file]
+    lengths = [-(-frames * config.sample_rate // rate) for frames, rate in map(audio.header, files)]
+    for file, length in zip(files, lengths, strict=True):
+        if item.mixture and length != lengths[0]:
+            raise audio.AudioError(f"{file}: {length} samples, but its mixture {item.mixture} has {lengths[0]}; "
+                                   "generate the mixture anew or leave it out")
+    return min(lengths)
+
+
+def load_mixture(item, config, start=0, length=None):
+    """(mixture (T,), sources (C, T)) float32 at config.sample_rate: `length` samples from `start`, or up to the end.
+
+    A part is what the whole would have there, read by seeking. AudioError for files that do not fit each other, Silent
+    where the mixture or a source is silent in that part.
+    """
+    stop = mixture_length(item, config)
+    stop = stop if length is None else min(stop, start + length)
+    if start >= stop:
+        raise audio.AudioError(f"{item.key}: no samples from {start} on; leave the mixture out")
+    gains = map(np.float32, item.gains)
+    sources = np.stack([_read(file, gain, config, start, stop)
+                        for file, gain in zip(item.sources, gains, strict=True)])
+    mixture = _read(item.mixture, np.float32(1), config, start, stop) if item.mixture else sources.sum(axis=0)
+    for name, samples in (("mixture", mixture), *zip(item.sources, sources, strict=True)):
+        if np.abs(samples).max() <= audio.SILENCE:
+            raise Silent(f"{item.key}: {name} is silent in samples {start} to {stop}; leave the mixture out")
+    return mixture, sources
+
+
+def _read(file, gain, config, start, stop):
+    """Samples `start` to `stop` at config.sample_rate of a file times `gain`: (stop - start,)."""
+    frames, native = audio.header(file)
+    if native == config.sample_rate or not config.resample:
+        return gain * audio.read(file, config.sample_rate, start, stop - start)
+    divisor = math.gcd(native, config.sample_rate)
+    up, down = config.sample_rate // divisor, native // divisor
+    # `down` samples become `up`; whole such periods keep the phase of resample_poly's filter, which reaches
+    # 10 * max(up, down) / up samples to either side
+    reach = 10 * max(up, down) // (up * down) + 1
+    first, last = max(0, start // up - reach) * down, min((stop // up + 1 + reach) * down, frames)
+    samples = scipy.signal.resample_poly(gain * audio.read(file, native, first, last - first), up, down)
+    return samples[start - first // down * up:][:stop - start]

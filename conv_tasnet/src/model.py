@@ -1,0 +1,161 @@
+"""Conv-TasNet: the voices of a mixture, by masks on a learnt representation of the waveform.
+
+Luo, Mesgarani: "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
+IEEE/ACM TASLP 27(8), 2019, arXiv:1809.07454.
+
+Letters, the paper's where it has them: M mixtures in a batch, S samples, T frames, N filters, L their length (the
+stride is L / 2), B bottleneck channels, H hidden, Sc skip, P taps, X blocks a repeat, R repeats, C speakers.
+"""
+from dataclasses import dataclass
+
+from mindspore import nn, ops
+
+from conv_tasnet.src.layers import DepthwiseConv, PReLU, conv1x1, norm_class
+from utils.errors import UserError
+
+MASKS = ("relu", "sigmoid", "softmax")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the published networks do differently. Weights move only within a variant."""
+
+    encoder_relu: bool    # rectified representation, or linear
+    first_norm: str       # norm of the representation; "": as in the blocks
+    has_bias: bool        # of the separator's convolutions
+    mask_prelu: bool      # PReLU before the masks
+
+
+VARIANTS = {
+    "asteroid": Variant(False, "", True, True),            # torchaudio's too
+    "kaituoxu": Variant(True, "cLN", False, False),        # SpeechBrain's too
+}
+
+
+class ConvTasNet(nn.Cell):
+    """Mixtures (M, S) -> sources (M, C, S).
+
+    Only whole strides are separated: where S is no multiple of L / 2, the samples that are left over give zeros, as
+    in the originals. `lengths` (M,) int: the samples of each mixture where the batch is padded; the result is then
+    what each mixture gives alone (for BN: in evaluation).
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        check(config)
+        kind = VARIANTS[config.variant]
+        norm = norm_class(config.norm, config.causal)
+        first_norm = norm_class(kind.first_norm or config.norm, config.causal)
+        self.stride, self.filters, self.speakers = config.L // 2, config.N, config.C
+        self.encoder_relu, self.mask_nonlinear = kind.encoder_relu, config.mask_nonlinear
+        self.has_skip = config.Sc > 0
+        self.encoder = conv1x1(config.L, config.N, has_bias=False)
+        self.norm = first_norm(config.N)
+        self.bottleneck = conv1x1(config.N, config.B, kind.has_bias)
+        self.blocks = nn.CellList([Block(config, 2 ** x, norm, kind.has_bias)
+                                   for _ in range(config.R) for x in range(config.X)])
+        self.mask_prelu = PReLU() if kind.mask_prelu else nn.Identity()
+        self.mask = conv1x1(config.Sc or config.B, config.C * config.N, kind.has_bias)
+        self.decoder = conv1x1(config.N, config.L, has_bias=False)
+
+    def construct(self, mixture, lengths=None):
+        samples = mixture.shape[1]
+        x = self.encode(self.frames(mixture))                              # (M, N, T)
+        mask = None if lengths is None else frame_mask(x, lengths // self.stride - 1)
+        y = self.bottleneck(self.norm(x, mask))                            # (M, B, T)
+        skips = 0.0
+        for block in self.blocks:
+            y, skip = block(y, mask)
+            skips = skips + skip
+        return pad_to(self.decode(x, skips if self.has_skip else y, mask), samples)
+
+    def frames(self, mixture):
+        """Stretches of L samples, each half a stretch after the one before: (M, S) -> (M, L, T)."""
+        whole = mixture.shape[1] // self.stride * self.stride
+        halves = mixture[:, :whole].reshape(mixture.shape[0], -1, self.stride).transpose(0, 2, 1)
+        return ops.cat((halves[:, :, :-1], halves[:, :, 1:]), 1)
+
+    def encode(self, frames):
+        """(M, L, T) -> (M, N, T)."""
+        x = self.encoder(frames)
+        return ops.relu(x) if self.encoder_relu else x
+
+    def decode(self, x, y, mask=None):
+        """Masks from y (M, B or Sc, T) on x (M, N, T), back to sound: (M, C, (T + 1) L / 2)."""
+        masks = self.nonlinear(self.mask(self.mask_prelu(y)))              # (M, C N, T)
+        if mask is not None:
+            x = x * mask.transpose(0, 2, 1)
+        sounds = ()
+        for one in ops.split(masks, self.filters, 1):                      # of each speaker (M, N, T)
+            sounds += (overlap_add(self.decoder(one * x)),)
+        return ops.stack(sounds, 1)
+
+    def nonlinear(self, score):
+        if self.mask_nonlinear == "softmax":
+            shape = (score.shape[0], self.speakers, self.filters, -1)
+            return ops.softmax(score.reshape(shape), 1).reshape(score.shape[0], self.speakers * self.filters, -1)
+        return ops.relu(score) if self.mask_nonlinear == "relu" else ops.sigmoid(score)
+
+
+class Block(nn.Cell):
+    """1x1 convolution, PReLU, norm, depthwise convolution, PReLU, norm, 1x1 convolutions to the residual and the skip.
+
+    (M, B, T) -> (M, B, T), and (M, Sc, T) or 0 without a skip path.
+    """
+
+    def __init__(self, config, dilation, norm, has_bias):
+        super().__init__()
+        self.expand = conv1x1(config.B, config.H, has_bias)
+        self.prelu1, self.prelu2 = PReLU(), PReLU()
+        self.norm1, self.norm2 = norm(config.H), norm(config.H)
+        self.depthwise = DepthwiseConv(config.H, config.P, dilation, config.causal, has_bias)
+        self.residual = conv1x1(config.H, config.B, has_bias)
+        self.skip = conv1x1(config.H, config.Sc, has_bias) if config.Sc else None
+
+    def construct(self, x, mask=None):
+        y = self.norm1(self.prelu1(self.expand(x)), mask)                  # (M, H, T)
+        if mask is not None:
+            y = y * mask.transpose(0, 2, 1)
+        y = self.norm2(self.prelu2(self.depthwise(y)), mask)
+        return self.outputs(x, y)
+
+    def outputs(self, x, y):
+        """Residual and skip from the hidden y (M, H, T)."""
+        return x + self.residual(y), self.skip(y) if self.skip is not None else 0.0
+
+
+def check(config):
+    """UserError for sizes that make no network."""
+    if config.variant not in VARIANTS:
+        raise UserError(f"variant: found {config.variant!r}, expected one of {', '.join(VARIANTS)}")
+    if config.mask_nonlinear not in MASKS:
+        raise UserError(f"mask_nonlinear: found {config.mask_nonlinear!r}, expected one of {', '.join(MASKS)}")
+    if config.L < 2 or config.L % 2:
+        raise UserError(f"L: found {config.L}, expected an even number: the stride is half of it")
+    if config.P % 2 == 0 and not config.causal:
+        raise UserError(f"P: found {config.P}, expected an odd number, as many taps before as after")
+    for letter in "NBHPXRC":
+        if getattr(config, letter) < 1:
+            raise UserError(f"{letter}: found {getattr(config, letter)}, expected at least 1")
+
+
+def overlap_add(frames):
+    """Stretches of L samples that overlap by half, added up: (M, L, T) -> (M, (T + 1) L / 2)."""
+    stride = frames.shape[1] // 2
+    nothing = ops.zeros((frames.shape[0], stride, 1), frames.dtype)
+    halves = ops.cat((frames[:, :stride], nothing), 2) + ops.cat((nothing, frames[:, stride:]), 2)
+    return halves.transpose(0, 2, 1).reshape(frames.shape[0], -1)
+
+
+def frame_mask(x, count):
+    """1 for the first `count` (M,) frames of each mixture, 0 for the rest: (M, T, 1)."""
+    frame = ops.arange(x.shape[2]).reshape(1, -1, 1)
+    return (frame < count.reshape(-1, 1, 1)).astype(x.dtype)
+
+
+def pad_to(sounds, samples):
+    """Zeros at the end: (M, C, S) -> (M, C, samples)."""
+    rest = samples - sounds.shape[2]
+    if rest == 0:
+        return sounds
+    return ops.cat((sounds, ops.zeros((sounds.shape[0], sounds.shape[1], rest), sounds.dtype)), 2)

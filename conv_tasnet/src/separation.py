@@ -1,0 +1,44 @@
+"""A trained network over whole recordings.
+
+Letters: C speakers, S samples.
+"""
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from conv_tasnet.src.model import ConvTasNet
+from utils.checkpoint import load_model
+
+
+class Separator:
+    """Runs a network over mixtures, compiled once: of any length, or up to `samples`, which is twice as fast."""
+
+    def __init__(self, model, config, samples=0):
+        self.model, self.stride = model, config.L // 2
+        self.samples = samples and whole(samples, self.stride)
+        model.set_train(False)
+        if not samples:
+            model.set_inputs(Tensor(shape=(None, None), dtype=ms.float32))
+
+    def __call__(self, mixture):
+        """Mixture (S,) float32 -> speakers (C, S), every sample of the mixture seen."""
+        padded = pad_mixture(mixture, self.stride, self.samples)
+        lengths = (Tensor([whole(len(mixture), self.stride)], ms.int32),) if self.samples else ()
+        return self.model(Tensor(padded[None]), *lengths).asnumpy()[0, :, :len(mixture)]
+
+
+def pad_mixture(mixture, stride, samples=0):
+    """Mixture (S,) with zeros up to `samples`, or to whole strides: the network leaves out what fills none."""
+    return np.pad(mixture.astype(np.float32), (0, (samples or whole(len(mixture), stride)) - len(mixture)))
+
+
+def whole(samples, stride):
+    """`samples` in whole strides, two at least: a filter is so long."""
+    return max(2, -(-samples // stride)) * stride
+
+
+def load_separator(config):
+    """The network of config.model_path, ready to separate."""
+    model = ConvTasNet(config)
+    load_model(config.model_path, model)
+    return Separator(model, config)

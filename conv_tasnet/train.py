@@ -1,0 +1,85 @@
+"""Trains Conv-TasNet: python train.py --config configs/mini.yaml [--flag value]; --resume RUN continues a run."""
+import sys
+
+import numpy as np
+from mindspore import nn
+
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.dataset import TrainSet
+from conv_tasnet.src.loss import PitSiSnr
+from conv_tasnet.src.metric import best_order, si_snr
+from conv_tasnet.src.mixtures import load_mixture, read_mixtures
+from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.separation import Separator
+from utils.checkpoint import load_into
+from utils.config import parse_train_config, require
+from utils.device import setup_device
+from utils.errors import UserError, run
+from utils.loader import Batches
+from utils.progress import progress
+from utils.run_folder import RunFolder
+from utils.schedules import learning_rate
+from utils.train_step import mixed_precision
+from utils.trainer import fit, parameters, trainable
+
+
+def main(config):
+    """Trains as `config` says; returns the Progress of the run."""
+    require(config, "train_dir")
+    device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
+    train_set = TrainSet(config, device.rank, device.size)
+    batches = Batches(train_set, config.num_workers)
+    model, loss = ConvTasNet(config), PitSiSnr(config.C)
+    level = mixed_precision(model, config, device)
+    model.set_train()
+    folder = RunFolder(config, device.rank)
+    folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "
+               f"{device.target}")
+    weights = parameters(model)
+    if config.initial_model:
+        load_into(config.initial_model, weights)
+
+    def objective(mixture, sources, lengths):     # (M, S), (M, C, S), (M,) -> scalar, scalar
+        return loss(model(mixture, lengths), sources, mixture, lengths)
+
+    schedule = learning_rate(config, batches.steps // config.accumulate, device.size)
+    optimizer = make_optimizer(config, trainable(model), schedule(0))
+    try:
+        return fit(objective, optimizer, schedule, batches, weights, folder, config, device,
+                   loss_scale=1.0 if level == "O0" else config.loss_scale, metric="si_snri",
+                   validate=validation(config, model))
+    finally:
+        batches.close()
+
+
+def make_optimizer(config, weights, rate):
+    """Adam, or the SGD with momentum of the MindSpore zoo's Conv-TasNet."""
+    if config.optimizer == "adam":
+        return nn.Adam(weights, learning_rate=rate, weight_decay=config.l2)
+    if config.optimizer == "sgd":
+        return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.l2)
+    raise UserError(f"optimizer: found {config.optimizer!r}, expected adam or sgd")
+
+
+def validation(config, model):
+    """A function that gives the mean negative SI-SNR on valid_dir, and its improvement; None without one."""
+    if not config.valid_dir:
+        return None
+    mixtures = read_mixtures(config.valid_dir, config.valid_path, config)
+    longest = round(config.cv_maxlen * config.sample_rate)
+
+    def validate():
+        separator, after, before = Separator(model, config, longest), [], []
+        for item in progress(mixtures, "validation", unit="mixture"):
+            mixture, sources = load_mixture(item, config, length=longest or None)
+            separated = separator(mixture)
+            after.append(si_snr(separated[best_order(separated, sources)], sources).mean())
+            before.append(si_snr(mixture, sources).mean())
+        model.set_train(True)
+        return {"valid_loss": -float(np.mean(after)), "valid_si_snri": float(np.mean(after) - np.mean(before))}
+
+    return validate
+
+
+if __name__ == "__main__":
+    run(lambda: main(parse_train_config(Config, sys.argv[1:])))

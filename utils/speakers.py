@@ -1,0 +1,99 @@
+"""Corpora that are folders of speakers: who speaks in which file.
+
+Scanners take a config and give {part: [(speaker, path relative to the data folder)]}.
+"""
+import os
+import re
+
+from utils import audio
+from utils.corpus import wav_folder
+from utils.errors import UserError
+
+
+def find(config, extensions=audio.EXTENSIONS, own=()):
+    """Sorted audio paths below the data folder, without those that an earlier run wrote there (`own`: where too)."""
+    own = [config.output_folder, wav_folder(config), *own]
+    own = [os.path.relpath(folder, config.data_folder).replace(os.sep, "/") + "/" for folder in own]
+    own = tuple(folder for folder in own if folder != "./")
+    return [path for path in audio.find_audio(config.data_folder, extensions) if not path.startswith(own)]
+
+
+def scan_librispeech(config):
+    """LibriSpeech, nested or flat. Beside train-* splits, dev-* and test-* are not for training."""
+    paths = [path for path in find(config) if re.fullmatch(r"(.*/)?\d+-\d+-\d+\.\w+", path)]
+    train = [path for path in paths if re.search(r"(^|/)train-[^/]*/", path)]
+    if train and len(train) < len(paths):
+        print(f"note: {len(paths) - len(train)} files outside of train-* are left out; to list such a split, "
+              "name its folder as --data_folder")
+    return {"train": [(libri_speaker(path), path) for path in train or paths]}
+
+
+def scan_an4(config):
+    """CMU AN4: its training part and, where present, its test part."""
+    parts = {"train": speaker_tree(config, "wav/an4_clstk"), "test": speaker_tree(config, "wav/an4test_clstk")}
+    return {name: part for name, part in parts.items() if part or name == "train"}
+
+
+def scan_tree(config):
+    """speaker/**/audio."""
+    return {"train": [(path.split("/")[0], path) for path in find(config) if "/" in path]}
+
+
+def scan_mini(config):
+    """The synthetic corpus, made first where it is missing."""
+    from utils.mini_corpus import make_mini_corpus
+
+    make_mini_corpus(config.data_folder, config.seed)
+    return {part: speaker_tree(config, part) for part in ("train", "test")}
+
+
+SCANNERS = {"librispeech": scan_librispeech, "an4": scan_an4, "tree": scan_tree, "mini": scan_mini}
+
+
+def find_in(config, folder):
+    """Sorted audio paths below a folder of the data folder, relative to that."""
+    return audio.find_audio(os.path.join(config.data_folder, folder))
+
+
+def speaker_tree(config, folder, prefix=""):
+    """[(speaker, path)] of folder/speaker/**/audio."""
+    return [(prefix + path.split("/")[0], f"{folder}/{path}") for path in find_in(config, folder) if "/" in path]
+
+
+def libri_speaker(path):
+    """`84` of `dev-clean/84/121123/84-121123-0001.flac`."""
+    return path.rsplit("/", 1)[-1].split("-")[0]
+
+
+def evenly_spaced(items, count):
+    """`count` of `items`, from the first to the last; all of them where there are no more."""
+    if len(items) <= count:
+        return items
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def hold_out(items, count, setting, prefix="", least=2):
+    """(items, held items) with no speaker in both; `count` are chosen evenly among the sorted with the `prefix`.
+
+    UserError, naming the `setting`, unless `least` or more are held and remain.
+    """
+    speakers = sorted({speaker for speaker, _ in items if speaker.startswith(prefix)})
+    if 0 < count < least or count and count > len(speakers) - least:
+        raise UserError(f"{setting}: found {count}, expected 0 or {least} to {max(least, len(speakers) - least)}: "
+                        f"{len(speakers)} speakers can be held out, and {least} or more must remain")
+    held = set(evenly_spaced(speakers, count)) if count else set()
+    return [item for item in items if item[0] not in held], [item for item in items if item[0] in held]
+
+
+def require_speakers(parts, config, least=2):
+    """UserError for a part that has nobody or fewer than `least` to tell apart."""
+    for name, items in parts.items():
+        speakers = sorted({speaker for speaker, _ in items})
+        if not speakers:
+            found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
+            raise UserError(f"{config.data_folder}: no audio for the {name} part of --corpus {config.corpus}, found "
+                            f"{found}; expected one of the layouts of --help below it; name another --data_folder")
+        if len(speakers) < least:
+            count = "one speaker" if len(speakers) == 1 else f"{len(speakers)} speakers"
+            raise UserError(f"{config.data_folder}: {count} only in the {name} part ({', '.join(speakers)}), expected "
+                            f"at least {least}; --corpus {config.corpus} may not be its layout, see --help")
