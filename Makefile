@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn clean
+.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet clean
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
@@ -32,6 +32,9 @@ bench: $(VENV)/.demo
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh
+
+results-conv_tasnet: $(VENV)/.demo
+	bash conv_tasnet/scripts/results_librispeech_an4.sh
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -34,7 +34,7 @@ def read_result(path, speakers, samples):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; run preprocess.py and the runner first") from None
     if result.size % speakers or result.size < speakers * samples:
-        raise UserError(f"{path}: {result.size} numbers, expected {speakers} x {samples} or more; the graph and --length "
+        raise UserError(f"{path}: {result.size} numbers, expected {speakers} x {samples} at least; graph and --length "
                         "do not fit each other")
     return result.reshape(speakers, -1)[:, :samples]
 

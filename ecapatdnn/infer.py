@@ -13,7 +13,7 @@ from utils.device import setup_device
 from utils.errors import UserError, run
 
 NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in "
-                 "minutes: pass --checkpoint_path runs/demo/ecapatdnn/best.ckpt")
+                 "minutes: pass --checkpoint_path runs/mini/best.ckpt")
 
 
 def main(argv):

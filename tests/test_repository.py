@@ -1,6 +1,7 @@
 """The shape of the repository: which way imports point, one skeleton for all models, documents that keep their word."""
 import ast
 import dataclasses
+import importlib
 import re
 import subprocess
 import sys
@@ -63,7 +64,8 @@ def test_utils_are_shared():
 
 def test_importing_prints_and_writes_nothing():
     """And what a data worker imports holds no MindSpore, which would cost each of them seconds and memory."""
-    command = "import ecapatdnn.src.dataset, utils.augment, utils.loader, sys; print('mindspore' in sys.modules)"
+    command = ("import ecapatdnn.src.dataset, conv_tasnet.src.dataset, utils.augment, utils.loader, sys; "
+               "print('mindspore' in sys.modules)")
     output = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout == "False\n" and output.stderr == ""
 
@@ -88,20 +90,28 @@ def test_links_and_paths_of_documents_exist(document):
         assert any((place / code).exists() for place in places), code
 
 
-def test_commands_of_documents_use_flags_that_exist():
-    from ecapatdnn.prepare import PrepareConfig
-    from ecapatdnn.src.config import Config
+def flags_of(model):
+    """Names of all flags that the programs of a model take."""
+    module = importlib.import_module(f"{model}.src.config"), importlib.import_module(f"{model}.prepare")
+    known = {field.name for cls in (module[0].Config, module[1].PrepareConfig) for field in dataclasses.fields(cls)}
+    source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
+    return known | {"config", "checkpoint_path", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
 
-    known = {field.name for cls in (Config, PrepareConfig) for field in dataclasses.fields(cls)}
-    known |= {"config", "checkpoint_path", "help", "embed", "output", "threshold"}
-    for document in ("README.md", "README_CN.md", "ecapatdnn/README_CN.md"):
-        for block in re.findall(r"```bash\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.S):
-            for line in block.splitlines():
-                assert set(re.findall(r"(?<= --)\w+", line)) <= known, line
-                for script in re.findall(r"(?:python|bash) ([\w/.]+)", line):
-                    assert (ROOT / script).exists() or (ROOT / "ecapatdnn" / script).exists(), line
-                for preset in re.findall(r"configs/\w+\.yaml", line):
-                    assert (ROOT / "ecapatdnn" / preset).exists(), line
+
+@pytest.mark.parametrize("document", ["README.md", "README_CN.md", *(f"{model}/README_CN.md" for model in MODELS)])
+def test_commands_of_documents_use_flags_that_exist(document):
+    """A line `cd <model>` says whose programs the lines after it call; a model's own README needs none."""
+    model = document.split("/")[0]
+    for block in re.findall(r"```bash\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.S):
+        for line in block.splitlines():
+            model = next(iter(re.findall(r"\bcd (\w+)", line)), model)
+            if model not in MODELS:
+                continue
+            assert set(re.findall(r"(?<= --)\w+", line)) <= flags_of(model), line
+            for script in re.findall(r"(?:python|bash) ([\w/.]+)", line):
+                assert (ROOT / script).exists() or (ROOT / model / script).exists(), line
+            for preset in re.findall(r"configs/\w+\.yaml", line):
+                assert (ROOT / model / preset).exists(), line
 
 
 def test_readmes_start_with_the_two_commands():

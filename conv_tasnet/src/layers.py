@@ -55,6 +55,10 @@ class DepthwiseConv(nn.Cell):
     def construct(self, x):
         return self.add_bias(self.whole(x, self.weight))
 
+    def start(self, x):
+        """What is past before the first frame."""
+        return ops.zeros((x.shape[0], self.weight.shape[0], self.context), x.dtype)
+
     def stream(self, x, past):
         """The frames x that follow `past` (B, C, context) in a causal network, and what is past after them."""
         x = ops.cat((past, x), 2)
@@ -134,10 +138,22 @@ class _GlobalNorm(nn.Cell):
         return dx, dgain.sum(0, keepdims=True), dbias.sum(0, keepdims=True), ops.zeros_like(weight).transpose(0, 2, 1)
 
 
-class FrameNorm(nn.Cell):
-    """cLN of kaituoxu's code: mean and variance over the channels of each frame: (B, C, T) -> same."""
+class FramewiseNorm(nn.Cell):
+    """A norm that treats each frame on its own: a stream of frames is normalised part by part, without a memory."""
 
     causal = True
+
+    def start(self, x):
+        """A state without content."""
+        return ops.zeros((x.shape[0], 1, 1), x.dtype)
+
+    def stream(self, x, state):
+        """The frames that follow, and the state after them."""
+        return self.construct(x), state
+
+
+class FrameNorm(FramewiseNorm):
+    """cLN of kaituoxu's code: mean and variance over the channels of each frame: (B, C, T) -> same."""
 
     def __init__(self, channels):
         super().__init__()
@@ -179,10 +195,8 @@ class CumulativeNorm(nn.Cell):
         return y, sums[:, :, -1:]
 
 
-class BatchNorm(nn.Cell):
-    """BN: per channel, over mixtures and frames: (B, C, T) -> same."""
-
-    causal = True
+class BatchNorm(FramewiseNorm):
+    """BN: per channel, over mixtures and frames: (B, C, T) -> same. Framewise in evaluation, where both are known."""
 
     def __init__(self, channels):
         super().__init__()

@@ -33,7 +33,7 @@ def best_order(separated, sources):
 
 
 def sdr(separated, sources):
-    """BSS-eval's signal-to-distortion ratio in dB, where 512 taps of filter are no distortion: (C, S), (C, S) -> (C,)."""
+    """BSS-eval's signal-to-distortion ratio in dB, filters of 512 taps allowed: (C, S), (C, S) in order -> (C,)."""
     separated, source = np.broadcast_arrays(np.asarray(separated, np.float64), np.asarray(sources, np.float64))
     return -fast_bss_eval.sdr_loss(separated, source)
 

@@ -8,7 +8,8 @@ stride is L / 2), B bottleneck channels, H hidden, Sc skip, P taps, X blocks a r
 """
 from dataclasses import dataclass
 
-from mindspore import nn, ops
+import numpy as np
+from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.layers import DepthwiseConv, PReLU, conv1x1, norm_class
 from utils.errors import UserError
@@ -57,6 +58,7 @@ class ConvTasNet(nn.Cell):
         self.mask_prelu = PReLU() if kind.mask_prelu else nn.Identity()
         self.mask = conv1x1(config.Sc or config.B, config.C * config.N, kind.has_bias)
         self.decoder = conv1x1(config.N, config.L, has_bias=False)
+        start_as_spectrum(self.encoder.weight, self.decoder.weight)
 
     def construct(self, mixture, lengths=None):
         samples = mixture.shape[1]
@@ -68,6 +70,29 @@ class ConvTasNet(nn.Cell):
             y, skip = block(y, mask)
             skips = skips + skip
         return pad_to(self.decode(x, skips if self.has_skip else y, mask), samples)
+
+    def start(self):
+        """The state of `stream` before a recording: of the first norm, and three of each block."""
+        x = ops.zeros((1, 1, 1))
+        state = [self.norm.start(x)]
+        for block in self.blocks:
+            state += [block.norm1.start(x), block.depthwise.start(x), block.norm2.start(x)]
+        return tuple(state)
+
+    def stream(self, mixture, lengths, state):
+        """`construct` of a causal network part by part: (1, S), (1,), state -> (1, C, S), state after it.
+
+        Each part is whole strides and begins with the last half stretch of the one before. Of the result, so much at
+        either end is to be added to its neighbour.
+        """
+        x = self.encode(self.frames(mixture))                              # (1, N, T)
+        y, first = self.norm.stream(x, state[0])
+        y = self.bottleneck(y)                                             # (1, B, T)
+        after, skips = (first,), 0.0
+        for i, block in enumerate(self.blocks):
+            y, skip, inside = block.stream(y, state[3 * i + 1:3 * i + 4])
+            after, skips = after + inside, skips + skip
+        return self.decode(x, skips if self.has_skip else y, frame_mask(x, lengths // self.stride - 1)), after
 
     def frames(self, mixture):
         """Stretches of L samples, each half a stretch after the one before: (M, S) -> (M, L, T)."""
@@ -119,6 +144,14 @@ class Block(nn.Cell):
         y = self.norm2(self.prelu2(self.depthwise(y)), mask)
         return self.outputs(x, y)
 
+    def stream(self, x, state):
+        """`construct` for the frames that follow those of `state` (norm, past of the convolution, norm)."""
+        y, first = self.norm1.stream(self.prelu1(self.expand(x)), state[0])
+        y, past = self.depthwise.stream(y, state[1])
+        y, second = self.norm2.stream(self.prelu2(y), state[2])
+        residual, skip = self.outputs(x, y)
+        return residual, skip, (first, past, second)
+
     def outputs(self, x, y):
         """Residual and skip from the hidden y (M, H, T)."""
         return x + self.residual(y), self.skip(y) if self.skip is not None else 0.0
@@ -137,6 +170,23 @@ def check(config):
     for letter in "NBHPXRC":
         if getattr(config, letter) < 1:
             raise UserError(f"{letter}: found {getattr(config, letter)}, expected at least 1")
+
+
+def start_as_spectrum(encoder, decoder):
+    """Starts the encoder, (N, L, 1, 1), as windowed sinusoids in four phases and the decoder as its inverse.
+
+    Masks of 1 then give the mixture back, and masks can tell voices by frequency from the first step. Drawn at random,
+    as in the originals, the two give noise at -25 dB and thousands of steps pass before the network begins to
+    separate. Phases: Ditter, Gerkmann, arXiv:1910.11615.
+    """
+    filters, length = encoder.shape[:2]
+    frequencies = -(-filters // 4)
+    number, sample = np.arange(filters)[:, None], np.arange(length)
+    phase = (number // 4 + 0.5) * np.pi / frequencies * (sample + 0.5) + number % 4 * np.pi / 2
+    window = np.sin((sample + 0.5) * np.pi / length)             # its square and that of the next half add up to 1
+    frame = window * np.cos(phase) / np.sqrt(2 * frequencies)    # a tight frame where N >= 2 L
+    encoder.set_data(Tensor(frame.reshape(encoder.shape), encoder.dtype))
+    decoder.set_data(Tensor(frame.T.reshape(decoder.shape), decoder.dtype))
 
 
 def overlap_add(frames):

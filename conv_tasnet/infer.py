@@ -1,0 +1,99 @@
+"""Separates recordings of any length and rate, one wav a speaker: python infer.py mixture.wav --output_dir out."""
+import argparse
+import dataclasses
+import math
+import os
+import sys
+from contextlib import contextmanager
+
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.long import WINDOW, Windows, window_sizes
+from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.recording import inspect, output_paths, write_speakers
+from conv_tasnet.src.separation import Separator
+from conv_tasnet.src.streaming import Stream
+from utils.checkpoint import load_model
+from utils.config import load_config
+from utils.device import setup_device
+from utils.errors import UserError, run
+from utils.progress import progress
+
+NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in "
+                 "minutes: pass --checkpoint_path runs/demo/conv_tasnet/best.ckpt")
+
+
+def main(argv):
+    """Separates every file that can be; UserError at the end where one could not."""
+    args = parse(argv)
+    config = dataclasses.replace(load_config(Config, args.checkpoint_path), model_path=args.checkpoint_path)
+    outputs = output_paths(args.audio, args.output_dir, config.C)
+    setup_device(args.device_target)
+    recordings, failed = [], []
+    for path in args.audio:
+        with skipping(path, args.audio, failed):
+            recordings.append(inspect(path, config))
+    separator = make_separator(config, args, recordings) if recordings else None
+    for recording in recordings:
+        with skipping(recording.path, args.audio, failed):
+            separate(recording, separator, config, outputs[recording.path])
+    if failed:
+        raise UserError(f"{len(failed)} of {len(args.audio)} files not separated, for the reasons above: "
+                        f"{', '.join(failed)}")
+
+
+def parse(argv):
+    """The command line; UserError without a checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("audio", nargs="+", help="mixtures; mixture.wav becomes mixture_1.wav, mixture_2.wav, ...")
+    parser.add_argument("--checkpoint_path", default="", help="best.ckpt of a run folder")
+    parser.add_argument("--output_dir", default="separated")
+    parser.add_argument("--stream", action="store_true",
+                        help="block by block with a causal network, as live; instead of overlapping windows")
+    parser.add_argument("--window", type=float, default=WINDOW,
+                        help="seconds separated at once, of which memory depends (%(default)s)")
+    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+    args = parser.parse_args(argv)
+    if not args.checkpoint_path:
+        raise UserError(NO_CHECKPOINT)
+    return args
+
+
+def make_separator(config, args, recordings):
+    """What turns blocks of a mixture into pieces of its speakers, compiled for the longest of the recordings."""
+    model = ConvTasNet(config)
+    load_model(config.model_path, model)
+    if args.stream:
+        return Stream(model, config, seconds=1.0)
+    longest = max(math.ceil(one.samples * config.sample_rate / one.rate) for one in recordings)
+    size, overlap = window_sizes(args.window, longest, config)
+    return Windows(Separator(model, config, size), size, overlap, config.L // 2)
+
+
+def separate(recording, separator, config, paths):
+    """Writes the speakers of a recording and says so."""
+    seconds = math.ceil(recording.samples / recording.rate)
+    if recording.channels > 1:
+        print(f"{recording.path}: {recording.channels} channels, their mean is separated")
+    blocks = progress(recording.blocks(config.sample_rate), os.path.basename(recording.path), unit="s", total=seconds,
+                      disable=seconds < WINDOW)
+    peak = write_speakers(paths, recording, separator.separate(blocks), config.sample_rate)
+    if peak > 1:
+        print(f"{recording.path}: all speakers turned down by {20 * math.log10(peak):.1f} dB, for one would peak at "
+              f"{peak:.2f} and be clipped")
+    print(f"{recording.path}: {seconds} s at {recording.rate} Hz -> {' '.join(paths)}")
+
+
+@contextmanager
+def skipping(path, files, failed):
+    """Reports a user's mistake in one of several files and lets the others be done."""
+    try:
+        yield
+    except UserError as error:
+        if len(files) == 1:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        failed.append(path)
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

@@ -1,0 +1,35 @@
+"""The level of separated speakers.
+
+SI-SNR, with which the network is trained, leaves the level and even the polarity of each output open: one output may
+be half as loud as its speaker, another inverted. But a mixture is the sum of its speakers.
+
+Letters: C speakers, n samples.
+"""
+import numpy as np
+
+RIDGE = 1e-3   # of their mean energy: an output this far (30 dB) below the others is not blown up to explain noise
+
+
+class Level:
+    """The gain of each speaker with which their sum comes closest to the mixture, in least squares; part by part."""
+
+    def __init__(self, speakers):
+        self.products, self.targets = np.zeros((speakers, speakers)), np.zeros(speakers)
+
+    def add(self, mixture, speakers):
+        """A part of the recording: (n,), (C, n)."""
+        speakers = speakers.astype(np.float64)
+        self.products += speakers @ speakers.T
+        self.targets += speakers @ mixture
+
+    def gains(self):
+        """(C,); 0 for speakers that are silent throughout."""
+        ridge = RIDGE * np.trace(self.products) / len(self.products) + np.finfo(np.float64).tiny
+        return np.linalg.solve(self.products + ridge * np.eye(len(self.products)), self.targets)
+
+
+def levelled(mixture, speakers):
+    """Speakers (C, n) at the level they have in the mixture (n,)."""
+    level = Level(len(speakers))
+    level.add(mixture, speakers)
+    return (level.gains()[:, None] * speakers).astype(np.float32)

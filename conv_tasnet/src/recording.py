@@ -1,0 +1,141 @@
+"""Recordings from and to files, second by second: an hour needs no more memory than a minute.
+
+Letters: C speakers, n samples.
+"""
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+
+from conv_tasnet.src.level import Level
+from utils import audio
+from utils.errors import UserError
+
+
+class Recording(NamedTuple):
+    """A file that was read once and found fit."""
+
+    path: str
+    samples: int
+    rate: int
+    channels: int
+
+    def blocks(self, rate):
+        """Its mean over the channels at `rate` Hz, a second at a time: (n,) float32."""
+        for block in resampled(_seconds(self.path), self.rate, rate, 1):
+            yield block[:, 0]
+
+
+def inspect(path, config):
+    """The Recording at `path`. AudioError where it can't be read, is cut, empty, too short, silent or not finite."""
+    promised, rate = audio.header(path)
+    samples, peak = 0, 0.0
+    for block in _seconds(path):
+        samples, peak = samples + len(block), np.maximum(peak, np.abs(block).max())   # keeps NaN, unlike max
+    if not promised or samples < promised:
+        raise audio.AudioError(f"{path}: {samples} samples, its header promises {promised or 'none'}; the file is "
+                               "empty or truncated, replace it")
+    if samples * config.sample_rate < config.L * rate:
+        raise audio.AudioError(f"{path}: {samples} samples at {rate} Hz, shorter than the network's window of "
+                               f"{config.L} at {config.sample_rate} Hz; there is nothing to separate")
+    if not np.isfinite(peak):
+        raise audio.AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode the "
+                               "file anew")
+    if peak <= audio.SILENCE:
+        raise audio.AudioError(f"{path}: silent, no sample above {audio.SILENCE:g}; there is nothing to separate")
+    return Recording(path, samples, rate, soundfile.info(path).channels)
+
+
+def output_paths(files, folder, speakers):
+    """{file: where its speakers go}. UserError where two files would share a path, or one would be overwritten."""
+    inputs, outputs, taken = {os.path.realpath(file) for file in files}, {}, {}
+    for file in files:
+        outputs[file] = [os.path.join(folder, f"{Path(file).stem}_{i}.wav") for i in range(1, speakers + 1)]
+        for path in map(os.path.realpath, outputs[file]):
+            if path in inputs:
+                raise UserError(f"{path}: is an input and would be overwritten; give another --output_dir")
+            if path in taken:
+                raise UserError(f"{file}: would be written to the same {path} as {taken[path]}; separate one of them "
+                                "into another --output_dir")
+            taken[path] = file
+    return outputs
+
+
+def write_speakers(paths, recording, pieces, rate):
+    """Writes each speaker to its path, 16-bit wav at the recording's rate and as long; returns their peak.
+
+    `pieces` are (mixture (n,), speakers (C, n)) at `rate` Hz. The speakers get the level that they have in the mixture;
+    where that gives a peak above 1, all are divided by it. The files appear when all are complete. Beside them is
+    room needed for 4 bytes a sample and speaker meanwhile. UserError where they cannot be written.
+    """
+    folder = os.path.dirname(paths[0]) or "."
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".separating-", dir=folder) as place:
+            raw = os.path.join(place, "speakers.f32")
+            gains, peak = _write_raw(raw, recording, pieces, rate, len(paths))
+            wavs = [os.path.join(place, os.path.basename(path)) for path in paths]
+            _write_wavs(wavs, recording, raw, gains / max(1.0, peak))
+            for wav, path in zip(wavs, paths, strict=True):
+                os.replace(wav, path)
+    except (OSError, soundfile.LibsndfileError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(f"{folder}: cannot be written to ({reason}); free some space, mend the permissions or give "
+                        "another --output_dir") from None
+    return peak
+
+
+def _write_raw(path, recording, pieces, rate, speakers):
+    """Writes the speakers as float32 (n, C) at the recording's rate; their gains (C,), and the peak they then have."""
+    level, peaks, left = Level(speakers), np.zeros(speakers), recording.samples
+
+    def sounds():
+        for mixture, separated in pieces:
+            level.add(mixture, separated)
+            yield np.ascontiguousarray(separated.T)
+
+    with open(path, "wb") as file:
+        for block in resampled(sounds(), rate, recording.rate, speakers):
+            block = block[:left]     # there and back again, a few samples more or less come out
+            file.write(block.tobytes())
+            peaks, left = np.maximum(peaks, np.abs(block).max(0, initial=0)), left - len(block)
+        file.write(bytes(4 * speakers * left))
+    gains = level.gains()
+    return gains, float(np.max(np.abs(gains) * peaks))
+
+
+def _write_wavs(paths, recording, raw, gains):
+    """One wav a speaker from the float32 (n, C) of `raw`."""
+    # a plain wav ends at 4 GB, 13 hours at 44.1 kHz; RF64 is the wav that does not
+    kind = "WAV" if 2 * recording.samples < 2 ** 32 - 100 else "RF64"
+    for number, path in enumerate(paths):
+        with open(raw, "rb") as source, \
+                soundfile.SoundFile(path, "w", recording.rate, 1, "PCM_16", format=kind) as target:
+            while len(block := np.fromfile(source, np.float32, recording.rate * len(paths))):
+                target.write(gains[number] * block.reshape(-1, len(paths))[:, number])
+
+
+def resampled(blocks, source, target, channels):
+    """Blocks (n, channels) float32 at `source` Hz -> at `target` Hz, as if they were resampled in one piece."""
+    if source == target:
+        yield from blocks
+        return
+    resampler = soxr.ResampleStream(source, target, channels)
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+
+
+def _seconds(path):
+    """The file a second at a time, mean of the channels: (n, 1) float32 at its own rate."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            while len(block := file.read(file.samplerate, dtype="float32", always_2d=True)):
+                yield block.mean(axis=1, keepdims=True)
+    except soundfile.LibsndfileError as error:
+        raise audio.AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None
+

@@ -1,0 +1,91 @@
+"""SI-SNR, the best assignment and SDR: known answers, invariances, independent implementations."""
+from itertools import permutations
+
+import mindspore as ms
+import mir_eval
+import numpy as np
+import pytest
+from mindspore import Tensor
+from scipy.optimize import linear_sum_assignment
+
+from conv_tasnet.src.loss import BestAssignment, PitSiSnr
+from conv_tasnet.src.metric import best_order, scores, sdr, si_snr
+
+GENERATOR = np.random.default_rng(0)
+
+
+def noise(*shape):
+    return GENERATOR.standard_normal(shape).astype(np.float32)
+
+
+def pit(separated, sources, lengths=None):
+    """(loss, improvement) of a batch."""
+    lengths = [sources.shape[2]] * len(sources) if lengths is None else lengths
+    tensors = [Tensor(x) for x in (separated, sources, sources.sum(1))]
+    return [float(x) for x in PitSiSnr(sources.shape[1])(*tensors, Tensor(lengths, ms.int32))]
+
+
+def formula(separated, source):
+    """SI-SNR by the projection, in float64, of one pair."""
+    e, s = separated.astype(np.float64) - separated.mean(), source.astype(np.float64) - source.mean()
+    target = np.dot(e, s) / np.dot(s, s) * s
+    return 10 * np.log10(np.dot(target, target) / np.dot(e - target, e - target))
+
+
+@pytest.mark.parametrize("speakers", [2, 3, 4])
+def test_every_permutation_is_found(speakers):
+    """In the loss, which sees all of them as one batch, and in evaluation, one by one."""
+    sources = noise(speakers, 400)
+    orders = list(permutations(range(speakers)))
+    separated = np.stack([sources[list(order)] for order in orders]) + 0.1 * noise(len(orders), speakers, 400)
+    expected = np.mean([[formula(one[order.index(i)], sources[i]) for i in range(speakers)]
+                        for one, order in zip(separated, orders, strict=True)])
+    loss, improvement = pit(separated, np.stack([sources] * len(orders)))
+    assert loss == pytest.approx(-expected, abs=1e-3) and expected > 15
+    before = np.mean([formula(sources.sum(0), source) for source in sources])
+    assert improvement == pytest.approx(expected - before, abs=1e-3)
+    for one, order in zip(separated, orders, strict=True):
+        assert [order[i] for i in best_order(one, sources)] == list(range(speakers))
+
+
+def test_best_assignment_is_the_hungarian_one():
+    scores_of_pairs = GENERATOR.standard_normal((20, 5, 5)).astype(np.float32)
+    expected = [one[linear_sum_assignment(-one)].mean() for one in scores_of_pairs]
+    np.testing.assert_allclose(BestAssignment(5)(Tensor(scores_of_pairs)).asnumpy(), expected, atol=1e-6)
+
+
+def test_loss_ignores_scale_offset_and_what_lies_behind_the_length():
+    sources, separated = noise(2, 2, 300), noise(2, 2, 300)
+    loss = pit(separated, sources)
+    assert pit(-0.03 * separated + 0.5, 7 * sources - 2) == pytest.approx(loss, abs=1e-3)
+    padded = [np.concatenate((x, 9 * noise(2, 2, 50)), 2) for x in (separated, sources)]
+    assert pit(*padded, lengths=[300, 300]) == pytest.approx(loss, abs=1e-3)
+    alone = [pit(separated[i:i + 1, :, :n], sources[i:i + 1, :, :n])[0] for i, n in enumerate((300, 120))]
+    assert pit(separated, sources, lengths=[300, 120])[0] == pytest.approx(np.mean(alone), abs=1e-3)
+
+
+def test_si_snr_equals_the_formula_and_known_answers():
+    separated, source = noise(500), noise(500)
+    assert si_snr(separated, source) == pytest.approx(formula(separated, source), abs=1e-9)
+    t = np.arange(8000) / 8000
+    tone, other = np.sin(2 * np.pi * 50 * t), np.sin(2 * np.pi * 90 * t)     # orthogonal, of equal power
+    assert si_snr(3 * tone + 0.3 * other, tone) == pytest.approx(20, abs=1e-6)
+    assert si_snr(tone + other, tone) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_sdr_equals_mir_eval():
+    sources = noise(2, 6000)
+    filtered = np.convolve(sources[0], [1, 0.5, -0.2])[:6000]
+    separated = np.stack([filtered + 0.1 * sources[1], sources[1] + 0.3 * sources[0]])
+    expected = mir_eval.separation.bss_eval_sources(sources, separated, compute_permutation=False)[0]
+    np.testing.assert_allclose(sdr(separated, sources), expected, atol=1e-3)
+
+
+def test_perfect_and_useless_separations():
+    sources = noise(2, 16000) * np.array([[1.0], [0.5]], np.float32)
+    mixture = sources.sum(0)
+    useless = scores(mixture, np.stack([mixture, mixture]), sources, 8000)
+    assert useless["si_snri"] == pytest.approx(0, abs=1e-9) and useless["sdri"] == pytest.approx(0, abs=1e-6)
+    perfect = scores(mixture, 3 * sources, sources, 8000)
+    assert perfect["si_snri"] > 60 and perfect["stoi"] == pytest.approx(1, abs=1e-6)

@@ -1,0 +1,188 @@
+"""Conv-TasNet through its entry points: train, eval, export, the runner's files, scripts; resumed; users' mistakes."""
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+from programs import ROOT, flags, interrupted, program
+
+from conv_tasnet import eval as evaluation
+from conv_tasnet import export, postprocess, prepare, preprocess, train
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.separation import load_separator
+from utils.audio import write_wav
+from utils.checkpoint import load_checkpoint, load_model
+from utils.config import load_config
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def lists(mini_corpus, tmp_path_factory):
+    """The lists that prepare.py makes of the mini corpus, with few validation and test mixtures."""
+    folder = tmp_path_factory.mktemp("lists")
+    prepare.main(["--corpus", "mini", "--data_folder", str(mini_corpus), "--output_folder", str(folder),
+                  "--mixtures", "6"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(lists, tmp_path_factory):
+    """The config of a finished run of 2 epochs of 6 batches; runs with the same values must end alike."""
+    config = dataclasses.replace(
+        Config(), N=16, L=16, B=8, H=12, Sc=8, X=2, R=1, segment=0.5, cv_maxlen=1.5, mixtures_per_epoch=12,
+        minibatch_size=2, num_epochs=2, save_steps=1, lr=0.01, device_target="CPU", length=8000, speeds="0.95,1.0",
+        train_dir=str(lists / "train.txt"), valid_dir=str(lists / "valid.csv"), eval_dir=str(lists / "test.csv"),
+        train_path=str(lists / "wav"), valid_path=str(lists / "wav"), eval_path=str(lists / "wav"), save_examples=1,
+        ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+    code, output = program("conv_tasnet", "train.py", *flags(config))
+    assert code == 0, output
+    return config
+
+
+def using(config, **differences):
+    return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
+
+
+def test_run_folder_holds_the_config_and_the_curves(trained):
+    assert load_config(Config, f"{trained.ckpt_save_dir}/best.ckpt") == trained
+    header, *rows = Path(trained.ckpt_save_dir, "metrics.csv").read_text().splitlines()
+    assert header == "epoch,learning_rate,loss,si_snri,valid_loss,valid_si_snri,minutes" and len(rows) == 2
+    assert Path(trained.ckpt_save_dir, "curves.png").stat().st_size > 5000
+
+
+def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
+    folder = tmp_path / "run"
+    resume = ["--resume", str(folder)]
+    start = flags(dataclasses.replace(trained, ckpt_save_dir=str(folder)))
+    for epoch, number, arguments, expected in ((1, signal.SIGKILL, start, -9), (2, signal.SIGTERM, resume, 143)):
+        code, output = interrupted("conv_tasnet", epoch, number, *arguments)
+        assert code == expected, output
+    code, output = program("conv_tasnet", "train.py", *resume)
+    assert code == 0, output
+    expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/checkpoints/epoch_0002.ckpt")
+    found, _ = load_checkpoint(folder / "checkpoints" / "epoch_0002.ckpt")
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name].asnumpy(), value.asnumpy(), rtol=1e-5, atol=1e-7, err_msg=name)
+    numbers = [np.loadtxt(Path(run, "metrics.csv"), delimiter=",", skiprows=1)[:, :-1]      # without the minutes
+               for run in (folder, trained.ckpt_save_dir)]
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-5)
+
+
+def test_evaluation_agrees_with_validation_and_keeps_examples(trained, capsys):
+    record = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")[1]
+    means = evaluation.main(using(trained, eval_dir=trained.valid_dir))
+    printed = capsys.readouterr().out
+    folder = Path(trained.ckpt_save_dir, "eval_valid")
+    rows = np.genfromtxt(folder / "scores.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    assert means["si_snri"] == pytest.approx(rows["si_snri"].mean(), abs=1e-3)
+    assert re.search(rf"^Average SISNR improvement: {means['si_snri']:.2f}$", printed, re.M)
+    # validation cuts at cv_maxlen: what is left whole must score the same
+    short = rows[rows["seconds"] <= trained.cv_maxlen]
+    assert len(short) < len(rows) and np.isfinite(record["valid_si_snri"])
+    model = ConvTasNet(trained)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    whole = train.validation(dataclasses.replace(trained, cv_maxlen=6.0), model)()
+    assert whole["valid_si_snri"] == pytest.approx(means["si_snri"], abs=1e-3)
+    assert len(list(folder.glob("*.wav"))) == 5 and len(list(folder.glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("length", [8000, 0])
+def test_exported_graph_equals_the_network(trained, tmp_path, length):
+    path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
+    description = json.loads((tmp_path / "inputs.json").read_text())
+    assert description["sample_rate"] == 8000
+    assert description["inputs"] == [{"name": "mixture", "dtype": "float32", "shape": [1, length or None]}]
+    graph, model = nn.GraphCell(ms.load(str(path))), ConvTasNet(trained)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    model.set_train(False)
+    for samples in (8000,) if length else (8000, 5004):
+        x = Tensor(np.random.default_rng(samples).standard_normal((1, samples)).astype(np.float32))
+        expected = model(x).asnumpy()
+        assert expected.shape == (1, 2, samples)
+        np.testing.assert_allclose(graph(x).asnumpy(), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = export.main(using(trained, file_format="ONNX", file_name=str(tmp_path / "net")))
+    x = np.random.default_rng(0).standard_normal((1, 8000)).astype(np.float32)
+    expected = load_separator(using(trained))(x[0])
+    found = onnxruntime.InferenceSession(str(path)).run(["sources"], {"mixture": x})[0][0]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_runner_files_give_the_scores_of_eval(trained, tmp_path, monkeypatch):
+    """preprocess.py -> the graph over .bin files, as the C++ runner does it -> postprocess.py."""
+    monkeypatch.chdir(tmp_path)
+    config = using(trained, length=0)
+    folder = preprocess.main(config)
+    separator = load_separator(config)
+    Path("result_Files").mkdir()
+    for path in folder.iterdir():
+        separator(np.fromfile(path, np.float32)).tofile(f"result_Files/{path.stem}_0.bin")
+    means = postprocess.main(config)
+    assert means["si_snri"] == pytest.approx(evaluation.main(config)["si_snri"], abs=1e-6)
+    next(Path("result_Files").glob("*.bin")).write_bytes(b"1234")
+    with pytest.raises(UserError, match=r"_0.bin: 1 numbers, expected 2 x \d+ at least"):
+        postprocess.main(config)
+
+
+MISTAKES = {
+    "no list": ({"train_dir": "nowhere.csv"}, r"nowhere.csv: not readable as CSV"),
+    "list without its files": ({"valid_path": "nowhere"}, r"valid.csv: mixture .*: no such file nowhere/"),
+    "speakers": ({"C": 3}, r"valid.csv: 2 sources a mixture, but C is 3"),
+    "optimizer": ({"optimizer": "adamw"}, r"optimizer: found 'adamw', expected adam or sgd"),
+    "schedule": ({"schedule": "cyclic"}, r"schedule: found 'cyclic', expected one of constant, cosine"),
+    "other size": ({"H": 16, "initial_model": "best"}, r"blocks.0.*: found shape .*12.*expected .*16"),
+    "segment": ({"segment": 0.001}, r"segment: 0.001 s, expected at least the 16 samples"),
+    "batch too large": ({"minibatch_size": 100}, r"minibatch_size: 100 on 1 device"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_told_in_one_line(trained, tmp_path, monkeypatch, mistake):
+    monkeypatch.chdir(tmp_path)
+    differences, message = MISTAKES[mistake]
+    if "initial_model" in differences:
+        differences = differences | {"initial_model": f"{trained.ckpt_save_dir}/best.ckpt"}
+    with pytest.raises(UserError, match=message) as error:
+        train.main(dataclasses.replace(trained, num_workers=0, num_epochs=1, ckpt_save_dir="run", **differences))
+    assert "\n" not in str(error.value)
+
+
+def test_fixed_mixtures_and_sgd_train_too(trained, lists, tmp_path):
+    """The recipe of the MindSpore document: SGD with momentum, mixtures from a list."""
+    config = dataclasses.replace(trained, train_dir=trained.valid_dir, optimizer="sgd", lr=0.01, l2=1e-5, num_epochs=1,
+                                 num_workers=0, ckpt_save_dir=str(tmp_path / "run"))
+    progress = train.main(config)
+    assert progress.batches == 3 and (tmp_path / "run" / "best.ckpt").is_file()
+
+
+def test_silent_mixture_is_named_by_eval(trained, tmp_path):
+    write_wav(str(tmp_path / "silent.wav"), np.zeros(8000), 8000)
+    (tmp_path / "list.csv").write_text("mixture_ID,mixture_path,source_1_path,source_2_path,length\n"
+                                       "quiet,silent.wav,silent.wav,silent.wav,8000\n")
+    with pytest.raises(UserError, match="quiet: mixture is silent"):
+        evaluation.main(using(trained, eval_dir=str(tmp_path / "list.csv"), eval_path=str(tmp_path)))
+
+
+def test_scripts_run_on_this_cpu(trained, tmp_path):
+    """The documented scripts, with the CPU instead of an Ascend."""
+    scripts = ROOT / "conv_tasnet" / "scripts"
+    environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
+    subprocess.run(["bash", scripts / "run_standalone_train_ascend.sh", "0", *flags(config)], check=True,
+                   env=environment, capture_output=True)
+    subprocess.run(["bash", scripts / "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt"], check=True,
+                   env=environment, capture_output=True)
+    log = (ROOT / "conv_tasnet" / "eval.log").read_text()
+    assert re.search(r"^Average SISNR improvement: -?\d+\.\d\d$", log, re.M)
