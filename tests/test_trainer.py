@@ -150,6 +150,31 @@ def test_run_folder_holds_what_it_should(tmp_path):
     assert [row["valid_eer"] for row in rows(tmp_path / "run")] == ["30.0", "10.0", "20.0"]
 
 
+class Ones:
+    """Batches of ones, whose gradient with respect to a weight that multiplies them is 1."""
+
+    steps, files = 4, 4
+
+    def batch(self, epoch, index):
+        return (np.ones((2, 1), np.float32),), {}
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 100.0])
+@pytest.mark.parametrize("optimizer", [nn.SGD, nn.Adam])
+def test_every_update_has_the_scheduled_rate(tmp_path, clip_norm, optimizer):
+    rates = [0.1, 0.02, 0.5, 0.01]
+    settings = config(tmp_path, num_epochs=1, clip_norm=clip_norm)
+    weight = ms.Parameter(Tensor([0.0], ms.float32), "weight")
+
+    def objective(x):
+        y = (weight * x).mean()
+        return y, y
+
+    fit(objective, optimizer([weight], rates[0]), lambda step: rates[step], Batches(Ones(), 0), {"weight": weight},
+        RunFolder(settings), settings, SimpleNamespace(target="CPU", size=1))
+    assert float(weight[0]) == pytest.approx(-sum(rates), rel=1e-4)
+
+
 def test_early_stop_counts_validations(tmp_path):
     scores = iter([5.0, 4.0, 6.0, 7.0, 1.0])
     progress, _ = train(tmp_path / "run", num_epochs=20, early_stop=2, validate=lambda: {"error": next(scores)})

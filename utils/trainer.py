@@ -6,7 +6,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 from utils.checkpoint import load_into, save_checkpoint
 from utils.errors import UserError
@@ -86,6 +86,7 @@ class Loop:
     def train_epoch(self, signals):
         """The rest of the current epoch."""
         progress, started = self.progress, time.monotonic()
+        self.counted = started
         bar = progress_bar(title=f"epoch {progress.epoch}/{self.config.num_epochs}", unit="batch",
                            total=self.batches.steps, initial=progress.step, disable=not self.run.writes)
         utterances, self.speed = 0, 0.0
@@ -98,15 +99,23 @@ class Loop:
                 bar.set_postfix_str(f"loss {progress.loss / progress.step:.3f} lr {progress.rate:.2e} "
                                     f"{self.speed:.1f} utt/s", refresh=False)
                 if signals.received:
-                    self.leave(signals.received, started)
+                    self.leave(signals.received)
                 if self.config.save_steps and progress.step % self.config.save_steps == 0:
+                    self.count_minutes()
                     self.save()
-        progress.minutes += (time.monotonic() - started) / 60
+        self.count_minutes()
+
+    def count_minutes(self):
+        """Adds the time since the last call: interrupted epochs count too."""
+        now = time.monotonic()
+        self.progress.minutes, self.counted = self.progress.minutes + (now - self.counted) / 60, now
 
     def train_batch(self, batch):
         progress = self.progress
         progress.rate = self.schedule(progress.updates) * progress.factor
-        self.step.optimizer.learning_rate.set_data(Tensor(progress.rate, self.step.optimizer.learning_rate.dtype))
+        # in place: after set_data the branch of the graph that holds the optimiser would go on with the old rate
+        rate = self.step.optimizer.learning_rate
+        ops.assign(rate, Tensor(progress.rate, rate.dtype))
         progress.batches += 1
         if progress.batches % self.config.accumulate:
             loss, metric = self.step.add(*batch)
@@ -190,9 +199,9 @@ class Loop:
         self.run.forget_after(self.progress.epoch - 1)
         self.run.say(f"resumed at epoch {self.progress.epoch}, batch {self.progress.step} of {self.batches.steps}")
 
-    def leave(self, number, started):
+    def leave(self, number):
         """Saves and ends the program as a signal asked."""
-        self.progress.minutes += (time.monotonic() - started) / 60
+        self.count_minutes()
         self.save()
         self.run.say(f"{signal.Signals(number).name}: state saved at epoch {self.progress.epoch}, batch "
                      f"{self.progress.step}; continue with --resume {self.run.path}")
