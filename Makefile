@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet clean
+.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 clean
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
@@ -35,6 +35,9 @@ results-ecapatdnn: $(VENV)/.demo
 
 results-conv_tasnet: $(VENV)/.demo
 	bash conv_tasnet/scripts/results_librispeech_an4.sh
+
+results-deepspeech2: $(VENV)/.demo
+	bash deepspeech2/scripts/results_an4.sh
 
 clean:
 	rm -rf $(VENV) build *.egg-info

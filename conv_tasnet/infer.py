@@ -4,22 +4,22 @@ import dataclasses
 import math
 import os
 import sys
-from contextlib import contextmanager
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.long import WINDOW, Windows, window_sizes
 from conv_tasnet.src.model import ConvTasNet
-from conv_tasnet.src.recording import inspect, output_paths, write_speakers
+from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.checkpoint import load_model
 from utils.config import load_config
 from utils.device import setup_device
-from utils.errors import UserError, run
+from utils.errors import UserError, run, skipping
 from utils.progress import progress
+from utils.recording import inspect
 
 NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in "
-                 "minutes: pass --checkpoint_path runs/demo/conv_tasnet/best.ckpt")
+                 "minutes: pass --checkpoint_path runs/mini/best.ckpt")
 
 
 def main(argv):
@@ -31,7 +31,7 @@ def main(argv):
     recordings, failed = [], []
     for path in args.audio:
         with skipping(path, args.audio, failed):
-            recordings.append(inspect(path, config))
+            recordings.append(inspect(path, config.L, config.sample_rate))
     separator = make_separator(config, args, recordings) if recordings else None
     for recording in recordings:
         with skipping(recording.path, args.audio, failed):
@@ -81,18 +81,6 @@ def separate(recording, separator, config, paths):
         print(f"{recording.path}: all speakers turned down by {20 * math.log10(peak):.1f} dB, for one would peak at "
               f"{peak:.2f} and be clipped")
     print(f"{recording.path}: {seconds} s at {recording.rate} Hz -> {' '.join(paths)}")
-
-
-@contextmanager
-def skipping(path, files, failed):
-    """Reports a user's mistake in one of several files and lets the others be done."""
-    try:
-        yield
-    except UserError as error:
-        if len(files) == 1:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        failed.append(path)
 
 
 if __name__ == "__main__":

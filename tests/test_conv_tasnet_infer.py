@@ -16,13 +16,14 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.level import Level, levelled
 from conv_tasnet.src.long import Windows, window_sizes
 from conv_tasnet.src.model import ConvTasNet
-from conv_tasnet.src.recording import inspect, output_paths, write_speakers
+from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.audio import AudioError
 from utils.checkpoint import save_checkpoint
 from utils.config import save_config
 from utils.errors import UserError, run
+from utils.recording import inspect
 
 SMALL = dataclasses.replace(Config(), N=16, L=8, B=8, H=12, Sc=8, X=2, R=1)
 KAITUOXU = {"variant": "kaituoxu", "Sc": 0}
@@ -231,7 +232,7 @@ def put(path, samples, rate, **how):
 
 def through_files(path, folder, separate=halves, stride=4):
     """The peak, and the speakers that are written for the file: (C, n)."""
-    recording = inspect(path, SMALL)
+    recording = inspect(path, SMALL.L, RATE)
     paths = output_paths([path], str(folder), 2)[path]
     windows = Windows(separate, 16000, 4000, stride)
     peak = write_speakers(paths, recording, windows.separate(recording.blocks(RATE)), RATE)
@@ -270,7 +271,7 @@ def test_nothing_half_written_is_left(tmp_path, error, shown):
     path = put(tmp_path / "a.wav", noise(40000), RATE)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a_1.wav").write_bytes(b"old")
-    recording = inspect(path, SMALL)
+    recording = inspect(path, SMALL.L, RATE)
 
     def pieces():
         yield noise(8000), halves(noise(8000))
@@ -295,7 +296,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
 
 
 def measured(folder):
-    recording = inspect(str(folder / "a.wav"), SMALL)
+    recording = inspect(str(folder / "a.wav"), SMALL.L, RATE)
     windows = Windows(halves, 32000, 8000, 4)
     paths = output_paths([recording.path], str(folder / "out"), 2)[recording.path]
     write_speakers(paths, recording, windows.separate(recording.blocks(RATE)), RATE)
@@ -343,14 +344,14 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, damage, ending):
         pytest.skip("flac holds no NaN")
     damage(tmp_path / f"a.{ending}")
     with pytest.raises(AudioError, match=BAD[damage]) as error:
-        inspect(str(tmp_path / f"a.{ending}"), SMALL)
+        inspect(str(tmp_path / f"a.{ending}"), SMALL.L, RATE)
     assert str(error.value).startswith(f"{tmp_path / 'a'}.{ending}: ") and "\n" not in str(error.value)
 
 
 def test_the_shortest_recording_fills_one_window_of_the_encoder(tmp_path):
-    assert inspect(put(tmp_path / "a.wav", noise(8), RATE), SMALL).samples == 8
+    assert inspect(put(tmp_path / "a.wav", noise(8), RATE), SMALL.L, RATE).samples == 8
     with pytest.raises(AudioError, match="7 samples"):
-        inspect(put(tmp_path / "a.wav", noise(7), RATE), SMALL)
+        inspect(put(tmp_path / "a.wav", noise(7), RATE), SMALL.L, RATE)
 
 
 def test_outputs_overwrite_neither_inputs_nor_each_other(tmp_path, monkeypatch):

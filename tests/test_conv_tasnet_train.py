@@ -66,6 +66,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
     for epoch, number, arguments, expected in ((1, signal.SIGKILL, start, -9), (2, signal.SIGTERM, resume, 143)):
         code, output = interrupted("conv_tasnet", epoch, number, *arguments)
         assert code == expected, output
+        assert load_checkpoint(folder / "last" / "state.ckpt")[1]["minutes"] > 0
     code, output = program("conv_tasnet", "train.py", *resume)
     assert code == 0, output
     expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/checkpoints/epoch_0002.ckpt")

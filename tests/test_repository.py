@@ -64,7 +64,7 @@ def test_utils_are_shared():
 
 def test_importing_prints_and_writes_nothing():
     """And what a data worker imports holds no MindSpore, which would cost each of them seconds and memory."""
-    command = ("import ecapatdnn.src.dataset, conv_tasnet.src.dataset, utils.augment, utils.loader, sys; "
+    command = ("import ecapatdnn.src.dataset, conv_tasnet.src.dataset, deepspeech2.src.dataset, utils.loader, sys; "
                "print('mindspore' in sys.modules)")
     output = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout == "False\n" and output.stderr == ""
@@ -93,7 +93,11 @@ def test_links_and_paths_of_documents_exist(document):
 def flags_of(model):
     """Names of all flags that the programs of a model take."""
     module = importlib.import_module(f"{model}.src.config"), importlib.import_module(f"{model}.prepare")
-    known = {field.name for cls in (module[0].Config, module[1].PrepareConfig) for field in dataclasses.fields(cls)}
+    classes = [module[0].Config, module[1].PrepareConfig]
+    if (ROOT / model / "lm.py").exists():
+        commands = importlib.import_module(f"{model}.lm")
+        classes += [commands.EstimateConfig, commands.TuneConfig]
+    known = {field.name for cls in classes for field in dataclasses.fields(cls)}
     source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
     return known | {"config", "checkpoint_path", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
 

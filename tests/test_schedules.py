@@ -91,5 +91,18 @@ def test_rates_stay_between_zero_and_the_top():
 
 
 def test_an_unknown_schedule_is_named_with_the_known_ones():
-    with pytest.raises(UserError, match="^schedule: found 'linear', expected one of cyclic, exponential, cosine$"):
+    message = "^schedule: found 'linear', expected one of constant, cosine, exponential, cyclic$"
+    with pytest.raises(UserError, match=message):
         learning_rate(settings("linear"), steps=50)
+
+
+def test_a_schedule_without_its_setting_is_not_on_offer():
+    config = settings("cyclic")
+    del config.cycle_steps
+    with pytest.raises(UserError, match="^schedule: found 'cyclic', expected one of constant, cosine, exponential$"):
+        learning_rate(config, steps=50)
+
+
+def test_a_constant_rate_is_constant_after_its_warmup():
+    rate = learning_rate(settings("constant", warmup_epochs=0.1), steps=50)
+    assert [rate(step) for step in (0, 4, 5, 399)] == pytest.approx([TOP / 5, TOP, TOP, TOP])

@@ -3,6 +3,8 @@ import numpy as np
 import scipy.signal
 import soxr
 
+from utils.errors import UserError
+
 TINY = 1e-12   # under a power, so that the level of silence is defined
 
 
@@ -28,6 +30,17 @@ def reverberate(speech, response):
 def change_speed(samples, factor):
     """`samples` (N,) played `factor` times as fast, pitch with it: about (N / factor,)."""
     return samples if factor == 1.0 else soxr.resample(samples, factor * 1000, 1000, quality="HQ")
+
+
+def read_speeds(text):
+    """[float] of a setting such as 0.95,1.0,1.05."""
+    try:
+        speeds = [float(speed) for speed in text.split(",")]
+    except ValueError:
+        speeds = []
+    if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
+        raise UserError(f"speeds: found {text!r}, expected numbers from 0.5 to 2 such as 0.95,1.0,1.05")
+    return speeds
 
 
 def mask_features(features, generator, frames=10, bands=8):

@@ -6,6 +6,7 @@ raised is a defect of ours and keeps its traceback.
 """
 import difflib
 import sys
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -22,6 +23,18 @@ def run(main, *args):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def skipping(path, files, failed):
+    """Reports a user's mistake in one of several files and lets the others be done."""
+    try:
+        yield
+    except UserError as error:
+        if len(files) == 1:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        failed.append(path)
 
 
 def nearest(name, valid):

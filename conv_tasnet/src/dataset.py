@@ -93,7 +93,7 @@ class SpeakerMixer:
         self.paths, speaker, self.names = read_train_list(config.train_dir)
         if len(self.names) < config.C:
             raise UserError(f"{config.train_dir}: {len(self.names)} speakers, but C is {config.C}; add speakers")
-        self.speeds = read_speeds(config.speeds)
+        self.speeds = augment.read_speeds(config.speeds)
         self.by_speaker = np.argsort(speaker, kind="stable")
         self.first = np.searchsorted(speaker[self.by_speaker], np.arange(len(self.names) + 1))
         self.files = len(self.paths)
@@ -153,14 +153,3 @@ def segment_samples(config):
     if samples < config.L:
         raise UserError(f"segment: {config.segment} s, expected at least the {config.L} samples of a filter")
     return samples
-
-
-def read_speeds(text):
-    """[float] of a setting such as 0.95,1.0,1.05."""
-    try:
-        speeds = [float(speed) for speed in text.split(",")]
-    except ValueError:
-        speeds = []
-    if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
-        raise UserError(f"speeds: found {text!r}, expected numbers from 0.5 to 2 such as 0.95,1.0,1.05")
-    return speeds

@@ -1,8 +1,8 @@
 """Layers over time that Conv-TasNet is made of, some with their gradients written out.
 
 Left to autodiff, the gradient of a weight that is broadcast over time is a ReduceSum, which takes a CPU ten times as
-long as the rest of the layer (and that of a depthwise convolution a hundred times). Written out, these sums are
-products of matrices. Values and gradients are those of the plain formulas (tests/test_conv_tasnet_model.py).
+long as the rest of the layer. Written out, these sums are products of matrices. Values and gradients are those of the
+plain formulas (tests/test_conv_tasnet_model.py).
 
 Letters: B mixtures, C channels, T frames.
 """
@@ -10,6 +10,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
+from utils.depthwise import Depthwise
 from utils.errors import UserError
 
 EPS = 1e-8   # under the variances, as in asteroid and kaituoxu's code
@@ -49,8 +50,8 @@ class DepthwiseConv(nn.Cell):
         bound = Uniform(taps ** -0.5)     # as PyTorch draws the weights and biases of a convolution
         self.weight = Parameter(initializer(bound, (channels, 1, 1, taps)))
         self.bias = Parameter(initializer(bound, (channels,))) if has_bias else None
-        self.whole = _Depthwise(channels, taps, dilation, left, self.context - left)
-        self.following = _Depthwise(channels, taps, dilation, 0, 0)
+        self.whole = Depthwise(channels, taps, dilation, left, self.context - left)
+        self.following = Depthwise(channels, taps, dilation, 0, 0)
 
     def construct(self, x):
         return self.add_bias(self.whole(x, self.weight))
@@ -66,36 +67,6 @@ class DepthwiseConv(nn.Cell):
 
     def add_bias(self, y):
         return y if self.bias is None else ops.bias_add(y, self.bias)
-
-
-class _Depthwise(nn.Cell):
-    """(B, C, T), (C, 1, 1, taps) -> (B, C, T + left + right - context), with that many zeros to the left and right."""
-
-    def __init__(self, channels, taps, dilation, left, right):
-        super().__init__()
-        self.taps, self.dilation, self.left, self.right = taps, dilation, left, right
-        back = (taps - 1) * dilation
-        self.forward = depthwise(channels, taps, dilation, left, right)
-        self.backward = depthwise(channels, taps, dilation, back - left, back - right)
-
-    def construct(self, x, weight):
-        return self.forward(x.expand_dims(2), weight).squeeze(2)
-
-    def bprop(self, x, weight, out, dout):
-        dx = self.backward(dout.expand_dims(2), ops.flip(weight, (3,))).squeeze(2)
-        x = ops.cat((zeros(x, self.left), x, zeros(x, self.right)), 2)
-        ones = ops.ones((dout.shape[0], dout.shape[2], 1), x.dtype)
-        dweight = ()
-        for k in range(self.taps):
-            start = k * self.dilation
-            dweight += (ops.bmm(dout * x[:, :, start:start + dout.shape[2]], ones).sum(0, keepdims=True),)
-        return dx, ops.stack(dweight, 3).transpose(1, 0, 2, 3)
-
-
-def depthwise(channels, taps, dilation, left, right):
-    """The operator (B, C, 1, T), (C, 1, 1, taps) -> (B, C, 1, T') of a depthwise convolution."""
-    return ops.Conv2D(channels, (1, taps), pad_mode="pad", pad=(0, 0, left, right), dilation=(1, dilation),
-                      group=channels)
 
 
 class GlobalNorm(nn.Cell):
@@ -220,8 +191,3 @@ def norm_class(name, causal):
 
 def conv1x1(in_channels, out_channels, has_bias=True):
     return nn.Conv1d(in_channels, out_channels, 1, has_bias=has_bias)
-
-
-def zeros(x, frames):
-    """(B, C, frames) beside x (B, C, T)."""
-    return ops.zeros((x.shape[0], x.shape[1], frames), x.dtype)

@@ -1,53 +1,17 @@
-"""Recordings from and to files, second by second: an hour needs no more memory than a minute.
+"""Speakers to files, second by second: an hour needs no more memory than a minute.
 
 Letters: C speakers, n samples.
 """
 import os
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import soxr
 
 from conv_tasnet.src.level import Level
-from utils import audio
 from utils.errors import UserError
-
-
-class Recording(NamedTuple):
-    """A file that was read once and found fit."""
-
-    path: str
-    samples: int
-    rate: int
-    channels: int
-
-    def blocks(self, rate):
-        """Its mean over the channels at `rate` Hz, a second at a time: (n,) float32."""
-        for block in resampled(_seconds(self.path), self.rate, rate, 1):
-            yield block[:, 0]
-
-
-def inspect(path, config):
-    """The Recording at `path`. AudioError where it can't be read, is cut, empty, too short, silent or not finite."""
-    promised, rate = audio.header(path)
-    samples, peak = 0, 0.0
-    for block in _seconds(path):
-        samples, peak = samples + len(block), np.maximum(peak, np.abs(block).max())   # keeps NaN, unlike max
-    if not promised or samples < promised:
-        raise audio.AudioError(f"{path}: {samples} samples, its header promises {promised or 'none'}; the file is "
-                               "empty or truncated, replace it")
-    if samples * config.sample_rate < config.L * rate:
-        raise audio.AudioError(f"{path}: {samples} samples at {rate} Hz, shorter than the network's window of "
-                               f"{config.L} at {config.sample_rate} Hz; there is nothing to separate")
-    if not np.isfinite(peak):
-        raise audio.AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode the "
-                               "file anew")
-    if peak <= audio.SILENCE:
-        raise audio.AudioError(f"{path}: silent, no sample above {audio.SILENCE:g}; there is nothing to separate")
-    return Recording(path, samples, rate, soundfile.info(path).channels)
+from utils.recording import resampled
 
 
 def output_paths(files, folder, speakers):
@@ -117,25 +81,3 @@ def _write_wavs(paths, recording, raw, gains):
                 soundfile.SoundFile(path, "w", recording.rate, 1, "PCM_16", format=kind) as target:
             while len(block := np.fromfile(source, np.float32, recording.rate * len(paths))):
                 target.write(gains[number] * block.reshape(-1, len(paths))[:, number])
-
-
-def resampled(blocks, source, target, channels):
-    """Blocks (n, channels) float32 at `source` Hz -> at `target` Hz, as if they were resampled in one piece."""
-    if source == target:
-        yield from blocks
-        return
-    resampler = soxr.ResampleStream(source, target, channels)
-    for block in blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
-
-
-def _seconds(path):
-    """The file a second at a time, mean of the channels: (n, 1) float32 at its own rate."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            while len(block := file.read(file.samplerate, dtype="float32", always_2d=True)):
-                yield block.mean(axis=1, keepdims=True)
-    except soundfile.LibsndfileError as error:
-        raise audio.AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None
-

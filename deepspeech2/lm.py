@@ -1,0 +1,149 @@
+"""Language models for decoding: estimates one from sentences, finds the weights it works best with.
+
+    python lm.py estimate --texts lists/an4/texts.txt --order 3 --output lm.arpa
+    python lm.py tune --log_probs runs/x/valid_log_probs.npz --lm lm.arpa
+
+tune writes lm.json beside the log probabilities (eval.py --save_log_probs true makes them): a preset that eval.py and
+infer.py take with --config.
+"""
+import dataclasses
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from deepspeech2.src.decoder import LanguageModelDecoder, greedy, load_log_probs
+from deepspeech2.src.metric import error_rates
+from deepspeech2.src.ngram import check_arpa, write_arpa
+from deepspeech2.src.text import LABELS, Alphabet
+from utils.config import parse_config, require
+from utils.corpus import parallel
+from utils.errors import UserError, nearest, run
+from utils.files import write_text
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimateConfig:
+    """Estimate an n-gram model as an ARPA file.
+
+    --texts    one sentence a line; training transcripts, or any text of the domain but the test set's
+    --order    words of the longest n-gram, 2 to 6
+    --output   the file to write
+    --labels   of the network: sentences are put into their case, those with other characters are left out
+    """
+
+    texts: str = ""
+    order: int = 3
+    output: str = "lm.arpa"
+    labels: str = LABELS
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneConfig:
+    """Find the weights alpha (of the model) and beta (of a word) with the fewest word errors, over a grid.
+
+    --log_probs  of a validation set, from eval.py --save_log_probs true
+    --lm         ARPA file or KenLM binary
+    --width      prefixes held while decoding
+    --workers    processes; 0: one per core
+    """
+
+    log_probs: str = ""
+    lm: str = ""
+    width: int = 32
+    alpha_from: float = 0.0
+    alpha_to: float = 2.0
+    alpha_steps: int = 5
+    beta_from: float = 0.0
+    beta_to: float = 3.0
+    beta_steps: int = 4
+    workers: int = 0
+
+
+class Trial(NamedTuple):
+    """One point of the grid."""
+
+    log_probs: str
+    lm: str
+    width: int
+    alpha: float
+    beta: float
+
+
+def estimate(config):
+    """Writes the model of config.texts to config.output."""
+    require(config, "texts", "output")
+    alphabet = Alphabet(config.labels)
+    try:
+        lines = Path(config.texts).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{config.texts}: {error.strerror}; expected a text of one sentence a line") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{config.texts}: not UTF-8; convert it with iconv") from None
+    texts = [text for text in map(alphabet.normalise, lines) if text]
+    good = [text for text in texts if set(text) <= alphabet.number.keys()]
+    if len(good) < len(texts):
+        print(f"{len(texts) - len(good)} of {len(texts)} sentences left out: they hold characters that are no labels, "
+              f"expected {config.labels[1:]!r}")
+    write_arpa(good, config.order, config.output)
+    print(f"{config.output}: order {config.order}, {len(check_arpa(config.output))} words, from {len(good)} sentences")
+
+
+def tune(config):
+    """Prints the word error rates of the grid, writes the best weights to lm.json and returns them."""
+    require(config, "log_probs", "lm")
+    for name in ("width", "alpha_steps", "beta_steps"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}: found {getattr(config, name)}, expected 1 or more")
+    items, alphabet, _ = load(config.log_probs, config.lm, config.width)
+    rates = error_rates([text for _, text, _ in items], [greedy(log_probs, alphabet) for _, _, log_probs in items])
+    print(f"{len(items)} utterances, greedy without a language model: WER {rates['wer']:.3f} CER {rates['cer']:.3f}")
+    alphas = np.linspace(config.alpha_from, config.alpha_to, config.alpha_steps).round(6).tolist()
+    betas = np.linspace(config.beta_from, config.beta_to, config.beta_steps).round(6).tolist()
+    trials = [Trial(config.log_probs, config.lm, config.width, a, b) for a in alphas for b in betas]
+    found = dict(zip(trials, parallel(measure, trials, config, "weights"), strict=True))
+    print("WER %   beta " + "".join(f"{beta:>9g}" for beta in betas))
+    for i, alpha in enumerate(alphas):
+        row = trials[i * len(betas):(i + 1) * len(betas)]
+        print(f"alpha {alpha:>6g} " + "".join(f"{found[trial]['wer']:>9.3f}" for trial in row))
+    best = min(trials, key=lambda trial: (found[trial]["wer"], found[trial]["cer"]))
+    print(f"best: alpha {best.alpha:g} beta {best.beta:g} WER {found[best]['wer']:.3f} CER {found[best]['cer']:.3f}")
+    values = {"lm_path": os.path.abspath(config.lm), "alpha": best.alpha, "beta": best.beta, "beam_width": config.width}
+    path = Path(config.log_probs).parent / "lm.json"
+    write_text(path, json.dumps(values, indent=1) + "\n")
+    print(f"{path}: pass it to eval.py and infer.py with --config")
+    return values
+
+
+@functools.cache
+def load(log_probs, lm, width):
+    """Utterances, alphabet and decoder; once a process."""
+    items, labels = load_log_probs(log_probs)
+    return items, Alphabet(labels), LanguageModelDecoder(Alphabet(labels), lm, 0.0, 0.0, width)
+
+
+def measure(trial):
+    """Error rates of a trial."""
+    items, _, decoder = load(trial.log_probs, trial.lm, trial.width)
+    decoder.set_weights(trial.alpha, trial.beta)
+    return error_rates([text for _, text, _ in items], [decoder(log_probs) for _, _, log_probs in items])
+
+
+COMMANDS = {"estimate": (EstimateConfig, estimate), "tune": (TuneConfig, tune)}
+
+
+def main(argv):
+    """Runs the command that is the first word of the command line."""
+    command = argv[0] if argv else ""
+    if command not in COMMANDS:
+        raise UserError(f"command: found {command!r}, expected {' or '.join(COMMANDS)}{nearest(command, COMMANDS)}")
+    kind, function = COMMANDS[command]
+    function(parse_config(kind, argv[1:], program=f"lm.py {command}"))
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

@@ -1,0 +1,181 @@
+"""A corpus on disk -> the manifests DeepSpeech2 trains and evaluates on.
+
+    python prepare.py --corpus an4 --data_folder an4 --output_folder lists/an4
+
+Into the output folder go train.json, valid.json and test.json (deepspeech.pytorch's manifests), txt/ (their
+transcripts), texts.txt (those of train.json), with --lm 3 lm.arpa (a language model of them), rejected.txt (why a file
+is in no manifest) and verified.txt (what was read already: an interrupted run goes on where it stopped).
+"""
+import dataclasses
+import os
+import sys
+
+from deepspeech2.src.corpora import CORPORA, stem
+from deepspeech2.src.download import download_an4, download_librispeech
+from deepspeech2.src.features import RATE
+from deepspeech2.src.manifest import Sample, write_manifest
+from deepspeech2.src.ngram import write_arpa
+from deepspeech2.src.text import LABELS, Alphabet
+from utils.config import parse_config, require
+from utils.corpus import choose_corpus, plan, verify, write_list, write_rejected
+from utils.errors import UserError, run
+from utils.files import write_text
+from utils.progress import progress
+from utils.speakers import hold_out
+
+VALID_SPEAKERS = {"an4": 8, "mini": 8}
+ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's splits
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """Make the manifests of a corpus.
+
+    --corpus           an4          CMU's: etc/an4_{train,test}.{fileids,transcription}, wav/*.wav, .flac, .sph or .raw
+                       librispeech  split/speaker/chapter/*.flac with *.trans.txt; a manifest per split, and train.json
+                                    of all train-*, valid.json of all dev-*
+                       deepspeech   *_{train,val,test}_manifest.csv or .json as deepspeech.pytorch writes them
+                       tree         {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/
+                       mini         made in the data folder by utils/mini_corpus.py
+    --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
+    --labels           the characters a network writes, the blank first; transcripts may have no other
+    --resample         true: a corpus of another rate is written once as 16 kHz wav to the wav folder
+    --valid_speakers   training speakers kept for valid.json; -1: 8 of an4 and mini, else 0
+    --lm               words of the longest n-gram of lm.arpa, estimated from the training transcripts; 0: none
+    --min_seconds      shorter files are left out
+    --workers          processes; 0: one per core
+    --seed             which speakers are kept; of mini also which corpus is made
+    --download         true: an4 or librispeech is fetched into the data folder first, unless it is there
+    --base_url         where from, instead of CMU's or OpenSLR's server: the address of the folder of archives
+    --splits           of librispeech to download, with commas
+    --checksum         of an4: MD5 or SHA-256 that the archive must have; CMU publishes none
+    """
+
+    corpus: str = ""
+    data_folder: str = ""
+    output_folder: str = ""
+    wav_folder: str = ""
+    labels: str = LABELS
+    resample: bool = False
+    valid_speakers: int = -1
+    lm: int = 0
+    min_seconds: float = 0.1
+    workers: int = 0
+    seed: int = 0
+    download: bool = False
+    base_url: str = ""
+    splits: str = "train-clean-100,dev-clean,test-clean"
+    checksum: str = ""
+
+
+def normalised(parts, labels):
+    """({part: [Spoken]} with texts as the labels write them, [reason] of empty ones); every file once in a part.
+
+    UserError for a character that is no label.
+    """
+    alphabet, reasons, whole = Alphabet(labels), [], {}
+    for part, items in parts.items():
+        texts = [item._replace(text=alphabet.normalise(item.text)) for item in items]
+        for item in texts:
+            alphabet.encode(item.text, item.where)
+        reasons += [f"{item.where}: empty transcript, expected words; correct it" for item in texts if not item.text]
+        whole[part] = list({stem(item.path): item for item in texts if item.text}.values())
+    return whole, reasons
+
+
+def divided(parts, config):
+    """{manifest: [Spoken]}: LibriSpeech's splits together too, and speakers held out of training as valid."""
+    for name, splits in (("train", "train-"), ("valid", "dev-")):
+        if together := [item for part in parts if part.startswith(splits) for item in parts[part]]:
+            parts = parts | {name: together}
+    count = VALID_SPEAKERS.get(config.corpus, 0) if config.valid_speakers < 0 else config.valid_speakers
+    if not count:
+        return parts
+    if "valid" in parts:
+        raise UserError(f"valid_speakers: found {count}, but the corpus has a part to validate on; leave it 0")
+    # evenly spaced speakers, as women and men are sorted apart; a seed begins with another
+    names = sorted({item.speaker for item in parts.get("train", ())})
+    turned = {name: f"{(i + config.seed) % len(names):06d}" for i, name in enumerate(names)}
+    _, valid = hold_out([(turned[item.speaker], item) for item in parts.get("train", ())], count, "valid_speakers")
+    held = {item.speaker for _, item in valid}
+    kept = {part: [item for item in items if not (part.startswith("train") and item.speaker in held)]
+            for part, items in parts.items()}
+    return kept | {"valid": [item for _, item in valid]}
+
+
+def text_path(item, config):
+    """Where the text of an utterance is written, for deepspeech.pytorch."""
+    return os.path.abspath(os.path.join(config.output_folder, "txt", stem(item.path) + ".txt"))
+
+
+def write_texts(parts, config):
+    """txt/ of all utterances."""
+    for item in progress([item for items in parts.values() for item in items], "txt", "file"):
+        path = text_path(item, config)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_text(path, item.text + "\n")
+
+
+def write_part(part, items, good, folder, config):
+    """part.json of utterances in `folder`; a row of the table."""
+    rows = [Sample(item.path, text_path(item, config), item.text, good[item.path] / RATE) for item in items]
+    write_manifest(os.path.join(config.output_folder, f"{part}.json"), folder, rows)
+    return (part, len(rows), {item.speaker for item in items} - {""}, sum(row.seconds for row in rows),
+            sum(len(item.text.split()) for item in items))
+
+
+def prepare(scan, config):
+    """All manifests of a corpus; rows of the table."""
+    root, parts, reasons = scan(config)
+    config = dataclasses.replace(config, data_folder=root)
+    parts, empty = normalised(parts, config.labels)
+    folder, paths, jobs = plan({part: [item[:2] for item in items] for part, items in parts.items()}, config, RATE)
+    jobs = [job._replace(min_seconds=config.min_seconds) for job in jobs]
+    good, bad = verify(jobs, config, folder) if jobs else ({}, [])
+    reasons += empty + bad
+    write_rejected(reasons, len(good) + len(reasons), config)
+    parts = {part: [item._replace(path=path) for item, (_, path) in zip(items, paths[part], strict=True)
+                    if path in good] for part, items in parts.items()}
+    for part, items in parts.items():
+        if not items:
+            raise UserError(f"{root}: no usable utterance in the {part} part, see rejected.txt in "
+                            f"{config.output_folder}; mend the corpus or move that part away")
+    write_texts(parts, config)
+    parts = divided(parts, config)
+    texts = [item.text for item in parts.get("train", ())]
+    write_list(os.path.join(config.output_folder, "texts.txt"), texts)
+    if config.lm:
+        write_arpa(texts, config.lm, os.path.join(config.output_folder, "lm.arpa"))
+    print(f"paths of the manifests are relative to {folder}")
+    return [write_part(part, parts[part], good, folder, config)
+            for part in sorted(parts, key=lambda part: (part in ORDER and ORDER.index(part) + 1, part))]
+
+
+def download(config):
+    """What --download asks for."""
+    require(config, "data_folder")
+    if config.corpus not in ("an4", "librispeech"):
+        raise UserError(f"download: found --corpus {config.corpus or 'not set'}, expected an4 or librispeech; leave "
+                        "--download out")
+    if config.corpus == "an4":
+        download_an4(config.data_folder, config.base_url, config.checksum)
+    elif config.checksum:
+        raise UserError("checksum: librispeech has published ones, expected none; leave --checksum out")
+    else:
+        download_librispeech(config.data_folder, config.splits.split(","), config.base_url)
+
+
+def main(argv):
+    """Prepares the corpus that the command line names."""
+    config = parse_config(PrepareConfig, argv)
+    Alphabet(config.labels)
+    if config.download:
+        download(config)
+    rows = prepare(choose_corpus(config, CORPORA), config)
+    print(f"{'part':<16}{'utterances':>10}{'speakers':>10}{'hours':>10}{'words':>10}")
+    for part, count, speakers, seconds, words in rows:
+        print(f"{part:<16}{count:>10}{len(speakers) or '-':>10}{seconds / 3600:>10.2f}{words:>10}")
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

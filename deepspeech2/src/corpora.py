@@ -1,0 +1,186 @@
+"""The corpora that prepare.py knows: which audio says what, found by the names each of them uses."""
+import os
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from deepspeech2.src.features import RATE
+from deepspeech2.src.manifest import read_samples, read_text, read_transcript
+from utils import audio
+from utils.corpus import parallel, wav_folder
+from utils.errors import UserError
+from utils.speakers import SCANNERS, find, find_in, libri_speaker
+
+
+class Spoken(NamedTuple):
+    """An utterance of a corpus: `path` in its folder, `where` its text was found; `speaker` "" where unknown."""
+
+    speaker: str
+    path: str
+    text: str
+    where: str
+
+
+# Scanners take a config and give the folder of the corpus, {part: [Spoken]} and [reason a file is in no part].
+
+def scan_an4(config):
+    """CMU AN4; audio and transcripts are matched by their id."""
+    root = next((folder for folder in (config.data_folder, os.path.join(config.data_folder, "an4"))
+                 if os.path.isfile(os.path.join(folder, "etc", "an4_train.fileids"))), None)
+    if root is None:
+        raise missing(config, "etc/an4_train.fileids", "the folder of AN4's etc/ and wav/")
+    parts, reasons = {}, []
+    for part in ("train", "test"):
+        source = os.path.join(root, "etc", f"an4_{part}.transcription")
+        texts, parts[part] = an4_texts(source), []
+        for file in read_text(os.path.join(root, "etc", f"an4_{part}.fileids"), "AN4's ids").split():
+            speaker, name = file.split("/")[-2:] if "/" in file else ("", file)
+            path = next((f"wav/{file}{suffix}" for suffix in (".wav", ".flac", ".sph", ".raw")
+                         if os.path.isfile(os.path.join(root, f"wav/{file}{suffix}"))), "")
+            text = texts.pop(name, None)
+            if path and text is not None:
+                parts[part].append(Spoken(speaker, path, text, f"{source}: {name}"))
+            else:
+                reasons.append(f"{file}: no {'transcript in ' + source if path else f'audio in {root}/wav'}; "
+                               "copy the corpus anew")
+        reasons += [f"{source}: {name}: no such id in an4_{part}.fileids; copy the corpus anew" for name in texts]
+    return *raw_as_wav(root, parts, config), reasons
+
+
+def an4_texts(path):
+    """{id: text} of lines `<s> TEXT </s> (id)`."""
+    texts = {}
+    for number, line in enumerate(read_text(path, "AN4's transcripts").splitlines(), 1):
+        match = re.fullmatch(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*", line)
+        if not match and line.strip():
+            raise UserError(f"{path}: line {number} is {line[:80]!r}, expected `<s> TEXT </s> (id)`; correct it")
+        if match:
+            texts[match[2].rsplit("/", 1)[-1]] = match[1]
+    return texts
+
+
+def raw_as_wav(root, parts, config):
+    """(folder, parts) where files without a header are wavs of the wav folder."""
+    paths = [item.path for items in parts.values() for item in items]
+    raw = [path for path in paths if path.endswith(".raw")]
+    if not raw:
+        return root, parts
+    if len(raw) < len(paths):
+        raise UserError(f"{root}/wav: {len(raw)} of {len(paths)} files are .raw, expected one format; delete the .raw")
+    folder = wav_folder(config)
+    jobs = [(os.path.join(root, path), os.path.join(folder, stem(path) + ".wav")) for path in raw]
+    list(parallel(write_raw, jobs, config, "convert"))
+    return folder, {part: [item._replace(path=stem(item.path) + ".wav") for item in items]
+                    for part, items in parts.items()}
+
+
+def write_raw(job):
+    """A wav of 16-bit samples without a header at 16 kHz, of either of CMU's archives."""
+    source, target = job
+    if not os.path.exists(target) or os.path.getsize(target) != 44 + os.path.getsize(source):
+        # bytes in the wrong order are noise, which changes more from sample to sample than any speech
+        orders = [np.fromfile(source, order) for order in (">i2", "<i2")]
+        samples = min(orders, key=lambda samples: np.abs(np.diff(samples.astype(np.int32))).sum())
+        audio.write_wav(target, samples.astype(np.int16), RATE)
+
+
+def scan_librispeech(config):
+    """LibriSpeech's splits: of the data folder, below it, or that folder itself."""
+    parts, reasons, texts = {}, [], {}
+    for folder, _, names in sorted(os.walk(config.data_folder, followlinks=True)):
+        for source in (os.path.join(folder, name) for name in sorted(names) if name.endswith(".trans.txt")):
+            lines = read_text(source, "LibriSpeech's transcripts").splitlines()
+            texts |= {os.path.join(folder, name): (text, source) for name, _, text in
+                      (line.strip().partition(" ") for line in lines) if name}
+    itself = os.path.basename(os.path.abspath(config.data_folder))
+    for path in find(config):
+        if not re.fullmatch(r"\d+-\d+-\d+\.\w+", os.path.basename(path)):
+            continue
+        split = next((name for name in path.split("/") if re.match("(train|dev|test)-", name)), itself)
+        text, source = texts.pop(os.path.join(config.data_folder, stem(path)), (None, ""))
+        items = parts.setdefault(split, [])
+        if text is None:
+            reasons.append(f"{path}: no line of it in a .trans.txt beside it; copy the chapter anew")
+        else:
+            items.append(Spoken(libri_speaker(path), path, text, f"{source}: {stem(os.path.basename(path))}"))
+    reasons += [f"{source}: {os.path.basename(place)}: no such audio beside it; copy the chapter anew"
+                for place, (_, source) in texts.items()]
+    if not parts:
+        raise missing(config, "speaker-chapter-number.flac", "the folder of LibriSpeech's splits")
+    return config.data_folder, parts, reasons
+
+
+def scan_deepspeech(config):
+    """The manifests of deepspeech.pytorch. Their paths may be those of the machine where they were written."""
+    parts, reasons = {}, []
+    for part, name in (("train", "train"), ("valid", "val"), ("test", "test")):
+        found = sorted(entry.path for entry in os.scandir(config.data_folder)
+                       if re.search(rf"(^|_){name}_manifest\.(csv|json)$", entry.name))
+        if len(found) > 1:
+            raise UserError(f"{config.data_folder}: {' and '.join(found)}, expected one manifest of the {part} part; "
+                            "move the other")
+        parts |= {part: []} if found else {}
+        for sample in (sample for manifest in found for sample in read_samples(manifest)):
+            sample = sample._replace(wav_path=moved(sample.wav_path, config.data_folder),
+                                     transcript_path=moved(sample.transcript_path, config.data_folder))
+            where = sample.transcript_path or sample.wav_path
+            if sample.transcript is None and not os.path.isfile(where):
+                reasons.append(f"{where}: no such transcript, named by {found[0]}; copy the corpus anew")
+            else:
+                parts[part].append(Spoken("", sample.wav_path, read_transcript(sample, found[0]), where))
+    if not parts:
+        raise missing(config, "*_{train,val,test}_manifest.csv or .json", "deepspeech.pytorch's data folder")
+    folders = [os.path.dirname(os.path.abspath(item.path)) for items in parts.values() for item in items]
+    root = os.path.commonpath(folders) if folders else config.data_folder
+    return root, {part: [item._replace(path=os.path.relpath(item.path, root).replace(os.sep, "/")) for item in items]
+                  for part, items in parts.items()}, reasons
+
+
+def moved(path, folder):
+    """`path`, or where `folder` holds its last parts: /old/data/an4_dataset/x.wav -> folder/an4_dataset/x.wav."""
+    names = re.split(r"[\\/]", path)
+    places = (os.path.join(folder, *names[start:]) for start in range(1, len(names)))
+    return path if os.path.exists(path) else next((place for place in places if os.path.isfile(place)), path)
+
+
+def scan_tree(config):
+    """Folders of audio, each with its text; the speaker is the first folder of a part."""
+    parts, reasons = {}, []
+    for part in ("train", "valid", "test"):
+        for path in find_in(config, part):
+            place = os.path.join(config.data_folder, part, stem(path) + ".txt")
+            texts = [text for text in (place, re.sub(r"/wav/(?!.*/wav/)", "/txt/", place)) if os.path.isfile(text)]
+            items = parts.setdefault(part, [])
+            if texts:
+                speaker = path.split("/")[0] if "/" in path else ""
+                items.append(Spoken(speaker, f"{part}/{path}", read_text(texts[0], "a transcript"), texts[0]))
+            else:
+                reasons.append(f"{part}/{path}: no {os.path.basename(place)} beside it or in txt/; write what is said")
+    if not parts:
+        raise missing(config, "audio in train/, valid/ or test/", "the folder of these")
+    return config.data_folder, parts, reasons
+
+
+def scan_mini(config):
+    """The synthetic corpus, made first where it is missing."""
+    parts, source = SCANNERS["mini"](config), os.path.join(config.data_folder, "transcripts.tsv")
+    lines = read_text(source, "the mini corpus's transcripts").splitlines()
+    texts = {path: text for path, _, text in (line.partition("\t") for line in lines)}
+    return config.data_folder, {part: [Spoken(speaker, path, texts.get(path, ""), f"{source}: {path}")
+                                       for speaker, path in items] for part, items in parts.items()}, []
+
+
+def missing(config, what, folder):
+    """The UserError for a data folder without the corpus."""
+    found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
+    return UserError(f"{config.data_folder}: no {what} in it, found {found}; name {folder} as --data_folder")
+
+
+def stem(path):
+    """`path` without its ending."""
+    return os.path.splitext(path)[0]
+
+
+CORPORA = {"an4": scan_an4, "librispeech": scan_librispeech, "deepspeech": scan_deepspeech, "tree": scan_tree,
+           "mini": scan_mini}

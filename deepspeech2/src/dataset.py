@@ -1,0 +1,152 @@
+"""Training batches of DeepSpeech2: utterances of similar length, padded to one of a few shapes.
+
+Imports no MindSpore, so that worker processes start in no time.
+"""
+import bisect
+
+import numpy as np
+
+from deepspeech2.src.features import HOP, RATE, frames_of, spectrogram
+from deepspeech2.src.manifest import read_manifest
+from deepspeech2.src.text import Alphabet, frames_needed
+from utils import audio, augment
+from utils.errors import UserError
+from utils.loader import any_readable
+
+STRIPES = 2     # of SpecAugment in each direction
+JITTER = 0.06   # by which lengths count as longer or shorter in shuffling: other neighbours in every epoch
+ROUND = 25      # frames to which padded lengths are rounded up
+
+
+class TrainSet:
+    """The batches of one epoch after another.
+
+    (features (B, T, F) float32, frames (B,) int32, labels (B, S) int32, counts (B,) int32). T is one of `lengths`,
+    so a graph is compiled for each of them; S is the same for all. The first epoch goes from short to long
+    ("SortaGrad"), later ones are shuffled. What an item is made of is drawn from (seed, epoch, position).
+    """
+
+    def __init__(self, config, rank=0, size=1):
+        self.config, self.rank, self.size = config, rank, size
+        self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
+        self.noises = find_noises(config)
+        self.utterances, self.frames, self.labels, self.dropped = self._select(
+            read_manifest(config.train_manifest, config.data_folder))
+        self.widest = max(map(len, self.labels))
+        self.files = len(self.utterances)
+        self.lengths = padded_lengths(self.frames, config.buckets)
+        self.steps = self.files // (config.minibatch_size * size)
+        if self.steps == 0:
+            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but only {self.files} "
+                            f"utterances can be trained on; lower minibatch_size")
+        self.epoch, self.batches = None, []
+
+    def describe(self):
+        """One line for the log."""
+        return (f"{self.files} utterances of {self.frames.sum() * HOP / RATE / 3600:.2f} hours, padded to "
+                f"{', '.join(f'{length * HOP / RATE:g}' for length in self.lengths)} s"
+                + "".join(f"; {len(keys)} left out, {reason}: {keys[0]}" for reason, keys in self.dropped.items()
+                          if keys))
+
+    def batch(self, epoch, index):
+        """Batch `index` of this rank, and {path: reason} of the files that had to be left out of it."""
+        if self.epoch != epoch:
+            self.epoch, self.batches = epoch, self.plan(epoch)
+        items, bad = self.batches[index * self.size + self.rank], {}
+        made = [any_readable(lambda item: self._make(item, epoch), item, lambda item: self.utterances[item].audio, bad,
+                             self._another(item, epoch)) for item in items]
+        features, labels = zip(*made, strict=True)
+        length = self.lengths[bisect.bisect_left(self.lengths, max(map(len, features)))]
+        return (np.stack([np.pad(one, ((0, length - len(one)), (0, 0))) for one in features]),
+                np.array([len(one) for one in features], np.int32),
+                np.stack([np.pad(one, (0, self.widest - len(one))) for one in labels]),
+                np.array([len(one) for one in labels], np.int32)), bad
+
+    def plan(self, epoch):
+        """The items of every batch of an epoch. All have the full size; what is left over sits this epoch out."""
+        generator, size = np.random.default_rng((self.config.seed, epoch)), self.config.minibatch_size
+        left_out = generator.permutation(self.files)[:self.files - self.steps * size * self.size]
+        order = np.delete(np.arange(self.files), left_out)
+        jitter = 0 if epoch == 1 else generator.uniform(-JITTER, JITTER, len(order))
+        order = order[np.argsort(np.log(self.frames[order]) + jitter, kind="stable")]
+        steps = order.reshape(self.steps, self.size, size)      # those of one step, one a rank, are as long
+        return (steps if epoch == 1 else generator.permutation(steps)).reshape(-1, size)
+
+    def _another(self, item, epoch):
+        """A function that draws an utterance no longer than `item`, to stand in for it."""
+        generator = np.random.default_rng((self.config.seed, epoch, item, 1))
+        shorter = np.flatnonzero(self.frames <= self.frames[item])
+        return lambda: int(generator.choice(shorter))
+
+    def _make(self, item, epoch):
+        """(features, labels) of an utterance, augmented."""
+        generator = np.random.default_rng((self.config.seed, epoch, item))
+        samples = audio.read(self.utterances[item].audio, RATE, resample=self.config.resample)
+        samples = self._distort(samples, generator, self._speed(item, generator))
+        features = spectrogram(samples)
+        if self.config.mask_from and epoch >= self.config.mask_from:
+            for _ in range(STRIPES):
+                features = augment.mask_features(features, generator, min(self.config.mask_frames, len(features) // 5),
+                                                 self.config.mask_bins)
+        return features, self.labels[item]
+
+    def _speed(self, item, generator):
+        """One of the speeds at which the utterance fits the longest batch and has frames for its labels."""
+        frames = self.frames[item] / np.array(self.speeds)
+        fits = (frames + 1 < self.lengths[-1]) & ((frames - 2) / 2 >= frames_needed(self.labels[item]))
+        return float(generator.choice(np.array(self.speeds)[fits])) if fits.any() else 1.0
+
+    def _distort(self, samples, generator, speed):
+        samples = augment.change_speed(samples, speed)
+        if self.config.gain_range:
+            samples = samples * np.float32(10 ** (generator.uniform(-1, 1) * self.config.gain_range / 20))
+        if self.noises and generator.random() < self.config.noise_prob:
+            noise = audio.random_crop(self.noises[int(generator.integers(len(self.noises)))], RATE, len(samples),
+                                      generator, resample=True)
+            amplitude = generator.uniform(0, self.config.noise_max) + 1e-4
+            samples = samples + augment.noise_at_snr(samples, noise, -20 * np.log10(amplitude))
+        return samples
+
+    def _select(self, utterances):
+        """(utterances, frames, labels) of those that can be trained on, {reason: paths} of the others."""
+        kept, too_long, too_dense = [], [], []
+        for one in utterances:
+            frames = frames_of(round(one.seconds * RATE) or audio.duration(one.audio, RATE))
+            labels = self.alphabet.encode(self.alphabet.normalise(one.text), one.audio)
+            if frames * HOP > self.config.max_seconds * RATE:
+                too_long.append(one.audio)
+            elif (frames + 1) // 2 < frames_needed(labels):
+                too_dense.append(one.audio)
+            else:
+                kept.append((one, frames, labels))
+        dropped = {f"longer than {self.config.max_seconds:g} s": too_long, "too few frames for their labels": too_dense}
+        if not kept:
+            raise UserError(f"{self.config.train_manifest}: none of {len(utterances)} utterances can be trained on, "
+                            f"{len(too_long)} are {list(dropped)[0]} (max_seconds), {len(too_dense)} have "
+                            f"{list(dropped)[1]}")
+        chosen, frames, labels = zip(*kept, strict=True)
+        return chosen, np.array(frames), labels, dropped
+
+
+def padded_lengths(frames, buckets):
+    """At most `buckets` lengths, ascending, to which utterances of `frames` (n,) are padded with the least padding."""
+    steps, counts = np.unique(-(-frames // ROUND), return_counts=True)
+    below = np.concatenate(([0], np.cumsum(counts)))            # utterances up to each step
+    cost, chosen = np.where(below, np.inf, 0.0), [() for _ in below]    # of the best lengths for those utterances
+    for _ in range(buckets):
+        for stop in range(len(steps), 0, -1):
+            totals = cost[:stop] + (below[stop] - below[:stop]) * steps[stop - 1]
+            start = int(np.argmin(totals))
+            if totals[start] < cost[stop]:
+                cost[stop], chosen[stop] = totals[start], (*chosen[start], int(steps[stop - 1]) * ROUND)
+    return chosen[-1]
+
+
+def find_noises(config):
+    """Paths of the recordings in noise_dir; UserError where it has none."""
+    if not config.noise_dir:
+        return []
+    found = [f"{config.noise_dir}/{path}" for path in audio.find_audio(config.noise_dir)]
+    if not found:
+        raise UserError(f"noise_dir: no recordings in {config.noise_dir}; name a folder with some, or leave it empty")
+    return found

@@ -1,0 +1,184 @@
+"""What the network says -> text: greedy, CTC prefix beam search, beam search with a word n-gram language model.
+
+Letters: T frames, L labels, K prefixes held. `log_probs` (T, L) are natural logs of one utterance throughout.
+"""
+import logging
+import os
+import zipfile
+
+import kenlm
+import numpy as np
+from pyctcdecode import Alphabet as DecoderAlphabet
+from pyctcdecode import BeamSearchDecoderCTC, LanguageModel
+from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
+
+from deepspeech2.src.ngram import check_arpa
+from deepspeech2.src.text import BLANK, collapse
+from utils.errors import UserError
+
+LM_WIDTH = 100      # prefixes held with a language model, unless beam_width says otherwise
+
+logging.getLogger("pyctcdecode").setLevel(logging.ERROR)    # it warns of any vocabulary under 1000 words
+
+
+def greedy(log_probs, alphabet):
+    """The text of the most probable label of every frame."""
+    return alphabet.decode(collapse(log_probs.argmax(1)))
+
+
+def beam_search(log_probs, alphabet, width):
+    """CTC prefix beam search (Hannun et al., arXiv:1408.2873): [(text, log probability)], at most `width`, best first.
+
+    A text's probability is that of all its alignments, a lower bound of it where the beam dropped some.
+    """
+    tree = PrefixTree(len(alphabet))
+    prefixes = np.zeros(1, int)                         # (K,) nodes of the tree, the root being the empty text
+    blank, label = np.zeros(1), np.full(1, -np.inf)     # (K,) of the alignments that end in a blank, in a label
+    for frame in np.asarray(log_probs, np.float64):
+        last, parent = tree.arrays(prefixes)
+        total = np.logaddexp(blank, label)
+        grown = total[:, None] + frame                                  # (K, L)
+        here = np.flatnonzero(last != BLANK)
+        grown[here, last[here]] = blank[here] + frame[last[here]]       # the same label again needs a blank between
+        grown[:, BLANK] = -np.inf
+        stay_blank = total + frame[BLANK]
+        stay_label = np.where(last == BLANK, -np.inf, label + frame[last])
+        child, mother = np.nonzero(parent[:, None] == prefixes)         # prefixes that others, grown, become
+        stay_label[child] = np.logaddexp(stay_label[child], grown[mother, last[child]])
+        grown[mother, last[child]] = -np.inf
+        scores = np.append(np.logaddexp(stay_blank, stay_label), grown)
+        kept = np.argpartition(-scores, width - 1)[:width] if len(scores) > width else np.arange(len(scores))
+        kept = kept[scores[kept] > -np.inf]
+        old, new = kept[kept < len(prefixes)], kept[kept >= len(prefixes)] - len(prefixes)
+        row, column = np.divmod(new, len(alphabet))
+        blank = np.append(stay_blank[old], np.full(len(new), -np.inf))
+        label = np.append(stay_label[old], grown[row, column])
+        prefixes = np.append(prefixes[old], tree.grow(prefixes[row], column))
+    total = np.logaddexp(blank, label)
+    return [(alphabet.decode(tree.labels(prefixes[i])), float(total[i])) for i in np.argsort(-total, kind="stable")]
+
+
+class PrefixTree:
+    """Prefixes as nodes: the same labels are always the same node."""
+
+    def __init__(self, labels):
+        self.size, self.last, self.parent, self.nodes = labels, [BLANK], [-1], {}
+
+    def grow(self, nodes, labels):
+        """The nodes (n,) that `labels` (n,) behind `nodes` (n,) lead to."""
+        grown = []
+        for node, label in zip(nodes.tolist(), labels.tolist(), strict=True):
+            key = node * self.size + label
+            if key not in self.nodes:
+                self.nodes[key] = len(self.last)
+                self.last.append(label)
+                self.parent.append(node)
+            grown.append(self.nodes[key])
+        return np.array(grown, int)
+
+    def arrays(self, nodes):
+        """Last label (n,) and parent (n,) of `nodes` (n,); the root's are BLANK and -1."""
+        nodes = nodes.tolist()
+        return np.array([self.last[node] for node in nodes]), np.array([self.parent[node] for node in nodes])
+
+    def labels(self, node):
+        """The labels from the root to `node`."""
+        path = []
+        while node:
+            path.append(self.last[node])
+            node = self.parent[node]
+        return path[::-1]
+
+
+class WordModel(LanguageModel):
+    """pyctcdecode's scorer with two corrections.
+
+    Nothing behind the last space of an utterance, or in an empty one, is no unknown word. And an unknown word has the
+    same penalty, scaled by alpha, while it grows as when it ends: with alpha and beta 0 there is no language model.
+    """
+
+    def score(self, prev_state, word, is_last_word=False):
+        """(weighted natural log probability, state) of `word` behind `prev_state`."""
+        if word:
+            return super().score(prev_state, word, is_last_word)
+        end = self._get_raw_end_score(prev_state) if is_last_word else 0.0
+        return self.alpha * LOG_BASE_CHANGE_FACTOR * end, prev_state
+
+    def score_partial_token(self, partial_token):
+        """Penalty of a part that no known word begins with."""
+        return self.alpha * LOG_BASE_CHANGE_FACTOR * super().score_partial_token(partial_token)
+
+
+class LanguageModelDecoder:
+    """Beam search for the text with the most log p(text | audio) + alpha log p(text) + beta words, by pyctcdecode.
+
+    `path`: ARPA file or KenLM binary. `unigrams`: the words that may be written without a penalty; by default those of
+    the model. `width`: prefixes held. UserError for a model that is damaged or in another spelling than the labels.
+    """
+
+    def __init__(self, alphabet, path, alpha, beta, width, unigrams=None):
+        words = check_arpa(path)
+        if " " not in alphabet.number:
+            raise UserError(f"labels: {alphabet.labels!r} hold no space, a language model of words needs it")
+        if words and not any(set(word) <= alphabet.number.keys() for word in words):
+            raise UserError(f"{path}: words such as {words[0]!r}, none of which {alphabet.labels[1:]!r} can spell; "
+                            "take a model in the case of the labels")
+        quiet = kenlm.Config()
+        quiet.show_progress, quiet.arpa_complain = False, kenlm.ARPALoadComplain.NONE
+        try:
+            model = kenlm.Model(str(path), quiet)
+        except OSError as error:
+            reason = " ".join(str(error).split()).split(" because ")[-1]
+            raise UserError(f"{path}: KenLM refuses it ({reason.rstrip(')')}); estimate or copy it again") from None
+        known = words if unigrams is None else list(unigrams)
+        self.model = WordModel(model, known or None, alpha, beta)
+        labels = ["" if number == BLANK else label for number, label in enumerate(alphabet.labels)]
+        self.decoder, self.width = BeamSearchDecoderCTC(DecoderAlphabet(labels, is_bpe=False), self.model), width
+
+    def __call__(self, log_probs):
+        """The best text."""
+        return self.beams(log_probs)[0][0]
+
+    def beams(self, log_probs):
+        """[(text, score)], best first; the score is the sum that is sought."""
+        if len(log_probs) == 0:
+            return [("", 0.0)]
+        beams = self.decoder.decode_beams(log_probs, beam_width=self.width)
+        return [(text, score) for text, _, _, _, score in beams]
+
+    def set_weights(self, alpha, beta):
+        """Other weights, without loading anything again."""
+        self.model.reset_params(alpha=float(alpha), beta=float(beta))
+
+
+def save_log_probs(path, items, labels):
+    """Writes the outputs [(key, text, log_probs (T, L))] of a network with `labels` to a .npz for lm.py tune."""
+    keys = [key for key, _, _ in items]
+    if len(set(keys)) < len(keys):
+        raise UserError(f"{path}: two utterances of one name among {len(keys)}, expected each name once")
+    arrays = {f"log_probs.{key}": np.asarray(log_probs, np.float32) for key, _, log_probs in items}
+    with open(f"{path}.part", "wb") as file:
+        np.savez(file, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
+                 labels=np.array(list(labels), str), **arrays)
+    os.replace(f"{path}.part", path)
+
+
+def load_log_probs(path):
+    """([(key, text, log_probs (T, L))], labels) of such a file. UserError for another or a cut one."""
+    try:
+        with np.load(path) as data:
+            items = [(str(key), str(text), data[f"log_probs.{key}"])
+                     for key, text in zip(data["keys"], data["texts"], strict=True)]
+            return items, "".join(data["labels"])
+    except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "empty"
+        raise UserError(f"{path}: no log probabilities ({reason}); eval.py --save_log_probs true writes them") from None
+
+
+def make_decoder(config, alphabet):
+    """The function log_probs (T, L) -> text that config.lm_path and config.beam_width ask for."""
+    if config.lm_path:
+        return LanguageModelDecoder(alphabet, config.lm_path, config.alpha, config.beta, config.beam_width or LM_WIDTH)
+    if config.beam_width:
+        return lambda log_probs: beam_search(log_probs, alphabet, config.beam_width)[0][0]
+    return lambda log_probs: greedy(log_probs, alphabet)

@@ -1,0 +1,43 @@
+"""The front-end of deepspeech.pytorch: log magnitude spectrograms, normalised over the utterance.
+
+librosa.stft(n_fft=320, hop_length=160, window="hamming"), centred, reflected at the ends; log1p; mean 0, deviation 1.
+Letters: N samples, T frames, F frequency bins.
+"""
+import numpy as np
+import scipy.fft
+import scipy.signal
+
+RATE = 16000
+WINDOW, HOP = 320, 160      # 20 ms, 10 ms
+BINS = WINDOW // 2 + 1
+HAMMING = scipy.signal.get_window("hamming", WINDOW).astype(np.float32)
+
+
+def frames_of(samples):
+    """T of N samples."""
+    return samples // HOP + 1
+
+
+def spectrogram(samples):
+    """Samples (N,) -> features (T, F) float32."""
+    return normalise(log_magnitude(samples))
+
+
+def log_magnitude(samples):
+    """log(1 + |STFT|), not normalised: (N,) -> (T, F) float32."""
+    half = WINDOW // 2
+    # numpy reflects over and again what is shorter than half a window
+    return frames(np.pad(np.asarray(samples, np.float32), half, "reflect"))
+
+
+def frames(samples):
+    """As log_magnitude, of samples that hold half a window before the first frame's centre and after the last's."""
+    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
+    return np.log1p(np.abs(scipy.fft.rfft(windows * HAMMING))).astype(np.float32)
+
+
+def normalise(features, mean=None, deviation=None):
+    """(T, F) minus its mean, divided by its (unbiased) standard deviation; or by the ones given."""
+    if mean is None:
+        mean, deviation = features.mean(), features.std(ddof=1)
+    return (features - np.float32(mean)) / np.float32(max(deviation, 1e-5))

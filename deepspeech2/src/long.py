@@ -1,0 +1,81 @@
+"""Recordings of any length through a network that takes one piece at a time, and their text piece by piece.
+
+Letters: N samples, T' frames of 20 ms, K labels.
+"""
+import numpy as np
+
+from deepspeech2.src.features import HOP, RATE, spectrogram
+from deepspeech2.src.text import BLANK
+
+FRAME = 2 * HOP             # samples of a frame of the network's output
+WINDOW, OVERLAP = 20, 4     # seconds
+PAUSE = 25                  # frames without a letter between which a text is cut
+SEGMENT = 10 * 50           # frames after which a pause is a cut
+LONGEST = 60 * 50           # frames after which a text is cut anyhow
+
+
+class Windows:
+    """Log probabilities of a recording from windows that overlap, each normalised on its own as an utterance.
+
+    Two windows are joined where both are surest to hear nothing, in the middle half of their overlap. A recording no
+    longer than a window is what the network gives for the whole of it.
+    """
+
+    def __init__(self, recogniser, longest):
+        self.recogniser = recogniser
+        self.size = min(WINDOW * RATE, (longest // FRAME + 2) * FRAME)      # samples; resampling may add a few
+
+    def transcribe(self, blocks):
+        """Blocks (N,) of a recording -> log probabilities (any number, K), piece by piece."""
+        held, overlap = None, OVERLAP * RATE // FRAME       # the end of the window before
+        for samples, is_last in self.windows(blocks):
+            here = self.recogniser.batch([spectrogram(samples)], self.size // HOP + 1)[0]
+            if held is not None:
+                sure = held[:, BLANK] + here[:len(held), BLANK]
+                middle = slice(len(sure) // 4, max(len(sure) // 4 + 1, 3 * len(sure) // 4))
+                cut = middle.start + int(np.argmax(sure[middle]))
+                yield held[:cut]
+                here = here[cut:]
+            stop = len(here) if is_last else self.size // FRAME - overlap - (cut if held is not None else 0)
+            yield here[:stop]
+            held = here[stop:stop + overlap]
+        yield np.zeros((0, here.shape[1]), np.float32)
+
+    def windows(self, blocks):
+        """(samples, whether it is the last) of each window; each begins WINDOW - OVERLAP seconds after the last."""
+        waiting, advance = np.zeros(0, np.float32), (WINDOW - OVERLAP) * RATE
+        for block in blocks:
+            waiting = np.concatenate((waiting, block))
+            while len(waiting) > self.size:
+                yield waiting[:self.size], False
+                waiting = waiting[advance:]
+        yield waiting, True
+
+
+def segments(pieces):
+    """Log probabilities piece by piece -> (first frame, log probabilities) of stretches between pauses.
+
+    So that no more than a minute has to be decoded, or held, at a time.
+    """
+    waiting, first = [], 0
+    for piece in pieces:
+        waiting = np.concatenate((waiting, piece)) if len(waiting) else piece
+        while len(waiting) >= SEGMENT + PAUSE:
+            cut = pause(waiting)
+            if cut is None:
+                break
+            yield first, waiting[:cut]
+            waiting, first = waiting[cut:], first + cut
+    if len(waiting):
+        yield first, waiting
+
+
+def pause(log_probs):
+    """The frame in the middle of the first pause after SEGMENT frames; after LONGEST, the surest blank; else None."""
+    silent = log_probs[SEGMENT:, BLANK] > np.log(0.5)
+    run = 0
+    for frame, one in enumerate(silent):
+        run = run + 1 if one else 0
+        if run == PAUSE:
+            return SEGMENT + frame - PAUSE // 2
+    return None if len(log_probs) < LONGEST else SEGMENT + int(np.argmax(log_probs[SEGMENT:, BLANK]))

@@ -1,0 +1,134 @@
+"""Manifests: which audio says what.
+
+Read are the JSON of deepspeech.pytorch and its older CSV of lines `wav,txt`. Written is that JSON with two keys more a
+sample, which spare opening every file at the start: `transcript`, the text itself, and `seconds`.
+
+    {"root_path": "/data/an4", "samples": [
+    {"wav_path": "wav/an251.wav", "transcript_path": "/lists/txt/an251.txt", "transcript": "YES", "seconds": 1.5}]}
+"""
+import csv
+import json
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.errors import UserError
+from utils.files import write_text
+
+EXPECTED = 'expected {"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
+
+
+class Sample(NamedTuple):
+    """One entry of a manifest, named as its keys; `transcript` is None where it stands in the file alone."""
+
+    wav_path: str
+    transcript_path: str = ""
+    transcript: str | None = None
+    seconds: float = 0.0
+
+
+class Utterance(NamedTuple):
+    """Audio and what is said in it; `seconds` is 0 where the manifest does not say."""
+
+    audio: str
+    text: str
+    seconds: float
+
+
+def read_manifest(path, folder=""):
+    """The utterances of a JSON or CSV manifest, every file of which is there: [Utterance].
+
+    `folder`: what paths are relative to, instead of the manifest's root_path. UserError for a manifest that cannot be
+    read, has other keys or no entry, and for missing audio and a transcript that is missing, empty or not UTF-8.
+    """
+    return [_utterance(sample, path) for sample in read_samples(path, folder)]
+
+
+def _utterance(sample, manifest):
+    if not os.path.isfile(sample.wav_path):
+        raise UserError(f"{sample.wav_path}: no such audio file, expected by {manifest}; copy it there, or run "
+                        "prepare.py again")
+    text = read_transcript(sample, manifest)
+    if not text:
+        raise UserError(f"{sample.transcript_path or sample.wav_path}: empty transcript in {manifest}, expected words; "
+                        "correct it or take the utterance out")
+    return Utterance(sample.wav_path, text, sample.seconds)
+
+
+def read_transcript(sample, manifest):
+    """The text of a sample without white space around it; UserError for a file that is missing or not UTF-8."""
+    if sample.transcript is None:
+        return read_text(sample.transcript_path, f"a transcript that {manifest} names").strip()
+    return sample.transcript.strip()
+
+
+def read_samples(path, folder=""):
+    """The entries of a manifest with `folder`, or its own root, before their paths: [Sample]. No file is looked for."""
+    text = read_text(path, "a manifest; prepare.py writes them")
+    is_json = str(path).endswith(".json") or text.lstrip().startswith("{")
+    root, samples = _json_samples(path, text) if is_json else ("", _csv_samples(path, text))
+    if not samples:
+        raise UserError(f"{path}: empty manifest, expected utterances; prepare.py writes manifests")
+    root = folder or os.path.join(os.path.dirname(path), root)
+    return [sample._replace(wav_path=os.path.join(root, sample.wav_path),
+                            transcript_path=sample.transcript_path and os.path.join(root, sample.transcript_path))
+            for sample in samples]
+
+
+def _json_samples(path, text):
+    try:
+        manifest = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}), {EXPECTED}; write it anew with prepare.py") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("samples"), list) \
+            or not isinstance(manifest.get("root_path"), str):
+        found = ", ".join(manifest) if isinstance(manifest, dict) else f"a {type(manifest).__name__}"
+        raise UserError(f"{path}: found {found[:80] or 'nothing'}, {EXPECTED}; write it anew with prepare.py")
+    return manifest["root_path"], [_json_sample(path, number, values)
+                                   for number, values in enumerate(manifest["samples"], 1)]
+
+
+def _json_sample(path, number, values):
+    known = {key: values[key] for key in Sample._fields if key in values} if isinstance(values, dict) else {}
+    sample, seconds = Sample(**{"wav_path": "", **known}), known.get("seconds", 0.0)
+    texts = (sample.wav_path, sample.transcript_path, sample.transcript or "")
+    if not all(isinstance(text, str) for text in texts) or not sample.wav_path or sample.transcript is None \
+            and not sample.transcript_path:
+        raise UserError(f"{path}: sample {number} is {json.dumps(values)[:80]}, expected wav_path, and transcript_path "
+                        "or transcript; correct it")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise UserError(f"{path}: sample {number}: seconds is {seconds!r}, expected a number from 0; correct it")
+    return sample._replace(seconds=float(seconds))
+
+
+def _csv_samples(path, text):
+    samples, reader = [], csv.reader(text.splitlines())
+    try:
+        for row in reader:
+            if row and (len(row) != 2 or not all(cell.strip() for cell in row)):
+                raise UserError(f"{path}: line {reader.line_num} is {','.join(row)[:80]!r}, expected `wav,txt`: two "
+                                "paths, in quotes where they hold a comma; correct it")
+            if row:
+                samples.append(Sample(*(cell.strip() for cell in row)))
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not CSV ({error}), expected `wav,txt`; correct it") from None
+    return samples
+
+
+def read_text(path, what):
+    """The text of a file that is `what`; UserError where it cannot be read or is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path or 'manifest'}: {error.strerror}, expected {what}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start}), expected {what}; convert it, with iconv for "
+                        "example") from None
+
+
+def write_manifest(path, root, rows):
+    """Writes `rows`, [Sample] with audio paths relative to the folder `root`, one a line; whole or not at all."""
+    lines = ",\n".join(json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
+    root = json.dumps(os.path.abspath(root), ensure_ascii=False)
+    write_text(path, f'{{"root_path": {root}, "samples": [\n{lines}]}}\n')

@@ -1,0 +1,59 @@
+"""Word and character error rates, by jiwer: substitutions, insertions and deletions over the length of the reference.
+
+Single spaces count as characters; deepspeech.pytorch and the MindSpore zoo leave them out, hence cer_no_spaces.
+"""
+import jiwer
+
+from utils.errors import UserError
+
+
+def error_rates(references, hypotheses):
+    """{wer, cer, cer_no_spaces} in %: all errors of the texts over all words (characters) of the references.
+
+    An empty hypothesis is all deletions. UserError for an empty reference.
+    """
+    words, characters = _aligned(references, hypotheses), _characters(references, hypotheses, " ")
+    return {"wer": 100 * words.wer, "cer": 100 * characters.cer,
+            "cer_no_spaces": 100 * _characters(references, hypotheses, "").cer}
+
+
+def worst(references, hypotheses, keys, count):
+    """Rows {key, wer, cer, reference, hypothesis} of the `count` utterances of highest word error rate, in %.
+
+    Of equal ones the longest come first.
+    """
+    rows = []
+    for key, reference, hypothesis in zip(keys, references, hypotheses, strict=True):
+        rates = error_rates([reference], [hypothesis])
+        rows.append({"key": key, "wer": rates["wer"], "cer": rates["cer"], "reference": reference,
+                     "hypothesis": hypothesis})
+    return sorted(rows, key=lambda row: (-row["wer"], -len(row["reference"].split())))[:count]
+
+
+def alignment_text(reference, hypothesis):
+    """Three lines: reference, hypothesis with its words below those they stand for, S, D or I below each error."""
+    text = jiwer.visualize_alignment(_aligned([reference], [hypothesis]), show_measures=False, skip_correct=False)
+    return "\n".join(line.rstrip() for line in text.split("\n")[2:]).strip("\n")
+
+
+def _aligned(references, hypotheses):
+    """jiwer's alignment of the words of two lists of texts."""
+    _require(references)
+    return jiwer.process_words(list(references), list(hypotheses))
+
+
+def _characters(references, hypotheses, space):
+    """jiwer's alignment of their characters, where words are `space` apart."""
+    _require(references)
+    return jiwer.process_characters([space.join(text.split()) for text in references],
+                                    [space.join(text.split()) for text in hypotheses])
+
+
+def _require(references):
+    """UserError where there is no reference, or one without a word."""
+    if not references:
+        raise UserError("references: none, expected at least one text to compare with")
+    for number, reference in enumerate(references, 1):
+        if not reference.split():
+            raise UserError(f"reference {number} of {len(references)}: empty, an error rate has no meaning; "
+                            "leave the utterance out of the list")

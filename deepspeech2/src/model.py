@@ -1,0 +1,191 @@
+"""DeepSpeech2: spectrograms to the log probabilities of characters, as deepspeech.pytorch builds it.
+
+Amodei et al.: "Deep Speech 2: End-to-End Speech Recognition in English and Mandarin", ICML 2016, arXiv:1512.02595.
+
+Letters: B utterances, T frames of 10 ms, T' frames of 20 ms, F frequency bins, C channels, H hidden, K labels.
+"""
+import mindspore as ms
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import Uniform, initializer
+
+from deepspeech2.src.features import BINS
+from utils.depthwise import Depthwise
+from utils.errors import UserError
+
+CEILING = 20.0      # of the clipped ReLU
+BEFORE, AFTER = 16, 14   # features around those of their own time that frames of 20 ms depend on
+
+
+class DeepSpeech2(nn.Cell):
+    """Features (B, T, F), frames (B,) int32 -> log probabilities (T', B, K) float32, frames (B,) of them.
+
+    In evaluation a padded batch gives what each utterance gives alone.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        check(config)
+        self.conv = ConvStack(config.conv_channels)
+        width = config.conv_channels * bins_after(BINS)
+        sizes = [width] + [config.hidden_size] * (config.hidden_layers - 1)
+        self.layers = nn.CellList([Recurrent(config, size, has_norm=i > 0) for i, size in enumerate(sizes)])
+        self.lookahead = None if config.bidirectional else Lookahead(config.hidden_size, config.lookahead_context)
+        self.norm = FrameBatchNorm(config.hidden_size)
+        self.output = nn.Dense(config.hidden_size, len(config.labels), has_bias=False)
+
+    def construct(self, features, frames):
+        x, frames = self.conv(features, frames)                             # (T', B, 41 C)
+        mask = time_mask(x.shape[0], frames).transpose(1, 0).expand_dims(2)  # (T', B, 1)
+        for layer in self.layers:
+            x = layer(x, frames, mask)                                      # (T', B, H)
+        if self.lookahead is not None:
+            x = self.lookahead(x)
+        return self.label(x), frames
+
+    def label(self, x):
+        """(T', B, H) -> log probabilities (T', B, K)."""
+        return ops.log_softmax(self.output(self.norm(x)).astype(ms.float32), -1)
+
+    def start(self):
+        """The state of `stream` before a recording: of each recurrent layer, and what the lookahead waits for."""
+        nothing = ops.zeros((1, 1, self.output.in_channels))
+        states = [nothing] * sum(layer.states for layer in self.layers)
+        return *states, ops.zeros((self.lookahead.context - 1, 1, self.output.in_channels))
+
+    def stream(self, features, inside, mask, *state):
+        """`construct` of a unidirectional network part by part: log probabilities (n, 1, K), state after the part.
+
+        features: (1, BEFORE + 2 n + AFTER, F) that the next n frames depend on, zeros beyond the recording
+        inside:   (1, n + 10), 1 for the frames of the first convolution that are of the recording
+        mask:     (n,), the same for the next n frames
+        The result belongs to the n frames that end context - 1 frames before those.
+        """
+        x, after, first = self.conv.slide(features, inside), (), 0          # (n, 1, 41 C)
+        for layer in self.layers:
+            x, carried = layer.stream(x, state[first:first + layer.states])
+            after, first = after + carried, first + layer.states
+        x = ops.cat((state[first], x * mask.reshape(-1, 1, 1)), 0)          # (context - 1 + n, 1, H)
+        return self.label(self.lookahead(x)[:mask.shape[0]]), after + (x[mask.shape[0]:],)
+
+
+class ConvStack(nn.Cell):
+    """Two convolutions over time and frequency: (B, T, F), (B,) -> (T', B, 41 C), (B,)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, (41, 11), stride=(2, 2), pad_mode="pad", padding=(20, 20, 5, 5),
+                               has_bias=True)
+        self.first_norm = nn.BatchNorm2d(channels, momentum=0.9)            # PyTorch's 0.1
+        self.second = nn.Conv2d(channels, channels, (21, 11), stride=(2, 1), pad_mode="pad", padding=(10, 10, 5, 5),
+                                has_bias=True)
+        self.second_norm = nn.BatchNorm2d(channels, momentum=0.9)
+
+    def construct(self, features, frames):
+        features = features * time_mask(features.shape[1], frames).expand_dims(2)
+        x = self.first(features.transpose(0, 2, 1).expand_dims(1))          # (B, C, 81, T')
+        frames = frames_after(frames)
+        mask = time_mask(x.shape[3], frames).reshape(x.shape[0], 1, 1, -1)
+        x = self.clip(self.first_norm(x * mask)) * mask
+        x = self.clip(self.second_norm(self.second(x) * mask)) * mask       # (B, C, 41, T')
+        return self.flatten(x), frames
+
+    def slide(self, features, inside):
+        """Features (1, BEFORE + 2 n + AFTER, F), mask of the first layer (1, n + 10) -> (n, 1, 41 C), not padded."""
+        x = self.first(features.transpose(0, 2, 1).expand_dims(1))[:, :, :, 3:-2]   # the rest has seen padding
+        x = self.clip(self.first_norm(x)) * inside.reshape(1, 1, 1, -1)
+        return self.flatten(self.clip(self.second_norm(self.second(x)))[:, :, :, 5:-5])
+
+    def flatten(self, x):
+        """(B, C, 41, T') -> (T', B, 41 C)."""
+        return x.transpose(3, 0, 1, 2).reshape(x.shape[3], x.shape[0], -1)
+
+    def clip(self, x):
+        return ops.clamp(x, 0.0, CEILING)
+
+
+class FrameBatchNorm(nn.Cell):
+    """BatchNorm over all frames of a batch: (T', B, H) -> same."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(size, momentum=0.9)                      # PyTorch's 0.1
+
+    def construct(self, x):
+        return self.norm(x.reshape(-1, x.shape[2])).reshape(x.shape)
+
+
+class Recurrent(nn.Cell):
+    """BatchNorm but for the first, and one or both directions in time, summed: (T', B, I) -> (T', B, H)."""
+
+    def __init__(self, config, size, has_norm):
+        super().__init__()
+        rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[config.rnn_type]
+        self.states = 2 if config.rnn_type == "lstm" else 1      # h and c, or h
+        self.norm = FrameBatchNorm(size) if has_norm else None
+        self.forward = rnn(size, config.hidden_size)
+        self.backward = rnn(size, config.hidden_size) if config.bidirectional else None
+        # nn.LSTM leaves its fast kernel when it is given lengths; reversed within its own, each utterance needs none
+        self.reverse = ops.ReverseSequence(seq_dim=0, batch_dim=1)
+
+    def construct(self, x, frames, mask):
+        if self.norm is not None:
+            x = self.norm(x)
+        y = self.forward(x)[0]
+        if self.backward is not None:
+            y = y + self.reverse(self.backward(self.reverse(x, frames))[0], frames)
+        return y.astype(x.dtype) * mask     # Ascend's kernels return float16
+
+    def stream(self, x, state):
+        """(n, 1, I), the layer's states -> (n, 1, H), the states after it."""
+        if self.norm is not None:
+            x = self.norm(x)
+        if self.states == 1:
+            y, h = self.forward(x, state[0])
+            return y.astype(x.dtype), (h,)
+        y, after = self.forward(x, state)
+        return y.astype(x.dtype), after
+
+
+class Lookahead(nn.Cell):
+    """A filter a unit over this frame and the `context` - 1 after it, clipped: (T', B, H) -> same.
+
+    Wang et al., "Lookahead Convolution Layer for Unidirectional Recurrent Neural Networks", ICLR 2016 workshop.
+    """
+
+    def __init__(self, size, context):
+        super().__init__()
+        self.context = context
+        bound = Uniform(context ** -0.5)      # as PyTorch draws the weights of a convolution
+        self.weight = Parameter(initializer(bound, (size, 1, 1, context)))
+        self.function = Depthwise(size, context, 1, 0, context - 1)
+
+    def construct(self, x):
+        y = self.function(x.transpose(1, 2, 0), self.weight)                # (B, H, T')
+        return ops.clamp(y, 0.0, CEILING).transpose(2, 0, 1)
+
+
+def check(config):
+    """UserError for settings that make no network."""
+    if config.rnn_type not in ("lstm", "gru"):
+        raise UserError(f"rnn_type: found {config.rnn_type!r}, expected lstm or gru")
+    for name in ("conv_channels", "hidden_size", "hidden_layers", "lookahead_context"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}: found {getattr(config, name)}, expected at least 1")
+    if config.rnn_type == "gru" and config.hidden_size % 16 and ms.get_context("device_target") == "Ascend":
+        raise UserError(f"hidden_size: found {config.hidden_size}, expected a multiple of 16, which a GRU needs on "
+                        "Ascend")
+
+
+def frames_after(frames):
+    """T' of T."""
+    return (frames - 1) // 2 + 1
+
+
+def bins_after(bins):
+    """What the convolutions leave of F frequency bins."""
+    return ((bins - 1) // 2) // 2 + 1
+
+
+def time_mask(total, frames):
+    """1 for the first `frames` (B,) of `total` frames, 0 for the rest: (B, total) float32."""
+    return (ops.arange(total).reshape(1, -1) < frames.reshape(-1, 1)).astype(ms.float32)

@@ -1,0 +1,36 @@
+"""Optimisers of deepspeech.pytorch's recipes."""
+from mindspore import nn, ops
+
+from utils.errors import UserError
+
+for_each = ops.HyperMap()
+
+
+def shrink(factor, weight):
+    return ops.assign(weight, weight * factor)
+
+
+class AdamW(nn.Adam):
+    """Adam with decoupled weight decay (Loshchilov, Hutter, arXiv:1711.05101).
+
+    MindSpore's nn.AdamWeightDecay is another thing: it leaves out the correction of Adam's moments, so that the first
+    steps are three times as large.
+    """
+
+    def __init__(self, weights, learning_rate, decay):
+        super().__init__(weights, learning_rate=learning_rate)
+        self.decoupled_decay = decay
+
+    def construct(self, gradients):
+        for_each(ops.partial(shrink, 1 - self.learning_rate * self.decoupled_decay), self.parameters)
+        return super().construct(gradients)
+
+
+def make_optimizer(config, weights, rate):
+    """The one that config.optimizer names."""
+    if config.optimizer == "adamw":
+        return AdamW(weights, rate, config.weight_decay)
+    if config.optimizer == "sgd":
+        return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.weight_decay,
+                      nesterov=True)
+    raise UserError(f"optimizer: found {config.optimizer!r}, expected adamw or sgd")

@@ -1,0 +1,76 @@
+"""Trains DeepSpeech2: python train.py --config configs/mini.yaml [--flag value]; --resume RUN continues a run."""
+import sys
+
+from deepspeech2.src.config import Config
+from deepspeech2.src.dataset import TrainSet
+from deepspeech2.src.decoder import greedy
+from deepspeech2.src.loss import CtcLoss
+from deepspeech2.src.manifest import read_manifest
+from deepspeech2.src.metric import error_rates
+from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.optimizer import make_optimizer
+from deepspeech2.src.recognition import Recogniser
+from deepspeech2.src.text import Alphabet
+from utils.checkpoint import load_into
+from utils.config import parse_train_config, require
+from utils.device import setup_device
+from utils.errors import run
+from utils.loader import Batches
+from utils.progress import progress
+from utils.run_folder import RunFolder
+from utils.schedules import learning_rate
+from utils.train_step import mixed_precision
+from utils.trainer import fit, parameters, trainable
+
+
+def main(config):
+    """Trains as `config` says; returns the Progress of the run."""
+    require(config, "train_manifest")
+    device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
+    train_set = TrainSet(config, device.rank, device.size)
+    batches = Batches(train_set, config.num_workers)
+    model, loss = DeepSpeech2(config), CtcLoss()
+    level = mixed_precision(model, config, device)
+    model.set_train()
+    folder = RunFolder(config, device.rank)
+    folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "
+               f"{device.target}")
+    weights = parameters(model)
+    if config.initial_model:
+        load_into(config.initial_model, weights, skip=("output.",))
+
+    def objective(features, frames, labels, counts):   # (B, T, F), (B,), (B, S), (B,) -> scalar, scalar
+        log_probs, frames = model(features, frames)
+        return loss(log_probs, frames, labels, counts)
+
+    schedule = learning_rate(config, batches.steps // config.accumulate, device.size)
+    optimizer = make_optimizer(config, trainable(model), schedule(0))
+    try:
+        return fit(objective, optimizer, schedule, batches, weights, folder, config, device,
+                   loss_scale=1.0 if level == "O0" else config.loss_scale, metric="infinite",
+                   validate=validation(config, model))
+    finally:
+        batches.close()
+
+
+def validation(config, model):
+    """A function that gives the word and character error rates on val_manifest, in %; None without one."""
+    if not config.val_manifest:
+        return None
+    utterances, alphabet = read_manifest(config.val_manifest, config.data_folder), Alphabet(config.labels)
+    references = [alphabet.normalise(one.text) for one in utterances]
+
+    def validate():
+        hypotheses = [""] * len(utterances)
+        for i, log_probs in progress(Recogniser(model, config).files(utterances), "validation", "utterance",
+                                     total=len(utterances)):
+            hypotheses[i] = greedy(log_probs, alphabet)
+        model.set_train(True)
+        rates = error_rates(references, hypotheses)
+        return {"valid_wer": rates["wer"], "valid_cer": rates["cer"]}
+
+    return validate
+
+
+if __name__ == "__main__":
+    run(lambda: main(parse_train_config(Config, sys.argv[1:])))

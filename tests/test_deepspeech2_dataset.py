@@ -1,0 +1,141 @@
+"""Training batches of DeepSpeech2: shapes, order, what is left out, augmentation, shards."""
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+
+from deepspeech2.src.config import Config
+from deepspeech2.src.dataset import TrainSet, padded_lengths
+from deepspeech2.src.features import BINS, RATE, frames_of, spectrogram
+from deepspeech2.src.manifest import Sample, write_manifest
+from deepspeech2.src.text import Alphabet
+from utils.errors import UserError
+
+WORDS = ["YES", "NO", "GO ON", "STOP", "ENTER SIX", "HELP ME"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A manifest of 20 utterances of 0.5 to 2.4 s; a function that makes a config for it."""
+    rows = []
+    for i in range(20):
+        samples = np.random.default_rng(i).normal(0, 0.1, 8000 + 1600 * ((7 * i) % 20))
+        soundfile.write(tmp_path / f"{i}.wav", samples, RATE)
+        rows.append(Sample(f"{i}.wav", "", WORDS[i % len(WORDS)], len(samples) / RATE))
+    write_manifest(tmp_path / "train.json", tmp_path, rows)
+
+    def make(**differences):
+        values = {"train_manifest": str(tmp_path / "train.json"), "minibatch_size": 4, "buckets": 3}
+        return dataclasses.replace(Config(), **(values | differences))
+    return make
+
+
+def batches(train_set, epoch):
+    return [train_set.batch(epoch, index)[0] for index in range(train_set.steps)]
+
+
+def test_batches_have_few_shapes_and_hold_what_was_said(corpus):
+    train_set = TrainSet(corpus())
+    assert train_set.steps == 5 and len(train_set.lengths) == 3
+    alphabet, seen = Alphabet(), []
+    for epoch in (1, 2):
+        for features, frames, labels, counts in batches(train_set, epoch):
+            assert features.shape[1] in train_set.lengths and features.shape[::2] == (4, BINS)
+            assert labels.shape == (4, max(map(len, WORDS)))
+            for one, length in zip(features, frames, strict=True):
+                assert not one[length:].any() and one[:length].any(axis=1).all()
+            seen += [alphabet.decode(row[:count]) for row, count in zip(labels, counts, strict=True)]
+    assert sorted(seen) == sorted(WORDS[i % len(WORDS)] for i in range(20) for _ in range(2))
+
+
+def test_features_are_those_of_the_utterance(corpus, tmp_path):
+    train_set = TrainSet(corpus())
+    features, frames, labels, counts = train_set.batch(1, 0)[0]
+    shortest = int(np.argmin(train_set.frames))
+    samples, _ = soundfile.read(train_set.utterances[shortest].audio, dtype="float32")
+    np.testing.assert_array_equal(features[0, :frames[0]], spectrogram(samples))
+    np.testing.assert_array_equal(labels[0, :counts[0]], train_set.labels[shortest])
+
+
+def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(corpus):
+    train_set = TrainSet(corpus())
+    first, second, again = (np.concatenate([frames for _, frames, _, _ in batches(train_set, epoch)])
+                            for epoch in (1, 2, 2))
+    assert (np.diff(first) >= 0).all() and not (np.diff(second) >= 0).all()
+    np.testing.assert_array_equal(second, again)
+    assert not np.array_equal(second, np.concatenate([one[1] for one in batches(train_set, 3)]))
+
+
+def test_ranks_share_an_epoch_without_overlap(corpus):
+    whole = TrainSet(corpus(minibatch_size=2))
+    ranks = [TrainSet(corpus(minibatch_size=2), rank, 2) for rank in (0, 1)]
+    assert whole.steps == 10 and [one.steps for one in ranks] == [5, 5]
+    for epoch in (1, 2):
+        plans = [one.plan(epoch)[rank::2] for rank, one in enumerate(ranks)]
+        assert sorted(np.concatenate(plans).ravel().tolist()) == list(range(20))
+
+
+def test_what_cannot_be_trained_on_is_left_out_and_said(corpus, tmp_path):
+    text = " ".join(["YES"] * 40)
+    rows = [Sample(f"{i}.wav", "", WORDS[0], 0.0) for i in range(10)] + [Sample("0.wav", "", text, 0.0)]
+    write_manifest(tmp_path / "train.json", tmp_path, rows)
+    train_set = TrainSet(corpus(max_seconds=2.0))
+    described = train_set.describe()
+    assert train_set.files < 10 and f"{10 - train_set.files} left out, longer than 2 s" in described
+    assert "1 left out, too few frames for their labels: " in described
+    with pytest.raises(UserError, match="none of 11 utterances can be trained on, 11 are longer than 0.1 s"):
+        TrainSet(corpus(max_seconds=0.1))
+
+
+def test_augmentation_is_drawn_anew_every_epoch_and_fits_the_shapes(corpus, tmp_path):
+    soundfile.write(tmp_path / "noise.flac", np.random.default_rng(9).normal(0, 0.1, 4000), 8000)
+    (tmp_path / "noises").mkdir()
+    (tmp_path / "noise.flac").rename(tmp_path / "noises" / "noise.flac")
+    config = corpus(speeds="0.8,1.25", gain_range=6.0, noise_dir=str(tmp_path / "noises"), mask_from=2)
+    train_set = TrainSet(config)
+    made = {epoch: batches(train_set, epoch) for epoch in (1, 2)}
+    for features, frames, _, _ in itertools.chain(*made.values()):
+        assert features.shape[1] in train_set.lengths and (frames <= features.shape[1]).all()
+        assert np.isfinite(features).all()
+    lengths = {frames_of(8000 + 1600 * k) for k in range(20)}
+    assert not set(np.concatenate([frames for _, frames, _, _ in made[1]])) <= lengths      # of other speeds
+    masked = [np.isclose(one[:n], 0).all(axis=0).any() or np.isclose(one[:n], 0).all(axis=1).any()
+              for features, frames, _, _ in made[2] for one, n in zip(features, frames, strict=True)]
+    assert np.mean(masked) > 0.5
+    assert not any((one[:n] == 0).all(axis=1).any() for features, frames, _, _ in made[1]
+                   for one, n in zip(features, frames, strict=True))
+
+
+def test_a_file_that_is_lost_is_replaced_and_reported(corpus, tmp_path):
+    train_set = TrainSet(corpus())
+    (tmp_path / "3.wav").write_bytes(b"no sound")
+    made = [train_set.batch(1, index) for index in range(train_set.steps)]
+    bad = {path: reason for _, one in made for path, reason in one.items()}
+    assert list(bad) == [str(tmp_path / "3.wav")] and "not readable as audio" in bad[str(tmp_path / "3.wav")]
+    assert all(len(arrays[0]) == 4 for arrays, _ in made)
+
+
+def test_padded_lengths_waste_the_least():
+    generator = np.random.default_rng(0)
+    for buckets in (1, 2, 3):
+        frames = generator.integers(1, 300, 12)
+        rounded = -(-frames // 25) * 25
+        choices = itertools.combinations_with_replacement(sorted(set(rounded)), buckets)
+        least = min(sum(min(length for length in chosen if length >= one) for one in rounded)
+                    for chosen in choices if max(chosen) >= rounded.max())
+        found = padded_lengths(frames, buckets)
+        assert len(found) <= buckets and list(found) == sorted(found)
+        assert sum(min(length for length in found if length >= one) for one in rounded) == least
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"speeds": "fast"}, "speeds: found 'fast'"),
+    ({"minibatch_size": 50}, "minibatch_size: 50 on 1 device"),
+    ({"noise_dir": "nowhere"}, "noise_dir: no recordings in nowhere"),
+    ({"labels": "_ABC"}, "is no label, expected 'ABC'")])
+def test_mistakes_are_told(corpus, settings, message):
+    config = dataclasses.replace(corpus(), **settings)
+    with pytest.raises(UserError, match=message):
+        TrainSet(config)

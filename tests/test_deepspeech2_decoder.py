@@ -1,0 +1,218 @@
+"""Decoding and alignment against sums over all alignments, and what a language model changes."""
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+
+from deepspeech2 import lm
+from deepspeech2.src.alignment import align, word_times
+from deepspeech2.src.decoder import LanguageModelDecoder, beam_search, greedy, load_log_probs, save_log_probs
+from deepspeech2.src.ngram import write_arpa
+from deepspeech2.src.text import BLANK, Alphabet, collapse
+from utils.errors import UserError
+
+ALPHABET = Alphabet()
+SENTENCES = ["see the cat", "see the sea", "don't see the dog", "the cat sees the dog", "don't", "o a see", "the dog"]
+
+
+def normalised(scores):
+    """Natural log probabilities (T, L) of any scores."""
+    scores = np.asarray(scores, np.float64)
+    return (scores - np.log(np.exp(scores).sum(1, keepdims=True))).astype(np.float32)
+
+
+def random_log_probs(seed, frames, labels, spread=1.0):
+    return normalised(spread * np.random.default_rng(seed).standard_normal((frames, labels)))
+
+
+def says(alphabet, *frames):
+    """Log probabilities (T, L) where each frame is one of the characters of a string ("_" is the blank), equally."""
+    scores = np.zeros((len(frames), len(alphabet)))
+    for row, characters in zip(scores, frames, strict=True):
+        row[[alphabet.number.get(character, BLANK) for character in characters]] = 9
+    return normalised(scores)
+
+
+def all_texts(log_probs, alphabet, words=False):
+    """{text: log probability} by the sum over all alignments; with `words`, of texts that differ in spaces together."""
+    total = {}
+    for path in product(range(len(alphabet)), repeat=len(log_probs)):
+        text = alphabet.decode(collapse(path))
+        text = " ".join(text.split()) if words else text
+        total[text] = np.logaddexp(total.get(text, -np.inf), log_probs[np.arange(len(path)), path].sum(dtype=float))
+    return total
+
+
+def test_greedy_takes_repeats_together_and_drops_blanks():
+    assert greedy(says(ALPHABET, *"_CC_ATT_T_S__ 'A_"), ALPHABET) == "CATTS 'A"
+    assert greedy(says(ALPHABET, *"___"), ALPHABET) == ""
+    assert greedy(np.zeros((0, 29), np.float32), ALPHABET) == ""
+
+
+@pytest.mark.parametrize(("seed", "labels", "frames"), [(0, "_AB", 6), (1, "_A ", 5), (2, "_ABC", 5), (3, "_A", 7)])
+def test_wide_beam_equals_the_sum_over_all_alignments(seed, labels, frames):
+    alphabet, log_probs = Alphabet(labels), random_log_probs(seed, frames, len(labels), 2)
+    expected = all_texts(log_probs, alphabet)
+    found = beam_search(log_probs, alphabet, 10000)
+    assert len(found) == len(expected) and found[0][0] == max(expected, key=expected.get)
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    np.testing.assert_allclose([score for _, score in found], [expected[text] for text, _ in found], atol=1e-4)
+    assert np.logaddexp.reduce([score for _, score in found]) == pytest.approx(0, abs=1e-4)
+    for width in (1, 2, 5):
+        narrow = beam_search(log_probs, alphabet, width)
+        assert len(narrow) == width and all(score <= expected[text] + 1e-4 for text, score in narrow)
+
+
+def test_beam_search_finds_what_greedy_misses():
+    """The best single path is blank; the text A has more probability in its three paths together."""
+    log_probs = np.log(np.array([[0.6, 0.4], [0.6, 0.4]], np.float32))
+    assert greedy(log_probs, Alphabet("_A")) == ""
+    (best, score), (second, _) = beam_search(log_probs, Alphabet("_A"), 4)[:2]
+    assert (best, second) == ("A", "") and score == pytest.approx(np.log(0.64), abs=1e-6)
+
+
+def test_beam_search_of_nothing_and_of_the_impossible():
+    assert beam_search(np.zeros((0, 29), np.float32), ALPHABET, 8) == [("", 0.0)]
+    certain = np.full((3, 29), -np.inf, np.float32)
+    certain[[0, 1, 2], [ALPHABET.number["A"], BLANK, ALPHABET.number["A"]]] = 0
+    assert beam_search(certain, ALPHABET, 8) == [("AA", 0.0)]
+
+
+@pytest.mark.parametrize("text", ["A", "AB", "AA", "ABA", ""])
+def test_alignment_is_the_best_of_all_paths(text):
+    alphabet, log_probs = Alphabet("_AB"), random_log_probs(5, 5, 3, 2)
+    labels = alphabet.encode(text)
+    paths = [path for path in product(range(3), repeat=5) if np.array_equal(collapse(path), labels)]
+    best = max(paths, key=lambda path: log_probs[np.arange(5), path].sum())
+    np.testing.assert_array_equal(align(log_probs, labels), best)
+
+
+def test_alignment_needs_frames_and_a_possible_text():
+    assert align(np.zeros((0, 3), np.float32), np.zeros(0, np.int32)).shape == (0,)
+    with pytest.raises(UserError, match="2 frames, expected at least 3"):
+        align(random_log_probs(0, 2, 3), np.array([1, 1]))
+    impossible = np.full((3, 3), -np.inf, np.float32)
+    impossible[:, BLANK] = 0
+    with pytest.raises(UserError, match="probability zero"):
+        align(impossible, np.array([1]))
+
+
+def test_word_times():
+    log_probs = says(ALPHABET, *"__SSE_E_ ___'OO_  _A_")
+    expected = [("SEE", 2, 7), ("'O", 12, 15), ("A", 19, 20)]
+    found = word_times(log_probs, "SEE 'O A", ALPHABET, 0.02)
+    assert [word for word, _, _ in found] == ["SEE", "'O", "A"]
+    np.testing.assert_allclose([times[1:] for times in found], [(0.02 * a, 0.02 * b) for _, a, b in expected])
+    assert word_times(log_probs, "", ALPHABET, 0.02) == []
+
+
+@pytest.fixture(scope="module", params=[str.upper, str.lower], ids=["upper", "lower"])
+def case(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(case, tmp_path_factory):
+    """(alphabet, ARPA file) of SENTENCES in the case of the labels."""
+    path = tmp_path_factory.mktemp("lm") / "bigram.arpa"
+    write_arpa(map(case, SENTENCES), 2, path)
+    return Alphabet(case(ALPHABET.labels)), path
+
+
+def test_language_model_decides_between_what_sounds_alike(model, case):
+    alphabet, path = model
+    frames = [case(characters) for characters in "S E _ EA _|T H E _|C KC A T".replace("|", "  ").split(" ")]
+    log_probs = says(alphabet, *(characters or " " for characters in frames))
+    decode = LanguageModelDecoder(alphabet, path, 1.0, 1.0, 32)
+    assert decode(log_probs) == case("see the cat")
+    other = LanguageModelDecoder(alphabet, path, 1.0, 1.0, 32, unigrams=map(case, ["sea", "the", "cat"]))
+    assert other(log_probs) == case("sea the cat")
+    dont = says(alphabet, *case("do"), *case("nm _ '_ _t t_").split(), " ", *case("dog"))
+    assert decode(dont) == case("don't dog")
+
+
+def test_end_of_an_utterance_is_no_unknown_word(model, case):
+    """Neither a trailing space nor silence costs what pyctcdecode takes for an unknown word."""
+    alphabet, path = model
+    decode = LanguageModelDecoder(alphabet, path, 1.0, 0.5, 32)
+    (text, score), = [beam for beam in decode.beams(says(alphabet, *case("the dog"))) if beam[0] == case("the dog")]
+    (padded, padded_score), *_ = decode.beams(says(alphabet, *case("the dog "), "_"))
+    assert text == padded and padded_score == pytest.approx(score, abs=0.05)
+    assert decode(says(alphabet, "_", "_", "_")) == "" and decode(np.zeros((0, 29), np.float32)) == ""
+    text, score = decode.beams(says(alphabet, "_", "_", "_"))[0]
+    assert text == "" and -6 < score < 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_of_zero_leave_no_language_model(seed, tmp_path):
+    """But for spaces, of which pyctcdecode takes any number as one."""
+    alphabet, path = Alphabet("_AB "), tmp_path / "lm.arpa"
+    write_arpa(["A BA", "B A"], 2, path)
+    log_probs = random_log_probs(seed, 6, 4, 0.7)
+    expected = all_texts(log_probs, alphabet, words=True)
+    decode = LanguageModelDecoder(alphabet, path, 2.0, 1.0, 2000)
+    decode.set_weights(0, 0)
+    text, score = decode.beams(log_probs)[0]
+    assert text == max(expected, key=expected.get) and score == pytest.approx(expected[text], abs=1e-3)
+    assert decode(log_probs) == text
+    decode.set_weights(5, 0)
+    assert set(decode(log_probs).split()) <= {"A", "BA", "B"}
+
+
+def test_models_that_do_not_fit_are_refused_in_one_line(model, case, tmp_path):
+    alphabet, path = model
+    for labels, file, message in [(alphabet.labels.swapcase(), path, "none of which .* can spell"),
+                                  (alphabet.labels.strip(), path, "no space"),
+                                  (alphabet.labels, tmp_path / "none.arpa", "No such file")]:
+        with pytest.raises(UserError, match=message) as error:
+            LanguageModelDecoder(Alphabet(labels), file, 1.0, 1.0, 8)
+        assert "\n" not in str(error.value)
+    broken = tmp_path / "broken.arpa"
+    broken.write_text(path.read_text().replace("-99.0", "x99.0"))
+    with pytest.raises(UserError, match="KenLM refuses it") as error:
+        LanguageModelDecoder(alphabet, broken, 1.0, 1.0, 8)
+    assert "\n" not in str(error.value)
+
+
+def test_log_probs_survive_a_file(tmp_path):
+    path = tmp_path / "valid_log_probs.npz"
+    items = [("a/b-1", "SEE", random_log_probs(0, 4, 29)), ("c", "", np.zeros((0, 29), np.float32))]
+    save_log_probs(path, items, ALPHABET.labels)
+    loaded, labels = load_log_probs(path)
+    assert labels == ALPHABET.labels and [item[:2] for item in loaded] == [("a/b-1", "SEE"), ("c", "")]
+    for (_, _, a), (_, _, b) in zip(items, loaded, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(UserError, match="each name once"):
+        save_log_probs(path, [items[0], items[0]], ALPHABET.labels)
+    data = path.read_bytes()
+    for content in (b"", b"text", data[:200], data[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="no log probabilities"):
+            load_log_probs(path)
+    np.savez(path, keys=np.array(["a"]))
+    with pytest.raises(UserError, match="no log probabilities"):
+        load_log_probs(path)
+
+
+def test_command_line_estimates_and_tunes(tmp_path, capsys):
+    """The best weights of the grid are those with the fewest errors, and land in a preset."""
+    texts, arpa, outputs = tmp_path / "texts.txt", tmp_path / "lm.arpa", tmp_path / "valid_log_probs.npz"
+    texts.write_text("\n".join(SENTENCES) + "\n\ncafé 3\n")
+    lm.main(["estimate", "--texts", str(texts), "--order", "2", "--output", str(arpa)])
+    printed = capsys.readouterr().out
+    assert "1 of 8 sentences left out" in printed and "9 words, from 7 sentences" in printed
+    log_probs = says(ALPHABET, "S", "E", "_", "EA", " ", *"THE ", "C", "A", "TP")
+    save_log_probs(outputs, [("a", "SEE THE CAT", log_probs + np.eye(29, dtype=np.float32)[BLANK + 2] * 0.1)],
+                   ALPHABET.labels)
+    lm.main(["tune", "--log_probs", str(outputs), "--lm", str(arpa), "--alpha_steps", "2", "--beta_steps", "2",
+             "--width", "16", "--workers", "1"])
+    printed = capsys.readouterr().out
+    preset = json.loads((tmp_path / "lm.json").read_text())
+    assert preset == {"lm_path": str(arpa), "alpha": 2.0, "beta": 0.0, "beam_width": 16}
+    assert "best: alpha 2 beta 0 WER 0.000 CER 0.000" in printed
+    with pytest.raises(UserError, match="did you mean tune"):
+        lm.main(["tunes"])
+    with pytest.raises(UserError, match="alpha_steps: found 0"):
+        lm.main(["tune", "--log_probs", "x", "--lm", "y", "--alpha_steps", "0"])

@@ -1,0 +1,75 @@
+"""Long recordings: windows joined at pauses, text cut at pauses, memory."""
+import numpy as np
+import pytest
+
+from deepspeech2.src.features import BINS, HOP, RATE
+from deepspeech2.src.long import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, segments
+
+BLANK_SURE = np.log(np.array([0.98, 0.01, 0.01], np.float32))
+
+
+class Echo:
+    """A recogniser whose outputs tell which frame of which recording they are of: loudness, as a label."""
+
+    def __init__(self):
+        self.lengths = []
+
+    def batch(self, features, length):
+        self.lengths.append(length)
+        assert len(features) == 1 and len(features[0]) <= length and features[0].shape[1] == BINS
+        return [features[0][::2, :3]]
+
+
+def blocks_of(samples, size=RATE):
+    return (samples[i:i + size] for i in range(0, len(samples), size))
+
+
+@pytest.mark.parametrize("seconds", [0.5, 19.9, 20.0, 20.5, 36.0, 36.02, 61.3])
+def test_windows_give_every_frame_once_at_one_shape(seconds):
+    samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE)).astype(np.float32)
+    echo = Echo()
+    pieces = list(Windows(echo, len(samples)).transcribe(blocks_of(samples)))
+    assert sum(map(len, pieces)) == (len(samples) // HOP + 2) // 2
+    assert len(set(echo.lengths)) == 1 and max(map(len, pieces)) <= WINDOW * 50 + 1
+    assert len(echo.lengths) == max(1, 1 + -(-(len(samples) - WINDOW * RATE) // ((WINDOW - OVERLAP) * RATE)))
+
+
+def test_windows_are_joined_where_both_hear_nothing():
+    """The label is the second of speech; in the overlap all is uncertain but one frame."""
+    class Seconds:
+        def __init__(self):
+            self.window = 0
+
+        def batch(self, features, length):
+            first, frames = self.window * (WINDOW - OVERLAP) * 50, (len(features[0]) + 1) // 2
+            self.window += 1
+            log_probs = np.full((frames, 4), np.log(0.25), np.float32)
+            log_probs[:, 3] = np.log(0.2 + 0.01 * self.window)             # whose output it is
+            quiet = (WINDOW - OVERLAP) * 50 + 77 - first
+            if 0 <= quiet < frames:
+                log_probs[quiet, 0] = np.log(0.9)
+            return [log_probs]
+
+    samples = np.zeros(30 * RATE, np.float32)
+    found = np.concatenate(list(Windows(Seconds(), len(samples)).transcribe(blocks_of(samples))))
+    change = np.flatnonzero(np.diff(found[:, 3]))
+    assert change.tolist() == [(WINDOW - OVERLAP) * 50 + 77 - 1]
+
+
+def test_text_is_cut_in_pauses_only_and_nothing_is_lost():
+    generator = np.random.default_rng(0)
+    log_probs = np.log(generator.dirichlet((1, 1, 1), 4000).astype(np.float32))
+    log_probs[:, 0] = np.minimum(log_probs[:, 0], np.log(0.4))
+    log_probs[700:700 + PAUSE] = log_probs[2500:2600] [:PAUSE] = BLANK_SURE
+    pieces = [log_probs[i:i + 123] for i in range(0, 4000, 123)]
+    found = list(segments(pieces))
+    assert [first for first, _ in found][1] == 700 + PAUSE - 1 - PAUSE // 2
+    np.testing.assert_array_equal(np.concatenate([part for _, part in found]), log_probs)
+    assert all(first == sum(len(part) for _, part in found[:i]) for i, (first, _) in enumerate(found))
+
+
+def test_speech_without_a_pause_is_cut_after_a_minute():
+    log_probs = np.full((3 * LONGEST, 3), np.log(1 / 3), np.float32)
+    found = list(segments(log_probs[i:i + 800] for i in range(0, len(log_probs), 800)))
+    assert max(len(part) for _, part in found) <= LONGEST + 800 and min(len(part) for _, part in found[:-1]) >= SEGMENT
+    assert sum(len(part) for _, part in found) == 3 * LONGEST

@@ -1,0 +1,236 @@
+"""DeepSpeech2's network, loss, front-end and optimiser: exact counts, padding, streaming, independent formulas."""
+import dataclasses
+import itertools
+
+import mindspore as ms
+import numpy as np
+import pytest
+import scipy.signal
+from mindspore import Parameter, Tensor
+
+from deepspeech2.src.config import Config
+from deepspeech2.src.features import BINS, frames_of, log_magnitude, spectrogram
+from deepspeech2.src.loss import CtcLoss
+from deepspeech2.src.model import DeepSpeech2, Lookahead, frames_after
+from deepspeech2.src.optimizer import AdamW
+from deepspeech2.src.streaming import Spectrogram, Stream, moments
+from deepspeech2.src.text import BLANK, collapse
+from utils.errors import UserError
+
+SMALL = dataclasses.replace(Config(), conv_channels=4, hidden_size=16, hidden_layers=2)
+
+
+def network(**differences):
+    """A small network in evaluation whose norms are not trivial, and its config."""
+    ms.set_seed(0)
+    config, generator = dataclasses.replace(SMALL, **differences), np.random.default_rng(0)
+    model = DeepSpeech2(config).set_train(False)
+    for parameter in model.get_parameters():
+        if parameter.name.endswith(("gamma", "beta", "moving_mean", "moving_variance", "bias")):
+            parameter.set_data(Tensor(generator.uniform(0.5, 1.5, parameter.shape).astype(np.float32)))
+    return model, config
+
+
+def run(model, features, frames):
+    log_probs, counts = model(Tensor(features), Tensor(frames, ms.int32))
+    return log_probs.asnumpy(), counts.asnumpy()
+
+
+@pytest.mark.parametrize("settings, count", [
+    ({}, 86_618_400), ({"bidirectional": False}, 43_475_232), ({"hidden_size": 320, "hidden_layers": 3}, 7_732_448)])
+def test_parameter_counts_are_those_of_deepspeech_pytorch(settings, count):
+    model = DeepSpeech2(dataclasses.replace(Config(), **settings))
+    assert sum(parameter.size for parameter in model.trainable_params()) == count
+
+
+@pytest.mark.parametrize("settings", [{}, {"bidirectional": False, "lookahead_context": 5}],
+                         ids=["bidirectional", "unidirectional"])
+def test_a_padded_batch_gives_what_each_gives_alone(settings):
+    model, config = network(**settings)
+    features = np.random.default_rng(1).normal(size=(3, 61, BINS)).astype(np.float32)   # noise in the padding too
+    together, counts = run(model, features, [61, 40, 13])
+    assert counts.tolist() == [31, 20, 7] and together.shape == (31, 3, len(config.labels))
+    np.testing.assert_allclose(np.exp(together).sum(2), 1, rtol=1e-5)
+    for i, length in enumerate((61, 40, 13)):
+        alone, _ = run(model, features[i:i + 1, :length], [length])
+        np.testing.assert_allclose(alone[:, 0], together[:counts[i], i], atol=2e-6)
+
+
+def test_a_unidirectional_network_hears_no_further_than_its_lookahead():
+    model, config = network(bidirectional=False, lookahead_context=4)
+    features = np.random.default_rng(1).normal(size=(1, 120, BINS)).astype(np.float32)
+    before = run(model, features, [120])[0]
+    changed = features.copy()
+    changed[:, 80:] += 1
+    differs = np.abs(run(model, changed, [120])[0] - before).max((1, 2)) > 1e-6
+    # frame 40 is the first of the change; a frame sees 3 more by lookahead and 7 by the convolutions
+    assert not differs[:30].any() and differs[30:60].all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"bidirectional": False}], ids=["bidirectional", "unidirectional"])
+def test_every_parameter_gets_a_gradient(settings):
+    model, _ = network(**settings)
+    model.set_train()
+    loss = CtcLoss()
+    features = Tensor(np.random.default_rng(1).normal(size=(2, 60, BINS)).astype(np.float32))
+
+    def objective(features, frames, labels, counts):
+        return loss(*model(features, frames), labels, counts)[0]
+
+    weights = model.trainable_params()
+    gradients = ms.value_and_grad(objective, None, weights)(
+        features, Tensor([60, 40], ms.int32), Tensor([[1, 2, 3], [4, 5, 0]], ms.int32), Tensor([3, 2], ms.int32))[1]
+    for weight, gradient in zip(weights, gradients, strict=True):
+        gradient = gradient.asnumpy()
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, weight.name
+
+
+def test_lookahead_is_a_filter_over_the_frames_that_follow():
+    layer, x = Lookahead(3, 4), np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float32)
+    weight = layer.weight.asnumpy()[:, 0, 0]
+    padded = np.concatenate((x, np.zeros((3, 2, 3), np.float32)))
+    expected = sum(padded[k:k + 9] * weight[:, k] for k in range(4))
+    np.testing.assert_allclose(layer(Tensor(x)).asnumpy(), np.clip(expected, 0, 20), atol=1e-5)
+
+
+@pytest.mark.parametrize("field, value, message", [
+    ("rnn_type", "rnn", "rnn_type: found 'rnn', expected lstm or gru"),
+    ("hidden_size", 0, "hidden_size: found 0, expected at least 1"),
+    ("lookahead_context", 0, "lookahead_context: found 0")])
+def test_impossible_networks_are_refused(field, value, message):
+    with pytest.raises(UserError, match=message):
+        DeepSpeech2(dataclasses.replace(SMALL, **{field: value}))
+
+
+# front-end
+
+
+@pytest.mark.parametrize("samples", [20003, 16000, 161, 100])
+def test_spectrogram_equals_scipys_stft(samples):
+    x = np.random.default_rng(samples).normal(0, 0.1, samples)
+    padded = np.pad(x, 160, "reflect")
+    transform = scipy.signal.ShortTimeFFT(scipy.signal.get_window("hamming", 320), 160, 16000, phase_shift=None)
+    expected = np.log1p(np.abs(transform.stft(padded, p0=1, p1=1 + samples // 160 + 1))).T
+    found = log_magnitude(x.astype(np.float32))
+    assert found.shape == (frames_of(samples), BINS) == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    normal = spectrogram(x.astype(np.float32))
+    assert abs(normal.mean()) < 1e-4 and normal.std(ddof=1) == pytest.approx(1, abs=1e-4)
+
+
+def test_spectrogram_of_silence_is_finite():
+    assert np.isfinite(spectrogram(np.zeros(1000, np.float32))).all()
+
+
+# streaming
+
+
+@pytest.mark.parametrize("samples", [0, 1, 100, 160, 161, 480, 7999, 20003])
+@pytest.mark.parametrize("block", [1, 77, 5000])
+def test_a_spectrogram_in_blocks_is_that_of_the_whole(samples, block):
+    if samples * (block == 1) > 8000:
+        pytest.skip("slow, and 7999 covers it")
+    x, stream = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32), Spectrogram()
+    parts = [stream.push(x[i:i + block]) for i in range(0, samples, block)] + [stream.flush()]
+    expected = log_magnitude(x) if samples else np.zeros((0, BINS))
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def stream():
+    model, config = network(bidirectional=False)
+    return model, Stream(model, config, seconds=0.2)
+
+
+@pytest.mark.parametrize("samples", [100, 3200, 7999, 20003])
+@pytest.mark.parametrize("block", [160, 777, 20003])
+def test_streaming_equals_the_whole(stream, samples, block):
+    model, streamer = stream
+    x = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    features = spectrogram(x)
+    expected = run(model, features[None], [len(features)])[0][:, 0]
+    blocks = [x[i:i + block] for i in range(0, samples, block)]
+    found = np.concatenate(list(streamer.transcribe(blocks, moments(blocks))))
+    np.testing.assert_allclose(found, expected, atol=5e-6)
+    live = np.concatenate(list(streamer.transcribe(blocks)))        # with the statistics of what was heard so far
+    assert live.shape == expected.shape and np.isfinite(live).all()
+    assert model.output.weight.name == "output.weight"              # checkpoints of it stay as they were
+
+
+def test_a_bidirectional_network_cannot_stream():
+    with pytest.raises(UserError, match="bidirectional.*--bidirectional false"):
+        Stream(*network())
+
+
+# loss
+
+
+def all_alignments(log_probs, labels):
+    """Negative log of the summed probability of every path that collapses to `labels`."""
+    frames, size = log_probs.shape
+    total = sum(np.exp(sum(log_probs[t, label] for t, label in enumerate(path)))
+                for path in itertools.product(range(size), repeat=frames)
+                if collapse(path).tolist() == list(labels))
+    return -np.log(total)
+
+
+@pytest.mark.parametrize("labels", [[1], [1, 2], [2, 2], [1, 1, 2]])
+def test_loss_is_the_sum_over_all_alignments(labels):
+    generator, frames = np.random.default_rng(len(labels)), 5
+    scores = generator.normal(size=(frames, 1, 3))
+    log_probs = (scores - np.log(np.exp(scores).sum(2, keepdims=True))).astype(np.float32)
+    padded = np.zeros((1, 4), np.int32)
+    padded[0, :len(labels)] = labels
+    loss, infinite = CtcLoss()(Tensor(log_probs), Tensor([frames], ms.int32), Tensor(padded),
+                               Tensor([len(labels)], ms.int32))
+    assert float(loss) == pytest.approx(all_alignments(log_probs[:, 0], labels), rel=1e-5) and float(infinite) == 0
+
+
+def test_what_has_no_alignment_adds_nothing_and_is_counted():
+    scores = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32)
+    loss = CtcLoss()
+
+    def objective(scores, frames):
+        labels = Tensor([[1, 1, 2], [1, 2, 0]], ms.int32)       # the first needs 4 frames, and has 3
+        return loss(ms.ops.log_softmax(scores, -1), frames, labels, Tensor([3, 2], ms.int32))
+
+    function = ms.value_and_grad(objective, 0, has_aux=True)
+    (value, infinite), gradient = function(Tensor(scores), Tensor([3, 3], ms.int32))
+    log_probs = scores[:, 1] - np.log(np.exp(scores[:, 1]).sum(1, keepdims=True))
+    assert float(value) == pytest.approx(all_alignments(log_probs, [1, 2]) / 2, rel=1e-5) and float(infinite) == 0.5
+    assert not gradient.asnumpy()[:, 0].any() and np.abs(gradient.asnumpy()[:, 1]).max() > 0
+
+
+def test_a_few_utterances_are_learnt_by_heart():
+    from utils.train_step import TrainStep
+
+    model, _ = network()
+    model.set_train()
+    loss, generator = CtcLoss(), np.random.default_rng(0)
+    batch = (Tensor(generator.normal(size=(2, 60, BINS)).astype(np.float32)), Tensor([60, 50], ms.int32),
+             Tensor([[1, 2, 2, 3], [4, 5, 6, 0]], ms.int32), Tensor([4, 3], ms.int32))
+
+    def objective(features, frames, labels, counts):
+        return loss(*model(features, frames), labels, counts)
+
+    step = TrainStep(objective, AdamW(model.trainable_params(), 0.01, 1e-5), 1.0, 50.0)
+    losses = [float(step(*batch)[0]) for _ in range(100)]
+    assert losses[0] > 5 and losses[-1] < 0.5
+    log_probs, counts = run(model.set_train(False), batch[0].asnumpy(), [60, 50])
+    assert frames_after(60) == counts[0] == 30 and BLANK == 0 and log_probs.shape[0] == 30
+
+
+# optimiser
+
+
+def test_adamw_equals_its_formula():
+    weight = Parameter(Tensor([1.0, -2.0, 3.0], ms.float32), "w")
+    optimizer, expected = AdamW([weight], 0.1, 0.5), np.array([1.0, -2.0, 3.0])
+    first, second = np.zeros(3), np.zeros(3)
+    for step in range(1, 6):
+        gradient = np.array([0.1, -1.0, 2.0]) * step
+        optimizer((Tensor(gradient, ms.float32),))
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient ** 2
+        expected = expected * (1 - 0.1 * 0.5)
+        expected -= 0.1 * (first / (1 - 0.9 ** step)) / (np.sqrt(second / (1 - 0.999 ** step)) + 1e-8)
+        np.testing.assert_allclose(weight.asnumpy(), expected, rtol=1e-4)

@@ -1,0 +1,648 @@
+"""deepspeech2/prepare.py, its manifests and downloads: on trees made here, a local server, and the real AN4."""
+import hashlib
+import http.server
+import io
+import json
+import os
+import re
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import soundfile
+
+from deepspeech2 import prepare
+from deepspeech2.src import download
+from deepspeech2.src.manifest import Sample, Utterance, read_manifest, write_manifest
+from deepspeech2.src.text import Alphabet
+from utils import corpus
+from utils.errors import UserError
+
+RATE = 16000
+DATA = os.environ.get("SPEECH_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="SPEECH_DATA is not set: folder of an4/ and librispeech/")
+
+
+def noise(seconds, rate=RATE, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.1, int(seconds * rate)).clip(-1, 1)
+
+
+def put(path, seconds=0.5, rate=RATE, seed=0, samples=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, noise(seconds, rate, seed) if samples is None else samples, rate, **options)
+    return path
+
+
+def say(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def prepare_corpus(corpus, data, out, *flags):
+    prepare.main(["--corpus", corpus, "--data_folder", str(data), "--output_folder", str(out), "--workers=1", *flags])
+
+
+def lines(path):
+    return path.read_text().splitlines()
+
+
+def printed(capsys):
+    """What the program said, columns one space apart."""
+    return " ".join(capsys.readouterr().out.split())
+
+
+def texts(path):
+    """{audio relative to its root: text} of a manifest, read as training does."""
+    root = json.loads(path.read_text())["root_path"]
+    return {os.path.relpath(item.audio, root): item.text for item in read_manifest(str(path))}
+
+
+# ---- manifests
+
+def json_manifest(folder, samples, root="data", name="a.json"):
+    return say(folder / name, json.dumps({"root_path": root, "samples": samples}))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    put(tmp_path / "data/a.wav")
+    say(tmp_path / "data/a.txt", "\ufeffYES  SIR \n")
+    return {"wav_path": "a.wav", "transcript_path": "a.txt"}
+
+
+def test_manifest_of_deepspeech_pytorch(tmp_path, pair):
+    wav = str(tmp_path / "data/a.wav")
+    relative = json_manifest(tmp_path, [pair])
+    assert read_manifest(str(relative)) == [Utterance(wav, "YES  SIR", 0.0)]
+    absolute = json_manifest(tmp_path / "x", [pair], str(tmp_path / "data"))
+    assert read_manifest(str(absolute))[0].audio == wav
+    with pytest.raises(UserError, match="x/data/a.wav: no such audio file, expected by .*x/a.json"):
+        read_manifest(str(json_manifest(tmp_path / "x", [pair])))
+    assert read_manifest(str(tmp_path / "x/a.json"), str(tmp_path / "data"))[0].audio == wav
+
+
+def test_text_and_length_in_the_manifest_spare_opening_files(tmp_path, pair):
+    more = {"transcript": " NO ", "seconds": 2, "speaker": "other keys are ignored"}
+    found = read_manifest(str(json_manifest(tmp_path, [{**pair, **more, "transcript_path": "none.txt"}])))
+    assert found[0].text == "NO" and found[0].seconds == 2.0
+    assert read_manifest(str(json_manifest(tmp_path, [{"wav_path": "a.wav", "transcript": "GO"}])))[0].text == "GO"
+
+
+def test_csv_of_older_versions(tmp_path, pair):
+    wav, odd = tmp_path / "data/a.wav", put(tmp_path / "data/b, c d.wav")
+    say(tmp_path / "data/b.txt", "NO")
+    say(tmp_path / "data/a.csv", f'a.wav,a.txt\n\n"{odd.name}",b.txt\r\n{wav},{wav.with_suffix(".txt")}\n')
+    found = read_manifest(str(tmp_path / "data/a.csv"))
+    assert [item.text for item in found] == ["YES  SIR", "NO", "YES  SIR"]
+    assert [item.audio for item in found] == [str(wav), str(odd), str(wav)]
+    (tmp_path / "data/a.csv").rename(tmp_path / "a.csv")
+    assert read_manifest(str(tmp_path / "a.csv"), str(tmp_path / "data")) == found
+
+
+def test_manifest_comes_back_as_written(tmp_path, pair):
+    rows = [Sample("a.wav", "/x/a.txt", 'À "B"', 1.5), Sample("a.wav", "", "C", 0.0000625)]
+    write_manifest(tmp_path / "w.json", tmp_path / "data", rows)
+    assert [(item.text, item.seconds) for item in read_manifest(str(tmp_path / "w.json"))] == [('À "B"', 1.5),
+                                                                                               ("C", 0.0000625)]
+    assert not (tmp_path / "w.json.part").exists() and len(lines(tmp_path / "w.json")) == 3
+
+
+@pytest.mark.parametrize("text, message", [
+    ("{", "a.json: not JSON .*expected .*root_path"), ("[]", "found a list, expected"), ("{}", "found nothing, expect"),
+    ('{"samples": []}', "found samples, expected"), ('{"root_path": 1, "samples": []}', "found root_path, samples"),
+    ('{"root_path": "", "samples": []}', "a.json: empty manifest"), ("", "not JSON"), ("\xff", "not UTF-8 .byte 0"),
+    ('{"root_path": "", "samples": [1]}', "sample 1 is 1, expected wav_path"),
+    ('{"root_path": "", "samples": [{"audio": "a"}]}', "sample 1 is .*audio.*, expected wav_path"),
+    ('{"root_path": "", "samples": [{"wav_path": "a.wav"}]}', "and transcript_path or transcript"),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": 5}]}', "and transcript_path or transcript"),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": "1"}]}', "seconds is '1'"),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": NaN}]}', "seconds is nan"),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": -1}]}', "seconds is -1")])
+def test_json_that_is_no_manifest(tmp_path, text, message):
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=message):
+        read_manifest(str(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize("text, message", [
+    ("", "a.csv: empty manifest"), ("a.wav\n", "line 1 is 'a.wav', expected `wav,txt`"), ("a,b\na,b,c\n", "line 2 is"),
+    ("a.wav,\n", "line 1 is 'a.wav,', expected"), ("none.wav,a.txt\n", "none.wav: no such audio file, expected by"),
+    ("a.wav,none.txt\n", "none.txt: No such file or directory, expected a transcript that .*a.csv names"),
+    ("a.wav,blank.txt\n", "blank.txt: empty transcript in .*a.csv"),
+    ("a.wav,latin.txt\n", r"latin.txt: not UTF-8 \(byte 3\), expected a transcript")])
+def test_csv_that_is_no_manifest(tmp_path, pair, text, message):
+    say(tmp_path / "data/blank.txt", " \n")
+    (tmp_path / "data/latin.txt").write_bytes(b"CAF\xc9")
+    say(tmp_path / "data/a.csv", text)
+    with pytest.raises(UserError, match=message):
+        read_manifest(str(tmp_path / "data/a.csv"))
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(UserError, match="none.json: No such file or directory, expected a manifest; prepare.py writes"):
+        read_manifest(str(tmp_path / "none.json"))
+    with pytest.raises(UserError, match="^manifest: "):
+        read_manifest("")
+
+
+# ---- AN4
+
+def an4(folder, suffix=".wav", speakers=12, files=2, **options):
+    """A small AN4; its transcripts stand in another order than its ids."""
+    for part, count in (("train", speakers), ("test", 2)):
+        top, ids, said = {"train": "an4_clstk", "test": "an4test_clstk"}[part], [], []
+        for s in range(count):
+            for f in range(files):
+                name = f"an{f}-{part[1]}s{s:02d}-b"
+                ids.append(f"{top}/{part[1]}s{s:02d}/{name}")
+                said.append(f"<s> {WORDS[s % 4]} {WORDS[f % 4]} </s> ({name})" if part == "train"
+                            else f"{WORDS[s % 4]} {WORDS[f % 4]} ({name})")
+                put(folder / f"wav/{ids[-1]}{suffix}", 0.5 + 0.1 * f, seed=10 * s + f, **options)
+        say(folder / f"etc/an4_{part}.fileids", "\n".join(ids) + "\n")
+        say(folder / f"etc/an4_{part}.transcription", "\n".join(reversed(said)) + "\n")
+    return folder
+
+
+WORDS = ["YES", "NO", "GO", "RUBOUT"]
+
+
+@pytest.mark.parametrize("suffix, options", [(".wav", {}), (".flac", {}),
+                                             (".sph", {"format": "NIST", "endian": "BIG"})])
+def test_an4_is_matched_by_id(tmp_path, capsys, suffix, options):
+    data = an4(tmp_path / "an4", suffix, **options)
+    prepare_corpus("an4", data, tmp_path / "out")
+    found = {name: texts(tmp_path / f"out/{name}.json") for name in ("train", "valid", "test")}
+    assert [len(found[name]) for name in found] == [8, 16, 4]
+    assert found["test"][f"wav/an4test_clstk/es01/an0-es01-b{suffix}"] == "NO YES"
+    speakers = {name: {path.split("/")[2] for path in found[name]} for name in found}
+    assert len(speakers["valid"]) == 8 and not speakers["valid"] & speakers["train"]
+    assert not speakers["test"] & (speakers["train"] | speakers["valid"])
+    for path, text in (found["train"] | found["valid"]).items():
+        _, file, speaker = re.fullmatch(rf"(.*)/an(\d)-rs(\d+)-b{suffix}", path).groups()
+        assert text == f"{WORDS[int(speaker) % 4]} {WORDS[int(file)]}"
+    assert lines(tmp_path / "out/texts.txt") == list(found["train"].values())
+    seconds = {item.audio[-6 - len(suffix):]: item.seconds for item in read_manifest(str(tmp_path / "out/test.json"))}
+    assert seconds[f"es01-b{suffix}"] == 0.6
+    text = printed(capsys)
+    assert "rejected: 0 of 28 files" in text and "train 8 4 0.00 16 valid 16 8 0.00 32 test 4 2 0.00 8" in text
+
+
+def test_deepspeech_pytorch_can_read_the_manifest(tmp_path):
+    prepare_corpus("an4", an4(tmp_path / "an4"), tmp_path / "out")
+    manifest = json.loads((tmp_path / "out/test.json").read_text())
+    for sample in manifest["samples"]:
+        place = os.path.join(manifest["root_path"], sample["transcript_path"])
+        assert os.path.isfile(os.path.join(manifest["root_path"], sample["wav_path"]))
+        with open(place, encoding="utf-8") as stream:
+            assert stream.read().strip() == sample["transcript"]
+
+
+def test_another_seed_holds_out_others(tmp_path):
+    data, held = an4(tmp_path / "an4", files=1), []
+    for name, *flags in (("a",), ("b",), ("c", "--seed", "1"), ("d", "--valid_speakers", "3")):
+        prepare_corpus("an4", data, tmp_path / name, *flags)
+        held.append(set(texts(tmp_path / name / "valid.json")))
+    assert held[0] == held[1] != held[2] and [len(one) for one in held] == [8, 8, 8, 3]
+    prepare_corpus("an4", data, tmp_path / "e", "--valid_speakers", "0")
+    assert not (tmp_path / "e/valid.json").exists() and len(texts(tmp_path / "e/train.json")) == 12
+    with pytest.raises(UserError, match="valid_speakers: found 12, expected 0 or 2 to 10"):
+        prepare_corpus("an4", data, tmp_path / "f", "--valid_speakers", "12")
+
+
+@pytest.mark.parametrize("order", [">i2", "<i2"])
+def test_an4_without_headers_becomes_wav(tmp_path, order):
+    data = an4(tmp_path / "an4")
+    wanted = {}
+    for path in (data / "wav").rglob("*.wav"):
+        samples, _ = soundfile.read(path, dtype="int16")
+        wanted[str(path.relative_to(data))] = samples
+        samples.astype(order).tofile(path.with_suffix(".raw"))
+        path.unlink()
+    for _ in range(2):      # what was written is not written again
+        prepare_corpus("an4", data, tmp_path / "out")
+        found = texts(tmp_path / "out/train.json")
+        assert len(found) == 8 and set(found) < set(wanted)
+        written = {path: (tmp_path / "out/wav" / path).stat().st_mtime_ns for path in wanted}
+    for path, samples in wanted.items():
+        back, rate = soundfile.read(tmp_path / "out/wav" / path, dtype="int16")
+        assert rate == RATE and (back == samples).all()
+    prepare_corpus("an4", data, tmp_path / "out")
+    assert written == {path: (tmp_path / "out/wav" / path).stat().st_mtime_ns for path in wanted}
+    next((data / "wav").rglob("*.raw")).unlink()
+    put(data / "wav/an4_clstk/rs00/an0-rs00-b.wav")
+    with pytest.raises(UserError, match="of 2[78] files are .raw, expected one format"):
+        prepare_corpus("an4", data, tmp_path / "out")
+
+
+def test_an4_ids_without_their_other_half_are_rejected(tmp_path, capsys):
+    data = an4(tmp_path / "an4", files=10)
+    (data / "wav/an4_clstk/rs00/an0-rs00-b.wav").unlink()
+    transcription = data / "etc/an4_train.transcription"
+    kept = [line for line in lines(transcription) if "an1-rs01-b" not in line]
+    say(transcription, "\n".join([*kept, "EXTRA (an99-none-b)", "<s> </s> (an2-rs01-b)"]) + "\n")
+    prepare_corpus("an4", data, tmp_path / "out")
+    reasons = lines(tmp_path / "out/rejected.txt")
+    for id, words in (("an0-rs00-b", "no audio in"), ("an1-rs01-b", "no transcript in"), ("an99-none-b", "no such id"),
+                      ("an2-rs01-b", "empty transcript")):
+        assert sum(id in reason and words in reason for reason in reasons) == 1, id
+    assert len(reasons) == 4 and "rejected: 4 of 141 files" in printed(capsys)
+    assert sum(len(texts(tmp_path / f"out/{part}.json")) for part in ("train", "valid")) == 117
+
+
+@pytest.mark.parametrize("file, text, message", [
+    ("an4_train.transcription", None, "an4_train.transcription: No such file or directory, expected AN4's transcripts"),
+    ("an4_train.transcription", "YES\n", "line 1 is 'YES', expected `<s> TEXT </s> .id.`"),
+    ("an4_test.fileids", None, "an4_test.fileids: No such file or directory, expected AN4's ids"),
+    ("an4_test.transcription", "ROOM 101 (an0-es00-b)\n", "transcription: an0-es00-b: '1' in 'ROOM 101' is no label"),
+    ("an4_train.transcription", "<sil> YES (an0-rs00-b)\n", "an0-rs00-b: '<' in '<SIL> YES' is no label"),
+    ("an4_test.transcription", "NO (x)\n", "no usable utterance in the test part, see rejected.txt in"),
+    ("an4_train.fileids", None, "an4: no etc/an4_train.fileids in it, found etc, wav; name the folder of AN4's")])
+def test_an4_that_is_not_whole(tmp_path, file, text, message):
+    data = an4(tmp_path / "an4", files=1)
+    (data / "etc" / file).unlink()
+    if text is not None:
+        say(data / "etc" / file, text)
+    with pytest.raises(UserError, match=message):
+        prepare_corpus("an4", data, tmp_path / "out")
+    assert not (tmp_path / "out/train.json").exists()
+
+
+def test_labels_of_ones_own(tmp_path):
+    data = an4(tmp_path / "an4", files=1)
+    prepare_corpus("an4", data, tmp_path / "out", "--labels", "_abcdefghijklmnopqrstuvwxyz ")
+    assert set(texts(tmp_path / "out/test.json").values()) == {"yes yes", "no yes"}
+    with pytest.raises(UserError, match="labels: found '_AA', expected the blank"):
+        prepare_corpus("an4", data, tmp_path / "out", "--labels", "_AA")
+    with pytest.raises(UserError, match="' ' in 'YES YES' is no label|' ' in 'RUBOUT YES' is no label"):
+        prepare_corpus("an4", data, tmp_path / "out", "--labels", "_ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+# ---- audio
+
+def test_broken_audio_is_in_no_manifest(tmp_path, capsys):
+    data = an4(tmp_path / "an4", files=4)
+    folder = data / "wav/an4_clstk/rs05"
+    put(folder / "an0-rs05-b.wav", seconds=0.09)
+    put(folder / "an1-rs05-b.wav", samples=np.zeros(RATE))
+    put(folder / "an2-rs05-b.wav", samples=np.full(RATE, np.nan), subtype="FLOAT")
+    whole = (folder / "an3-rs05-b.wav").read_bytes()
+    (folder / "an3-rs05-b.wav").write_bytes(whole[:len(whole) // 2])
+    put(data / "wav/an4test_clstk/es00/an0-es00-b.wav", rate=8000)
+    prepare_corpus("an4", data, tmp_path / "out")
+    reasons = lines(tmp_path / "out/rejected.txt")
+    for name, words in (("an0-rs05-b", "0.09 s, expected at least 0.1 s"), ("an1-rs05-b", "silent"),
+                        ("an2-rs05-b", "NaN"), ("an3-rs05-b", "truncated"), ("an0-es00-b", "8000 Hz, expected 16000")):
+        assert sum(name in reason and words in reason for reason in reasons) == 1, name
+    assert len(reasons) == 5 and "rejected: 5 of 56 files" in printed(capsys)
+    manifests = "".join((tmp_path / f"out/{part}.json").read_text() for part in ("train", "valid", "test"))
+    assert "rs05-b" not in manifests and "an0-es00-b" not in manifests
+    prepare_corpus("an4", data, tmp_path / "long", "--min_seconds", "0.75")
+    assert all("an3" in path for path in texts(tmp_path / "long/test.json"))
+    with pytest.raises(UserError, match="all 56 files were rejected"):
+        prepare_corpus("an4", data, tmp_path / "none", "--min_seconds", "5")
+
+
+def test_another_rate_is_resampled_once(tmp_path, monkeypatch):
+    data = an4(tmp_path / "an4", files=1, rate=8000)
+    flags = ("--resample", "true")
+    prepare_corpus("an4", data, tmp_path / "out", *flags)
+    before = texts(tmp_path / "out/train.json")
+    assert json.loads((tmp_path / "out/train.json").read_text())["root_path"] == str(tmp_path / "out/wav")
+    assert {soundfile.info(path).samplerate for path in (tmp_path / "out/wav").rglob("*.wav")} == {RATE}
+    assert len(list((tmp_path / "out/wav").rglob("*.wav"))) == 14
+    monkeypatch.setattr(corpus, "inspect", None)
+    prepare_corpus("an4", data, tmp_path / "out", *flags)
+    assert texts(tmp_path / "out/train.json") == before
+
+
+# ---- LibriSpeech
+
+def librispeech(folder, splits=("train-clean-100", "train-other-500", "dev-clean", "dev-other", "test-clean")):
+    for i, split in enumerate(splits):
+        for speaker in (10 * i, 10 * i + 1):
+            said = []
+            for number in range(2):
+                name = f"{speaker}-7-{number:04d}"
+                put(folder / split / f"{speaker}/7/{name}.flac", seed=number)
+                said.append(f"{name} IT'S {WORDS[number]} IN {split.split('-')[0].upper()}")
+            say(folder / split / f"{speaker}/7/{speaker}-7.trans.txt", "\n".join(said) + "\n")
+    return folder
+
+
+def test_librispeech_has_a_manifest_per_split(tmp_path, capsys):
+    data = librispeech(tmp_path / "LibriSpeech")
+    prepare_corpus("librispeech", tmp_path, tmp_path / "out")
+    names = {path.stem for path in (tmp_path / "out").glob("*.json")}
+    assert names == {path.name for path in data.iterdir()} | {"train", "valid"}
+    split = {name: texts(tmp_path / f"out/{name}.json") for name in names}
+    assert split["train"] == split["train-clean-100"] | split["train-other-500"] and len(split["train"]) == 8
+    assert split["valid"] == split["dev-clean"] | split["dev-other"]
+    assert split["test-clean"]["LibriSpeech/test-clean/40/7/40-7-0001.flac"] == "IT'S NO IN TEST"
+    assert lines(tmp_path / "out/texts.txt").count("IT'S YES IN TRAIN") == 4
+    assert "train 8 4 0.00 32 valid 8 4 0.00 32" in printed(capsys)
+    with pytest.raises(UserError, match="valid_speakers: found 2, but the corpus has a part to validate on"):
+        prepare_corpus("librispeech", tmp_path, tmp_path / "held", "--valid_speakers", "2")
+
+
+def test_one_split_of_librispeech(tmp_path):
+    data = librispeech(tmp_path / "LibriSpeech", ("test-other", "train-clean-100"))
+    prepare_corpus("librispeech", data / "test-other", tmp_path / "test")
+    assert {path.name for path in (tmp_path / "test").glob("*.json")} == {"test-other.json"}
+    data = librispeech(tmp_path / "train", ("train-clean-100", "train-clean-360"))
+    prepare_corpus("librispeech", data, tmp_path / "held", "--valid_speakers", "2")
+    names = ("train-clean-100", "train-clean-360", "train", "valid")
+    split = {name: set(texts(tmp_path / f"held/{name}.json")) for name in names}
+    assert len(split["valid"]) == 4 and not split["valid"] & (split["train"] | split["train-clean-100"])
+    assert split["train"] == split["train-clean-100"] | split["train-clean-360"]
+
+
+def test_librispeech_lines_and_files_without_each_other(tmp_path):
+    data = librispeech(tmp_path / "LibriSpeech")
+    say(data / "dev-clean/20/7/20-7.trans.txt", "20-7-0000 YES\n20-7-0005 NO\n")
+    (data / "test-clean/40/7/40-7.trans.txt").unlink()
+    say(data / "dev-other/30/7/30-7.trans.txt", "30-7-0000\n30-7-0001 NO\n")
+    prepare_corpus("librispeech", data, tmp_path / "out")
+    reasons = lines(tmp_path / "out/rejected.txt")
+    for name, words in (("20-7-0001", "no line of it"), ("20-7-0005", "no such audio"), ("40-7-0000", "no line of it"),
+                        ("40-7-0001", "no line of it"), ("30-7-0000", "empty transcript")):
+        assert sum(name in reason and words in reason for reason in reasons) == 1, name
+    assert len(reasons) == 5
+    say(data / "dev-clean/20/7/20-7.trans.txt", "20-7-0000 ROOM 5\n")
+    with pytest.raises(UserError, match="20-7.trans.txt: 20-7-0000: '5' in 'ROOM 5' is no label"):
+        prepare_corpus("librispeech", data, tmp_path / "out")
+
+
+# ---- deepspeech.pytorch's tree, folders, mini
+
+def deepspeech(folder, root, manifest="csv"):
+    """data/ as deepspeech.pytorch's an4.py leaves it, written where the data folder was `root`."""
+    for part, count in (("train", 3), ("val", 2), ("test", 1)):
+        pairs = []
+        for i in range(count):
+            put(folder / f"an4_dataset/{part}/an4/wav/{part}{i}.wav", seed=i)
+            say(folder / f"an4_dataset/{part}/an4/txt/{part}{i}.txt", WORDS[i] + "\n")
+            pairs.append([f"{root}/an4_dataset/{part}/an4/{kind}/{part}{i}.{kind}" for kind in ("wav", "txt")])
+        text = "\n".join(",".join(pair) for pair in pairs) if manifest == "csv" else json.dumps(
+            {"root_path": str(root), "samples": [dict(zip(("wav_path", "transcript_path"), pair, strict=True))
+                                                 for pair in pairs]})
+        say(folder / f"an4_{part}_manifest.{manifest}", text)
+    return folder
+
+
+@pytest.mark.parametrize("manifest", ["csv", "json"])
+def test_deepspeech_tree(tmp_path, capsys, manifest):
+    data = deepspeech(tmp_path / "data", tmp_path / "data", manifest)
+    prepare_corpus("deepspeech", data, tmp_path / "out")
+    assert texts(tmp_path / "out/train.json") == {f"train/an4/wav/train{i}.wav": WORDS[i] for i in range(3)}
+    assert [len(texts(tmp_path / f"out/{part}.json")) for part in ("valid", "test")] == [2, 1]
+    assert "train 3 - 0.00 3 valid 2 - 0.00 2 test 1 - 0.00 1" in printed(capsys)
+    data.rename(tmp_path / "moved")
+    prepare_corpus("deepspeech", tmp_path / "moved", tmp_path / "again")
+    assert texts(tmp_path / "again/train.json") == {f"train/an4/wav/train{i}.wav": WORDS[i] for i in range(3)}
+    assert json.loads((tmp_path / "again/train.json").read_text())["root_path"] == str(tmp_path / "moved/an4_dataset")
+
+
+def test_deepspeech_files_that_are_missing(tmp_path):
+    data = deepspeech(tmp_path / "data", tmp_path / "data")
+    (data / "an4_dataset/train/an4/wav/train0.wav").unlink()
+    (data / "an4_dataset/train/an4/txt/train1.txt").unlink()
+    say(data / "an4_dataset/val/an4/txt/val0.txt", "")
+    prepare_corpus("deepspeech", data, tmp_path / "out")
+    reasons = lines(tmp_path / "out/rejected.txt")
+    for name, words in (("train0.wav", "no such audio"), ("train1.txt", "no such transcript"), ("val0.txt", "empty")):
+        assert sum(name in reason and words in reason for reason in reasons) == 1, name
+    assert len(reasons) == 3 and list(texts(tmp_path / "out/train.json")) == ["train/an4/wav/train2.wav"]
+    say(data / "libri_train_manifest.csv", "a,b\n")
+    with pytest.raises(UserError, match="an4_train_manifest.csv and .*libri_train_manifest.csv, expected one manifest"):
+        prepare_corpus("deepspeech", data, tmp_path / "out")
+
+
+def test_folders_of_ones_own(tmp_path):
+    for part, speaker in (("train", "ann"), ("train", "bob"), ("train", "eve"), ("train", "joe"), ("test", "zoe")):
+        put(tmp_path / f"data/{part}/{speaker}/1.flac")
+        say(tmp_path / f"data/{part}/{speaker}/1.txt", f"hello  {speaker}")
+    put(tmp_path / "data/train/sue/wav/2.wav")
+    say(tmp_path / "data/train/sue/txt/2.txt", "hello")
+    put(tmp_path / "data/train/sue/wav/3.wav")
+    prepare_corpus("tree", tmp_path / "data", tmp_path / "out", "--valid_speakers", "2")
+    assert texts(tmp_path / "out/test.json") == {"test/zoe/1.flac": "HELLO ZOE"}
+    assert sorted(texts(tmp_path / "out/valid.json")) == ["train/ann/1.flac", "train/sue/wav/2.wav"]
+    assert "no 3.txt beside it or in txt/" in lines(tmp_path / "out/rejected.txt")[0]
+
+
+def test_mini(mini_corpus, tmp_path):
+    prepare_corpus("mini", mini_corpus, tmp_path / "out", "--workers", "2")
+    said = dict(line.split("\t") for line in lines(mini_corpus / "transcripts.tsv"))
+    found = {name: texts(tmp_path / f"out/{name}.json") for name in ("train", "valid", "test")}
+    assert [len(found[name]) for name in found] == [72 * 13, 8 * 13, 20 * 10]
+    assert found["train"] | found["valid"] | found["test"] == said
+    assert not set(found["train"].values()) & set(found["test"].values())
+
+
+@pytest.mark.parametrize("name", ["librispeech", "an4", "tree", "deepspeech"])
+def test_empty_corpus_is_refused(name, tmp_path):
+    (tmp_path / "data/other").mkdir(parents=True)
+    with pytest.raises(UserError, match="data: no .* in it, found other; name "):
+        prepare_corpus(name, tmp_path / "data", tmp_path / "out")
+    with pytest.raises(UserError, match="did you mean librispeech"):
+        prepare_corpus("librispech", tmp_path / "data", tmp_path / "out")
+
+
+# ---- download
+
+class Server(http.server.ThreadingHTTPServer):
+    """Files that know Range; the first `cuts` answers stop halfway, `errors` are given before any."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.cuts, self.errors, self.ranges, self.asked = {}, 0, [], True, []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/archives/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, content = self.server, self.server.files.get(self.path.rsplit("/", 1)[-1])
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if server.ranges else None
+        start = int(asked[1]) if asked else 0
+        server.asked.append((self.path, start))
+        if server.errors or content is None:
+            self.send_error(server.errors.pop(0) if server.errors else 404)
+            return
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cut, server.cuts = server.cuts > 0, max(0, server.cuts - 1)
+        self.wfile.write(content[start:start + (len(content) - start) // 2] if cut else content[start:])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "WAIT", 0)
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def archive(folder, top=""):
+    """A .tar.gz of the folder, as bytes."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        tar.add(folder, top or folder.name)
+    return stream.getvalue()
+
+
+def test_an_interrupted_download_goes_on(tmp_path, server):
+    content = np.random.default_rng(0).bytes(3_000_000)
+    server.files, server.cuts, server.errors = {"a.bin": content}, 2, [503]
+    download.fetch(server.url + "a.bin", str(tmp_path / "a.bin"), hashlib.sha256(content).hexdigest().upper())
+    assert (tmp_path / "a.bin").read_bytes() == content and not (tmp_path / "a.bin.part").exists()
+    assert [start for _, start in server.asked] == [0, 0, 1_500_000, 2_250_000]
+    download.fetch(server.url + "a.bin", str(tmp_path / "a.bin"), hashlib.md5(content).hexdigest())
+    assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_part_of_an_earlier_run(tmp_path, server, ranges):
+    content = np.random.default_rng(0).bytes(100_000)
+    server.files, server.ranges = {"a.bin": content}, ranges
+    for have in (1, 40_000, 100_000):
+        (tmp_path / "a.bin.part").write_bytes(content[:have])
+        download.fetch(server.url + "a.bin", str(tmp_path / "a.bin"))
+        assert (tmp_path / "a.bin").read_bytes() == content
+        (tmp_path / "a.bin").unlink()
+    (tmp_path / "a.bin.part").write_bytes(bytes(200_000))      # of another file
+    download.fetch(server.url + "a.bin", str(tmp_path / "a.bin"))
+    assert (tmp_path / "a.bin").read_bytes() == content
+
+
+def test_a_download_that_cannot_be(tmp_path, server):
+    path = str(tmp_path / "a.bin")
+    with pytest.raises(UserError, match="archives/a.bin: 404 Not Found, expected the archive; correct --base_url"):
+        download.fetch(server.url + "a.bin", path)
+    assert len(server.asked) == 1
+    server.files = {"a.bin": b"content"}
+    server.errors = [500] * 9
+    with pytest.raises(UserError, match="a.bin: 500 Internal Server Error, 0 bytes are here; run again later"):
+        download.fetch(server.url + "a.bin", path)
+    assert len(server.asked) == 4
+    server.errors = []
+    with pytest.raises(UserError, match="a.bin: found checksum 9a0364b9e99bb480dd25e1f0284c8555, expected 0000"):
+        download.fetch(server.url + "a.bin", path, "0" * 32)
+    assert os.listdir(tmp_path) == []
+    for url, checksum, message in (("x/a.bin", "", "x/a.bin: unknown url type.*correct --base_url"),
+                                   (server.url, "abc", "checksum: found 'abc', expected an MD5"),
+                                   ("http://127.0.0.1:1/a", "", "refused.*, 0 bytes are here; run again later")):
+        with pytest.raises(UserError, match=message):
+            download.fetch(url, path, checksum)
+
+
+def test_an4_is_downloaded_and_prepared(tmp_path, server):
+    content = archive(an4(tmp_path / "made/an4", ".sph", files=1, format="NIST"))
+    server.files, server.cuts = {"an4_sphere.tar.gz": content}, 1
+    data, flags = tmp_path / "data", ("--download", "true", "--base_url", server.url)
+    with pytest.raises(UserError, match="an4_sphere.tar.gz: found checksum"):
+        prepare_corpus("an4", data, tmp_path / "out", *flags, "--checksum", "1" * 32)
+    assert os.listdir(data) == []
+    prepare_corpus("an4", data, tmp_path / "out", *flags, "--checksum", hashlib.md5(content).hexdigest())
+    assert os.listdir(data) == ["an4"] and len(texts(tmp_path / "out/train.json")) == 4
+    asked = len(server.asked)
+    for folder in (data, data / "an4"):     # it is there
+        prepare_corpus("an4", folder, tmp_path / "out", *flags)
+    assert len(server.asked) == asked
+
+
+def test_librispeech_splits_are_downloaded(tmp_path, server, monkeypatch):
+    made = librispeech(tmp_path / "made/LibriSpeech", ("dev-clean", "train-clean-100"))
+    say(made / "SPEAKERS.TXT", "; who reads")
+    for split in ("dev-clean", "train-clean-100"):
+        kept = tmp_path / split / "LibriSpeech"
+        kept.mkdir(parents=True)
+        (made / split).rename(kept / split)
+        say(kept / "SPEAKERS.TXT", "; who reads")
+        server.files[f"{split}.tar.gz"] = archive(kept)
+        monkeypatch.setitem(download.MD5, split, hashlib.md5(server.files[f"{split}.tar.gz"]).hexdigest())
+    data = tmp_path / "data"
+    flags = ("--download", "true", "--base_url", server.url.rstrip("/"), "--splits")
+    prepare_corpus("librispeech", data, tmp_path / "out", *flags, "dev-clean")
+    prepare_corpus("librispeech", data, tmp_path / "out", *flags, "dev-clean,train-clean-100")
+    assert [path for path, _ in server.asked] == ["/archives/dev-clean.tar.gz", "/archives/train-clean-100.tar.gz"]
+    assert sorted(os.listdir(data / "LibriSpeech")) == ["SPEAKERS.TXT", "dev-clean", "train-clean-100"]
+    assert os.listdir(data) == ["LibriSpeech"] and len(texts(tmp_path / "out/train.json")) == 4
+    for more, message in (((*flags, "dev-clear"), "splits: found 'dev-clear', expected .*did you mean dev-clean"),
+                          ((*flags, "dev-clean", "--checksum", "0" * 32), "checksum: librispeech has published ones")):
+        with pytest.raises(UserError, match=message):
+            prepare_corpus("librispeech", data, tmp_path / "out", *more)
+    with pytest.raises(UserError, match="download: found --corpus mini, expected an4 or librispeech"):
+        prepare_corpus("mini", data, tmp_path / "out", "--download", "true")
+
+
+def test_published_checksums_are_md5():
+    assert len(download.MD5) == 7 and all(re.fullmatch("[0-9a-f]{32}", value) for value in download.MD5.values())
+
+
+def test_an_archive_does_not_leave_its_folder(tmp_path):
+    for name in ("../escaped.txt", "/tmp/escaped.txt", "an4/../../escaped.txt"):
+        with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+        with pytest.raises(UserError, match="a.tar.gz: "):
+            download.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "data"), "an4")
+        assert os.listdir(tmp_path) == ["a.tar.gz"]
+
+
+def test_an_archive_that_is_none(tmp_path):
+    whole = archive(an4(tmp_path / "made/an4", files=1))
+    stream = io.BytesIO()
+    zipfile.ZipFile(stream, "w").close()
+    for content, message in ((whole[:len(whole) // 2], "not unpacked"), (b"<html>", "not unpacked"),
+                             (stream.getvalue(), "not unpacked"),
+                             (archive(tmp_path / "made/an4", "other"), "holds no an4/; delete it")):
+        (tmp_path / "a.tar.gz").write_bytes(content)
+        with pytest.raises(UserError, match=f"a.tar.gz: {message}"):
+            download.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path), "an4")
+        assert sorted(os.listdir(tmp_path)) == ["a.tar.gz", "made"]
+
+
+# ---- real data
+
+@needs_data
+def test_real_an4(tmp_path, capsys):
+    prepare_corpus("an4", os.path.join(DATA, "an4"), tmp_path, "--workers", "2")
+    found = {name: texts(tmp_path / f"{name}.json") for name in ("train", "valid", "test")}
+    assert len(found["train"]) + len(found["valid"]) == 948 and len(found["test"]) == 130
+    speakers = {name: {path.split("/")[2] for path in found[name]} for name in found}
+    assert [len(speakers[name]) for name in found] == [66, 8, 10]
+    assert not speakers["train"] & speakers["valid"] and not speakers["test"] & (speakers["train"] | speakers["valid"])
+    assert sum(len(text.split()) for text in found["test"].values()) == 773
+    assert found["test"]["wav/an4test_clstk/fcaw/an406-fcaw-b.flac"] == "RUBOUT G M E F THREE NINE"
+    for text in found["test"].values():
+        assert Alphabet().decode(Alphabet().encode(text)) == text
+    assert "rejected: 0 of 1078 files" in printed(capsys)
+
+
+@needs_data
+def test_real_librispeech(tmp_path):
+    (tmp_path / "dev-clean").mkdir()
+    for speaker in ("84", "251"):
+        (tmp_path / "dev-clean" / speaker).symlink_to(os.path.abspath(f"{DATA}/librispeech/dev-clean/{speaker}"))
+    prepare_corpus("librispeech", tmp_path, tmp_path / "out", "--workers", "2")
+    found = texts(tmp_path / "out/valid.json")
+    assert found == texts(tmp_path / "out/dev-clean.json") and len(found) == 140
+    assert found["dev-clean/84/121123/84-121123-0000.mp3"].startswith("GO DO YOU HEAR")
+    assert any("'" in text for text in found.values())

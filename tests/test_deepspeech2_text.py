@@ -1,0 +1,68 @@
+"""deepspeech2/src/text.py: characters to labels and back, and what CTC makes of labels."""
+import itertools
+
+import numpy as np
+import pytest
+
+from deepspeech2.src.text import BLANK, LABELS, Alphabet, collapse, frames_needed
+from utils.errors import UserError
+
+
+def test_the_labels_are_deepspeech_pytorchs():
+    assert len(LABELS) == 29 and LABELS[BLANK] == "_" and LABELS[1] == "'" and LABELS[28] == " "
+    assert len(Alphabet()) == 29 and Alphabet().encode("A Z'").tolist() == [2, 28, 27, 1]
+
+
+@pytest.mark.parametrize("labels", [LABELS, "_abc ", "_'абвгдеё ", "_你好吗"])
+def test_every_character_comes_back(labels):
+    alphabet = Alphabet(labels)
+    numbers = alphabet.encode(labels[1:])
+    assert numbers.dtype == np.int32 and numbers.tolist() == list(range(1, len(labels)))
+    assert alphabet.decode(numbers) == labels[1:]
+
+
+def test_the_empty_text():
+    assert Alphabet().encode("").shape == (0,) and Alphabet().decode([]) == "" and Alphabet().normalise(" \n") == ""
+
+
+@pytest.mark.parametrize("text, character", [("YES 7", "'7'"), ("_", "'_'"), ("yes", "'y'"), ("A\tB", r"'\\t'"),
+                                             ("CAFÉ", "'É'")])
+def test_a_character_without_a_label_is_named(text, character):
+    with pytest.raises(UserError, match=f"^a.txt: {character} in .* is no label, expected .*ABC.*--labels"):
+        Alphabet().encode(text, "a.txt")
+
+
+@pytest.mark.parametrize("labels", ["", "_", "_AA", "AB A"])
+def test_labels_that_are_none(labels):
+    with pytest.raises(UserError, match="labels: found '.*', expected the blank and then each character once"):
+        Alphabet(labels)
+
+
+@pytest.mark.parametrize("labels, text, expected", [
+    (LABELS, "  it’s\tfive \n o'clock ", "IT'S FIVE O'CLOCK"),
+    (LABELS, "don\u02bct \uff07tis", "DON'T 'TIS"),
+    ("_abcé ", "CAB Cafe\u0301", "cab café"),
+    ("_Aa ", "aA  a", "aA a"),
+    ("_你好", "你好", "你好")])
+def test_normalise_writes_as_the_labels_do(labels, text, expected):
+    assert Alphabet(labels).normalise(text) == expected
+    assert Alphabet(labels).normalise(expected) == expected
+
+
+@pytest.mark.parametrize("alignment, labels", [
+    ([], []), ([0, 0], []), ([3], [3]), ([3, 3, 3], [3]), ([3, 0, 3], [3, 3]), ([0, 1, 1, 0, 0, 1, 2, 2, 0], [1, 1, 2]),
+    ([1, 2, 1], [1, 2, 1])])
+def test_collapse(alignment, labels):
+    assert list(collapse(alignment)) == labels
+    assert list(collapse(np.array(alignment, np.int32))) == labels
+
+
+def test_frames_needed_is_the_shortest_alignment():
+    """Against all alignments of up to 7 frames over 2 labels and the blank."""
+    shortest = {}
+    for length in range(8):
+        for alignment in itertools.product(range(3), repeat=length):
+            shortest.setdefault(tuple(collapse(alignment)), length)
+    assert len(shortest) > 50
+    for labels, length in shortest.items():
+        assert frames_needed(np.array(labels, np.int32)) == length, labels

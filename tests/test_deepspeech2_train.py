@@ -1,0 +1,187 @@
+"""DeepSpeech2 through its entry points: train, eval, language model, export, runner's files, scripts; mistakes."""
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+from programs import ROOT, flags, interrupted, program
+
+from deepspeech2 import eval as evaluation
+from deepspeech2 import export, lm, postprocess, prepare, preprocess, train
+from deepspeech2.src.config import Config
+from deepspeech2.src.features import BINS
+from deepspeech2.src.manifest import read_samples, write_manifest
+from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.recognition import load_recogniser
+from utils.checkpoint import load_checkpoint, load_model
+from utils.config import load_config
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def lists(mini_corpus, tmp_path_factory):
+    """Manifests of 12 training, 6 validation and 6 test utterances of the mini corpus, and a language model."""
+    folder = tmp_path_factory.mktemp("manifests")
+    prepare.main(["--corpus", "mini", "--data_folder", str(mini_corpus), "--output_folder", str(folder), "--lm", "2"])
+    for part, count in (("train", 12), ("valid", 6), ("test", 6)):
+        path = folder / f"{part}.json"
+        samples = [sample._replace(wav_path=os.path.relpath(sample.wav_path, mini_corpus))
+                   for sample in read_samples(path)[:5 * count:5]]
+        write_manifest(path, mini_corpus, samples)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(lists, tmp_path_factory):
+    """The config of a finished run of 2 epochs of 6 batches; runs with the same values must end alike."""
+    config = dataclasses.replace(
+        Config(), conv_channels=2, hidden_size=16, hidden_layers=2, minibatch_size=2, num_epochs=2, save_steps=1,
+        learning_rate=0.01, device_target="CPU", length=500, buckets=1, speeds="0.9,1.0", mask_from=2,
+        train_manifest=str(lists / "train.json"), val_manifest=str(lists / "valid.json"),
+        test_manifest=str(lists / "test.json"), ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+    code, output = program("deepspeech2", "train.py", *flags(config))
+    assert code == 0, output
+    return config
+
+
+def using(config, **differences):
+    return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
+
+
+def test_run_folder_holds_the_config_and_the_curves(trained):
+    assert load_config(Config, f"{trained.ckpt_save_dir}/best.ckpt") == trained
+    header, *rows = Path(trained.ckpt_save_dir, "metrics.csv").read_text().splitlines()
+    assert header == "epoch,learning_rate,loss,infinite,valid_wer,valid_cer,minutes" and len(rows) == 2
+    rates = [float(row.split(",")[1]) for row in rows]
+    assert rates == pytest.approx([0.01, 0.0099])
+    assert Path(trained.ckpt_save_dir, "curves.png").stat().st_size > 5000
+
+
+def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path):
+    folder = tmp_path / "run"
+    code, output = interrupted("deepspeech2", 2, signal.SIGKILL,
+                               *flags(dataclasses.replace(trained, ckpt_save_dir=str(folder))))
+    assert code == -9, output
+    code, output = program("deepspeech2", "train.py", "--resume", str(folder))
+    assert code == 0, output
+    expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/checkpoints/epoch_0002.ckpt")
+    found, _ = load_checkpoint(folder / "checkpoints" / "epoch_0002.ckpt")
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+    numbers = [np.loadtxt(Path(run, "metrics.csv"), delimiter=",", skiprows=1)[:, :-1]      # without the minutes
+               for run in (folder, trained.ckpt_save_dir)]
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-4)
+
+
+def test_evaluation_agrees_with_validation_and_tunes_a_language_model(trained, lists, capsys):
+    config = using(trained, test_manifest=trained.val_manifest, save_log_probs=True)
+    rates = evaluation.main(config)
+    printed = capsys.readouterr().out
+    record = load_checkpoint(config.model_path)[1]
+    assert rates["wer"] == pytest.approx(record["valid_wer"]) and rates["cer"] == pytest.approx(record["valid_cer"])
+    assert re.search(rf"^Average WER {rates['wer']:.3f} Average CER {rates['cer']:.3f}", printed, re.M)
+    assert re.search(r"^real-time factor \d+\.\d{3}", printed, re.M)
+    folder = Path(trained.ckpt_save_dir, "eval_valid")
+    assert len((folder / "texts.csv").read_text().splitlines()) == 7
+    lm.main(["tune", "--log_probs", str(folder / "log_probs.npz"), "--lm", str(lists / "lm.arpa"), "--width", "4",
+             "--alpha_steps", "2", "--beta_steps", "2", "--workers", "1"])
+    capsys.readouterr()
+    code, output = program("deepspeech2", "eval.py", "--checkpoint_path", config.model_path, "--config",
+                           str(folder / "lm.json"), "--device_target", "CPU")
+    assert code == 0 and re.search(r"^Average WER \d+\.\d{3} Average CER", output, re.M), output
+
+
+@pytest.mark.parametrize("length", [300, 0])
+def test_exported_graph_equals_the_network(trained, tmp_path, length):
+    path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
+    description = json.loads((tmp_path / "inputs.json").read_text())
+    assert description["labels"] == trained.labels and description["sample_rate"] == 16000
+    assert [port["shape"] for port in description["inputs"]] == [[1, length or None, BINS], [1]]
+    graph, model = nn.GraphCell(ms.load(str(path))), DeepSpeech2(trained)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    model.set_train(False)
+    for total in (300,) if length else (300, 171):
+        features = Tensor(np.random.default_rng(total).standard_normal((1, total, BINS)).astype(np.float32))
+        frames = Tensor([total - 20], ms.int32)
+        for found, expected in zip(graph(features, frames), model(features, frames), strict=True):
+            np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), atol=1e-5)
+
+
+def test_runner_files_give_the_scores_of_eval(trained, tmp_path, monkeypatch):
+    """preprocess.py -> the graph over .bin files, as the C++ runner does it -> postprocess.py."""
+    monkeypatch.chdir(tmp_path)
+    config = using(trained)
+    folder = preprocess.main(config)
+    model = load_recogniser(config).model
+    Path("result_Files").mkdir()
+    for path in sorted((folder / "00_data").iterdir()):
+        features = np.fromfile(path, np.float32).reshape(1, config.length, BINS)
+        outputs = model(Tensor(features), Tensor(np.fromfile(folder / "01_data" / path.name, np.int32)))
+        for number, output in enumerate(outputs):
+            output.asnumpy().tofile(f"result_Files/{path.stem}_{number}.bin")
+    assert postprocess.main(config) == evaluation.main(config)
+    Path("result_Files/000000_0.bin").write_bytes(b"1234")
+    with pytest.raises(UserError, match="000000_0.bin: 1 numbers, expected frames of 29 labels"):
+        postprocess.main(config)
+    with pytest.raises(UserError, match="frames, but the graph takes 50; export it with --length"):
+        preprocess.main(dataclasses.replace(config, length=50))
+
+
+MISTAKES = {
+    "no manifest": ({"train_manifest": "nowhere.json"}, "nowhere.json: No such file"),
+    "optimizer": ({"optimizer": "adam"}, "optimizer: found 'adam', expected adamw or sgd"),
+    "other size": ({"hidden_size": 32, "initial_model": "best"},
+                   r"layers.0.*: found shape \(64, 82\), expected shape \(128, 82\)"),
+    "labels": ({"labels": "_AB "}, "is no label, expected 'AB '"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_told_in_one_line(trained, tmp_path, monkeypatch, mistake):
+    monkeypatch.chdir(tmp_path)
+    differences, message = MISTAKES[mistake]
+    if "initial_model" in differences:
+        differences = differences | {"initial_model": f"{trained.ckpt_save_dir}/best.ckpt"}
+    with pytest.raises(UserError, match=message) as error:
+        train.main(dataclasses.replace(trained, num_workers=0, num_epochs=1, ckpt_save_dir="run", **differences))
+    assert "\n" not in str(error.value)
+
+
+def test_sgd_trains_too_and_other_labels_get_a_new_output_layer(trained, tmp_path):
+    config = dataclasses.replace(trained, optimizer="sgd", learning_rate=1e-4, num_epochs=1, num_workers=0, mask_from=0,
+                                 labels=trained.labels + "-", initial_model=f"{trained.ckpt_save_dir}/best.ckpt",
+                                 ckpt_save_dir=str(tmp_path / "run"))
+    progress = train.main(config)
+    weights, _ = load_checkpoint(tmp_path / "run" / "best.ckpt")
+    assert progress.batches == 6 and weights["output.weight"].shape == (30, 16)
+
+
+def test_infer_prints_text_and_word_times(trained, mini_corpus):
+    best, audio = f"{trained.ckpt_save_dir}/best.ckpt", str(mini_corpus / "test" / "t001" / "t001-000.wav")
+    code, output = program("deepspeech2", "infer.py", audio, "--checkpoint_path", best, "--device_target", "CPU")
+    assert code == 0, output
+    code, output = program("deepspeech2", "infer.py", audio, "missing.wav", "--checkpoint_path", best, "--timestamps",
+                           "--device_target", "CPU")
+    assert code == 2 and "error: missing.wav: no such audio file" in output and "1 of 2 files" in output, output
+    code, output = program("deepspeech2", "infer.py", audio, "--checkpoint_path", best, "--stream")
+    assert code == 2 and "error: stream: the network is bidirectional" in output, output
+
+
+def test_scripts_run_on_this_cpu(trained, tmp_path):
+    """The documented scripts, with the CPU instead of an Ascend."""
+    scripts = ROOT / "deepspeech2" / "scripts"
+    environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
+    subprocess.run(["bash", scripts / "run_standalone_train_ascend.sh", "0", *flags(config)], check=True,
+                   env=environment, capture_output=True)
+    subprocess.run(["bash", scripts / "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt"], check=True,
+                   env=environment, capture_output=True)
+    assert re.search(r"^Average WER \d+\.\d{3}", (ROOT / "deepspeech2" / "eval.log").read_text(), re.M)
