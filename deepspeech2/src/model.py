@@ -8,6 +8,7 @@ import mindspore as ms
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
+from deepspeech2.src.convolution import Conv
 from deepspeech2.src.features import BINS
 from utils.depthwise import Depthwise
 from utils.errors import UserError
@@ -73,11 +74,9 @@ class ConvStack(nn.Cell):
 
     def __init__(self, channels):
         super().__init__()
-        self.first = nn.Conv2d(1, channels, (41, 11), stride=(2, 2), pad_mode="pad", padding=(20, 20, 5, 5),
-                               has_bias=True)
+        self.first = Conv(1, channels, (41, 11), (2, 2))
         self.first_norm = nn.BatchNorm2d(channels, momentum=0.9)            # PyTorch's 0.1
-        self.second = nn.Conv2d(channels, channels, (21, 11), stride=(2, 1), pad_mode="pad", padding=(10, 10, 5, 5),
-                                has_bias=True)
+        self.second = Conv(channels, channels, (21, 11), (2, 1))
         self.second_norm = nn.BatchNorm2d(channels, momentum=0.9)
 
     def construct(self, features, frames):
