@@ -77,7 +77,7 @@ def test_streaming_equals_the_whole_output(norm, settings):
             assert len(stream.waiting) < stream.samples + stream.stride        # it remembers no more
         parts.append(stream.flush())
         np.testing.assert_allclose(np.concatenate(parts, 1), expected[length], rtol=0, atol=1e-5)
-    assert np.abs(expected[3003]).max() > 0.1 and stream.flush().shape == (2, 0)
+    assert np.abs(expected[3003]).max() > 0.05 and stream.flush().shape == (2, 0)
     assert model.encoder.weight.name == "encoder.weight"                       # checkpoints of it stay as they were
 
 

@@ -7,9 +7,9 @@ from mindspore import nn, ops
 
 
 class Depthwise(nn.Cell):
-    """(B, C, T), filters (C, 1, 1, taps) -> (B, C, T + left + right - context), zeros beyond either end.
+    """(B, C, 1, T), filters (C, 1, 1, taps) -> (B, C, 1, T + left + right - context), zeros beyond either end.
 
-    `left` and `right` are the frames of zeros there; context is (taps - 1) * dilation.
+    `left` and `right` are the frames of zeros there; context is (taps - 1) * dilation. The axis of 1 is the operator's.
     """
 
     def __init__(self, channels, taps, dilation, left, right):
@@ -20,10 +20,11 @@ class Depthwise(nn.Cell):
         self.backward = _operator(channels, taps, dilation, back - left, back - right)
 
     def construct(self, x, weight):
-        return self.forward(x.expand_dims(2), weight).squeeze(2)
+        return self.forward(x, weight)
 
     def bprop(self, x, weight, out, dout):
-        dx = self.backward(dout.expand_dims(2), ops.flip(weight, (3,))).squeeze(2)
+        dx = self.backward(dout, ops.flip(weight, (3,)))
+        x, dout = x.squeeze(2), dout.squeeze(2)
         x = ops.cat((_zeros(x, self.left), x, _zeros(x, self.right)), 2)
         ones = ops.ones((dout.shape[0], dout.shape[2], 1), x.dtype)
         dweight = ()

@@ -2,7 +2,8 @@
 
 Left to autodiff, the gradient of a weight that is broadcast over time is a ReduceSum, which takes a CPU ten times as
 long as the rest of the layer. Written out, these sums are products of matrices. Values and gradients are those of the
-plain formulas (tests/test_conv_tasnet_model.py).
+plain formulas (tests/test_conv_tasnet_model.py). Roots are divided by: MindSpore cannot export Rsqrt and Reciprocal as
+ONNX.
 
 Letters: B mixtures, C channels, T frames.
 """
@@ -54,7 +55,7 @@ class DepthwiseConv(nn.Cell):
         self.following = Depthwise(channels, taps, dilation, 0, 0)
 
     def construct(self, x):
-        return self.add_bias(self.whole(x, self.weight))
+        return self.convolve(self.whole, x)
 
     def start(self, x):
         """What is past before the first frame."""
@@ -63,10 +64,12 @@ class DepthwiseConv(nn.Cell):
     def stream(self, x, past):
         """The frames x that follow `past` (B, C, context) in a causal network, and what is past after them."""
         x = ops.cat((past, x), 2)
-        return self.add_bias(self.following(x, self.weight)), x[:, :, x.shape[2] - self.context:]
+        return self.convolve(self.following, x), x[:, :, x.shape[2] - self.context:]
 
-    def add_bias(self, y):
-        return y if self.bias is None else ops.bias_add(y, self.bias)
+    def convolve(self, operator, x):
+        y = operator(x.expand_dims(2), self.weight)
+        # the bias right behind the convolution: elsewhere MindSpore exports it to ONNX without its channels
+        return (y if self.bias is None else ops.bias_add(y, self.bias)).squeeze(2)
 
 
 class GlobalNorm(nn.Cell):
@@ -94,12 +97,12 @@ class _GlobalNorm(nn.Cell):
     def construct(self, x, gain, bias, weight):
         mean = ops.bmm(x, weight).sum(1, keepdims=True)                                 # (B, 1, 1)
         centred = x - mean
-        scale = ops.rsqrt(ops.bmm(centred.square(), weight).sum(1, keepdims=True) + EPS)
-        return centred * (gain * scale) + bias, mean, scale
+        deviation = ops.sqrt(ops.bmm(centred.square(), weight).sum(1, keepdims=True) + EPS)
+        return centred * (gain / deviation) + bias, mean, deviation
 
     def bprop(self, x, gain, bias, weight, out, dout):
-        _, mean, scale = out
-        dout = dout[0]
+        _, mean, deviation = out
+        dout, scale = dout[0], 1 / deviation
         dbias = ops.bmm(dout, ops.ones_like(weight))                                    # (B, C, 1)
         dgain = scale * (ops.bmm(dout * x, ops.ones_like(weight)) - mean * dbias)       # (B, C, 1)
         weight = weight.transpose(0, 2, 1)                                              # (B, 1, T)
@@ -133,7 +136,7 @@ class FrameNorm(FramewiseNorm):
 
     def construct(self, x, mask=None):
         centred = x - x.mean(1, keep_dims=True)
-        return centred * ops.rsqrt(centred.square().mean(1, keep_dims=True) + EPS) * self.gain + self.bias
+        return centred / ops.sqrt(centred.square().mean(1, keep_dims=True) + EPS) * self.gain + self.bias
 
 
 class CumulativeNorm(nn.Cell):
@@ -162,7 +165,7 @@ class CumulativeNorm(nn.Cell):
         count = sums[:, 2:] * self.channels
         mean = sums[:, :1] / count
         variance = ops.relu(sums[:, 1:2] / count - mean.square())
-        y = (x - mean) * ops.rsqrt(variance + EPS) * self.gain + self.bias
+        y = (x - mean) / ops.sqrt(variance + EPS) * self.gain + self.bias
         return y, sums[:, :, -1:]
 
 

@@ -69,7 +69,7 @@ class ConvTasNet(nn.Cell):
         for block in self.blocks:
             y, skip = block(y, mask)
             skips = skips + skip
-        return pad_to(self.decode(x, skips if self.has_skip else y, mask), samples)
+        return pad_to(self.decode(x, skips if self.has_skip else y, mask), samples, self.stride)
 
     def start(self):
         """The state of `stream` before a recording: of the first norm, and three of each block."""
@@ -203,9 +203,8 @@ def frame_mask(x, count):
     return (frame < count.reshape(-1, 1, 1)).astype(x.dtype)
 
 
-def pad_to(sounds, samples):
-    """Zeros at the end: (M, C, S) -> (M, C, samples)."""
-    rest = samples - sounds.shape[2]
-    if rest == 0:
-        return sounds
-    return ops.cat((sounds, ops.zeros((sounds.shape[0], sounds.shape[1], rest), sounds.dtype)), 2)
+def pad_to(sounds, samples, stride):
+    """Zeros at the end, less than a stride of them: (M, C, S) -> (M, C, samples)."""
+    # without an `if`, which a graph for any length would keep, and MindSpore 2.10 cannot load that twice in a process
+    zeros = ops.zeros(sounds.shape[:2] + (stride,), sounds.dtype)
+    return ops.cat((sounds, zeros), 2)[:, :, :samples]

@@ -159,7 +159,7 @@ class Lookahead(nn.Cell):
         self.function = Depthwise(size, context, 1, 0, context - 1)
 
     def construct(self, x):
-        y = self.function(x.transpose(1, 2, 0), self.weight)                # (B, H, T')
+        y = self.function(x.transpose(1, 2, 0).expand_dims(2), self.weight).squeeze(2)  # (B, H, T')
         return ops.clamp(y, 0.0, CEILING).transpose(2, 0, 1)
 
 
