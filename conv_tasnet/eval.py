@@ -70,7 +70,7 @@ def report(rows, name, folder):
     print(f"{name}: {len(rows)} mixtures, {sum(row['seconds'] for row in rows) / 60:.1f} minutes")
     print(f"Average SISNR improvement: {means['si_snri']:.2f}")
     print(f"Average SDR improvement: {means['sdri']:.2f}")
-    print(", ".join(f"{key} {value:.3f}" for key, value in means.items() if not key.endswith("i")))
+    print(", ".join(f"{key} {value:.3f}" for key, value in means.items() if key not in ("si_snri", "sdri")))
     print(f"scores.csv and examples: {folder}")
     return means
 

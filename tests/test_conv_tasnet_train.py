@@ -86,6 +86,7 @@ def test_evaluation_agrees_with_validation_and_keeps_examples(trained, capsys):
     rows = np.genfromtxt(folder / "scores.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
     assert means["si_snri"] == pytest.approx(rows["si_snri"].mean(), abs=1e-3)
     assert re.search(rf"^Average SISNR improvement: {means['si_snri']:.2f}$", printed, re.M)
+    assert re.search(rf"^si_snr .*, stoi {means['stoi']:.3f}", printed, re.M)
     # validation cuts at cv_maxlen: what is left whole must score the same
     short = rows[rows["seconds"] <= trained.cv_maxlen]
     assert len(short) < len(rows) and np.isfinite(record["valid_si_snri"])
