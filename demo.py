@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent
 CORPUS = "../corpora/mini"
+BEST = "runs/mini/best.ckpt"
 
 
 class Step(NamedTuple):
@@ -22,44 +23,43 @@ class Step(NamedTuple):
     result: str
 
 
+PREPARE = Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
+               r"rejected: .*")
+EXPORT = Step("export", ["export.py", "--checkpoint_path", BEST, "--file_format", "MINDIR"], r"largest difference \S+")
+
+
 def ecapatdnn(short):
     """Speaker verification: voices of the test part occur nowhere in training."""
-    best = "runs/mini/best.ckpt"
     epochs = ["--num_epochs", "3", "--test_step", "1"] if short else []
     pair = [f"{CORPUS}/test/t001/t001-{number}.wav" for number in ("000", "001")]
     return [
-        Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
-             r"rejected: .*"),
+        PREPARE,
         Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_eer \S+)"),
-        Step("evaluate", ["eval.py", "--checkpoint_path", best, "--as_norm", "true"], r"^EER = \S+"),
-        Step("export", ["export.py", "--checkpoint_path", best, "--file_format", "MINDIR"], r"largest difference \S+"),
-        Step("use", ["infer.py", *pair, "--checkpoint_path", best], r"(same|different) speaker.*"),
+        Step("evaluate", ["eval.py", "--checkpoint_path", BEST, "--as_norm", "true"], r"^EER = \S+"),
+        EXPORT,
+        Step("use", ["infer.py", *pair, "--checkpoint_path", BEST], r"(same|different) speaker.*"),
     ]
 
 
 def conv_tasnet(short):
     """Separation: the voices of the test mixtures occur nowhere in training."""
-    best = "runs/mini/best.ckpt"
     epochs = ["--num_epochs", "1", "--mixtures_per_epoch", "800"] if short else []
     return [
-        Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
-             r"rejected: .*"),
+        PREPARE,
         Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_si_snri \S+)"),
-        Step("evaluate", ["eval.py", "--checkpoint_path", best], r"^Average SISNR improvement: \S+"),
-        Step("export", ["export.py", "--checkpoint_path", best, "--file_format", "MINDIR"], r"largest difference \S+"),
+        Step("evaluate", ["eval.py", "--checkpoint_path", BEST], r"^Average SISNR improvement: \S+"),
+        EXPORT,
     ]
 
 
 def deepspeech2(short):
     """Recognition: neither the sentences nor the voices of the test part occur in training."""
-    best = "runs/mini/best.ckpt"
     epochs = ["--num_epochs", "2"] if short else []
     return [
-        Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
-             r"rejected: .*"),
+        PREPARE,
         Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_wer \S+)"),
-        Step("evaluate", ["eval.py", "--checkpoint_path", best], r"^Average WER \S+ Average CER \S+"),
-        Step("export", ["export.py", "--checkpoint_path", best, "--file_format", "MINDIR"], r"largest difference \S+"),
+        Step("evaluate", ["eval.py", "--checkpoint_path", BEST], r"^Average WER \S+ Average CER \S+"),
+        EXPORT,
     ]
 
 

@@ -1,6 +1,4 @@
 """Scores separation: python eval.py --checkpoint_path RUN/best.ckpt [--eval_dir LIST --eval_path DIR]."""
-import csv
-import io
 import sys
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from utils.audio import write_wav
 from utils.config import parse_use_config, require
 from utils.device import setup_device
 from utils.errors import run
-from utils.files import write_text
+from utils.files import csv_text, write_text
 from utils.progress import progress
 
 
@@ -60,12 +58,8 @@ def save_example(mixture, separated, sources, rate, name):
 
 def report(rows, name, folder):
     """Writes scores.csv, prints the means and returns them."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"{value:.4f}" if isinstance(value, float) else value for key, value in row.items()}
-                     for row in rows)
-    write_text(folder / "scores.csv", table.getvalue())
+    write_text(folder / "scores.csv", csv_text([{key: f"{value:.4f}" if isinstance(value, float) else value
+                                                 for key, value in row.items()} for row in rows]))
     means = {key: float(np.mean([row[key] for row in rows])) for key in list(rows[0])[2:]}
     print(f"{name}: {len(rows)} mixtures, {sum(row['seconds'] for row in rows) / 60:.1f} minutes")
     print(f"Average SISNR improvement: {means['si_snri']:.2f}")

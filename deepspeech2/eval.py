@@ -1,6 +1,4 @@
 """Scores recognition: python eval.py --checkpoint_path RUN/best.ckpt [--test_manifest LIST --lm_path lm.arpa]."""
-import csv
-import io
 import sys
 import time
 from pathlib import Path
@@ -8,15 +6,14 @@ from pathlib import Path
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import make_decoder, save_log_probs
 from deepspeech2.src.features import RATE
-from deepspeech2.src.manifest import read_manifest
+from deepspeech2.src.manifest import read_manifest, samples_of
 from deepspeech2.src.metric import alignment_text, error_rates, worst
 from deepspeech2.src.recognition import load_recogniser
 from deepspeech2.src.text import Alphabet
-from utils import audio
 from utils.config import parse_use_config, require
 from utils.device import setup_device
 from utils.errors import run
-from utils.files import write_text
+from utils.files import csv_text, write_text
 from utils.progress import progress
 
 SHOWN = 5       # of the worst utterances
@@ -40,7 +37,7 @@ def main(config):
     folder.mkdir(exist_ok=True)
     if config.save_log_probs:
         save_log_probs(folder / "log_probs.npz", kept, config.labels)
-    heard = sum(one.seconds or audio.duration(one.audio, RATE) / RATE for one in utterances)
+    heard = sum(map(samples_of, utterances)) / RATE
     print(f"{config.test_manifest}: {len(utterances)} utterances, {heard / 60:.1f} minutes")
     rates = report([one.audio for one in utterances], references, hypotheses, folder)
     print(f"real-time factor {seconds / heard:.3f}, reading and compilation included")
@@ -49,13 +46,9 @@ def main(config):
 
 def report(keys, references, hypotheses, folder):
     """Writes texts.csv, prints the rates and the worst utterances; returns the rates."""
-    table = io.StringIO()
     rows = worst(references, hypotheses, keys, len(keys))
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{value:.2f}" if isinstance(value, float) else value for name, value in row.items()}
-                     for row in rows)
-    write_text(folder / "texts.csv", table.getvalue())
+    write_text(folder / "texts.csv", csv_text([{name: f"{value:.2f}" if isinstance(value, float) else value
+                                                for name, value in row.items()} for row in rows]))
     for row in [row for row in rows[:SHOWN] if row["wer"]]:
         print(f"{row['key']}: WER {row['wer']:.1f} %\n{alignment_text(row['reference'], row['hypothesis'])}\n")
     rates = error_rates(references, hypotheses)

@@ -1,4 +1,6 @@
 """Text files that are whole or not there."""
+import csv
+import io
 import os
 from pathlib import Path
 
@@ -8,3 +10,12 @@ def write_text(path, text):
     temporary = Path(f"{path}.part")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def csv_text(rows):
+    """CSV of rows {column: value}, under all their columns; what a row lacks is empty."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()

@@ -1,12 +1,11 @@
 """The folder of one training run: config.yaml train.log metrics.csv curves.png checkpoints/ best.ckpt last/."""
 import csv
-import io
 import logging
 import sys
 from pathlib import Path
 
 from utils.config import save_config
-from utils.files import write_text
+from utils.files import csv_text, write_text
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
 
@@ -48,12 +47,7 @@ class RunFolder:
     def add_row(self, row):
         """Appends a row of metrics {name: number}, `epoch` among them."""
         self.rows.append(row)
-        table = io.StringIO()
-        names = list(dict.fromkeys(name for one in self.rows for name in one))
-        writer = csv.DictWriter(table, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        self.write("metrics.csv", table.getvalue())
+        self.write("metrics.csv", csv_text(self.rows))
 
     def write(self, name, text):
         """Replaces the text file `name` of the folder."""

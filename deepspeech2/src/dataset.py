@@ -7,7 +7,7 @@ import bisect
 import numpy as np
 
 from deepspeech2.src.features import HOP, RATE, frames_of, spectrogram
-from deepspeech2.src.manifest import read_manifest
+from deepspeech2.src.manifest import read_manifest, samples_of
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils import audio, augment
 from utils.errors import UserError
@@ -111,7 +111,7 @@ class TrainSet:
         """(utterances, frames, labels) of those that can be trained on, {reason: paths} of the others."""
         kept, too_long, too_dense = [], [], []
         for one in utterances:
-            frames = frames_of(round(one.seconds * RATE) or audio.duration(one.audio, RATE))
+            frames = frames_of(samples_of(one))
             labels = self.alphabet.encode(self.alphabet.normalise(one.text), one.audio)
             if frames * HOP > self.config.max_seconds * RATE:
                 too_long.append(one.audio)

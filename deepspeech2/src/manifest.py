@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from deepspeech2.src.features import RATE
+from utils import audio
 from utils.errors import UserError
 from utils.files import write_text
 
@@ -34,6 +36,11 @@ class Utterance(NamedTuple):
     audio: str
     text: str
     seconds: float
+
+
+def samples_of(utterance):
+    """Its length at 16 kHz: the manifest's, or else the header's."""
+    return round(utterance.seconds * RATE) or audio.duration(utterance.audio, RATE)
 
 
 def read_manifest(path, folder=""):

@@ -7,6 +7,7 @@ from mindspore import Tensor
 
 from deepspeech2.src.dataset import padded_lengths
 from deepspeech2.src.features import RATE, frames_of, spectrogram
+from deepspeech2.src.manifest import samples_of
 from deepspeech2.src.model import DeepSpeech2
 from utils import audio
 from utils.checkpoint import load_model
@@ -23,8 +24,7 @@ class Recogniser:
 
     def files(self, utterances):
         """Yields (index, log probabilities (T', K) float32) of every Utterance, in an order of its own."""
-        frames = np.array([frames_of(round(one.seconds * RATE) or audio.duration(one.audio, RATE))
-                           for one in utterances])
+        frames = np.array([frames_of(samples_of(one)) for one in utterances])
         lengths, order = padded_lengths(frames, SHAPES), np.argsort(frames, kind="stable")
         for first in range(0, len(order), self.size):
             chosen = order[first:first + self.size]
