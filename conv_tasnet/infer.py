@@ -11,15 +11,12 @@ from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
-from utils.checkpoint import load_model
+from utils.checkpoint import load_model, require_checkpoint
 from utils.config import load_config
 from utils.device import setup_device
-from utils.errors import UserError, run, skipping
+from utils.errors import run
 from utils.progress import progress
-from utils.recording import inspect
-
-NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in "
-                 "minutes: pass --checkpoint_path runs/mini/best.ckpt")
+from utils.recording import work_through
 
 
 def main(argv):
@@ -28,17 +25,8 @@ def main(argv):
     config = dataclasses.replace(load_config(Config, args.checkpoint_path), model_path=args.checkpoint_path)
     outputs = output_paths(args.audio, args.output_dir, config.C)
     setup_device(args.device_target)
-    recordings, failed = [], []
-    for path in args.audio:
-        with skipping(path, args.audio, failed):
-            recordings.append(inspect(path, config.L, config.sample_rate))
-    separator = make_separator(config, args, recordings) if recordings else None
-    for recording in recordings:
-        with skipping(recording.path, args.audio, failed):
-            separate(recording, separator, config, outputs[recording.path])
-    if failed:
-        raise UserError(f"{len(failed)} of {len(args.audio)} files not separated, for the reasons above: "
-                        f"{', '.join(failed)}")
+    work_through(args.audio, config.L, config.sample_rate, lambda found: make_separator(config, args, found, outputs),
+                 "separated")
 
 
 def parse(argv):
@@ -53,20 +41,21 @@ def parse(argv):
                         help="seconds separated at once, of which memory depends (%(default)s)")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     args = parser.parse_args(argv)
-    if not args.checkpoint_path:
-        raise UserError(NO_CHECKPOINT)
+    require_checkpoint(args.checkpoint_path)
     return args
 
 
-def make_separator(config, args, recordings):
-    """What turns blocks of a mixture into pieces of its speakers, compiled for the longest of the recordings."""
+def make_separator(config, args, recordings, outputs):
+    """The function that separates a recording into its files, compiled for the longest of them."""
     model = ConvTasNet(config)
     load_model(config.model_path, model)
     if args.stream:
-        return Stream(model, config, seconds=1.0)
-    longest = max(math.ceil(one.samples * config.sample_rate / one.rate) for one in recordings)
-    size, overlap = window_sizes(args.window, longest, config)
-    return Windows(Separator(model, config, size), size, overlap, config.L // 2)
+        separator = Stream(model, config, seconds=1.0)
+    else:
+        longest = max(math.ceil(one.samples * config.sample_rate / one.rate) for one in recordings)
+        size, overlap = window_sizes(args.window, longest, config)
+        separator = Windows(Separator(model, config, size), size, overlap, config.L // 2)
+    return lambda recording: separate(recording, separator, config, outputs[recording.path])
 
 
 def separate(recording, separator, config, paths):

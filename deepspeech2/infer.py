@@ -14,15 +14,12 @@ from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.streaming import Stream, moments
 from deepspeech2.src.text import Alphabet
-from utils.checkpoint import load_model
+from utils.checkpoint import load_model, require_checkpoint
 from utils.config import load_config
 from utils.device import setup_device
-from utils.errors import UserError, run, skipping
+from utils.errors import run
 from utils.progress import progress
-from utils.recording import inspect
-
-NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in "
-                 "minutes: pass --checkpoint_path runs/mini/best.ckpt")
+from utils.recording import work_through
 
 
 def main(argv):
@@ -35,17 +32,12 @@ def main(argv):
     setup_device(args.device_target)
     alphabet = Alphabet(config.labels)
     decode = make_decoder(config, alphabet)
-    recordings, failed = [], []
-    for path in args.audio:
-        with skipping(path, args.audio, failed):
-            recordings.append(inspect(path, WINDOW, RATE))
-    listen = make_listener(config, args, recordings) if recordings else None
-    for recording in recordings:
-        with skipping(recording.path, args.audio, failed):
-            transcribe(recording, listen, decode, alphabet, args)
-    if failed:
-        raise UserError(f"{len(failed)} of {len(args.audio)} files not transcribed, for the reasons above: "
-                        f"{', '.join(failed)}")
+
+    def prepare(recordings):
+        listen = make_listener(config, args, recordings)
+        return lambda recording: transcribe(recording, listen, decode, alphabet, args)
+
+    work_through(args.audio, WINDOW, RATE, prepare, "transcribed")
 
 
 def parse(argv):
@@ -62,8 +54,7 @@ def parse(argv):
     parser.add_argument("--beam_width", type=int, help="prefixes kept; 0: greedy")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     args = parser.parse_args(argv)
-    if not args.checkpoint_path:
-        raise UserError(NO_CHECKPOINT)
+    require_checkpoint(args.checkpoint_path)
     return args
 
 

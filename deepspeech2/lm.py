@@ -1,10 +1,10 @@
 """Language models for decoding: estimates one from sentences, finds the weights it works best with.
 
     python lm.py estimate --texts lists/an4/texts.txt --order 3 --output lm.arpa
-    python lm.py tune --log_probs runs/x/valid_log_probs.npz --lm lm.arpa
+    python lm.py tune --log_probs runs/x/eval_valid/log_probs.npz --lm lm.arpa
 
-tune writes lm.json beside the log probabilities (eval.py --save_log_probs true makes them): a preset that eval.py and
-infer.py take with --config.
+tune writes lm.json beside the log probabilities (eval.py --save_log_probs true makes them): a preset for eval.py
+--config; infer.py takes the same values as flags.
 """
 import dataclasses
 import functools
@@ -115,7 +115,8 @@ def tune(config):
     values = {"lm_path": os.path.abspath(config.lm), "alpha": best.alpha, "beta": best.beta, "beam_width": config.width}
     path = Path(config.log_probs).parent / "lm.json"
     write_text(path, json.dumps(values, indent=1) + "\n")
-    print(f"{path}: pass it to eval.py and infer.py with --config")
+    print(f"{path}: eval.py takes it with --config; infer.py: --lm_path {config.lm} --alpha {best.alpha:g} "
+          f"--beta {best.beta:g} --beam_width {config.width}")
     return values
 
 

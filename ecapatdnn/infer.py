@@ -7,13 +7,10 @@ import numpy as np
 
 from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_checkpoint, require_checkpoint
 from utils.config import load_config
 from utils.device import setup_device
 from utils.errors import UserError, run
-
-NO_CHECKPOINT = ("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one in "
-                 "minutes: pass --checkpoint_path runs/mini/best.ckpt")
 
 
 def main(argv):
@@ -43,8 +40,7 @@ def parse(argv):
     parser.add_argument("--output", default="embeddings.npz")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     args = parser.parse_args(argv)
-    if not args.checkpoint_path:
-        raise UserError(NO_CHECKPOINT)
+    require_checkpoint(args.checkpoint_path)
     if not args.embed and len(args.audio) != 2:
         raise UserError(f"{len(args.audio)} audio file(s) given, two are compared; --embed takes any number")
     return args

@@ -77,6 +77,13 @@ def load_model(path, model):
     return load_into(path, {parameter.name: parameter for parameter in model.get_parameters()}, skip=("loss.",))
 
 
+def require_checkpoint(path):
+    """UserError where no checkpoint is given."""
+    if not path:
+        raise UserError("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one "
+                        "in minutes: pass --checkpoint_path runs/mini/best.ckpt")
+
+
 @contextmanager
 def quiet():
     """MindSpore logs what it raises, in several lines; one is enough."""

@@ -9,6 +9,7 @@ import soundfile
 import soxr
 
 from utils import audio
+from utils.errors import UserError, skipping
 
 
 class Recording(NamedTuple):
@@ -46,6 +47,23 @@ def inspect(path, window, window_rate):
     if peak <= audio.SILENCE:
         raise audio.AudioError(f"{path}: silent, no sample above {audio.SILENCE:g}; leave the file out")
     return Recording(path, samples, rate, soundfile.info(path).channels)
+
+
+def work_through(paths, window, rate, prepare, done):
+    """Calls `prepare(recordings)(recording)` for every file that is fit, see `inspect`.
+
+    UserError at the end that counts and names those that were not `done`, a participle.
+    """
+    recordings, failed = [], []
+    for path in paths:
+        with skipping(path, paths, failed):
+            recordings.append(inspect(path, window, rate))
+    work = prepare(recordings) if recordings else None
+    for recording in recordings:
+        with skipping(recording.path, paths, failed):
+            work(recording)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(paths)} files not {done}, for the reasons above: {', '.join(failed)}")
 
 
 def resampled(blocks, source, target, channels):
