@@ -1,8 +1,13 @@
 """Running a model's entry points as a user does: in processes of their own."""
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+
+from utils.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +42,30 @@ def interrupted(model, epoch, number, *arguments):
     return _run("-c", INTERRUPTED.format(epoch=epoch, number=int(number)), str(ROOT / model / "train.py"), *arguments)
 
 
-def _run(*arguments):
-    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False)
+def script(model, name, *arguments, target="CPU"):
+    """(exit code, what it printed) of bash <model>/scripts/<name> with `arguments` on the device `target`."""
+    return _run(ROOT / model / "scripts" / name, *arguments, program="bash", env=os.environ | {
+        "DEVICE_TARGET": target, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+
+
+def using(config, **differences):
+    """The config of a finished run, for programs that take its best checkpoint."""
+    return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
+
+
+def assert_same_end(found, expected, weights, numbers):
+    """Two run folders of 2 epochs end with the same weights and metrics, to these relative tolerances."""
+    found_weights, expected_weights = [load_checkpoint(f"{run}/checkpoints/epoch_0002.ckpt")[0]
+                                       for run in (found, expected)]
+    for name, value in expected_weights.items():
+        np.testing.assert_allclose(found_weights[name].asnumpy(), value.asnumpy(), rtol=weights, atol=weights / 100,
+                                   err_msg=name)
+    rows = [np.loadtxt(Path(run, "metrics.csv"), delimiter=",", skiprows=1)[:, :-1]     # without the minutes
+            for run in (found, expected)]
+    np.testing.assert_allclose(*rows, rtol=numbers)
+
+
+def _run(*arguments, program=sys.executable, env=None):
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False, env=env)
     return done.returncode, done.stdout

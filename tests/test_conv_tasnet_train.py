@@ -1,18 +1,15 @@
 """Conv-TasNet through its entry points: train, eval, export, the runner's files, scripts; resumed; users' mistakes."""
 import dataclasses
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from programs import ROOT, flags, interrupted, program
+from programs import ROOT, assert_same_end, flags, interrupted, program, script, using
 
 from conv_tasnet import eval as evaluation
 from conv_tasnet import export, postprocess, prepare, preprocess, train
@@ -48,10 +45,6 @@ def trained(lists, tmp_path_factory):
     return config
 
 
-def using(config, **differences):
-    return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
-
-
 def test_run_folder_holds_the_config_and_the_curves(trained):
     assert load_config(Config, f"{trained.ckpt_save_dir}/best.ckpt") == trained
     header, *rows = Path(trained.ckpt_save_dir, "metrics.csv").read_text().splitlines()
@@ -69,13 +62,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
         assert load_checkpoint(folder / "last" / "state.ckpt")[1]["minutes"] > 0
     code, output = program("conv_tasnet", "train.py", *resume)
     assert code == 0, output
-    expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/checkpoints/epoch_0002.ckpt")
-    found, _ = load_checkpoint(folder / "checkpoints" / "epoch_0002.ckpt")
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name].asnumpy(), value.asnumpy(), rtol=1e-5, atol=1e-7, err_msg=name)
-    numbers = [np.loadtxt(Path(run, "metrics.csv"), delimiter=",", skiprows=1)[:, :-1]      # without the minutes
-               for run in (folder, trained.ckpt_save_dir)]
-    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-5)
+    assert_same_end(folder, trained.ckpt_save_dir, weights=1e-5, numbers=1e-5)
 
 
 def test_evaluation_agrees_with_validation_and_keeps_examples(trained, capsys):
@@ -179,12 +166,9 @@ def test_silent_mixture_is_named_by_eval(trained, tmp_path):
 
 def test_scripts_run_on_this_cpu(trained, tmp_path):
     """The documented scripts, with the CPU instead of an Ascend."""
-    scripts = ROOT / "conv_tasnet" / "scripts"
-    environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
-    subprocess.run(["bash", scripts / "run_standalone_train_ascend.sh", "0", *flags(config)], check=True,
-                   env=environment, capture_output=True)
-    subprocess.run(["bash", scripts / "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt"], check=True,
-                   env=environment, capture_output=True)
-    log = (ROOT / "conv_tasnet" / "eval.log").read_text()
-    assert re.search(r"^Average SISNR improvement: -?\d+\.\d\d$", log, re.M)
+    code, output = script("conv_tasnet", "run_standalone_train_ascend.sh", "0", *flags(config))
+    assert code == 0, output
+    code, output = script("conv_tasnet", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
+    assert code == 0, output
+    assert re.search(r"^Average SISNR improvement: -?\d+\.\d\d$", (ROOT / "conv_tasnet" / "eval.log").read_text(), re.M)

@@ -4,15 +4,13 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from programs import ROOT, flags, interrupted, program
+from programs import ROOT, assert_same_end, flags, interrupted, program, script, using
 
 from deepspeech2 import eval as evaluation
 from deepspeech2 import export, lm, postprocess, prepare, preprocess, train
@@ -52,10 +50,6 @@ def trained(lists, tmp_path_factory):
     return config
 
 
-def using(config, **differences):
-    return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
-
-
 def test_run_folder_holds_the_config_and_the_curves(trained):
     assert load_config(Config, f"{trained.ckpt_save_dir}/best.ckpt") == trained
     header, *rows = Path(trained.ckpt_save_dir, "metrics.csv").read_text().splitlines()
@@ -72,13 +66,7 @@ def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path):
     assert code == -9, output
     code, output = program("deepspeech2", "train.py", "--resume", str(folder))
     assert code == 0, output
-    expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/checkpoints/epoch_0002.ckpt")
-    found, _ = load_checkpoint(folder / "checkpoints" / "epoch_0002.ckpt")
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-6, err_msg=name)
-    numbers = [np.loadtxt(Path(run, "metrics.csv"), delimiter=",", skiprows=1)[:, :-1]      # without the minutes
-               for run in (folder, trained.ckpt_save_dir)]
-    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-4)
+    assert_same_end(folder, trained.ckpt_save_dir, weights=1e-4, numbers=1e-4)
 
 
 def test_evaluation_agrees_with_validation_and_tunes_a_language_model(trained, lists, capsys):
@@ -177,11 +165,9 @@ def test_infer_prints_text_and_word_times(trained, mini_corpus):
 
 def test_scripts_run_on_this_cpu(trained, tmp_path):
     """The documented scripts, with the CPU instead of an Ascend."""
-    scripts = ROOT / "deepspeech2" / "scripts"
-    environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
-    subprocess.run(["bash", scripts / "run_standalone_train_ascend.sh", "0", *flags(config)], check=True,
-                   env=environment, capture_output=True)
-    subprocess.run(["bash", scripts / "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt"], check=True,
-                   env=environment, capture_output=True)
+    code, output = script("deepspeech2", "run_standalone_train_ascend.sh", "0", *flags(config))
+    assert code == 0, output
+    code, output = script("deepspeech2", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
+    assert code == 0, output
     assert re.search(r"^Average WER \d+\.\d{3}", (ROOT / "deepspeech2" / "eval.log").read_text(), re.M)
