@@ -1,24 +1,41 @@
 """Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length S]."""
 import sys
 
+from mindspore import nn
+
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.device import setup_device
-from utils.errors import run
+from utils.errors import UserError, run
 from utils.export import Port, export_model
 
 
 def main(config):
-    """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of samples."""
+    """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of whole strides."""
+    stride = config.L // 2
+    if config.length % stride or config.length == stride:
+        raise UserError(f"length: {config.length} samples, expected two or more strides of {stride}; or 0 for any")
     setup_device(config.device_target, device_id=config.device_id)
     model = ConvTasNet(config)
     load_model(config.model_path, model)
-    return export_model(model, config,
-                        inputs=[Port("mixture", "float32", (1, config.length or None))],
+    return export_model(WholeStrides(model), config,
+                        inputs=[Port("mixture", "float32", (1, config.length or None), 300 * stride)],
                         outputs=[Port("sources", "float32", (1, config.C, config.length or None))],
-                        name="conv_tasnet", sample_rate=config.sample_rate, stride=config.L // 2)
+                        name="conv_tasnet", sample_rate=config.sample_rate, step_seconds=1 / config.sample_rate,
+                        wav_multiple=stride)
+
+
+class WholeStrides(nn.Cell):
+    """The network for mixtures of whole strides: without the slices for others, which would fix its length."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def construct(self, mixture):
+        return self.model.separate(mixture)
 
 
 if __name__ == "__main__":

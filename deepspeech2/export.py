@@ -1,13 +1,17 @@
-"""Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length T]."""
+"""Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length T].
+
+--input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0.
+"""
 import sys
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS, RATE
+from deepspeech2.src.features import BINS, HOP, RATE
 from deepspeech2.src.model import DeepSpeech2, frames_after
+from deepspeech2.src.waveform import FromWaveform
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.device import setup_device
-from utils.errors import run
+from utils.errors import UserError, run
 from utils.export import Port, export_model
 
 
@@ -16,13 +20,19 @@ def main(config):
     setup_device(config.device_target, device_id=config.device_id)
     model = DeepSpeech2(config)
     load_model(config.model_path, model)
-    frames = frames_after(config.length) if config.length else None
-    return export_model(model, config,
-                        inputs=[Port("features", "float32", (1, config.length or None, BINS)),
-                                Port("frames", "int32", (1,))],
-                        outputs=[Port("log_probs", "float32", (frames, 1, len(config.labels))),
-                                 Port("log_prob_frames", "int32", (1,))],
-                        name="deepspeech2", sample_rate=RATE, labels=config.labels)
+    length = config.length or None
+    if config.input == "features":
+        inputs = [Port("features", "float32", (1, length, BINS)), Port("frames", "int32", (1,))]
+        facts = {"step_seconds": HOP / RATE}
+    elif config.input == "waveform":
+        model = FromWaveform(model)
+        inputs = [Port("waveform", "float32", (1, length and (length - 1) * HOP), RATE)]
+        facts = {"step_seconds": 1 / RATE, "wav_multiple": 1}
+    else:
+        raise UserError(f"input: found {config.input!r}, expected features or waveform")
+    outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels))),
+               Port("log_prob_frames", "int32", (1,))]
+    return export_model(model, config, inputs, outputs, "deepspeech2", sample_rate=RATE, labels=config.labels, **facts)
 
 
 if __name__ == "__main__":

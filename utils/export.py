@@ -1,6 +1,6 @@
 """Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that tells a runner all it must know."""
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
@@ -9,28 +9,43 @@ from mindspore import Tensor, nn
 
 from utils.errors import UserError
 from utils.files import write_text
+from utils.mindir_compat import downgrade
 
+RUNTIMES = ("", "lite2.0")
 SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
 TOLERANCE = 1e-5   # of the largest output, between a network and its graph loaded again
 
 
 @dataclass(frozen=True)
 class Port:
-    """A tensor that goes in or out; None in its shape is any size."""
+    """A tensor that goes in or out; None in its shape is any size, `example` one to try."""
 
     name: str
     dtype: str
     shape: tuple
+    example: int = 300
+
+    def describe(self):
+        """What inputs.json says."""
+        return {"name": self.name, "dtype": self.dtype, "shape": self.shape}
+
+    def example_shape(self):
+        """The shape where any size is the example's."""
+        return [size or self.example for size in self.shape]
 
 
 def export_model(network, config, inputs, outputs, name, **facts):
     """Writes `network` as config.file_format to config.file_name, or <name>.<suffix> beside the checkpoint.
 
-    `facts` (front-end, sample rate, labels, ...) go into inputs.json as they are. Returns the path of the graph.
+    `facts` go into inputs.json as they are: sample_rate, step_seconds (of the second dimension of the first input),
+    wav_multiple (of samples, where it is a waveform), labels, ... Returns the path of the graph.
     """
     kind = config.file_format.upper()
     if kind not in SUFFIX:
         raise UserError(f"file_format: found {config.file_format}, expected one of {', '.join(SUFFIX)}")
+    if config.runtime not in RUNTIMES or (config.runtime and kind != "MINDIR"):
+        raise UserError(f"runtime: found {config.runtime!r} with file_format {kind}, expected nothing, or lite2.0 with "
+                        "MINDIR")
     if kind == "AIR" and ms.get_context("device_target") != "Ascend":
         raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
     if kind == "ONNX" and any(None in port.shape for port in inputs):
@@ -38,30 +53,33 @@ def export_model(network, config, inputs, outputs, name, **facts):
     path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     network.set_train(False)
-    tensors = [_tensor(port) for port in inputs]
+    any_size = not config.runtime     # the older runtime resizes a graph of fixed sizes
+    tensors = [_tensor(port, any_size) for port in inputs]
     if kind == "ONNX":
         _export_onnx(network, tensors, inputs, outputs, path)
     else:
         ms.export(network, *tensors, file_name=str(path.with_suffix("")), file_format=kind)
         if kind == "MINDIR":
             _check_reloaded(network, inputs, path)
-    description = {"model": name, "file": path.name, "inputs": [asdict(port) for port in inputs],
-                   "outputs": [asdict(port) for port in outputs], **facts}
+        if config.runtime:
+            downgrade(path)
+    description = {"model": name, "file": path.name, "inputs": [port.describe() for port in inputs],
+                   "outputs": [port.describe() for port in outputs], **facts}
     write_text(path.parent / "inputs.json", json.dumps(description, indent=2) + "\n")
     print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
     return path
 
 
-def _tensor(port):
-    if None in port.shape:
+def _tensor(port, any_size):
+    if None in port.shape and any_size:
         return Tensor(shape=port.shape, dtype=getattr(ms, port.dtype))
-    return Tensor(np.zeros(port.shape, port.dtype))
+    return Tensor(np.zeros(port.example_shape(), port.dtype))
 
 
 def _check_reloaded(network, inputs, path):
     """Loads the graph again and compares it with the network on random input; integers are its length."""
     generator = np.random.default_rng(0)
-    shapes = [[size or 300 for size in port.shape] for port in inputs]
+    shapes = [port.example_shape() for port in inputs]
     arrays = [Tensor(np.full(shape, shapes[0][1], port.dtype) if port.dtype.startswith("int")
                      else generator.standard_normal(shape).astype(port.dtype))
               for port, shape in zip(inputs, shapes, strict=True)]

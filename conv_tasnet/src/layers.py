@@ -75,7 +75,7 @@ class DepthwiseConv(nn.Cell):
 class GlobalNorm(nn.Cell):
     """gLN: mean and variance over all channels and frames of a mixture: (B, C, T) -> same.
 
-    `mask` (B, T, 1), 1 for the frames of a mixture and 0 for its padding, keeps the padding out of both.
+    `weight` (B, T, 1) turns sums over the frames of a mixture into means: it is 0 for padding.
     """
 
     causal = False
@@ -86,9 +86,8 @@ class GlobalNorm(nn.Cell):
         self.bias = Parameter(ops.zeros((1, channels, 1)))
         self.function = _GlobalNorm()
 
-    def construct(self, x, mask=None):
-        weight = ops.ones((x.shape[0], x.shape[2], 1), x.dtype) if mask is None else mask
-        return self.function(x, self.gain, self.bias, weight / (weight.sum(1, keepdims=True) * x.shape[1]))[0]
+    def construct(self, x, weight):
+        return self.function(x, self.gain, self.bias, weight / x.shape[1])[0]
 
 
 class _GlobalNorm(nn.Cell):
@@ -134,7 +133,7 @@ class FrameNorm(FramewiseNorm):
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
 
-    def construct(self, x, mask=None):
+    def construct(self, x, weight=None):
         centred = x - x.mean(1, keep_dims=True)
         return centred / ops.sqrt(centred.square().mean(1, keep_dims=True) + EPS) * self.gain + self.bias
 
@@ -150,7 +149,7 @@ class CumulativeNorm(nn.Cell):
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
 
-    def construct(self, x, mask=None):
+    def construct(self, x, weight=None):
         return self.stream(x, self.start(x))[0]
 
     def start(self, x):
@@ -176,7 +175,7 @@ class BatchNorm(FramewiseNorm):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, momentum=0.9)   # PyTorch's 0.1
 
-    def construct(self, x, mask=None):
+    def construct(self, x, weight=None):
         return self.norm(x.expand_dims(2)).squeeze(2)
 
 

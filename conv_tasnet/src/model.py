@@ -13,6 +13,7 @@ from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.layers import DepthwiseConv, PReLU, conv1x1, norm_class
 from utils.errors import UserError
+from utils.shapes import ones_like
 
 MASKS = ("relu", "sigmoid", "softmax")
 
@@ -62,14 +63,20 @@ class ConvTasNet(nn.Cell):
 
     def construct(self, mixture, lengths=None):
         samples = mixture.shape[1]
+        whole = samples // self.stride * self.stride
+        return pad_to(self.separate(mixture[:, :whole], lengths), samples, self.stride)
+
+    def separate(self, mixture, lengths=None):
+        """`construct` for whole strides of samples."""
         x = self.encode(self.frames(mixture))                              # (M, N, T)
         mask = None if lengths is None else frame_mask(x, lengths // self.stride - 1)
-        y = self.bottleneck(self.norm(x, mask))                            # (M, B, T)
+        weight = mean_weight(x, mask)                                      # (M, T, 1)
+        y = self.bottleneck(self.norm(x, weight))                          # (M, B, T)
         skips = 0.0
         for block in self.blocks:
-            y, skip = block(y, mask)
+            y, skip = block(y, weight, mask)
             skips = skips + skip
-        return pad_to(self.decode(x, skips if self.has_skip else y, mask), samples, self.stride)
+        return self.decode(x, skips if self.has_skip else y, mask)
 
     def start(self):
         """The state of `stream` before a recording: of the first norm, and three of each block."""
@@ -95,9 +102,8 @@ class ConvTasNet(nn.Cell):
         return self.decode(x, skips if self.has_skip else y, frame_mask(x, lengths // self.stride - 1)), after
 
     def frames(self, mixture):
-        """Stretches of L samples, each half a stretch after the one before: (M, S) -> (M, L, T)."""
-        whole = mixture.shape[1] // self.stride * self.stride
-        halves = mixture[:, :whole].reshape(mixture.shape[0], -1, self.stride).transpose(0, 2, 1)
+        """Stretches of L samples, each half a stretch after the one before: (M, S) -> (M, L, T), S of whole strides."""
+        halves = mixture.reshape(mixture.shape[0], -1, self.stride).transpose(0, 2, 1)
         return ops.cat((halves[:, :, :-1], halves[:, :, 1:]), 1)
 
     def encode(self, frames):
@@ -137,11 +143,11 @@ class Block(nn.Cell):
         self.residual = conv1x1(config.H, config.B, has_bias)
         self.skip = conv1x1(config.H, config.Sc, has_bias) if config.Sc else None
 
-    def construct(self, x, mask=None):
-        y = self.norm1(self.prelu1(self.expand(x)), mask)                  # (M, H, T)
+    def construct(self, x, weight, mask=None):
+        y = self.norm1(self.prelu1(self.expand(x)), weight)                # (M, H, T)
         if mask is not None:
             y = y * mask.transpose(0, 2, 1)
-        y = self.norm2(self.prelu2(self.depthwise(y)), mask)
+        y = self.norm2(self.prelu2(self.depthwise(y)), weight)
         return self.outputs(x, y)
 
     def stream(self, x, state):
@@ -201,6 +207,12 @@ def frame_mask(x, count):
     """1 for the first `count` (M,) frames of each mixture, 0 for the rest: (M, T, 1)."""
     frame = ops.arange(x.shape[2]).reshape(1, -1, 1)
     return (frame < count.reshape(-1, 1, 1)).astype(x.dtype)
+
+
+def mean_weight(x, mask):
+    """What turns sums over the frames of each mixture into means: (M, T, 1), 0 where `mask` is."""
+    present = ones_like(x[:, :1]).transpose(0, 2, 1) if mask is None else mask
+    return present / present.sum(1, keepdims=True)
 
 
 def pad_to(sounds, samples, stride):

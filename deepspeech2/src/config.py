@@ -77,6 +77,8 @@ class Config:
     save_log_probs: bool = False    # eval.py keeps what the network says, for lm.py tune
     length: int = 800               # frames of 10 ms of the exported graph and of 310 inference; 0: any number
     file_format: str = "MINDIR"     # or ONNX, AIR
+    input: str = "features"         # or waveform: the front-end is a part of the graph
+    runtime: str = ""               # or lite2.0: MINDIR for MindSpore Lite 2.0 and MindSpore 2.0
     file_name: str = ""             # of the export; "": deepspeech2.<format> beside the checkpoint
 
     @property

@@ -12,6 +12,7 @@ from deepspeech2.src.convolution import Conv
 from deepspeech2.src.features import BINS
 from utils.depthwise import Depthwise
 from utils.errors import UserError
+from utils.shapes import ones_like
 
 CEILING = 20.0      # of the clipped ReLU
 BEFORE, AFTER = 16, 14   # features around those of their own time that frames of 20 ms depend on
@@ -35,8 +36,8 @@ class DeepSpeech2(nn.Cell):
         self.output = nn.Dense(config.hidden_size, len(config.labels), has_bias=False)
 
     def construct(self, features, frames):
-        x, frames = self.conv(features, frames)                             # (T', B, 41 C)
-        mask = time_mask(x.shape[0], frames).transpose(1, 0).expand_dims(2)  # (T', B, 1)
+        x, mask = self.conv(features, time_mask(features, frames))          # (T', B, 41 C), (B, T')
+        frames, mask = frames_after(frames), mask.transpose(1, 0).expand_dims(2)    # (B,), (T', B, 1)
         for layer in self.layers:
             x = layer(x, frames, mask)                                      # (T', B, H)
         if self.lookahead is not None:
@@ -45,7 +46,8 @@ class DeepSpeech2(nn.Cell):
 
     def label(self, x):
         """(T', B, H) -> log probabilities (T', B, K)."""
-        return ops.log_softmax(self.output(self.norm(x)).astype(ms.float32), -1)
+        scores = self.output(self.norm(x).reshape(-1, x.shape[2])).astype(ms.float32)
+        return ops.log_softmax(scores, -1).reshape(-1, x.shape[1], scores.shape[1])
 
     def start(self):
         """The state of `stream` before a recording: of each recurrent layer, and what the lookahead waits for."""
@@ -70,7 +72,7 @@ class DeepSpeech2(nn.Cell):
 
 
 class ConvStack(nn.Cell):
-    """Two convolutions over time and frequency: (B, T, F), (B,) -> (T', B, 41 C), (B,)."""
+    """Two convolutions over time and frequency: (B, T, F), mask (B, T) -> (T', B, 41 C), mask (B, T')."""
 
     def __init__(self, channels):
         super().__init__()
@@ -79,14 +81,14 @@ class ConvStack(nn.Cell):
         self.second = Conv(channels, channels, (21, 11), (2, 1))
         self.second_norm = nn.BatchNorm2d(channels, momentum=0.9)
 
-    def construct(self, features, frames):
-        features = features * time_mask(features.shape[1], frames).expand_dims(2)
+    def construct(self, features, mask):
+        features = features * mask.expand_dims(2)
         x = self.first(features.transpose(0, 2, 1).expand_dims(1))          # (B, C, 81, T')
-        frames = frames_after(frames)
-        mask = time_mask(x.shape[3], frames).reshape(x.shape[0], 1, 1, -1)
-        x = self.clip(self.first_norm(x * mask)) * mask
-        x = self.clip(self.second_norm(self.second(x) * mask)) * mask       # (B, C, 41, T')
-        return self.flatten(x), frames
+        mask = mask[:, ::2]
+        inside = mask.reshape(x.shape[0], 1, 1, -1)
+        x = self.clip(self.first_norm(x * inside)) * inside
+        x = self.clip(self.second_norm(self.second(x) * inside)) * inside   # (B, C, 41, T')
+        return self.flatten(x), mask
 
     def slide(self, features, inside):
         """Features (1, BEFORE + 2 n + AFTER, F), mask of the first layer (1, n + 10) -> (n, 1, 41 C), not padded."""
@@ -96,7 +98,7 @@ class ConvStack(nn.Cell):
 
     def flatten(self, x):
         """(B, C, 41, T') -> (T', B, 41 C)."""
-        return x.transpose(3, 0, 1, 2).reshape(x.shape[3], x.shape[0], -1)
+        return x.transpose(3, 0, 1, 2).reshape(-1, x.shape[0], x.shape[1] * x.shape[2])
 
     def clip(self, x):
         return ops.clamp(x, 0.0, CEILING)
@@ -107,10 +109,10 @@ class FrameBatchNorm(nn.Cell):
 
     def __init__(self, size):
         super().__init__()
-        self.norm = nn.BatchNorm1d(size, momentum=0.9)                      # PyTorch's 0.1
+        self.norm = nn.BatchNorm2d(size, momentum=0.9)                      # PyTorch's 0.1
 
     def construct(self, x):
-        return self.norm(x.reshape(-1, x.shape[2])).reshape(x.shape)
+        return self.norm(x.reshape(-1, x.shape[2], 1, 1)).reshape(-1, x.shape[1], x.shape[2])
 
 
 class Recurrent(nn.Cell):
@@ -185,6 +187,7 @@ def bins_after(bins):
     return ((bins - 1) // 2) // 2 + 1
 
 
-def time_mask(total, frames):
-    """1 for the first `frames` (B,) of `total` frames, 0 for the rest: (B, total) float32."""
-    return (ops.arange(total).reshape(1, -1) < frames.reshape(-1, 1)).astype(ms.float32)
+def time_mask(features, frames):
+    """1 for the first `frames` (B,) of the T frames of features (B, T, F), 0 for the rest: (B, T) float32."""
+    number = ops.cumsum(ones_like(features[:, :, 0]).astype(ms.float32), 1)
+    return (number <= frames.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)

@@ -82,4 +82,6 @@ class Config:
     subtract_mean: bool = False     # the cohort's mean embedding, before the cosine
     length: int = 1199              # frames of the exported graph and of 310 scoring; 0: any length
     file_format: str = "MINDIR"     # or ONNX, AIR
+    input: str = "features"         # or waveform: the front-end is a part of the graph
+    runtime: str = ""               # or lite2.0: MINDIR for MindSpore Lite 2.0 and MindSpore 2.0
     file_name: str = ""             # of the export; "": ecapatdnn.<format> beside the checkpoint

@@ -81,7 +81,7 @@ def power_spectrum(samples, name):
         side = front_end.n_fft // 2
         x = np.pad(x, side, mode="reflect" if front_end.frames == "reflect" else "constant")
         frames = _slide(x, front_end.n_fft)
-    spectrum = scipy.fft.rfft(frames * _window(name), n=front_end.n_fft, axis=1)
+    spectrum = scipy.fft.rfft(frames * window(name), n=front_end.n_fft, axis=1)
     return spectrum.real ** 2 + spectrum.imag ** 2
 
 
@@ -126,12 +126,12 @@ def _slide(x, width):
 
 
 @cache
-def _window(name):
+def window(name):
     """Hamming window centred in n_fft samples, or as long as the frame where frames are WINDOW long."""
     front_end = FRONT_ENDS[name]
-    window = scipy.signal.get_window("hamming", WINDOW, fftbins=front_end.periodic)
+    hamming = scipy.signal.get_window("hamming", WINDOW, fftbins=front_end.periodic)
     side = 0 if front_end.frames == "snip" else (front_end.n_fft - WINDOW) // 2
-    return np.pad(window, side).astype(np.float32)
+    return np.pad(hamming, side).astype(np.float32)
 
 
 def _log(mel):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mindspore import nn, ops
 
 from utils.errors import UserError
+from utils.shapes import ones_like
 
 DILATIONS = (2, 3, 4)
 RES2NET_SCALE = 8
@@ -145,8 +146,8 @@ class AttentiveStatistics(nn.Cell):
         mean = time_mean(x, mask)                                         # (B, M, 1, 1)
         variance = time_mean((x - mean).square(), mask)
         if self.unbiased_context:
-            frames = x.shape[3] if mask is None else mask.sum(3, keepdims=True)
-            variance = variance * frames / (frames - 1)
+            frames = (ones_like(x[:, :1]) if mask is None else mask).sum(3, keepdims=True)
+            variance = variance * (frames / (frames - 1))
         context = ops.cat((mean, self.deviation(variance)), 1)            # (B, 2M, 1, 1)
         x_hidden = ops.relu(self.hidden(x) + self.context(context))       # (B, A, 1, T)
         score = self.score(ops.tanh(self.norm(x_hidden)))                 # (B, M, 1, T)

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Builds build/main, or with --sanitize build_sanitize/main:   bash build.sh [--sanitize]
+#   MS_LITE_HOME  folder of MindSpore Lite (on an Ascend: the package installed there); without it, the last release
+#                 for x86-64 with a C++ library in its wheel is fetched once from the package index
+#   PYTHON        a Python with pip and MindSpore (default: the repository's .venv, else python3)
+set -euo pipefail
+cd "$(dirname "$0")"
+venv=$PWD/../.venv/bin
+PYTHON=${PYTHON:-$([ -x "$venv/python" ] && echo "$venv/python" || echo python3)}
+CMAKE=$([ -x "$venv/cmake" ] && echo "$venv/cmake" || echo cmake)
+VERSION=2.0.0
+SHA256=199cd0605cc985b88eddb273db9dfe9000a585ba10ca2292b6b36ebfff07b3ec
+folder=build
+flags=()
+if [ "${1:-}" = --sanitize ]; then
+  folder=build_sanitize
+  flags=(-DSANITIZE=ON)
+elif [ $# -gt 0 ]; then
+  echo "error: found '$1', expected --sanitize or nothing" >&2
+  exit 2
+fi
+
+fetch() {  # the wheel into "$1", whole or not at all
+  echo "== fetching MindSpore Lite $VERSION into $1 (170 MB, once) =="
+  mkdir -p "$(dirname "$1")"
+
+  place=$(mktemp -d "$1.XXXXXX")
+  trap 'rm -rf "$place"' EXIT
+  "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.7 \
+    --platform manylinux1_x86_64 --dest "$place" "mindspore-lite==$VERSION"
+  if ! echo "$SHA256  $(ls "$place"/*.whl)" | sha256sum --check --quiet; then
+    echo "error: mindspore-lite $VERSION: not the file it was (sha256); expected $SHA256" >&2
+    exit 2
+  fi
+  "$PYTHON" -m zipfile --extract "$place"/*.whl "$place"
+  rm "$place"/*.whl
+  mv --no-target-directory "$place" "$1" 2>/dev/null || [ -d "$1" ]   # another build may have been faster
+}
+
+if [ -z "${MS_LITE_HOME:-}" ]; then
+  if [ "$(uname -m)" != x86_64 ]; then
+    echo "error: MS_LITE_HOME is not set, and MindSpore Lite is fetched for x86_64 only, this is $(uname -m);" \
+      "set it to the folder of MindSpore Lite" >&2
+    exit 2
+  fi
+  MS_LITE_HOME=${XDG_CACHE_HOME:-$HOME/.cache}/mindspore_speech_zoo/mindspore-lite-$VERSION
+  [ -d "$MS_LITE_HOME" ] || fetch "$MS_LITE_HOME"
+fi
+# MindSpore's package carries nlohmann's JSON headers
+json=$("$PYTHON" -c 'import importlib.util as u; s = u.find_spec("mindspore")
+print(s.submodule_search_locations[0] + "/include/third_party" if s else "")')
+"$CMAKE" -S . -B "$folder" -DMS_LITE_HOME="$MS_LITE_HOME" -DJSON_INCLUDE_DIR="$json" "${flags[@]}" > /dev/null
+"$CMAKE" --build "$folder" --parallel 2

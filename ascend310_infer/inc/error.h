@@ -1,0 +1,12 @@
+// What a user did wrong, told in one line that names the thing, what was found and what was expected.
+#ifndef ASCEND310_INFER_INC_ERROR_H_
+#define ASCEND310_INFER_INC_ERROR_H_
+
+#include <stdexcept>
+
+class UserError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+#endif  // ASCEND310_INFER_INC_ERROR_H_

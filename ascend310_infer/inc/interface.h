@@ -1,0 +1,32 @@
+// What a graph takes and gives, from the inputs.json that export.py writes beside it.
+#ifndef ASCEND310_INFER_INC_INTERFACE_H_
+#define ASCEND310_INFER_INC_INTERFACE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+constexpr int64_t kAnySize = -1;
+
+struct Port {
+  std::string name;
+  std::string dtype;           // float32 or int32
+  std::vector<int64_t> shape;  // kAnySize at one place at most
+
+  // The shape of a tensor of so many bytes; UserError where they do not fit.
+  std::vector<int64_t> ShapeOf(size_t bytes) const;
+};
+
+struct Interface {
+  std::vector<Port> inputs;
+  std::vector<Port> outputs;
+  double step_seconds = 0;   // that the second dimension of the first input advances in time
+  int64_t sample_rate = 0;   // Hz
+  int64_t wav_multiple = 0;  // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform
+};
+
+// Reads inputs.json beside the graph. UserError where it is missing or does not describe a graph.
+Interface ReadInterface(const std::filesystem::path &mindir_path);
+
+#endif  // ASCEND310_INFER_INC_INTERFACE_H_

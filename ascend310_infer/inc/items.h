@@ -1,0 +1,29 @@
+// The files of an input folder, as the tensors that a graph takes.
+#ifndef ASCEND310_INFER_INC_ITEMS_H_
+#define ASCEND310_INFER_INC_ITEMS_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "interface.h"
+
+struct HostTensor {
+  std::vector<int64_t> shape;
+  std::string bytes;
+};
+
+struct Item {
+  std::filesystem::path name;                // of its results, without the suffix; may have folders
+  std::vector<std::filesystem::path> files;  // one an input, or one wav file
+};
+
+// Items of a folder in the order of their names: of its numbered folders 00_data, 01_data, ..., one an input; else of
+// the .bin files in it; else of its wav files, for a graph that takes a waveform. UserError where there are none.
+std::vector<Item> FindItems(const std::filesystem::path &folder, const Interface &interface);
+
+// The tensors of an item. UserError where a file is unreadable or of another size than the graph takes.
+std::vector<HostTensor> ReadItem(const Item &item, const Interface &interface);
+
+#endif  // ASCEND310_INFER_INC_ITEMS_H_

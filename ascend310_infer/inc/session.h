@@ -1,0 +1,28 @@
+// A graph on a device, through the C++ API that MindSpore Lite and MindSpore share.
+#ifndef ASCEND310_INFER_INC_SESSION_H_
+#define ASCEND310_INFER_INC_SESSION_H_
+
+#include <string>
+#include <vector>
+
+#include "include/api/model.h"
+#include "interface.h"
+#include "items.h"
+#include "options.h"
+
+class Session {
+ public:
+  // Loads and compiles the graph. UserError where the device or the graph cannot be used or is not as described.
+  Session(const Options &options, const Interface &interface);
+
+  // The bytes of every output, in the graph's order. Resizes the graph where the shapes are others than before.
+  std::vector<std::string> Predict(const std::vector<HostTensor> &inputs);
+
+ private:
+  void Resize(const std::vector<HostTensor> &inputs);
+
+  mindspore::Model model_;
+  std::vector<mindspore::MSTensor> inputs_;
+};
+
+#endif  // ASCEND310_INFER_INC_SESSION_H_

@@ -1,0 +1,72 @@
+#include "interface.h"
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "error.h"
+
+namespace {
+constexpr int64_t kElementBytes = 4;
+
+Port ReadPort(const nlohmann::json &json) {
+  Port port{json.at("name"), json.at("dtype"), {}};
+  for (const auto &size : json.at("shape")) {
+    port.shape.push_back(size.is_null() ? kAnySize : size.get<int64_t>());
+  }
+  if (port.dtype != "float32" && port.dtype != "int32") {
+    throw UserError(port.name + " is " + port.dtype + ", expected float32 or int32");
+  }
+  if (std::count(port.shape.begin(), port.shape.end(), kAnySize) > 1) {
+    throw UserError(port.name + " has several dimensions of any size, expected one at most");
+  }
+  return port;
+}
+}  // namespace
+
+std::vector<int64_t> Port::ShapeOf(size_t bytes) const {
+  int64_t known = kElementBytes;
+  for (const int64_t size : shape) {
+    known *= size == kAnySize ? 1 : size;
+  }
+  std::vector<int64_t> result = shape;
+  const auto any = std::find(result.begin(), result.end(), kAnySize);
+  const auto total = static_cast<int64_t>(bytes);
+  if (total == 0 || (any == result.end() ? total != known : total % known != 0)) {
+    throw UserError(std::to_string(bytes) + " bytes, but the graph takes " + (any == result.end() ? "" : "multiples of ") +
+                    std::to_string(known) + " for " + name);
+  }
+  if (any != result.end()) {
+    *any = total / known;
+  }
+  return result;
+}
+
+Interface ReadInterface(const std::filesystem::path &mindir_path) {
+  if (!std::filesystem::is_regular_file(mindir_path)) {
+    throw UserError(mindir_path.string() + ": no such file; export.py writes one from a checkpoint");
+  }
+  const std::filesystem::path path = mindir_path.parent_path() / "inputs.json";
+  std::ifstream file(path);
+  if (!file) {
+    throw UserError(path.string() + ": not readable; export.py writes it beside the graph, keep the two together");
+  }
+  try {
+    const nlohmann::json json = nlohmann::json::parse(file);
+    Interface interface;
+    for (const auto &port : json.at("inputs")) {
+      interface.inputs.push_back(ReadPort(port));
+    }
+    for (const auto &port : json.at("outputs")) {
+      interface.outputs.push_back(ReadPort(port));
+    }
+    interface.sample_rate = json.at("sample_rate");
+    interface.step_seconds = json.at("step_seconds");
+    interface.wav_multiple = json.value("wav_multiple", 0);
+    return interface;
+  } catch (const nlohmann::json::exception &error) {
+    throw UserError(path.string() + ": not what export.py writes (" + error.what() + "); export the graph anew");
+  } catch (const UserError &error) {
+    throw UserError(path.string() + ": " + error.what() + "; export the graph anew");
+  }
+}

@@ -1,0 +1,60 @@
+#include "options.h"
+
+#include <charconv>
+#include <map>
+
+#include "error.h"
+
+namespace {
+constexpr char kUsage[] =
+    "usage: main --mindir_path FILE --input_path FOLDER --output_path FOLDER [--device_target Ascend|CPU] "
+    "[--device_id N] [--threads N] [--warmup N]";
+
+int ParseNumber(const std::string &flag, const std::string &text, int least) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < least) {
+    throw UserError("--" + flag + ": found '" + text + "', expected a whole number of at least " +
+                    std::to_string(least));
+  }
+  return number;
+}
+}  // namespace
+
+Options ParseOptions(int argc, const char *const *argv) {
+  Options options;
+  const std::map<std::string, std::string *> texts = {{"mindir_path", &options.mindir_path},
+                                                      {"input_path", &options.input_path},
+                                                      {"output_path", &options.output_path},
+                                                      {"device_target", &options.device_target}};
+  const std::map<std::string, std::pair<int *, int>> numbers = {
+      {"device_id", {&options.device_id, 0}}, {"threads", {&options.threads, 1}}, {"warmup", {&options.warmup, 0}}};
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const size_t equals = argument.find('=');
+    const std::string flag = argument.rfind("--", 0) == 0 ? argument.substr(2, equals - 2) : "";
+    const auto text = texts.find(flag);
+    const auto number = numbers.find(flag);
+    if (text == texts.end() && number == numbers.end()) {
+      throw UserError("found '" + argument + "'; " + kUsage);
+    }
+    if (equals == std::string::npos && i + 1 == argc) {
+      throw UserError("--" + flag + ": a value is missing; " + kUsage);
+    }
+    const std::string value = equals == std::string::npos ? argv[++i] : argument.substr(equals + 1);
+    if (text != texts.end()) {
+      *text->second = value;
+    } else {
+      *number->second.first = ParseNumber(flag, value, number->second.second);
+    }
+  }
+  for (const char *flag : {"mindir_path", "input_path", "output_path"}) {
+    if (texts.at(flag)->empty()) {
+      throw UserError(std::string("--") + flag + " is missing; " + kUsage);
+    }
+  }
+  if (options.device_target != "Ascend" && options.device_target != "CPU") {
+    throw UserError("--device_target: found '" + options.device_target + "', expected Ascend or CPU");
+  }
+  return options;
+}

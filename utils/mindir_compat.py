@@ -1,0 +1,332 @@
+"""MindIR for older runtimes: graphs of today in the dialect of MindSpore 2.0 and MindSpore Lite 2.0, version 1.
+
+Since version 3 the settings of an operator (an axis, a mask) are constant inputs behind its real ones; in version 1
+they are attributes of its primitive. Some operators are new, and some of MindSpore Lite 2.0.0 compute something else
+on a CPU: those are rewritten. What is not known to mean the same in both versions is refused.
+"""
+import copy
+import struct
+
+from mindspore.train import mind_ir_pb2 as pb
+
+from utils.errors import UserError
+
+VERSION = 1
+TYPES = pb.AttributeProto
+FLOAT32 = pb.TensorProto.FLOAT
+SCALARS = {pb.TensorProto.FLOAT: "<f", pb.TensorProto.DOUBLE: "<d", pb.TensorProto.INT32: "<i",
+           pb.TensorProto.INT64: "<q", pb.TensorProto.BOOL: "<?"}
+
+# operators whose inputs and attributes are the same in both versions
+SAME = {"Abs", "Add", "Cast", "Conv2D", "Div", "ExpandDims", "FloorDiv", "GreaterEqual", "LSTM", "LessEqual", "Log",
+        "MakeTuple", "Maximum", "Minimum", "Mul", "ReLU", "RealDiv", "Reshape", "ReverseSequence", "Sigmoid", "Sqrt",
+        "Square", "Stack", "Sub", "Tanh", "Transpose", "TupleGetItem"}
+FORMATS = {0: "NCHW"}
+# operator: number of its real inputs, then the attributes that the constant inputs behind them were
+SETTINGS = {
+    "BatchMatMul": (2, "transpose_a", "transpose_b"),
+    "BatchNorm": (5, "is_training", "epsilon", "momentum", "format"),
+    "BiasAdd": (2, "format"),
+    "Concat": (1, "axis"),
+    "CumSum": (2, "exclusive", "reverse"),
+    "LogSoftmax": (1, "axis"),
+    "MatMul": (2, "transpose_a", "transpose_b"),
+    "ReduceMax": (2, "keep_dims"),
+    "ReduceMean": (2, "keep_dims"),
+    "ReverseV2": (1, "axis"),
+    "Softmax": (1, "axis"),
+    "Split": (1, "axis", "output_num"),
+    "Squeeze": (1, "axis"),
+    "StridedSlice": (4, "begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"),
+}
+TUPLES = {"ReverseV2", "Softmax", "Squeeze"}      # whose axis is one even where it is a single number
+FORWARDED = {"Load", "Depend"}                    # to their first input: an inference graph has no side effects
+DROPPED = {"UpdateState"}
+SEVERAL = {"Split", "LSTM", "BatchNorm"}          # operators with several outputs
+
+
+def downgrade(path):
+    """Rewrites the graph at `path` in place. UserError where an operator has no known meaning in version 1."""
+    model = pb.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    _Rewriter(model).run()
+    path.write_bytes(model.SerializeToString())
+
+
+class _Rewriter:
+    """Goes through the nodes in their order; a node's result keeps its name, whatever computes it."""
+
+    def __init__(self, model):
+        self.model, self.graph = model, model.graph
+        self.primitives = {one.name: one for one in model.primitives}
+        self.constants = {node.output[0]: node.attribute[0] for node in self.graph.node if node.op_type == "Constant"}
+        self.shapes = {one.name: tuple(one.dims) for one in self.graph.parameter}
+        self.shapes |= {one.name: tuple(one.tensor[0].dims) for one in self.graph.input}
+        self.alias, self.nodes, self.used, self.twice = {}, [], {}, {}
+
+    def run(self):
+        if self.model.functions:
+            raise UserError(f"{self.model.functions[0].name}: a graph within the graph, which version 1 is not "
+                            "rewritten with; export without --runtime")
+        for node in self.graph.node:
+            self._node(node)
+        for output in self.graph.output:
+            output.name = self._source(output.name)
+        self._check_outputs()
+        self._sweep()
+        self.model.mind_ir_version = VERSION
+
+    def _node(self, node):
+        if node.op_type == "Constant":
+            self.nodes.append(node)
+            return
+        operator = self._operator(node)
+        inputs = [self._source(name) for name in node.input]
+        if operator in FORWARDED:
+            self.alias[node.output[0]] = inputs[0]
+        elif operator not in DROPPED:
+            self.shapes[node.output[0]] = _shape(node)
+            while inputs and self._is_monad(inputs[-1]):
+                inputs.pop()
+            rewrite = REWRITES.get(operator)
+            if rewrite is None or not rewrite(self, node, inputs):
+                self._keep(node, operator, inputs)
+
+    def _keep(self, node, operator, inputs):
+        """The node with its settings as attributes."""
+        settings = {}
+        if operator in SETTINGS:
+            count, *names = SETTINGS[operator]
+            for name, constant in zip(names, inputs[count:], strict=True):
+                value = _value(self.constants[constant])
+                if name == "axis" and operator in TUPLES and not isinstance(value, tuple):
+                    value = (value,)
+                if name == "format":
+                    settings["data_format"] = value = FORMATS[value]
+                settings[name] = value
+            inputs = inputs[:count]
+        elif operator not in SAME:
+            raise UserError(f"{operator}: an operator whose meaning in MindIR version 1 is not known; export without "
+                            "--runtime")
+        new = copy.deepcopy(node)
+        new.input[:] = [self._as_float(name, node) for name in inputs]
+        new.op_type = self._primitive(operator, settings, self.primitives.get(_reference(node)))
+        self.nodes.append(new)
+
+    def _as_float(self, name, node):
+        """A whole number among the inputs of a float operator as a float: version 1 does not convert by itself."""
+        constant = self.constants.get(name)
+        if (constant is None or len(constant.tensors) != 1 or constant.tensors[0].dims
+                or constant.tensors[0].data_type not in (pb.TensorProto.INT32, pb.TensorProto.INT64)
+                or _data_type(node) != FLOAT32):
+            return name
+        return self.constant(float(_value(constant)))
+
+    # what rewrites are made of
+
+    def constant(self, value):
+        """The name of a new constant: a float32 scalar, or a tuple of whole numbers."""
+        name = f"version1_{len(self.nodes)}"
+        if isinstance(value, tuple):
+            attribute = _attribute("value", value)
+        else:
+            attribute = TYPES(name="value", type=TYPES.TENSORS)
+            attribute.tensors.add(name=name, data_type=FLOAT32, raw_data=struct.pack("<f", value))
+        self.constants[name] = attribute
+        self.nodes.append(pb.NodeProto(name=name, op_type="Constant", output=[name], attribute=[attribute]))
+        return name
+
+    def add(self, operator, inputs, shape, name="", **settings):
+        """The name of the result, of `shape`, of a new node; `name` where it replaces a node of the graph."""
+        name = name or f"version1_{len(self.nodes)}"
+        abstract = TYPES(name="shape", type=TYPES.TENSORS)
+        if operator == "MakeTuple":
+            abstract.type = TYPES.TUPLE
+            abstract.seq_info.is_dyn_len = False
+            abstract.values.extend(_abstract(self.shapes[one]) for one in inputs)
+        else:
+            abstract.tensors.add(data_type=FLOAT32, dims=shape)
+        self.nodes.append(pb.NodeProto(name=name, op_type=self._primitive(operator, settings), input=inputs,
+                                       output=[name], attribute=[abstract], domain=f"Default/{operator}-{name}"))
+        self.shapes[name] = shape
+        return name
+
+    def setting(self, inputs, index):
+        """The value of a constant input, None where there is none."""
+        return _value(self.constants[inputs[index]]) if index < len(inputs) else None
+
+    # bookkeeping
+
+    def _source(self, name):
+        while name in self.alias:
+            name = self.alias[name]
+        return name
+
+    def _operator(self, node):
+        primitive = self.primitives.get(_reference(node))
+        return primitive.op_type if primitive is not None else node.op_type
+
+    def _is_monad(self, name):
+        return name in self.constants and self.constants[name].type in (TYPES.UMONAD, TYPES.IOMONAD)
+
+    def _primitive(self, operator, settings, base=None):
+        """The reference to a new primitive, one for every node: `base` with some attributes set."""
+        primitive = copy.deepcopy(base) if base is not None else pb.PrimitiveProto()
+        primitive.name, primitive.op_type, primitive.instance_name = f"{operator}:{len(self.used)}", operator, operator
+        primitive.prim_type = pb.PrimitiveProto.PRIMITIVE
+        kept = [one for one in primitive.attribute if one.name not in settings]
+        del primitive.attribute[:]
+        primitive.attribute.extend([*kept, *(_attribute(name, value) for name, value in settings.items())])
+        self.used[primitive.name] = primitive
+        return f"REF::{primitive.name}"
+
+    def _check_outputs(self):
+        made = {node.output[0]: node for node in self.nodes}
+        for output in self.graph.output:
+            node = made[output.name]
+            operator = self.used[_reference(node)].op_type
+            if operator in SEVERAL or (operator == "MakeTuple" and len(set(node.input)) < len(node.input)):
+                raise UserError(f"{operator}: the graph returns all its outputs, or one of them twice, which version 1 "
+                                "cannot name; return each once")
+
+    def _sweep(self):
+        """Keeps what the outputs depend on."""
+        needed, kept = {output.name for output in self.graph.output}, []
+        for node in reversed(self.nodes):
+            if node.output[0] in needed:
+                needed.update(node.input)
+                kept.append(node)
+        parameters = [one for one in self.graph.parameter if one.name in needed]
+        del self.graph.node[:], self.graph.parameter[:], self.model.primitives[:]
+        self.graph.node.extend(reversed(kept))
+        self.graph.parameter.extend(parameters)
+        self.model.primitives.extend(self.used[name] for name in map(_reference, kept) if name in self.used)
+
+
+# one operator in terms of others: function(rewriter, node, inputs) -> whether it was rewritten
+
+def _scalar(operator):
+    def rewrite(graph, node, inputs):
+        value = graph.constant(float(graph.setting(inputs, 1)))
+        graph.add(operator, [inputs[0], value], _shape(node), node.output[0])
+        return True
+    return rewrite
+
+
+def _reduction(operator, **settings):
+    def rewrite(graph, node, inputs):
+        axis = graph.setting(inputs, 1)
+        axis = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        graph.add(operator, [inputs[0], graph.constant(axis)], _shape(node), node.output[0],
+                  keep_dims=bool(graph.setting(inputs, 2)), **settings)
+        return True
+    return rewrite
+
+
+def _clamp(graph, node, inputs):
+    low, high = graph.setting(inputs, 1), graph.setting(inputs, 2)
+    if low is None or high is None:
+        return False
+    x = graph.add("Maximum", [inputs[0], graph.constant(float(low))], _shape(node))
+    graph.add("Minimum", [x, graph.constant(float(high))], _shape(node), node.output[0])
+    return True
+
+
+def _lstm(graph, node, inputs):
+    """Batch 1 as batch 2: Lite 2.0.0 computes batch 1 wrongly (by 0.1 to 0.8, measured)."""
+    if graph.shapes[inputs[0]][1] != 1:
+        return False
+    doubled = []
+    for name in inputs[:3]:
+        length, _, size = graph.shapes[name]
+        pair = graph.add("MakeTuple", [name, name], ())
+        doubled.append(graph.add("Concat", [pair], (length, 2, size), axis=1))
+    new = copy.deepcopy(node)
+    new.input[:] = [*doubled, *inputs[3:]]
+    new.name = new.output[0] = f"{node.output[0]}_twice"
+    for attribute in new.attribute:
+        if attribute.name == "shape":
+            for value in attribute.values[:3]:
+                value.tensors[0].dims[1] = 2
+    new.op_type = graph._primitive("LSTM", {}, graph.primitives[_reference(node)])
+    graph.nodes.append(new)
+    graph.twice[node.output[0]] = new.output[0]
+    return True
+
+
+def _item(graph, node, inputs):
+    """Row 0 of an LSTM's output whose batch was doubled."""
+    if inputs[0] not in graph.twice:
+        return False
+    length, _, size = _shape(node)
+    both = graph.add("TupleGetItem", [graph.twice[inputs[0]], inputs[1]], (length, 2, size))
+    whole = 0b101       # the first and last axis: bits of the masks by which begin and end count as the axis's own
+    graph.add("StridedSlice", [both, *map(graph.constant, ((0, 0, 0), (length, 1, size), (1, 1, 1)))], _shape(node),
+              node.output[0], begin_mask=whole, end_mask=whole, ellipsis_mask=0, new_axis_mask=0, shrink_axis_mask=0)
+    return True
+
+
+REWRITES = {"ClampScalar": _clamp, "Divs": _scalar("RealDiv"), "LSTM": _lstm, "MeanExt": _reduction("ReduceMean"),
+            "Muls": _scalar("Mul"), "SumExt": _reduction("ReduceSum", skip_mode=False), "TupleGetItem": _item}
+
+
+# values of attributes
+
+def _reference(node):
+    """The name of a node's primitive."""
+    return node.op_type.removeprefix("REF::")
+
+
+def _tensor(node):
+    """The TensorProto that tells the type and shape of a node's result; None where it has several."""
+    return next((one.tensors[0] for one in node.attribute if one.name == "shape" and len(one.tensors)), None)
+
+
+def _shape(node):
+    tensor = _tensor(node)
+    return None if tensor is None else tuple(tensor.dims)
+
+
+def _data_type(node):
+    tensor = _tensor(node)
+    return None if tensor is None else tensor.data_type
+
+
+def _abstract(shape):
+    attribute = TYPES(type=TYPES.TENSORS)
+    attribute.tensors.add(data_type=FLOAT32, dims=shape)
+    return attribute
+
+
+def _attribute(name, value):
+    """AttributeProto of a bool, whole number, float, text, or tuple of whole numbers."""
+    if isinstance(value, tuple):
+        attribute = TYPES(name=name, type=TYPES.TUPLE)
+        for one in value:           # whole numbers in all operators there are
+            attribute.values.append(TYPES(type=TYPES.INT64, ints=[one]))
+        return attribute
+    if isinstance(value, bool):
+        return TYPES(name=name, type=TYPES.BOOL, i=int(value))
+    if isinstance(value, int):
+        return TYPES(name=name, type=TYPES.INT64, i=value)
+    if isinstance(value, float):
+        return TYPES(name=name, type=TYPES.FLOAT, f=value)
+    return TYPES(name=name, type=TYPES.STRING, s=value.encode())
+
+
+def _value(attribute):
+    """The inverse of `_attribute`; numbers also from tensors without dimensions."""
+    kind = attribute.type
+    if kind in (TYPES.TUPLE, TYPES.LIST):
+        return tuple(_value(one) for one in attribute.values)
+    if kind == TYPES.NONE:
+        return None
+    if kind == TYPES.TENSORS and len(attribute.tensors) == 1 and not attribute.tensors[0].dims:
+        tensor = attribute.tensors[0]
+        return struct.unpack(SCALARS[tensor.data_type], tensor.raw_data)[0]
+    if kind == TYPES.STRING:
+        return (attribute.strings[0] if attribute.strings else attribute.s).decode()
+    if kind in (TYPES.FLOAT, TYPES.DOUBLE):
+        return float(attribute.floats[0] if attribute.floats else attribute.f)
+    number = attribute.ints[0] if attribute.ints else attribute.i
+    return bool(number) if kind == TYPES.BOOL else int(number)
