@@ -33,8 +33,8 @@ std::vector<int64_t> Port::ShapeOf(size_t bytes) const {
   const auto any = std::find(result.begin(), result.end(), kAnySize);
   const auto total = static_cast<int64_t>(bytes);
   if (total == 0 || (any == result.end() ? total != known : total % known != 0)) {
-    throw UserError(std::to_string(bytes) + " bytes, but the graph takes " + (any == result.end() ? "" : "multiples of ") +
-                    std::to_string(known) + " for " + name);
+    throw UserError(std::to_string(bytes) + " bytes, but the graph takes " +
+                    (any == result.end() ? "" : "multiples of ") + std::to_string(known) + " for " + name);
   }
   if (any != result.end()) {
     *any = total / known;

@@ -22,7 +22,8 @@ std::string Report::ToText() const {
   if (!sorted.empty()) {
     const double total = std::accumulate(sorted.begin(), sorted.end(), 0.0);
     text << "mean_ms " << total / static_cast<double>(sorted.size()) << "\np50_ms " << Percentile(sorted, 0.5)
-         << "\np95_ms " << Percentile(sorted, 0.95) << "\naudio_seconds_per_second " << audio_seconds / total * 1000 << "\n";
+         << "\np95_ms " << Percentile(sorted, 0.95) << "\naudio_seconds_per_second " << audio_seconds / total * 1000
+         << "\n";
   }
   return text.str();
 }

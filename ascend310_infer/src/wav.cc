@@ -27,13 +27,14 @@ Format ReadFormat(const std::string &content, size_t offset, size_t size) {
   if (size < 16) {
     throw UserError("its fmt chunk has " + std::to_string(size) + " bytes, expected 16 or more");
   }
-  Format format{Read<uint16_t>(content, offset), Read<uint16_t>(content, offset + 2), Read<uint32_t>(content, offset + 4),
-                Read<uint16_t>(content, offset + 14)};
+  Format format{Read<uint16_t>(content, offset), Read<uint16_t>(content, offset + 2),
+                Read<uint32_t>(content, offset + 4), Read<uint16_t>(content, offset + 14)};
   if (format.encoding == kExtensible && size >= 26) {
     format.encoding = Read<uint16_t>(content, offset + 24);
   }
-  const bool known = format.encoding == kPcm ? format.bits == 8 || format.bits == 16 || format.bits == 24 || format.bits == 32
-                                             : format.encoding == kFloat && (format.bits == 32 || format.bits == 64);
+  const bool known = format.encoding == kPcm
+                         ? format.bits == 8 || format.bits == 16 || format.bits == 24 || format.bits == 32
+                         : format.encoding == kFloat && (format.bits == 32 || format.bits == 64);
   if (!known || format.channels == 0 || format.rate == 0) {
     throw UserError("encoding " + std::to_string(format.encoding) + " of " + std::to_string(format.bits) + " bit, " +
                     std::to_string(format.channels) + " channels, " + std::to_string(format.rate) +

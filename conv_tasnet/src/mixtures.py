@@ -200,3 +200,13 @@ def _read(file, gain, config, start, stop):
     first, last = max(0, start // up - reach) * down, min((stop // up + 1 + reach) * down, frames)
     samples = scipy.signal.resample_poly(gain * audio.read(file, native, first, last - first), up, down)
     return samples[start - first // down * up:][:stop - start]
+
+
+def pad_mixture(mixture, stride, samples=0):
+    """Mixture (S,) with zeros up to `samples`, or to whole strides: the network leaves out what fills none."""
+    return np.pad(mixture.astype(np.float32), (0, (samples or whole(len(mixture), stride)) - len(mixture)))
+
+
+def whole(samples, stride):
+    """`samples` in whole strides, two at least: a filter is so long."""
+    return max(2, -(-samples // stride)) * stride

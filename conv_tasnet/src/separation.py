@@ -3,9 +3,9 @@
 Letters: C speakers, S samples.
 """
 import mindspore as ms
-import numpy as np
 from mindspore import Tensor
 
+from conv_tasnet.src.mixtures import pad_mixture, whole
 from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoint import load_model
 
@@ -25,16 +25,6 @@ class Separator:
         padded = pad_mixture(mixture, self.stride, self.samples)
         lengths = (Tensor([whole(len(mixture), self.stride)], ms.int32),) if self.samples else ()
         return self.model(Tensor(padded[None]), *lengths).asnumpy()[0, :, :len(mixture)]
-
-
-def pad_mixture(mixture, stride, samples=0):
-    """Mixture (S,) with zeros up to `samples`, or to whole strides: the network leaves out what fills none."""
-    return np.pad(mixture.astype(np.float32), (0, (samples or whole(len(mixture), stride)) - len(mixture)))
-
-
-def whole(samples, stride):
-    """`samples` in whole strides, two at least: a filter is so long."""
-    return max(2, -(-samples // stride)) * stride
 
 
 def load_separator(config):

@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from conv_tasnet.src.separation import whole
+from conv_tasnet.src.mixtures import whole
 from utils.errors import UserError
 
 

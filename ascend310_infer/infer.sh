@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# What scripts/run_infer_310.sh of every model does: preprocess -> build -> run -> postprocess -> acc.log.
+#   infer.sh MODEL_FOLDER LIST_FLAG MINDIR_PATH DATA_PATH [NEED_PREPROCESS y|n] [DEVICE_ID]
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+model=$1 flag=$2
+shift 2
+usage="usage: bash run_infer_310.sh MINDIR_PATH DATA_PATH [NEED_PREPROCESS y|n] [DEVICE_ID]"
+if [ ! -f "${1:-}" ] || [ ! -e "${2:-}" ]; then
+  echo "error: found '${1:-}' '${2:-}', expected an exported graph and a list or a folder; $usage" >&2
+  exit 2
+fi
+mindir=$(realpath "$1") data=$(realpath "$2")
+need=$([ -d "$data" ] && echo n || echo y)   # a list, or a folder of what is ready for the graph
+device=0
+shift 2
+if [[ ${1:-} =~ ^[yn]$ ]]; then need=$1; shift; fi
+if [[ ${1:-} =~ ^[0-9]+$ ]]; then device=$1; shift; fi
+if [ $# -gt 0 ]; then
+  echo "error: found '$1', expected y or n, then a device number; $usage" >&2
+  exit 2
+fi
+if [ "$need" = n ] && [ ! -d "$data" ]; then
+  echo "error: $data: with NEED_PREPROCESS n expected a folder of .bin files; $usage" >&2
+  exit 2
+fi
+
+log=$PWD/acc.log
+cd "$model"
+export PYTHONPATH=${model%/*}${PYTHONPATH:+:$PYTHONPATH}
+list=()
+if [ "$need" = y ]; then
+  list=("--$flag" "$data")
+  python preprocess.py --checkpoint_path "$mindir" "${list[@]}"
+  data=$PWD/preprocess_Result
+fi
+bash "$here/build.sh"
+export GLOG_v=${GLOG_v:-4}   # the runtime logs warnings and errors that are its own affair
+rm -rf result_Files
+"$here/build/main" --mindir_path "$mindir" --input_path "$data" --output_path result_Files \
+  --device_target "${DEVICE_TARGET:-Ascend}" --device_id "$device"
+python postprocess.py --checkpoint_path "$mindir" "${list[@]}" | tee "$log"

@@ -1,0 +1,30 @@
+"""Scores what the C++ runner wrote: python postprocess.py --checkpoint_path RUN/ecapatdnn.mindir [--eval_list LIST].
+
+Reads result_Files/<file without suffix>_0.bin, float32 (1, E), for every file of the trials.
+"""
+import os
+import sys
+
+import numpy as np
+
+from ecapatdnn.eval import report
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.metric import read_trials
+from ecapatdnn.src.scoring import cosine_scores
+from utils.config import parse_use_config, require
+from utils.errors import run
+from utils.runner import RESULTS, read_output
+
+
+def main(config):
+    """Prints what eval.py prints and returns {kind: EER}."""
+    require(config, "eval_list")
+    trials = read_trials(config.eval_list)
+    names = [os.path.splitext(file.decode())[0] for file in trials.files]
+    embeddings = np.stack([read_output(name, 0, np.float32, config.emb_size) for name in names])
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return report({"cosine": cosine_scores(embeddings[:, None], trials)}, trials, RESULTS)
+
+
+if __name__ == "__main__":
+    run(lambda: main(parse_use_config(Config, sys.argv[1:])))

@@ -1,0 +1,41 @@
+"""Features for the C++ runner: python preprocess.py --checkpoint_path RUN/ecapatdnn.mindir [--eval_list LIST].
+
+Writes preprocess_Result/00_data/<file without suffix>.bin for every file of the trials: float32 features (1, T, F), or
+samples (1, N) for a graph that takes a waveform. Where the graph has a fixed length, files are repeated or cut to it.
+"""
+import os
+import sys
+
+import numpy as np
+
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.features import RATE, filter_bank, sample_count
+from ecapatdnn.src.metric import read_trials
+from utils import audio
+from utils.config import parse_use_config, require
+from utils.errors import run
+from utils.progress import progress
+from utils.runner import INPUTS, graph_input, start_inputs, write_inputs
+
+
+def main(config):
+    """Writes one file for each of the trials' files; returns their folder."""
+    require(config, "eval_list", "eval_path")
+    kind, length = graph_input(config)
+    if kind == "features" and length:
+        length = sample_count(length, config.front_end)
+    files = read_trials(config.eval_list).files
+    start_inputs()
+    for file in progress([file.decode() for file in files], "written"):
+        samples = audio.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
+        if length:
+            samples = np.resize(samples, length)
+        if kind == "features":
+            samples = filter_bank(samples, config.front_end, config.in_channels)
+        write_inputs(os.path.splitext(file)[0], samples)
+    print(f"{INPUTS}: {len(files)} files")
+    return INPUTS
+
+
+if __name__ == "__main__":
+    run(lambda: main(parse_use_config(Config, sys.argv[1:])))

@@ -1,0 +1,312 @@
+"""The C++ runner: what it computes, what it reads, how it takes mistakes. Whole chains are in test_*_train.py."""
+import dataclasses
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+from mindspore import Tensor, nn, ops
+from programs import ROOT
+
+from conv_tasnet.export import WholeStrides
+from conv_tasnet.src.config import Config as ConvTasNetConfig
+from conv_tasnet.src.model import ConvTasNet
+from deepspeech2.src.config import Config as DeepSpeech2Config
+from deepspeech2.src.features import BINS, spectrogram
+from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.waveform import FromWaveform as DeepSpeech2FromWaveform
+from ecapatdnn.src.config import Config as EcapaConfig
+from ecapatdnn.src.features import FRONT_ENDS, filter_bank
+from ecapatdnn.src.model import VARIANTS, EcapaTdnn
+from ecapatdnn.src.waveform import FilterBank
+from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
+from utils.errors import UserError
+from utils.export import Port, export_model
+
+RATE = 16000
+FACTS = {"sample_rate": RATE, "step_seconds": 1 / RATE, "wav_multiple": 1}
+
+
+@pytest.fixture(scope="session")
+def runner():
+    """A function that runs main over a folder: (exit code, what it printed)."""
+    subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)
+
+    def run(graph, inputs, outputs, *flags, program=ROOT / "ascend310_infer" / "build" / "main"):
+        done = subprocess.run([program, "--mindir_path", graph, "--input_path", inputs, "--output_path", outputs,
+                               "--device_target", "CPU", *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False, env=os.environ | {"GLOG_v": "4"})
+        return done.returncode, done.stdout
+
+    return run
+
+
+class Doubled(nn.Cell):
+    """A graph whose results are known: 2 x, and the sum of x."""
+
+    def construct(self, x):
+        return x * 2.0, x.sum(1)
+
+
+@pytest.fixture(scope="session")
+def doubled(tmp_path_factory):
+    """The exported `Doubled` for waveforms of any length."""
+    return export(Doubled(), [Port("waveform", "float32", (1, None))], tmp_path_factory.mktemp("doubled"))
+
+
+def export(network, inputs, folder, **facts):
+    """The path of the network's graph for the older runtime, in `folder`."""
+    config = dataclasses.replace(EcapaConfig(), runtime="lite2.0", file_name=str(folder / "net.mindir"))
+    return export_model(network, config, inputs, [Port("x", "float32", (1, None)), Port("y", "float32", (1,))], "net",
+                        **(FACTS | facts))
+
+
+def write_inputs(folder, items):
+    """`items` {name: arrays} as numbered folders."""
+    for name, arrays in items.items():
+        for number, array in enumerate(arrays):
+            path = folder / f"{number:02d}_data" / f"{name}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            array.tofile(path)
+
+
+def small(config):
+    """Sizes of the networks compared here; the layers and their order are the presets'."""
+    sizes = {EcapaConfig: {"channels": 32, "mfa_channels": 48, "emb_size": 16},
+             ConvTasNetConfig: {"N": 24, "B": 16, "H": 24, "Sc": 8, "X": 3, "R": 2},
+             DeepSpeech2Config: {"conv_channels": 4, "hidden_size": 24, "hidden_layers": 3}}
+    return dataclasses.replace(config, **sizes[type(config)])
+
+
+def ecapa(config):
+    return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+
+
+def randomised(model, generator):
+    """Statistics and gains as after a training: those a network starts with hide what a runtime gets wrong."""
+    for parameter in model.get_parameters():
+        value = parameter.asnumpy()
+        if "moving_variance" in parameter.name or "gamma" in parameter.name:
+            parameter.set_data(Tensor(generator.uniform(0.5, 1.5, value.shape).astype(np.float32)))
+        elif "moving_mean" in parameter.name or "beta" in parameter.name:
+            parameter.set_data(Tensor(generator.normal(0, 0.3, value.shape).astype(np.float32)))
+    return model.set_train(False)
+
+
+GRAPHS = {
+    **{f"ecapatdnn {variant}": dataclasses.replace(EcapaConfig(), variant=variant) for variant in VARIANTS},
+    **{f"ecapatdnn waveform {name}": dataclasses.replace(EcapaConfig(), front_end=name, input="waveform")
+       for name in FRONT_ENDS},
+    **{f"conv_tasnet {variant}": dataclasses.replace(ConvTasNetConfig(), variant=variant)
+       for variant in ("asteroid", "kaituoxu")},
+    "conv_tasnet causal": dataclasses.replace(ConvTasNetConfig(), causal=True, norm="cgLN", mask_nonlinear="softmax"),
+    "conv_tasnet without skip": dataclasses.replace(ConvTasNetConfig(), Sc=0, norm="BN", mask_nonlinear="sigmoid"),
+    "deepspeech2": DeepSpeech2Config(),
+    "deepspeech2 unidirectional": dataclasses.replace(DeepSpeech2Config(), bidirectional=False),
+    "deepspeech2 waveform": dataclasses.replace(DeepSpeech2Config(), input="waveform"),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_runner_computes_what_python_does(name, runner, tmp_path):
+    """At several lengths in one process, longer ones after shorter ones and back."""
+    generator = np.random.default_rng(0)
+    network, ports, items, reference = case(small(GRAPHS[name]), generator)
+    graph = export(network, ports, tmp_path)
+    write_inputs(tmp_path / "in", items)
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--threads", "1", "--warmup", "0")
+    assert code == 0, output
+    for item, arrays in items.items():
+        expected = reference(*arrays)
+        for number, value in enumerate(expected if isinstance(expected, tuple) else (expected,)):
+            value = value.asnumpy()
+            found = np.fromfile(tmp_path / "out" / f"{item}_{number}.bin", value.dtype).reshape(value.shape)
+            np.testing.assert_allclose(found, value, rtol=0, atol=1e-4 * np.abs(value).max(), err_msg=f"{item}")
+
+
+def case(config, generator):
+    """(network to export, its ports, {name: inputs}, function of the inputs that Python evaluates)."""
+    if isinstance(config, ConvTasNetConfig):
+        stride = config.L // 2
+        model = randomised(ConvTasNet(config), generator)
+        items = {str(n): [noise(generator, n * stride)] for n in (900, 450, 1200, 30)}
+        return WholeStrides(model), [Port("mixture", "float32", (1, None), 300 * stride)], items, \
+            lambda x: model(Tensor(x))
+    if config.input == "waveform":
+        return waveform_case(config, generator)
+    lengths = (200, 131, 317, 64)
+    if isinstance(config, EcapaConfig):
+        model = randomised(ecapa(config), generator)
+        items = {str(n): [generator.standard_normal((1, n, 80)).astype(np.float32)] for n in lengths}
+        return model, [Port("features", "float32", (1, None, 80))], items, lambda x: model(Tensor(x))
+    model = randomised(DeepSpeech2(config), generator)
+    items = {str(n): [generator.standard_normal((1, n, BINS)).astype(np.float32), np.array([n - n % 9], np.int32)]
+             for n in lengths}
+    return model, [Port("features", "float32", (1, None, BINS)), Port("frames", "int32", (1,))], items, \
+        lambda x, frames: model(Tensor(x), Tensor(frames))
+
+
+def waveform_case(config, generator):
+    """Compared with the features that features.py computes of the same samples."""
+    items = {str(n): [noise(generator, n)] for n in (RATE, 21001, 50320, 16401)}
+    port = [Port("waveform", "float32", (1, None), RATE)]
+    if isinstance(config, EcapaConfig):
+        model = randomised(ecapa(config), generator)
+        return EcapaFromWaveform(model, config.front_end, 80), port, items, \
+            lambda x: model(Tensor(filter_bank(x[0], config.front_end)[None]))
+    model = randomised(DeepSpeech2(config), generator)
+
+    def reference(x):
+        features = spectrogram(x[0])
+        return model(Tensor(features[None]), Tensor(np.array([len(features)], np.int32)))
+
+    return DeepSpeech2FromWaveform(model), port, items, reference
+
+
+def noise(generator, samples):
+    return 0.1 * generator.standard_normal((1, samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_front_end_as_layers_equals_features(name):
+    samples = noise(np.random.default_rng(1), 12345)
+    expected = filter_bank(samples[0], name)
+    found = FilterBank(name, 80)(Tensor(samples)).asnumpy()[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4 * np.abs(expected).max())
+
+
+WAVS = {"PCM_U8": 1 / 128, "PCM_16": 2 ** -15, "PCM_24": 2 ** -23, "PCM_32": 2 ** -31, "FLOAT": 1e-7, "DOUBLE": 1e-7}
+
+
+def test_wav_files_of_every_kind(doubled, runner, tmp_path):
+    """In folders, with spaces in their names, of one and two channels, plain and extensible."""
+    generator = np.random.default_rng(0)
+    wavs = tmp_path / "in" / "a speaker"
+    wavs.mkdir(parents=True)
+    expected = {}
+    for kind in WAVS:
+        for channels in (1, 2):
+            for form in ("WAV", "WAVEX"):
+                samples = generator.uniform(-0.9, 0.9, (1001, channels))
+                expected[f"{kind} {channels} {form}"] = samples.mean(axis=1), WAVS[kind]
+                soundfile.write(wavs / f"{kind} {channels} {form}.WAV", samples, RATE, kind, format=form)
+    code, output = runner(doubled, tmp_path / "in", tmp_path / "out")
+    assert code == 0, output
+    for name, (samples, step) in expected.items():
+        found = np.fromfile(tmp_path / "out" / "a speaker" / f"{name}_0.bin", np.float32)
+        np.testing.assert_allclose(found, 2 * samples, atol=2.5 * step, err_msg=name)
+        assert np.fromfile(tmp_path / "out" / "a speaker" / f"{name}_1.bin", np.float32).size == 1
+
+
+def test_bad_files_are_named_and_the_others_run(doubled, runner, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    good = np.linspace(-0.5, 0.5, 400)
+    for name, rate in (("good.wav", RATE), ("rate.wav", 8000), ("long.wav", RATE)):
+        soundfile.write(folder / name, good, rate)
+    whole = (folder / "good.wav").read_bytes()
+    (folder / "cut.wav").write_bytes(whole[:300])
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("not audio " * 10)
+    soundfile.write(folder / "nan.wav", np.array([0.1, np.nan]), RATE, "FLOAT")
+    soundfile.write(folder / "none.wav", np.zeros(0), RATE)
+    (folder / "dangling.wav").symlink_to("nowhere")
+    code, output = runner(doubled, folder, tmp_path / "out")
+    assert code == 2
+    for line in ("rate.wav: 8000 Hz, but the graph takes 16000 Hz", "cut.wav: truncated, its data chunk has 256 of 800",
+                 "empty.wav: not a RIFF WAVE file", "text.wav: not a RIFF WAVE file", "nan.wav: samples that are NaN",
+                 "none.wav: holds no samples", "error: 6 of 8 items not run"):
+        assert line in output, output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "good_0.bin", "good_1.bin", "long_0.bin", "long_1.bin", "time_report.txt"}
+    assert "count 2\n" in (tmp_path / "out" / "time_report.txt").read_text()
+
+
+def test_files_of_another_size_than_the_graph(runner, tmp_path):
+    """Fixed shapes: too short, too long, empty, one input missing."""
+    class Sum(nn.Cell):
+        def construct(self, x, y):
+            return x + y, ops.relu(x)
+
+    graph = export(Sum(), [Port("x", "float32", (1, 50)), Port("y", "float32", (1, 50))], tmp_path)
+    x = np.arange(50, dtype=np.float32)
+    write_inputs(tmp_path / "in", {"good": [x, x], "short": [x, x[:-1]], "oversized": [np.append(x, x[:1]), x],
+                                   "empty": [x[:0], x], "half": [x, x], "bytes": [x, x]})
+    (tmp_path / "in" / "01_data" / "half.bin").unlink()
+    (tmp_path / "in" / "01_data" / "bytes.bin").write_bytes(x.tobytes()[:-1])
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    assert code == 2 and "error: 5 of 6 items not run" in output
+    for line in ("01_data/short.bin: 196 bytes, but the graph takes 200 for y", "00_data/oversized.bin: 204 bytes",
+                 "00_data/empty.bin: 0 bytes", "01_data/half.bin: cannot be read", "01_data/bytes.bin: 199 bytes"):
+        assert line in output, output
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "out" / "good_0.bin", np.float32), 2 * x)
+
+
+def test_ten_thousand_files(doubled, runner, tmp_path):
+    names = [f"{i:05d} utterance" for i in range(10000)]
+    write_inputs(tmp_path / "in", {name: [np.full(20 + i % 7, i, np.float32)] for i, name in enumerate(names)})
+    code, output = runner(doubled, tmp_path / "in", tmp_path / "out")
+    assert code == 0, output[-500:]
+    report = dict(line.split() for line in (tmp_path / "out" / "time_report.txt").read_text().splitlines())
+    assert report["count"] == "10000" and float(report["p50_ms"]) <= float(report["p95_ms"])
+    sums = [np.fromfile(tmp_path / "out" / f"{name}_1.bin", np.float32)[0] for name in names]
+    np.testing.assert_allclose(sums, [i * (20 + i % 7) for i in range(10000)], rtol=1e-6)
+
+
+def test_mistakes_are_told_in_one_line(doubled, runner, tmp_path):
+    (tmp_path / "empty").mkdir()
+    lonely = tmp_path / "lonely" / "net.mindir"
+    lonely.parent.mkdir()
+    lonely.write_bytes(doubled.read_bytes())
+    broken = tmp_path / "broken" / "net.mindir"
+    broken.parent.mkdir()
+    broken.write_bytes(doubled.read_bytes()[:200])
+    (broken.parent / "inputs.json").write_text((doubled.parent / "inputs.json").read_text())
+    garbled = tmp_path / "garbled" / "net.mindir"
+    garbled.parent.mkdir()
+    garbled.write_bytes(doubled.read_bytes())
+    (garbled.parent / "inputs.json").write_text("{")
+    soundfile.write(tmp_path / "a.wav", np.ones(100) / 2, RATE)
+    for arguments, message in (
+            ((tmp_path / "no.mindir", tmp_path, tmp_path / "out"), "no.mindir: no such file; export.py writes one"),
+            ((lonely, tmp_path, tmp_path / "out"), "lonely/inputs.json: not readable"),
+            ((garbled, tmp_path, tmp_path / "out"), "garbled/inputs.json: not what export.py writes"),
+            ((broken, tmp_path, tmp_path / "out"), "broken/net.mindir: cannot be built for CPU"),
+            ((doubled, tmp_path / "nowhere", tmp_path / "out"), "nowhere: no such folder"),
+            ((doubled, tmp_path / "empty", tmp_path / "out"), "empty: nothing to run; expected 00_data/*.bin"),
+            ((doubled, tmp_path, tmp_path / "out", "--threads", "two"), "--threads: found 'two', expected a whole"),
+            ((doubled, tmp_path, tmp_path / "out", "--thread", "2"), "found '--thread'; usage: main"),
+            ((doubled, tmp_path, tmp_path / "out", "--device_target", "GPU"), "found 'GPU', expected Ascend or CPU"),
+            ((doubled, tmp_path, tmp_path / "out", "--warmup"), "--warmup: a value is missing"),
+            ((doubled, tmp_path, tmp_path / "out", "--device_target=Ascend"), "cannot be built for Ascend 0"),
+            ((doubled, tmp_path, doubled), "net.mindir")):
+        code, output = runner(*arguments)
+        errors = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert code == 2 and len(errors) == 1 and message in errors[0], output
+
+
+def test_unknown_operators_are_refused(tmp_path):
+    class Erf(nn.Cell):
+        def construct(self, x):
+            return ops.erf(x), x + 1
+
+    with pytest.raises(UserError, match="Erf: an operator whose meaning in MindIR version 1 is not known"):
+        export(Erf(), [Port("x", "float32", (1, 9))], tmp_path)
+
+
+def test_same_output_twice_is_refused(tmp_path):
+    class Twice(nn.Cell):
+        def construct(self, x):
+            y = x * 2.0
+            return y, y
+
+    with pytest.raises(UserError, match="MakeTuple: .* one of them twice"):
+        export(Twice(), [Port("x", "float32", (1, 9))], tmp_path)
+
+
+def test_inputs_json_describes_the_graph(doubled):
+    description = json.loads((doubled.parent / "inputs.json").read_text())
+    assert description["inputs"] == [{"name": "waveform", "dtype": "float32", "shape": [1, None]}]
+    assert description["file"] == "net.mindir" and description["wav_multiple"] == 1

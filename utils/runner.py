@@ -1,0 +1,55 @@
+"""The files that pass between Python and the C++ runner (ascend310_infer). Imports no MindSpore.
+
+    preprocess_Result/00_data/<name>.bin, 01_data/<name>.bin, ...   the inputs of the graph for an item
+    result_Files/<name>_0.bin, <name>_1.bin, ...                    its outputs
+"""
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+
+INPUTS, RESULTS = Path("preprocess_Result"), Path("result_Files")
+
+
+def graph_input(config):
+    """(name, length) of the first input of the graph beside config.model_path; length 0: any."""
+    path = Path(config.model_path).parent / "inputs.json"
+    try:
+        port = json.loads(path.read_text(encoding="utf-8"))["inputs"][0]
+        return port["name"], port["shape"][1] or 0
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; export.py writes it beside the graph") from None
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise UserError(f"{path}: not what export.py writes; export the graph anew") from None
+
+
+def start_inputs():
+    """Removes what an earlier run left."""
+    for folder in (INPUTS, RESULTS):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_inputs(name, *arrays):
+    """Writes the inputs of the item `name`, which may have folders. UserError where there is one of that name."""
+    for number, array in enumerate(arrays):
+        path = INPUTS / f"{number:02d}_data" / f"{name}.bin"
+        if path.exists():
+            raise UserError(f"{name}: two items of this name; rename one")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array.tofile(path)
+
+
+def read_output(name, number, dtype, divisor=1):
+    """Output `number` of the item `name`, flat. UserError where it is missing or its size no multiple of `divisor`."""
+    path = RESULTS / f"{name}_{number}.bin"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; run preprocess.py and the runner first") from None
+    if not content or len(content) % (divisor * np.dtype(dtype).itemsize):
+        raise UserError(f"{path}: {len(content)} bytes, expected multiples of {divisor} x {np.dtype(dtype).itemsize}; "
+                        "graph and config.yaml do not fit each other")
+    return np.frombuffer(content, dtype)
