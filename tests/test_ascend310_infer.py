@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
@@ -22,6 +23,7 @@ from ecapatdnn.src.features import FRONT_ENDS, filter_bank
 from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from ecapatdnn.src.waveform import FilterBank
 from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
+from utils.config import read_yaml
 from utils.errors import UserError
 from utils.export import Port, export_model
 
@@ -95,25 +97,30 @@ def randomised(model, generator):
     return model.set_train(False)
 
 
-GRAPHS = {
-    **{f"ecapatdnn {variant}": dataclasses.replace(EcapaConfig(), variant=variant) for variant in VARIANTS},
-    **{f"ecapatdnn waveform {name}": dataclasses.replace(EcapaConfig(), front_end=name, input="waveform")
-       for name in FRONT_ENDS},
-    **{f"conv_tasnet {variant}": dataclasses.replace(ConvTasNetConfig(), variant=variant)
-       for variant in ("asteroid", "kaituoxu")},
-    "conv_tasnet causal": dataclasses.replace(ConvTasNetConfig(), causal=True, norm="cgLN", mask_nonlinear="softmax"),
-    "conv_tasnet without skip": dataclasses.replace(ConvTasNetConfig(), Sc=0, norm="BN", mask_nonlinear="sigmoid"),
-    "deepspeech2": DeepSpeech2Config(),
-    "deepspeech2 unidirectional": dataclasses.replace(DeepSpeech2Config(), bidirectional=False),
-    "deepspeech2 waveform": dataclasses.replace(DeepSpeech2Config(), input="waveform"),
+def preset(path):
+    """The values of a preset, whichever environment variables its paths take."""
+    return CONFIGS[path.parent.parent.name](**read_yaml(CONFIGS[path.parent.parent.name], path))
+
+
+CONFIGS = {"ecapatdnn": EcapaConfig, "conv_tasnet": ConvTasNetConfig, "deepspeech2": DeepSpeech2Config}
+PRESETS = {f"{path.parent.parent.name} {path.stem}": preset(path) for path in sorted(ROOT.glob("*/configs/*.yaml"))}
+VARIATIONS = {
+    **{f"ecapatdnn {variant}": small(EcapaConfig(variant=variant)) for variant in VARIANTS},
+    **{f"ecapatdnn waveform {name}": small(EcapaConfig(front_end=name, input="waveform")) for name in FRONT_ENDS},
+    "conv_tasnet kaituoxu": small(ConvTasNetConfig(variant="kaituoxu")),
+    "conv_tasnet causal": small(ConvTasNetConfig(causal=True, norm="cgLN", mask_nonlinear="softmax")),
+    "conv_tasnet without skip": dataclasses.replace(small(ConvTasNetConfig(norm="BN", mask_nonlinear="sigmoid")), Sc=0),
+    "deepspeech2 unidirectional": small(DeepSpeech2Config(bidirectional=False)),
+    "deepspeech2 waveform": small(DeepSpeech2Config(input="waveform")),
 }
+QUICK = ("mini", "waveform taoruijie", "deepspeech2 waveform")
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name.endswith(QUICK) else pytest.mark.slow)
+                                  for name in PRESETS | VARIATIONS])
 def test_runner_computes_what_python_does(name, runner, tmp_path):
     """At several lengths in one process, longer ones after shorter ones and back."""
-    generator = np.random.default_rng(0)
-    network, ports, items, reference = case(small(GRAPHS[name]), generator)
+    network, ports, items, reference = case((PRESETS | VARIATIONS)[name], np.random.default_rng(0))
     graph = export(network, ports, tmp_path)
     write_inputs(tmp_path / "in", items)
     code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--threads", "1", "--warmup", "0")
@@ -132,37 +139,44 @@ def case(config, generator):
         stride = config.L // 2
         model = randomised(ConvTasNet(config), generator)
         items = {str(n): [noise(generator, n * stride)] for n in (900, 450, 1200, 30)}
-        return WholeStrides(model), [Port("mixture", "float32", (1, None), 300 * stride)], items, \
-            lambda x: model(Tensor(x))
+        return WholeStrides(model), [Port("mixture", "float32", (1, None), 300 * stride)], items, python(model)
+    model = randomised(ecapa(config) if isinstance(config, EcapaConfig) else DeepSpeech2(config), generator)
     if config.input == "waveform":
-        return waveform_case(config, generator)
-    lengths = (200, 131, 317, 64)
-    if isinstance(config, EcapaConfig):
-        model = randomised(ecapa(config), generator)
-        items = {str(n): [generator.standard_normal((1, n, 80)).astype(np.float32)] for n in lengths}
-        return model, [Port("features", "float32", (1, None, 80))], items, lambda x: model(Tensor(x))
-    model = randomised(DeepSpeech2(config), generator)
-    items = {str(n): [generator.standard_normal((1, n, BINS)).astype(np.float32), np.array([n - n % 9], np.int32)]
-             for n in lengths}
-    return model, [Port("features", "float32", (1, None, BINS)), Port("frames", "int32", (1,))], items, \
-        lambda x, frames: model(Tensor(x), Tensor(frames))
+        return waveform_case(config, model, generator)
+    bins = 80 if isinstance(config, EcapaConfig) else BINS
+    ports = [Port("features", "float32", (1, None, bins))]
+    items = {str(n): [generator.standard_normal((1, n, bins)).astype(np.float32)] for n in (200, 131, 317, 64)}
+    if isinstance(config, DeepSpeech2Config):
+        ports.append(Port("frames", "int32", (1,)))
+        for name, arrays in items.items():
+            arrays.append(np.array([int(name) - int(name) % 9], np.int32))
+    return model, ports, items, python(model)
 
 
-def waveform_case(config, generator):
+def waveform_case(config, model, generator):
     """Compared with the features that features.py computes of the same samples."""
     items = {str(n): [noise(generator, n)] for n in (RATE, 21001, 50320, 16401)}
-    port = [Port("waveform", "float32", (1, None), RATE)]
+    port, evaluate = [Port("waveform", "float32", (1, None), RATE)], python(model)
     if isinstance(config, EcapaConfig):
-        model = randomised(ecapa(config), generator)
-        return EcapaFromWaveform(model, config.front_end, 80), port, items, \
-            lambda x: model(Tensor(filter_bank(x[0], config.front_end)[None]))
-    model = randomised(DeepSpeech2(config), generator)
+        network = EcapaFromWaveform(model, config.front_end, 80)
+        return network, port, items, lambda x: evaluate(filter_bank(x[0], config.front_end)[None])
 
     def reference(x):
         features = spectrogram(x[0])
-        return model(Tensor(features[None]), Tensor(np.array([len(features)], np.int32)))
+        return evaluate(features[None], np.array([len(features)], np.int32))
 
     return DeepSpeech2FromWaveform(model), port, items, reference
+
+
+def python(model):
+    """What the model gives, operator by operator: to compile a graph for every length takes long."""
+    def evaluate(*arrays):
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+        try:
+            return model(*map(Tensor, arrays))
+        finally:
+            ms.set_context(mode=ms.GRAPH_MODE)
+    return evaluate
 
 
 def noise(generator, samples):

@@ -13,6 +13,7 @@ from mindspore.common.initializer import Uniform, initializer
 
 from utils.depthwise import Depthwise
 from utils.errors import UserError
+from utils.shapes import ones_like
 
 EPS = 1e-8   # under the variances, as in asteroid and kaituoxu's code
 
@@ -158,7 +159,7 @@ class CumulativeNorm(nn.Cell):
 
     def stream(self, x, state):
         """The frames that follow those of `state`, and the state after them."""
-        frames = ops.ones_like(x[:, :1])
+        frames = ones_like(x[:, :1])
         sums = ops.cat((x.sum(1, keepdims=True), x.square().sum(1, keepdims=True), frames), 1)
         sums = ops.cumsum(sums, 2) + state                                              # (B, 3, T)
         count = sums[:, 2:] * self.channels
