@@ -1,8 +1,9 @@
-"""make demo: every model on the mini corpus, as a user would: prepare, train, evaluate, export, use; then a table.
+"""make demo: every model on the mini corpus, as a user would: prepare, train, evaluate, export, run in C++; a table.
 
 Runs the commands of the READMEs in the model folders and stops at the first that fails. --short trains less.
 """
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ BEST = "runs/mini/best.ckpt"
 
 
 class Step(NamedTuple):
-    """One command in a model folder; `result` is a pattern of what to show of its output."""
+    """One command in a model folder, Python or a script; `result` is a pattern of what to show of its output."""
 
     name: str
     command: list
@@ -25,7 +26,13 @@ class Step(NamedTuple):
 
 PREPARE = Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
                r"rejected: .*")
-EXPORT = Step("export", ["export.py", "--checkpoint_path", BEST, "--file_format", "MINDIR"], r"largest difference \S+")
+EXPORT = Step("export", ["export.py", "--checkpoint_path", BEST, "--file_format", "MINDIR", "--runtime", "lite2.0",
+                         "--length", "0"], r"largest difference \S+")
+
+
+def cpp(model, data, result):
+    """The exported graph in the C++ runner, over the same files as eval.py."""
+    return Step("C++", ["scripts/run_infer_310.sh", f"runs/mini/{model}.mindir", f"lists/mini/{data}"], result)
 
 
 def ecapatdnn(short):
@@ -37,6 +44,7 @@ def ecapatdnn(short):
         Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_eer \S+)"),
         Step("evaluate", ["eval.py", "--checkpoint_path", BEST, "--as_norm", "true"], r"^EER = \S+"),
         EXPORT,
+        cpp("ecapatdnn", "test_trials.txt", r"^EER = \S+"),
         Step("use", ["infer.py", *pair, "--checkpoint_path", BEST], r"(same|different) speaker.*"),
     ]
 
@@ -49,6 +57,7 @@ def conv_tasnet(short):
         Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_si_snri \S+)"),
         Step("evaluate", ["eval.py", "--checkpoint_path", BEST], r"^Average SISNR improvement: \S+"),
         EXPORT,
+        cpp("conv_tasnet", "test.csv", r"^Average SISNR improvement: \S+"),
     ]
 
 
@@ -60,6 +69,7 @@ def deepspeech2(short):
         Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_wer \S+)"),
         Step("evaluate", ["eval.py", "--checkpoint_path", BEST], r"^Average WER \S+ Average CER \S+"),
         EXPORT,
+        cpp("deepspeech2", "test.json", r"^Average WER \S+ Average CER \S+"),
     ]
 
 
@@ -75,7 +85,7 @@ def main():
     rows = []
     for model in args.models or MODELS:
         for step in MODELS[model](args.short):
-            print(f"\n== {model}: {step.name}: python {' '.join(step.command)}", flush=True)
+            print(f"\n== {model}: {step.name}: {' '.join(step.command)}", flush=True)
             seconds, found = run(ROOT / model, step)
             rows.append((model, step.name, f"{seconds:.0f} s", found))
     print_table(rows)
@@ -84,7 +94,9 @@ def main():
 def run(folder, step):
     """Runs a step, showing its output; (seconds, the last of it that fits its pattern)."""
     started, found = time.monotonic(), ""
-    process = subprocess.Popen([sys.executable, *step.command], cwd=folder, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    program = sys.executable if step.command[0].endswith(".py") else "bash"
+    process = subprocess.Popen([program, *step.command], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
     for line in process.stdout:
         print(line, end="", flush=True)
         if match := re.search(step.result, line):

@@ -42,9 +42,9 @@ def interrupted(model, epoch, number, *arguments):
     return _run("-c", INTERRUPTED.format(epoch=epoch, number=int(number)), str(ROOT / model / "train.py"), *arguments)
 
 
-def script(model, name, *arguments, target="CPU"):
+def script(model, name, *arguments, target="CPU", folder=None):
     """(exit code, what it printed) of bash <model>/scripts/<name> with `arguments` on the device `target`."""
-    return _run(ROOT / model / "scripts" / name, *arguments, program="bash", env=os.environ | {
+    return _run(ROOT / model / "scripts" / name, *arguments, program="bash", cwd=folder, env=os.environ | {
         "DEVICE_TARGET": target, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
 
 
@@ -65,7 +65,7 @@ def assert_same_end(found, expected, weights, numbers):
     np.testing.assert_allclose(*rows, rtol=numbers)
 
 
-def _run(*arguments, program=sys.executable, env=None):
+def _run(*arguments, program=sys.executable, env=None, cwd=None):
     done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False, env=env)
+                          check=False, env=env, cwd=cwd)
     return done.returncode, done.stdout

@@ -12,7 +12,7 @@ from mindspore import Tensor, nn
 from programs import ROOT, assert_same_end, flags, interrupted, program, script, using
 
 from conv_tasnet import eval as evaluation
-from conv_tasnet import export, postprocess, prepare, preprocess, train
+from conv_tasnet import export, prepare, train
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.separation import load_separator
@@ -93,7 +93,7 @@ def test_exported_graph_equals_the_network(trained, tmp_path, length):
     graph, model = nn.GraphCell(ms.load(str(path))), ConvTasNet(trained)
     load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
     model.set_train(False)
-    for samples in (8000,) if length else (8000, 5004):
+    for samples in (8000,) if length else (8000, 5000):
         x = Tensor(np.random.default_rng(samples).standard_normal((1, samples)).astype(np.float32))
         expected = model(x).asnumpy()
         assert expected.shape == (1, 2, samples)
@@ -109,20 +109,23 @@ def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_runner_files_give_the_scores_of_eval(trained, tmp_path, monkeypatch):
-    """preprocess.py -> the graph over .bin files, as the C++ runner does it -> postprocess.py."""
-    monkeypatch.chdir(tmp_path)
-    config = using(trained, length=0)
-    folder = preprocess.main(config)
-    separator = load_separator(config)
-    Path("result_Files").mkdir()
-    for path in folder.iterdir():
-        separator(np.fromfile(path, np.float32)).tofile(f"result_Files/{path.stem}_0.bin")
-    means = postprocess.main(config)
-    assert means["si_snri"] == pytest.approx(evaluation.main(config)["si_snri"], abs=1e-6)
-    next(Path("result_Files").glob("*.bin")).write_bytes(b"1234")
-    with pytest.raises(UserError, match=r"_0.bin: 1 numbers, expected 2 x \d+ at least"):
-        postprocess.main(config)
+def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
+    """run_infer_310.sh on whole mixtures: preprocess.py -> main -> postprocess.py -> acc.log."""
+    graph = export.main(using(trained, runtime="lite2.0", length=0))
+    code, output = script("conv_tasnet", "run_infer_310.sh", graph, trained.eval_dir, folder=tmp_path)
+    assert code == 0, output
+    capsys.readouterr()
+    evaluation.main(using(trained))
+    expected = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Average ")]
+    assert [line for line in (tmp_path / "acc.log").read_text().splitlines() if line.startswith("Average ")] == expected
+    assert len(expected) == 2
+    # what was written may be run again without preprocessing
+    ready = ROOT / "conv_tasnet" / "preprocess_Result"
+    code, output = script("conv_tasnet", "run_infer_310.sh", graph, ready, "n", "0", folder=tmp_path)
+    assert code == 0 and expected[0] in output, output
+    next((ready / "00_data").glob("*.bin")).write_bytes(b"1234")
+    code, output = script("conv_tasnet", "run_infer_310.sh", graph, ready, "n", folder=tmp_path)
+    assert code == 2 and "1 of 6 items not run" in output, output
 
 
 MISTAKES = {

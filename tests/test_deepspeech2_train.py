@@ -13,12 +13,11 @@ from mindspore import Tensor, nn
 from programs import ROOT, assert_same_end, flags, interrupted, program, script, using
 
 from deepspeech2 import eval as evaluation
-from deepspeech2 import export, lm, postprocess, prepare, preprocess, train
+from deepspeech2 import export, lm, prepare, preprocess, train
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS
 from deepspeech2.src.manifest import read_samples, write_manifest
 from deepspeech2.src.model import DeepSpeech2
-from deepspeech2.src.recognition import load_recogniser
 from utils.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.errors import UserError
@@ -103,24 +102,23 @@ def test_exported_graph_equals_the_network(trained, tmp_path, length):
             np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), atol=1e-5)
 
 
-def test_runner_files_give_the_scores_of_eval(trained, tmp_path, monkeypatch):
-    """preprocess.py -> the graph over .bin files, as the C++ runner does it -> postprocess.py."""
+def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
+    """run_infer_310.sh: preprocess.py -> main -> postprocess.py -> acc.log; features of any length, and waveforms."""
+    evaluation.main(using(trained))
+    expected = re.search(r"^Average WER .*$", capsys.readouterr().out, re.M)[0]
+    for kind in ("features", "waveform"):
+        graph = export.main(using(trained, runtime="lite2.0", length=0, input=kind))
+        arguments = (graph, trained.test_manifest, "y", "0")
+        code, output = script("deepspeech2", "run_infer_310.sh", *arguments, folder=tmp_path)
+        assert code == 0, output
+        assert expected in (tmp_path / "acc.log").read_text()
+
+
+def test_fixed_graph_refuses_longer_utterances(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = using(trained)
-    folder = preprocess.main(config)
-    model = load_recogniser(config).model
-    Path("result_Files").mkdir()
-    for path in sorted((folder / "00_data").iterdir()):
-        features = np.fromfile(path, np.float32).reshape(1, config.length, BINS)
-        outputs = model(Tensor(features), Tensor(np.fromfile(folder / "01_data" / path.name, np.int32)))
-        for number, output in enumerate(outputs):
-            output.asnumpy().tofile(f"result_Files/{path.stem}_{number}.bin")
-    assert postprocess.main(config) == evaluation.main(config)
-    Path("result_Files/000000_0.bin").write_bytes(b"1234")
-    with pytest.raises(UserError, match="000000_0.bin: 1 numbers, expected frames of 29 labels"):
-        postprocess.main(config)
+    export.main(using(trained, length=50))
     with pytest.raises(UserError, match="frames, but the graph takes 50; export it with --length"):
-        preprocess.main(dataclasses.replace(config, length=50))
+        preprocess.main(using(trained))
 
 
 MISTAKES = {

@@ -109,6 +109,27 @@ def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
         export.main(using(trained, file_format="AIR"))
 
 
+def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
+    """run_infer_310.sh: preprocess.py -> main -> postprocess.py -> acc.log; whole files, and at a fixed length."""
+    evaluation.main(using(trained))
+    expected = re.search(r"^EER = .*$", capsys.readouterr().out, re.M)[0]
+    graph = export.main(using(trained, runtime="lite2.0", length=0))
+    code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, "0", folder=tmp_path)
+    assert code == 0, output
+    assert re.search(r"^EER = .*$", (tmp_path / "acc.log").read_text(), re.M)[0] == expected
+    graph = export.main(using(trained, runtime="lite2.0", length=100))
+    code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, folder=tmp_path)
+    assert code == 0 and re.search(r"^EER = \d+\.\d\d%$", output, re.M), output
+    sizes = {path.stat().st_size for path in (ROOT / "ecapatdnn" / "preprocess_Result").rglob("*.bin")}
+    assert sizes == {100 * 80 * 4}
+    for arguments, message in ((("z",), "found 'z', expected y or n, then a device number"),
+                               (("n",), "with NEED_PREPROCESS n expected a folder"), (("0", "y"), "found 'y'")):
+        code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, *arguments, folder=tmp_path)
+        assert code == 2 and message in output, output
+    code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, folder=tmp_path, target="Ascend")
+    assert code == 2 and "cannot be built for Ascend 0; without an Ascend use --device_target CPU" in output, output
+
+
 def test_inference_verdict_and_embeddings(trained, mini_corpus, tmp_path, capsys):
     files = [str(path) for path in sorted((mini_corpus / "test").glob("t00*/*.wav"))[:3]]
     checkpoint = ["--checkpoint_path", f"{trained.ckpt_save_dir}/best.ckpt"]
