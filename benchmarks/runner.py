@@ -1,0 +1,194 @@
+"""Latency of one recording: the C++ runner, MindSpore's graph mode and PyTorch, with the same weights and cores.
+
+    python benchmarks/runner.py [--rounds 3] [--repeat 20]
+
+Every program runs in a process of its own that is bound to 1 or 2 cores; the programs take turns, `rounds` times, and
+the median of the rounds' medians counts. PyTorch is left out where it is not installed (pip install torch==2.13.0).
+"""
+import argparse
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = {"ecapatdnn": "ECAPA-TDNN C=512, 3 s", "conv_tasnet": "Conv-TasNet 5.05 M, 4 s",
+         "deepspeech2": "DeepSpeech2 5 x biLSTM 512, 5 s"}
+PROGRAMS = ["C++ runner", "MindSpore graph", "PyTorch"]
+
+
+def main():
+    """Prints the table, and how far the outputs are from each other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=20, help="timed runs a round")
+    parser.add_argument("--worker", nargs=3, metavar=("PROGRAM", "MODEL", "FOLDER"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        worker(*args.worker, args.repeat)
+        return
+    programs = [one for one in PROGRAMS if one != "PyTorch" or importlib.util.find_spec("torch")]
+    subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        for model in NAMES:
+            call("export", model, folder, cores, args.repeat)
+        print("| | threads | " + " | ".join(programs) + " | runner / PyTorch | largest difference |")
+        print("|---" * (len(programs) + 4) + "|")
+        for model, name in NAMES.items():
+            for threads in (1, 2):
+                found = {program: [] for program in programs}
+                for _ in range(args.rounds):
+                    for program in programs:
+                        found[program].append(call(program, model, folder, cores[:threads], args.repeat))
+                medians = {program: statistics.median(times) for program, times in found.items()}
+                ratio = f"{medians['C++ runner'] / medians['PyTorch']:.2f}" if "PyTorch" in medians else "-"
+                times = " | ".join(f"{medians[program]:.1f} ms" for program in programs)
+                apart = difference(folder, model, programs)
+                print(f"| {name} | {threads} | {times} | {ratio} | {apart:.0e} |", flush=True)
+
+
+def call(program, model, folder, cores, repeat):
+    """Milliseconds of a program in a process bound to `cores`."""
+    done = subprocess.run([sys.executable, __file__, "--worker", program, model, folder, "--repeat", str(repeat)],
+                          stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
+                          preexec_fn=lambda: os.sched_setaffinity(0, cores))
+    return float(done.stdout.split()[-1])
+
+
+def worker(program, model, folder, repeat):
+    """Prints the median time; keeps the first output as <folder>/<model>/<program>.npy."""
+    place = Path(folder, model)
+    threads = len(os.sched_getaffinity(0))
+    if program == "export":
+        export(model, place)
+        seconds, output = [0.0], np.zeros(0)
+    elif program == "C++ runner":
+        seconds, output = run_cpp(place, threads, repeat)
+    else:
+        seconds, output = timed(graph(model) if program == "MindSpore graph" else torch_module(model, place, threads),
+                                np.load(place / "input.npy"), repeat)
+    np.save(place / f"{program}.npy", output)
+    print(1000 * statistics.median(seconds))
+
+
+def network(model):
+    """(our network with fixed random weights, its first input)."""
+    import mindspore as ms
+
+    from conv_tasnet.src.config import Config as ConvTasNetConfig
+    from conv_tasnet.src.model import ConvTasNet
+    from deepspeech2.src.config import Config as DeepSpeech2Config
+    from deepspeech2.src.model import DeepSpeech2
+    from ecapatdnn.src.model import EcapaTdnn
+    from utils.device import setup_device
+
+    setup_device("CPU", seed=0)
+    generator = np.random.default_rng(0)
+    if model == "ecapatdnn":
+        cell, shape = EcapaTdnn(80, 512, 192, 1536), (1, 300, 80)
+    elif model == "conv_tasnet":
+        cell, shape = ConvTasNet(ConvTasNetConfig()), (1, 32000)
+    else:
+        cell, shape = DeepSpeech2(DeepSpeech2Config(hidden_size=512)), (1, 500, 161)
+    ms.set_seed(0)
+    return cell.set_train(False), generator.standard_normal(shape).astype(np.float32)
+
+
+def export(model, place):
+    """The graph for the runner, its input as .bin and .npy, and the weights for PyTorch."""
+    from conv_tasnet.export import WholeStrides
+    from utils.export import Port, export_model
+
+    class Settings:
+        file_format, runtime, file_name, model_path = "MINDIR", "lite2.0", str(place / "net"), ""
+
+    cell, x = network(model)
+    np.savez(place.with_suffix(".npz"), **{one.name: one.asnumpy() for one in cell.get_parameters()})
+    place.mkdir()
+    ports = [Port("x", "float32", x.shape)]
+    (place / "in" / "00_data").mkdir(parents=True)
+    x.tofile(place / "in" / "00_data" / "0.bin")
+    np.save(place / "input.npy", x)
+    if model == "deepspeech2":
+        ports.append(Port("frames", "int32", (1,)))
+        (place / "in" / "01_data").mkdir()
+        np.array([x.shape[1]], np.int32).tofile(place / "in" / "01_data" / "0.bin")
+    export_model(WholeStrides(cell) if model == "conv_tasnet" else cell, Settings, ports, [], "net", sample_rate=16000,
+                 step_seconds=0.01)
+
+
+def run_cpp(place, threads, repeat):
+    """Its own report of one item after `repeat` runs that warm up, `repeat` times in all by links to the file."""
+    for source in (place / "in").glob("*/0.bin"):
+        for i in range(1, repeat):
+            link = source.with_name(f"{i}.bin")
+            if not link.exists():
+                os.link(source, link)
+    subprocess.run([ROOT / "ascend310_infer" / "build" / "main", "--mindir_path", place / "net.mindir", "--input_path",
+                    place / "in", "--output_path", place / "out", "--device_target", "CPU", "--threads", str(threads),
+                    "--warmup", "5"], check=True, stdout=subprocess.DEVNULL, env=os.environ | {"GLOG_v": "4"})
+    report = dict(line.split() for line in (place / "out" / "time_report.txt").read_text().splitlines())
+    return [float(report["p50_ms"]) / 1000], np.fromfile(place / "out" / "0_0.bin", np.float32)
+
+
+def graph(model):
+    """Our network, compiled."""
+    import mindspore as ms
+
+    cell, x = network(model)
+    more = (ms.Tensor([x.shape[1]], ms.int32),) if model == "deepspeech2" else ()
+
+    def run(x):
+        output = cell(ms.Tensor(x), *more)
+        return (output[0] if isinstance(output, tuple) else output).asnumpy()
+    return run
+
+
+def torch_module(model, place, threads):
+    """The same network in PyTorch, with the same weights."""
+    import torch
+    import torch_models
+
+    from conv_tasnet.src.config import Config as ConvTasNetConfig
+    from deepspeech2.src.config import Config as DeepSpeech2Config
+
+    torch.set_num_threads(threads)
+    module = {"ecapatdnn": lambda: torch_models.EcapaTdnn(512, 1536, 192),
+              "conv_tasnet": lambda: torch_models.ConvTasNet(ConvTasNetConfig()),
+              "deepspeech2": lambda: torch_models.DeepSpeech2(DeepSpeech2Config(hidden_size=512))}[model]().eval()
+    with np.load(place.with_suffix(".npz")) as weights:
+        torch_models.load(module, torch_models.our_names(dict(weights)))
+
+    def run(x):
+        with torch.inference_mode():
+            return module(torch.from_numpy(x)).numpy()
+    return run
+
+
+def timed(run, x, repeat):
+    """(seconds of each run after five that warm up, the output)."""
+    for _ in range(5):
+        output = run(x)
+    seconds = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        run(x)
+        seconds.append(time.perf_counter() - started)
+    return seconds, output
+
+
+def difference(folder, model, programs):
+    """Between the first program's output and the others', relative to the largest value."""
+    outputs = [np.load(Path(folder, model, f"{program}.npy")).ravel() for program in programs]
+    return max(np.abs(one - outputs[0]).max() for one in outputs) / np.abs(outputs[0]).max()
+
+
+if __name__ == "__main__":
+    main()
