@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# MindSpore 文档的写法，见 run_distribute_train_ascend.sh。用法：
+#   bash scripts/run_distribute_train.sh DEVICE_NUM DISTRIBUTE RANK_TABLE_FILE [train.py 的参数]
+set -euo pipefail
+if [ $# -lt 3 ] || ! [[ $1 =~ ^[0-9]+$ ]]; then
+  echo "error: found '$*', expected DEVICE_NUM DISTRIBUTE RANK_TABLE_FILE [flags of train.py]" >&2
+  exit 2
+fi
+devices=$(python -c 'import json, sys; print(sum(len(s["device"]) for s in json.load(open(sys.argv[1]))["server_list"]))' "$3")
+if [ "$devices" != "$1" ]; then
+  echo "error: DEVICE_NUM: found $1, but $3 has $devices devices" >&2
+  exit 2
+fi
+exec bash "$(dirname "$0")/run_distribute_train_ascend.sh" "${@:3}"

@@ -1,0 +1,142 @@
+"""Writes, joins and checks HCCL rank tables.
+
+    python utils/hccl_tools.py --device_num "[0,8)"           this server's table: hccl_8p_01234567_<ip>.json
+    python utils/hccl_tools.py --merge a.json b.json          those of several servers as one: hccl_2s_16p.json
+    python utils/hccl_tools.py --check hccl_8p.json           says all that is wrong with a table
+"""
+import argparse
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from utils.errors import UserError, run
+from utils.files import write_text
+from utils.rank_table import group_violations, load, read_rank_table, violations
+
+HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
+
+
+def main(argv):
+    """Does what the command line says; returns the path of the table written."""
+    args = parse(argv)
+    if args.check:
+        processes = read_rank_table(args.check)
+        servers = len({one.server for one in processes})
+        print(f"{args.check}: valid, {servers} server(s), {len(processes)} devices")
+        return Path(args.check)
+    if args.merge:
+        table = merge([load(path) for path in args.merge], args.merge)
+        count = sum(len(server["device"]) for server in table["server_list"])
+        name = f"hccl_{len(table['server_list'])}s_{count}p.json"
+    else:
+        ids = device_ids(args.device_num, args.visible_devices)
+        address = args.server_ip or own_address()
+        table = make_table(address, ids, args.hccn_conf)
+        name = f"hccl_{len(ids)}p_{''.join(map(str, ids))}_{address}.json"
+    path = Path(args.output_dir, name)
+    write_text(path, json.dumps(table, indent=2) + "\n")
+    print(f"{path}: {sum(len(server['device']) for server in table['server_list'])} devices")
+    return path
+
+
+def parse(argv):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device_num", default="[0,8)", help='the devices as a range, default "[0,8)"')
+    parser.add_argument("--visible_devices", default="", help="which are meant by 0, 1, ...: e.g. 4,5,6,7")
+    parser.add_argument("--server_ip", default="", help="this server's address, default: what its name resolves to")
+    parser.add_argument("--hccn_conf", default=HCCN_CONF, help="the devices' addresses; else hccn_tool is asked")
+    parser.add_argument("--merge", nargs="+", metavar="FILE", help="tables to join")
+    parser.add_argument("--check", metavar="FILE", help="table to check")
+    parser.add_argument("--output_dir", default=".")
+    return parser.parse_args(argv)
+
+
+def device_ids(text, visible):
+    """The physical devices of a range such as "[0,8)", or of those places in the list `visible`."""
+    match = re.fullmatch(r"\[(\d+),(\d+)\)", text.replace(" ", ""))
+    if not match or int(match[1]) >= int(match[2]):
+        raise UserError(f'device_num: found {text!r}, expected a range such as "[0,8)" for devices 0 to 7')
+    ids = list(range(int(match[1]), int(match[2])))
+    if visible:
+        if not re.fullmatch(r"\d+(,\d+)*", visible.replace(" ", "")):
+            raise UserError(f"visible_devices: found {visible!r}, expected numbers such as 4,5,6,7")
+        there = [int(one) for one in visible.split(",")]
+        if len(there) <= ids[-1]:
+            raise UserError(f"visible_devices: {len(there)} devices, but device_num goes to number {ids[-1]}")
+        ids = [there[one] for one in ids]
+    if reasons := group_violations(ids):
+        raise UserError(f"device_num: {reasons[0]}; these cannot train together")
+    return ids
+
+
+def make_table(address, ids, conf):
+    """The table of one server, ranks in the order of `ids`."""
+    addresses = read_addresses(conf)
+    devices = [{"device_id": str(one), "device_ip": addresses.get(one) or ask_hccn_tool(one, conf),
+                "rank_id": str(rank)} for rank, one in enumerate(ids)]
+    return checked({"version": "1.0", "server_count": "1", "status": "completed",
+                    "server_list": [{"server_id": address, "device": devices, "host_nic_ip": "reserve"}]})
+
+
+def read_addresses(conf):
+    """{device: address} of the lines address_N=... of a hccn.conf; empty where there is no such file."""
+    try:
+        text = Path(conf).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"{conf}: {error.strerror}; run as a user who may read it, or pass --hccn_conf") from None
+    return {int(number): address for number, address in re.findall(r"^\s*address_(\d+)\s*=\s*(\S+)", text, re.M)}
+
+
+def ask_hccn_tool(device, conf):
+    """The address of a device's network card, from the driver's tool."""
+    try:
+        done = subprocess.run(["hccn_tool", "-i", str(device), "-ip", "-g"], capture_output=True, text=True, timeout=30,
+                              check=False)
+        match = re.search(r"ipaddr:\s*(\S+)", done.stdout)
+    except (OSError, subprocess.TimeoutExpired):
+        match = None
+    if not match:
+        raise UserError(f"device {device}: no address, neither address_{device} in {conf} nor from hccn_tool; set the "
+                        "devices' addresses first")
+    return match[1]
+
+
+def own_address():
+    """What this server's name resolves to."""
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError as error:
+        raise UserError(f"server_ip: this server's name has no address ({error}); pass --server_ip") from None
+
+
+def merge(tables, paths):
+    """One table of several, each of one or more servers; ranks anew, in the order of the servers' ids."""
+    for table, path in zip(tables, paths, strict=True):
+        if found := violations(table):
+            raise UserError(f"{path}: no valid rank table: {'; '.join(found)}")
+    # HCCL wants ranks in the order of the ids as text, whatever the order of the files
+    servers = sorted((server for table in tables for server in table["server_list"]),
+                     key=lambda server: server["server_id"])
+    rank = 0
+    for server in servers:
+        for device in sorted(server["device"], key=lambda device: int(device["rank_id"])):
+            device["rank_id"], rank = str(rank), rank + 1
+    return checked(tables[0] | {"server_count": str(len(servers)), "server_list": servers})
+
+
+def checked(table):
+    """The table; UserError where it is not valid."""
+    if found := violations(table):
+        raise UserError("the table would not be valid: " + "; ".join(found))
+    return table
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])
