@@ -22,7 +22,9 @@ class Session {
   void Resize(const std::vector<HostTensor> &inputs);
 
   mindspore::Model model_;
-  std::vector<mindspore::MSTensor> inputs_;
+  std::vector<std::vector<int64_t>> shapes_;  // of the inputs last run
+  std::vector<std::vector<char>> memory_;     // of the inputs
+  std::vector<mindspore::MSTensor> tensors_;  // that refer to it
 };
 
 #endif  // ASCEND310_INFER_INC_SESSION_H_

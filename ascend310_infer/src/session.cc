@@ -43,28 +43,25 @@ Session::Session(const Options &options, const Interface &interface) {
                          ? "; export it for this runtime, see export.py --runtime"
                          : " " + std::to_string(options.device_id) + "; without an Ascend use --device_target CPU"));
   }
-  inputs_ = model_.GetInputs();
-  bool fits = inputs_.size() == interface.inputs.size();
-  for (size_t i = 0; fits && i < inputs_.size(); ++i) {
-    fits = inputs_[i].DataType() == TypeOf(interface.inputs[i]) &&
-           inputs_[i].Shape().size() == interface.inputs[i].shape.size();
+  const std::vector<mindspore::MSTensor> own = model_.GetInputs();
+  bool fits = own.size() == interface.inputs.size();
+  for (size_t i = 0; fits && i < own.size(); ++i) {
+    fits =
+        own[i].DataType() == TypeOf(interface.inputs[i]) && own[i].Shape().size() == interface.inputs[i].shape.size();
   }
   if (!fits) {
     throw UserError(options.mindir_path + ": takes other inputs than the inputs.json beside it says; export it anew");
   }
+  memory_.resize(own.size());
 }
 
 std::vector<std::string> Session::Predict(const std::vector<HostTensor> &inputs) {
   Resize(inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs_[i].DataSize() != inputs[i].bytes.size()) {
-      throw UserError(std::to_string(inputs[i].bytes.size()) + " bytes, but the graph takes " +
-                      std::to_string(inputs_[i].DataSize()) + " for " + inputs_[i].Name());
-    }
-    std::memcpy(inputs_[i].MutableData(), inputs[i].bytes.data(), inputs[i].bytes.size());
+    std::memcpy(memory_[i].data(), inputs[i].bytes.data(), inputs[i].bytes.size());
   }
   std::vector<mindspore::MSTensor> outputs;
-  if (model_.Predict(inputs_, &outputs) != mindspore::kSuccess) {
+  if (model_.Predict(tensors_, &outputs) != mindspore::kSuccess) {
     throw UserError("the graph fails on input of shape " + ToText(inputs[0].shape));
   }
   std::vector<std::string> results;
@@ -76,16 +73,34 @@ std::vector<std::string> Session::Predict(const std::vector<HostTensor> &inputs)
 
 void Session::Resize(const std::vector<HostTensor> &inputs) {
   std::vector<std::vector<int64_t>> shapes;
-  bool same = true;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    shapes.push_back(inputs[i].shape);
-    same = same && inputs[i].shape == inputs_[i].Shape();
+  for (const auto &input : inputs) {
+    shapes.push_back(input.shape);
   }
-  if (same) {
+  if (shapes == shapes_) {
     return;
   }
-  if (model_.Resize(inputs_, shapes) != mindspore::kSuccess) {
+  const std::vector<mindspore::MSTensor> own = model_.GetInputs();
+  bool same = true;
+  for (size_t i = 0; i < own.size(); ++i) {
+    same = same && own[i].Shape() == shapes[i];
+  }
+  if (!same && model_.Resize(own, shapes) != mindspore::kSuccess) {
+    shapes_.clear();
     throw UserError("the graph cannot be resized to " + ToText(shapes[0]) + "; export it for this length");
   }
-  inputs_ = model_.GetInputs();
+  // The memory of GetInputs() is no place for the data: MindSpore Lite 2.0 frees it in Resize and hands it out still.
+  // Ours stays where it is until the next Resize: an operator that works in place keeps its address.
+  shapes_ = shapes;
+  tensors_.clear();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    memory_[i].resize(inputs[i].bytes.size());
+    memory_[i].shrink_to_fit();
+    mindspore::MSTensor *tensor = mindspore::MSTensor::CreateRefTensor(own[i].Name(), own[i].DataType(), shapes[i],
+                                                                       memory_[i].data(), memory_[i].size(), false);
+    if (tensor == nullptr) {
+      throw UserError("no memory for " + own[i].Name());
+    }
+    tensors_.push_back(*tensor);
+    mindspore::MSTensor::DestroyTensorPtr(tensor);
+  }
 }

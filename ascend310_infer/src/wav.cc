@@ -1,5 +1,6 @@
 #include "wav.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -21,6 +22,13 @@ T Read(const std::string &content, size_t offset) {
   T value;
   std::memcpy(&value, content.data() + offset, sizeof(T));
   return value;
+}
+
+// A chunk's name, fit to be printed.
+std::string ReadName(const std::string &content, size_t offset) {
+  std::string name = content.substr(offset, 4);
+  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  return name;
 }
 
 Format ReadFormat(const std::string &content, size_t offset, size_t size) {
@@ -85,7 +93,7 @@ Wav DecodeWav(const std::string &content) {
   }
   Format format;
   for (size_t offset = 12; offset + 8 <= content.size();) {
-    const std::string id = content.substr(offset, 4);
+    const std::string id = ReadName(content, offset);
     const size_t size = Read<uint32_t>(content, offset + 4);
     offset += 8;
     const size_t there = content.size() - offset;
