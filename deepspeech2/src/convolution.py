@@ -20,21 +20,24 @@ class Conv(nn.Cell):
         bound = Uniform((in_channels * kernel[0] * kernel[1]) ** -0.5)     # as PyTorch draws them
         self.weight = Parameter(initializer(bound, (out_channels, in_channels, *kernel)))
         self.bias = Parameter(initializer(bound, (out_channels,)))
-        operator = ops.Conv2D(out_channels, kernel, pad_mode="pad", stride=stride,
-                              pad=(padding[0], padding[0], padding[1], padding[1]))
-        is_cpu = ms.get_context("device_target") == "CPU"
-        self.function = _Conv(operator, kernel, stride, padding) if is_cpu else operator
+        self.operator = ops.Conv2D(out_channels, kernel, pad_mode="pad", stride=stride,
+                                   pad=(padding[0], padding[0], padding[1], padding[1]))
+        self.by_products = ms.get_context("device_target") == "CPU"
+        self.products = _Conv(kernel, stride, padding)
 
     def construct(self, x):
-        return ops.bias_add(self.function(x, self.weight), self.bias)
+        function = self.products if self.by_products and self.training else self.operator
+        return ops.bias_add(function(x, self.weight), self.bias)
 
 
 class _Conv(nn.Cell):
-    """The convolution with gradients of its own."""
+    """The convolution and its gradients as products of the same matrices."""
 
-    def __init__(self, operator, kernel, stride, padding):
+    def __init__(self, kernel, stride, padding):
         super().__init__()
-        self.operator, self.stride = operator, stride
+        self.stride = stride
+        # ops.matmul would copy what it transposes
+        self.inner_product, self.outer_product = ops.MatMul(transpose_a=True), ops.MatMul(True, True)
         # zeros before, so that pairs begin where a kernel does; taps in whole pairs
         self.before = tuple(-(-pad // step) * step for pad, step in zip(padding, stride, strict=True))
         self.shift = tuple(begin - pad for begin, pad in zip(self.before, padding, strict=True))
@@ -42,13 +45,21 @@ class _Conv(nn.Cell):
                           zip(kernel, self.shift, stride, strict=True))
 
     def construct(self, x, weight):
-        return self.operator(x, weight)
+        frequencies, frames = (x.shape[2] - 1) // self.stride[0] + 1, (x.shape[3] - 1) // self.stride[1] + 1
+        patches = self.patches(x, frequencies, frames + self.taps[1] - 1)   # which the gradient needs too
+        y = self.outer_product(self.as_matrix(weight), patches)             # (L O, B (T' + L - 1) F')
+        size = (x.shape[0], frames, frequencies)
+        y = y.reshape(self.taps[1], -1, size[0], frames + self.taps[1] - 1, frequencies)
+        total = 0.0
+        for tap in range(self.taps[1]):
+            total = total + ops.slice(y, (tap, 0, 0, tap, 0), (1, y.shape[1], *size))
+        return total.squeeze(0).transpose(1, 0, 3, 2)                       # (B, O, F', T')
 
     def bprop(self, x, weight, out, dout):
         frequencies, frames = out.shape[2:]
         patches = self.patches(x, frequencies, frames + self.taps[1] - 1)
         d = self.by_tap(dout)                                           # (B (T' + L - 1) F', L O)
-        dweight = ops.matmul(patches.transpose(1, 0), d)
+        dweight = self.inner_product(patches, d)
         dpatches = ops.matmul(d, self.as_matrix(weight).transpose(1, 0))
         return self.add_patches(dpatches, x.shape, frequencies, frames), self.as_kernel(dweight, weight)
 
@@ -75,8 +86,10 @@ class _Conv(nn.Cell):
         """(B, O, F', T') -> (B (T' + L - 1) F', L O): what each tap in time passes on to the frames before it."""
         dout = dout.transpose(0, 3, 2, 1)                               # (B, T', F', O)
         columns, last = (), self.taps[1] - 1
+        size = (dout.shape[0], dout.shape[1] + last) + dout.shape[2:]
+        dout = pad(dout, 1, last, last)
         for tap in range(self.taps[1]):
-            columns += (pad(dout, 1, tap, last - tap),)
+            columns += (ops.slice(dout, (0, last - tap, 0, 0), size),)
         d = ops.cat(columns, 3)
         return d.reshape(-1, d.shape[3])
 
@@ -84,8 +97,8 @@ class _Conv(nn.Cell):
         """(O, I, K, L) -> (K' I', L' O) for taps and channels of the pairs."""
         outputs, inputs = weight.shape[:2]
         (high, wide), (tall, long) = self.stride, self.taps
-        weight = ops.pad(weight, (self.shift[1], long * wide - weight.shape[3] - self.shift[1],
-                                  self.shift[0], tall * high - weight.shape[2] - self.shift[0]))
+        weight = pad(weight, 3, self.shift[1], long * wide - weight.shape[3] - self.shift[1])
+        weight = pad(weight, 2, self.shift[0], tall * high - weight.shape[2] - self.shift[0])
         weight = weight.reshape(outputs, inputs, tall, high, long, wide)
         return weight.transpose(2, 3, 5, 1, 4, 0).reshape(tall * high * wide * inputs, long * outputs)
 
@@ -112,8 +125,5 @@ class _Conv(nn.Cell):
 
 def pad(x, axis, before, after):
     """Zeros at both ends of `axis`."""
-    parts = ()
-    for count in (before, after):
-        shape = x.shape[:axis] + (count,) + x.shape[axis + 1:]
-        parts += (ops.zeros(shape, x.dtype),)
-    return ops.cat((parts[0], x, parts[1]), axis)
+    head, tail = x.shape[:axis], x.shape[axis + 1:]
+    return ops.cat((ops.zeros(head + (before,) + tail, x.dtype), x, ops.zeros(head + (after,) + tail, x.dtype)), axis)
