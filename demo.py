@@ -64,10 +64,12 @@ def conv_tasnet(short):
 def deepspeech2(short):
     """Recognition: neither the sentences nor the voices of the test part occur in training."""
     epochs = ["--num_epochs", "2"] if short else []
+    model = ["--lm_path", "lists/mini/lm.arpa", "--alpha", "0.5", "--beta", "1.0", "--beam_width", "32"]
     return [
-        PREPARE,
+        PREPARE._replace(command=[*PREPARE.command, "--lm", "3"]),
         Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_wer \S+)"),
         Step("evaluate", ["eval.py", "--checkpoint_path", BEST], r"^Average WER \S+ Average CER \S+"),
+        Step("with model", ["eval.py", "--checkpoint_path", BEST, *model], r"^Average WER \S+ Average CER \S+"),
         EXPORT,
         cpp("deepspeech2", "test.json", r"^Average WER \S+ Average CER \S+"),
     ]
