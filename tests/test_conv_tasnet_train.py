@@ -40,7 +40,7 @@ def trained(lists, tmp_path_factory):
         train_dir=str(lists / "train.txt"), valid_dir=str(lists / "valid.csv"), eval_dir=str(lists / "test.csv"),
         train_path=str(lists / "wav"), valid_path=str(lists / "wav"), eval_path=str(lists / "wav"), save_examples=1,
         ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    code, output = script("conv_tasnet", "run_standalone_train_ascend.sh", "0", *flags(config))
+    code, output = program("conv_tasnet", "train.py", *flags(config))
     assert code == 0, output
     return config
 
@@ -167,7 +167,11 @@ def test_silent_mixture_is_named_by_eval(trained, tmp_path):
         evaluation.main(using(trained, eval_dir=str(tmp_path / "list.csv"), eval_path=str(tmp_path)))
 
 
-def test_eval_script_runs_on_this_cpu(trained):
-    code, output = script("conv_tasnet", "run_eval_ascend.sh", "0", f"{trained.ckpt_save_dir}/best.ckpt")
+def test_scripts_run_on_this_cpu(trained, tmp_path):
+    """The documented scripts, with the CPU instead of an Ascend."""
+    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
+    code, output = script("conv_tasnet", "run_standalone_train_ascend.sh", "0", *flags(config))
+    assert code == 0, output
+    code, output = script("conv_tasnet", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
     assert code == 0, output
     assert re.search(r"^Average SISNR improvement: -?\d+\.\d\d$", (ROOT / "conv_tasnet" / "eval.log").read_text(), re.M)

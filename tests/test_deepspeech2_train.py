@@ -44,7 +44,7 @@ def trained(lists, tmp_path_factory):
         learning_rate=0.01, device_target="CPU", length=500, buckets=1, speeds="0.9,1.0", mask_from=2,
         train_manifest=str(lists / "train.json"), val_manifest=str(lists / "valid.json"),
         test_manifest=str(lists / "test.json"), ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    code, output = script("deepspeech2", "run_standalone_train_ascend.sh", "0", *flags(config))
+    code, output = program("deepspeech2", "train.py", *flags(config))
     assert code == 0, output
     return config
 
@@ -161,7 +161,11 @@ def test_infer_prints_text_and_word_times(trained, mini_corpus):
     assert code == 2 and "error: stream: the network is bidirectional" in output, output
 
 
-def test_eval_script_runs_on_this_cpu(trained):
-    code, output = script("deepspeech2", "run_eval_ascend.sh", "0", f"{trained.ckpt_save_dir}/best.ckpt")
+def test_scripts_run_on_this_cpu(trained, tmp_path):
+    """The documented scripts, with the CPU instead of an Ascend."""
+    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
+    code, output = script("deepspeech2", "run_standalone_train_ascend.sh", "0", *flags(config))
+    assert code == 0, output
+    code, output = script("deepspeech2", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
     assert code == 0, output
     assert re.search(r"^Average WER \d+\.\d{3}", (ROOT / "deepspeech2" / "eval.log").read_text(), re.M)

@@ -34,7 +34,7 @@ def trained(mini_corpus, small_lists, tmp_path_factory):
         eval_list=str(small_lists / "trials.txt"), eval_path=str(mini_corpus / "train"),
         musan_path=str(mini_corpus / "musan"), rir_path=str(mini_corpus / "rir"),
         ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    code, output = script("ecapatdnn", "run_standalone_train_ascend.sh", "0", *flags(config))
+    code, output = program("ecapatdnn", "train.py", *flags(config))
     assert code == 0, output
     return config
 
@@ -231,8 +231,12 @@ def test_exit_code_and_single_line(trained, tmp_path):
     assert output == f"error: {tmp_path}/no.ckpt: no such checkpoint; train.py writes best.ckpt into its run folder\n"
 
 
-def test_eval_script_runs_on_this_cpu(trained, tmp_path):
-    code, output = script("ecapatdnn", "run_eval_ascend.sh", "0", f"{trained.ckpt_save_dir}/best.ckpt")
+def test_scripts_run_on_this_cpu(trained, tmp_path):
+    """The documented scripts, with the CPU instead of an Ascend."""
+    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
+    code, output = script("ecapatdnn", "run_standalone_train_ascend.sh", "0", *flags(config))
+    assert code == 0, output
+    code, output = script("ecapatdnn", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
     assert code == 0, output
     assert re.search(r"^EER = \d+\.\d\d%$", (ROOT / "ecapatdnn" / "eval.log").read_text(), re.M)
     code, output = script("ecapatdnn", "run_eval_ascend.sh", "0", tmp_path / "none.ckpt")
