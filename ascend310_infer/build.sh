@@ -23,7 +23,6 @@ fi
 fetch() {  # the wheel into "$1", whole or not at all
   echo "== fetching MindSpore Lite $VERSION into $1 (170 MB, once) =="
   mkdir -p "$(dirname "$1")"
-
   place=$(mktemp -d "$1.XXXXXX")
   trap 'rm -rf "$place"' EXIT
   "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.7 \
