@@ -58,8 +58,7 @@ def save_example(mixture, separated, sources, rate, name):
 
 def report(rows, name, folder):
     """Writes scores.csv, prints the means and returns them."""
-    write_text(folder / "scores.csv", csv_text([{key: f"{value:.4f}" if isinstance(value, float) else value
-                                                 for key, value in row.items()} for row in rows]))
+    write_text(folder / "scores.csv", csv_text(rows, decimals=4))
     means = {key: float(np.mean([row[key] for row in rows])) for key in list(rows[0])[2:]}
     print(f"{name}: {len(rows)} mixtures, {sum(row['seconds'] for row in rows) / 60:.1f} minutes")
     print(f"Average SISNR improvement: {means['si_snri']:.2f}")

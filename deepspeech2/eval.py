@@ -47,8 +47,7 @@ def main(config):
 def report(keys, references, hypotheses, folder):
     """Writes texts.csv, prints the rates and the worst utterances; returns the rates."""
     rows = worst(references, hypotheses, keys, len(keys))
-    write_text(folder / "texts.csv", csv_text([{name: f"{value:.2f}" if isinstance(value, float) else value
-                                                for name, value in row.items()} for row in rows]))
+    write_text(folder / "texts.csv", csv_text(rows, decimals=2))
     for row in [row for row in rows[:SHOWN] if row["wer"]]:
         print(f"{row['key']}: WER {row['wer']:.1f} %\n{alignment_text(row['reference'], row['hypothesis'])}\n")
     rates = error_rates(references, hypotheses)

@@ -12,10 +12,16 @@ def write_text(path, text):
     os.replace(temporary, path)
 
 
-def csv_text(rows):
-    """CSV of rows {column: value}, under all their columns; what a row lacks is empty."""
+def csv_text(rows, decimals=None):
+    """CSV of rows {column: value}, under all their columns; what a row lacks is empty.
+
+    Floats are rounded to `decimals` where it is given.
+    """
     table = io.StringIO()
     writer = csv.DictWriter(table, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
+    if decimals is not None:
+        rows = [{name: f"{value:.{decimals}f}" if isinstance(value, float) else value for name, value in row.items()}
+                for row in rows]
     writer.writerows(rows)
     return table.getvalue()

@@ -28,9 +28,8 @@ def main(argv):
         print(f"{args.check}: valid, {servers} server(s), {len(processes)} devices")
         return Path(args.check)
     if args.merge:
-        table = merge([load(path) for path in args.merge], args.merge)
-        count = sum(len(server["device"]) for server in table["server_list"])
-        name = f"hccl_{len(table['server_list'])}s_{count}p.json"
+        table = merge([load(path) for path in args.merge])
+        name = f"hccl_{len(table['server_list'])}s_{device_count(table)}p.json"
     else:
         ids = device_ids(args.device_num, args.visible_devices)
         address = args.server_ip or own_address()
@@ -38,7 +37,7 @@ def main(argv):
         name = f"hccl_{len(ids)}p_{''.join(map(str, ids))}_{address}.json"
     path = Path(args.output_dir, name)
     write_text(path, json.dumps(table, indent=2) + "\n")
-    print(f"{path}: {sum(len(server['device']) for server in table['server_list'])} devices")
+    print(f"{path}: {device_count(table)} devices")
     return path
 
 
@@ -116,11 +115,13 @@ def own_address():
         raise UserError(f"server_ip: this server's name has no address ({error}); pass --server_ip") from None
 
 
-def merge(tables, paths):
+def device_count(table):
+    """Devices of all servers."""
+    return sum(len(server["device"]) for server in table["server_list"])
+
+
+def merge(tables):
     """One table of several, each of one or more servers; ranks anew, in the order of the servers' ids."""
-    for table, path in zip(tables, paths, strict=True):
-        if found := violations(table):
-            raise UserError(f"{path}: no valid rank table: {'; '.join(found)}")
     # HCCL wants ranks in the order of the ids as text, whatever the order of the files
     servers = sorted((server for table in tables for server in table["server_list"]),
                      key=lambda server: server["server_id"])

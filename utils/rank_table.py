@@ -26,24 +26,22 @@ class Process(NamedTuple):
 
 def read_rank_table(path):
     """The Processes of the table at `path`, by rank. UserError with all that is wrong with it."""
-    table = load(path)
-    found = violations(table)
-    if found:
-        raise UserError(f"{path}: no valid rank table: " + "; ".join(found)
-                        + "; python utils/hccl_tools.py writes one")
     return sorted((Process(number, int(device["device_id"]), int(device["rank_id"]))
-                   for number, server in enumerate(table["server_list"]) for device in server["device"]),
+                   for number, server in enumerate(load(path)["server_list"]) for device in server["device"]),
                   key=lambda one: one.rank)
 
 
 def load(path):
-    """The JSON of a file. UserError where there is none."""
+    """The table at `path` as JSON. UserError with all that is wrong with it."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; python utils/hccl_tools.py writes a rank table") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); python utils/hccl_tools.py writes a rank table") from None
+    if found := violations(table):
+        raise UserError(f"{path}: no valid rank table: {'; '.join(found)}; python utils/hccl_tools.py writes one")
+    return table
 
 
 def violations(table):

@@ -6,7 +6,11 @@ if [ $# -lt 3 ] || ! [[ $1 =~ ^[0-9]+$ ]]; then
   echo "error: found '$*', expected DEVICE_NUM DISTRIBUTE RANK_TABLE_FILE [flags of train.py]" >&2
   exit 2
 fi
-devices=$(python -c 'import json, sys; print(sum(len(s["device"]) for s in json.load(open(sys.argv[1]))["server_list"]))' "$3")
+model=$(cd "$(dirname "$0")/.." && pwd)
+devices=$(PYTHONPATH=${model%/*}${PYTHONPATH:+:$PYTHONPATH} python -c 'import sys
+from utils.errors import run
+from utils.rank_table import read_rank_table
+run(lambda: print(len(read_rank_table(sys.argv[1]))))' "$3")
 if [ "$devices" != "$1" ]; then
   echo "error: DEVICE_NUM: found $1, but $3 has $devices devices" >&2
   exit 2
