@@ -3,6 +3,8 @@
 ECAPA-TDNN after TaoRuijie, Conv-TasNet after asteroid, DeepSpeech2 after deepspeech.pytorch; layers of torch.nn alone.
 Letters as in the model.py of each. `load` copies the weights of one of our networks.
 """
+import math
+
 import torch
 from torch import nn
 
@@ -153,6 +155,27 @@ class DeepSpeech2(nn.Module):
             x = x.unflatten(2, (2, -1)).sum(2)
             x = norm(x.flatten(0, 1)).view(x.shape)
         return self.output(x).log_softmax(2)
+
+
+def aam_softmax(embedding, classes, speaker, margin=0.2, scale=30.0):
+    """Embeddings (B, E), classes (S, E), speakers (B,) -> mean cross entropy, as TaoRuijie computes it."""
+    cosine = nn.functional.linear(nn.functional.normalize(embedding), nn.functional.normalize(classes))
+    sine = (1 - cosine.square()).clamp(0, 1).sqrt()
+    widened = cosine * math.cos(margin) - sine * math.sin(margin)
+    widened = torch.where(cosine > -math.cos(margin), widened, cosine - margin * math.sin(margin))
+    own = nn.functional.one_hot(speaker, len(classes)).bool()
+    return nn.functional.cross_entropy(scale * torch.where(own, widened, cosine), speaker)
+
+
+def pit_si_snr(separated, sources):
+    """(M, 2, S), (M, 2, S) -> negative SI-SNR in dB of the better assignment."""
+    separated, sources = (x - x.mean(2, keepdim=True) for x in (separated, sources))
+    product = separated @ sources.transpose(1, 2)                                       # (M, 2, 2)
+    target = product.square() / (sources.square().sum(2).unsqueeze(1) + 1e-8)
+    noise = (separated.square().sum(2).unsqueeze(2) - target).clamp(min=0)
+    score = 10 * ((target + 1e-8) / (noise + 1e-8)).log10()
+    straight, crossed = score[:, 0, 0] + score[:, 1, 1], score[:, 0, 1] + score[:, 1, 0]
+    return -(torch.maximum(straight, crossed) / 2).mean()
 
 
 def load(module, parameters):

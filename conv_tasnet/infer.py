@@ -13,6 +13,7 @@ from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.checkpoint import load_model, require_checkpoint
 from utils.config import load_config
+from utils.cpu_ops import fast
 from utils.device import setup_device
 from utils.errors import run
 from utils.progress import progress
@@ -47,7 +48,7 @@ def parse(argv):
 
 def make_separator(config, args, recordings, outputs):
     """The function that separates a recording into its files, compiled for the longest of them."""
-    model = ConvTasNet(config)
+    model = fast(ConvTasNet(config))
     load_model(config.model_path, model)
     if args.stream:
         separator = Stream(model, config, seconds=1.0)

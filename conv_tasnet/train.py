@@ -19,7 +19,7 @@ from utils.loader import Batches
 from utils.progress import progress
 from utils.run_folder import RunFolder
 from utils.schedules import learning_rate
-from utils.train_step import mixed_precision
+from utils.train_step import adapt
 from utils.trainer import fit, parameters, trainable
 
 
@@ -30,7 +30,7 @@ def main(config):
     train_set = TrainSet(config, device.rank, device.size)
     batches = Batches(train_set, config.num_workers)
     model, loss = ConvTasNet(config), PitSiSnr(config.C)
-    level = mixed_precision(model, config, device)
+    level = adapt(model, config, device)
     model.set_train()
     folder = RunFolder(config, device.rank)
     folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "

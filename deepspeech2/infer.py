@@ -16,6 +16,7 @@ from deepspeech2.src.streaming import Stream, moments
 from deepspeech2.src.text import Alphabet
 from utils.checkpoint import load_model, require_checkpoint
 from utils.config import load_config
+from utils.cpu_ops import fast
 from utils.device import setup_device
 from utils.errors import run
 from utils.progress import progress
@@ -60,7 +61,7 @@ def parse(argv):
 
 def make_listener(config, args, recordings):
     """The function Recording -> log probabilities (any number, K) piece by piece, compiled for the longest of them."""
-    model = DeepSpeech2(config)
+    model = fast(DeepSpeech2(config))
     load_model(config.model_path, model)
     if args.stream:
         stream = Stream(model, config)

@@ -11,6 +11,7 @@ from ecapatdnn.src.plots import draw_det
 from ecapatdnn.src.scoring import Cache, Embedder, as_norm, cosine_scores, embed_files, speaker_means
 from utils.checkpoint import load_model
 from utils.config import parse_use_config, require
+from utils.cpu_ops import fast
 from utils.device import setup_device
 from utils.errors import run
 from utils.lists import read_train_list
@@ -39,7 +40,7 @@ def load_embedder(config):
     """The network of config.model_path, ready to embed files."""
     model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
     load_model(config.model_path, model)
-    return Embedder(model, config)
+    return Embedder(fast(model), config)
 
 
 def cohort_means(embedder, cache, config):

@@ -16,7 +16,7 @@ from utils.errors import run
 from utils.loader import Batches
 from utils.run_folder import RunFolder
 from utils.schedules import learning_rate
-from utils.train_step import mixed_precision
+from utils.train_step import adapt
 from utils.trainer import fit, parameters, trainable
 
 
@@ -29,7 +29,7 @@ def main(config):
     model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
     loss = AamSoftmax(config.emb_size, train_set.classes, config.margin, config.scale, config.sub_centers)
     loss.update_parameters_name("loss.")
-    level = mixed_precision(model, config, device)
+    level = adapt(model, config, device)
     model.set_train()
     folder = RunFolder(config, device.rank)
     folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "

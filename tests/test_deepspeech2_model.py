@@ -9,7 +9,6 @@ import scipy.signal
 from mindspore import Parameter, Tensor
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.convolution import Conv
 from deepspeech2.src.features import BINS, frames_of, log_magnitude, spectrogram
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2, Lookahead, frames_after
@@ -84,29 +83,6 @@ def test_every_parameter_gets_a_gradient(settings):
     for weight, gradient in zip(weights, gradients, strict=True):
         gradient = gradient.asnumpy()
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, weight.name
-
-
-@pytest.mark.parametrize("kernel, stride, size", [
-    ((41, 11), (2, 2), (161, 30)), ((41, 11), (2, 2), (161, 31)), ((21, 11), (2, 1), (81, 17)),
-    ((5, 7), (2, 2), (8, 9)), ((5, 3), (1, 2), (8, 9)), ((5, 3), (1, 1), (8, 9))])
-def test_convolution_by_products_and_its_gradients_are_those_of_the_operator(kernel, stride, size):
-    generator, layer = np.random.default_rng(0), Conv(2, 3, kernel, stride).set_train()
-    x = Tensor(generator.normal(size=(2, 2, *size)).astype(np.float32))
-    slope = Tensor(generator.normal(size=layer(x).shape).astype(np.float32))
-
-    def ours(x):
-        return (layer(x) * slope).sum()
-
-    def native(x, weight, bias):
-        return (ms.ops.bias_add(layer.operator(x, weight), bias) * slope).sum()
-
-    training, evaluation = layer(x).asnumpy(), layer.set_train(False)(x).asnumpy()
-    np.testing.assert_allclose(training, evaluation, atol=2e-6 * np.abs(evaluation).max())
-    layer.set_train()
-    dx, dweights = ms.grad(ours, 0, layer.trainable_params())(x)
-    expected = ms.grad(native, (0, 1, 2))(x, layer.weight.value(), layer.bias.value())
-    for found, wanted in zip((dx, *dweights), expected, strict=True):
-        np.testing.assert_allclose(found.asnumpy(), wanted.asnumpy(), atol=2e-6 * np.abs(wanted.asnumpy()).max())
 
 
 def test_lookahead_is_a_filter_over_the_frames_that_follow():

@@ -45,16 +45,18 @@ def test_imports_point_one_way():
 
 
 def test_utils_are_shared():
-    """A module of utils serves as many models as there are, up to two; else it belongs to the one it serves."""
+    """A module or package of utils serves two models, where there are two; else it belongs to the one it serves."""
     trees = sources()
-    users = {path.stem: set() for path in trees if path.parts[0] == "utils" and path.stem not in TOOLS | {"__init__"}}
+    parts = {path: path.parts[1].removesuffix(".py") for path in trees if path.parts[0] == "utils"}
+    users = {module: set() for module in parts.values() if module not in TOOLS | {"__init__"}}
 
     def visit(path, model):
         for name in imports(trees[path]):
             module = name.split(".")[1] if name.startswith("utils.") else ""
             if module in users and model not in users[module]:
                 users[module].add(model)
-                visit(Path("utils", f"{module}.py"), model)
+                for path in [path for path, part in parts.items() if part == module]:
+                    visit(path, model)
 
     for path in trees:
         if path.parts[0] in MODELS:

@@ -16,7 +16,7 @@ from utils.checkpoint import load_checkpoint, load_into, save_checkpoint
 from utils.errors import UserError
 from utils.loader import Batches
 from utils.run_folder import RunFolder
-from utils.train_step import TrainStep, mixed_precision
+from utils.train_step import TrainStep, adapt
 from utils.trainer import Progress, fit, parameters, trainable
 
 
@@ -257,7 +257,7 @@ def test_mixed_precision_follows_float32(level):
     losses = {}
     for name in ("O0", level):
         net = make_net(norm=True)
-        mixed_precision(net, SimpleNamespace(amp_level=name), SimpleNamespace(target="CPU"))
+        adapt(net, SimpleNamespace(amp_level=name), SimpleNamespace(target="CPU"))
         step = step_of(net, loss_scale=1.0 if name == "O0" else 128.0)
         losses[name] = [float(step(Tensor(X), Tensor(LABEL))[0]) for _ in range(8)]
     np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.02)
@@ -266,9 +266,9 @@ def test_mixed_precision_follows_float32(level):
 
 def test_ascend_defaults_to_o1_and_elsewhere_float32():
     for target, level in (("Ascend", "O1"), ("CPU", "O0")):
-        assert mixed_precision(Net(), SimpleNamespace(amp_level=""), SimpleNamespace(target=target)) == level
+        assert adapt(Net(), SimpleNamespace(amp_level=""), SimpleNamespace(target=target)) == level
     with pytest.raises(UserError, match="O3"):
-        mixed_precision(Net(), SimpleNamespace(amp_level="O3"), SimpleNamespace(target="CPU"))
+        adapt(Net(), SimpleNamespace(amp_level="O3"), SimpleNamespace(target="CPU"))
 
 
 # checkpoints

@@ -2,6 +2,7 @@
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from utils.cpu_ops import fast
 from utils.errors import UserError
 
 AMP_LEVELS = ("O0", "O1", "O2")
@@ -9,16 +10,19 @@ FIRST_DYNAMIC_SCALE = 2.0 ** 16
 GROW_AFTER = 2000   # finite steps in a row after which a dynamic loss scale doubles
 
 
-def mixed_precision(network, config, device):
-    """Casts `network` in place to the level that amp_level names and returns the level.
+def adapt(network, config, device):
+    """Makes `network` fast on its device, in place: casts it to the level that amp_level names; returns the level.
 
-    O1: the operators that gain from float16; O2: all but BatchNorm. The default is O1 on Ascend, O0 elsewhere.
+    O1: the operators that gain from float16; O2: all but BatchNorm. The default is O1 on Ascend, O0 elsewhere, and O0
+    on a CPU takes kernels of our own.
     """
     level = config.amp_level or ("O1" if device.target == "Ascend" else "O0")
     if level not in AMP_LEVELS:
         raise UserError(f"amp_level: found {level!r}, expected one of {', '.join(AMP_LEVELS)}")
     if level != "O0":
         ms.amp.auto_mixed_precision(network, level)
+    else:
+        fast(network)
     return level
 
 

@@ -1,9 +1,4 @@
-"""Layers over time that Conv-TasNet is made of, some with their gradients written out.
-
-Left to autodiff, the gradient of a weight that is broadcast over time is a ReduceSum, which takes a CPU ten times as
-long as the rest of the layer. Written out, these sums are products of matrices. Values and gradients are those of the
-plain formulas (tests/test_conv_tasnet_model.py). Roots are divided by: MindSpore cannot export Rsqrt and Reciprocal as
-ONNX.
+"""Layers over time that Conv-TasNet is made of.
 
 Letters: B mixtures, C channels, T frames.
 """
@@ -11,11 +6,11 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from utils.depthwise import Depthwise
+from utils import cpu_ops
 from utils.errors import UserError
 from utils.shapes import ones_like
 
-EPS = 1e-8   # under the variances, as in asteroid and kaituoxu's code
+EPS = cpu_ops.GlobalNorm.EPS
 
 
 class PReLU(nn.Cell):
@@ -24,22 +19,10 @@ class PReLU(nn.Cell):
     def __init__(self):
         super().__init__()
         self.slope = Parameter(Tensor([0.25], ms.float32))
-        self.function = _PReLU()
+        self.function = cpu_ops.PReLU()
 
     def construct(self, x):
         return self.function(x, self.slope.astype(x.dtype))
-
-
-class _PReLU(nn.Cell):
-    def construct(self, x, slope):
-        positive = ops.relu(x)
-        return positive + slope * (x - positive)
-
-    def bprop(self, x, slope, out, dout):
-        positive = dout * (x > 0).astype(x.dtype)
-        negative = dout - positive
-        dslope = ops.matmul(negative.reshape(1, -1), x.reshape(-1, 1)).reshape(1)
-        return positive + slope * negative, dslope
 
 
 class DepthwiseConv(nn.Cell):
@@ -52,8 +35,8 @@ class DepthwiseConv(nn.Cell):
         bound = Uniform(taps ** -0.5)     # as PyTorch draws the weights and biases of a convolution
         self.weight = Parameter(initializer(bound, (channels, 1, 1, taps)))
         self.bias = Parameter(initializer(bound, (channels,))) if has_bias else None
-        self.whole = Depthwise(channels, taps, dilation, left, self.context - left)
-        self.following = Depthwise(channels, taps, dilation, 0, 0)
+        self.whole = cpu_ops.Depthwise(channels, taps, dilation, left, self.context - left)
+        self.following = cpu_ops.Depthwise(channels, taps, dilation, 0, 0)
 
     def construct(self, x):
         return self.convolve(self.whole, x)
@@ -85,31 +68,10 @@ class GlobalNorm(nn.Cell):
         super().__init__()
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
-        self.function = _GlobalNorm()
+        self.function = cpu_ops.GlobalNorm()
 
     def construct(self, x, weight):
-        return self.function(x, self.gain, self.bias, weight / x.shape[1])[0]
-
-
-class _GlobalNorm(nn.Cell):
-    """`weight` (B, T, 1) turns a sum over channels and frames into a mean."""
-
-    def construct(self, x, gain, bias, weight):
-        mean = ops.bmm(x, weight).sum(1, keepdims=True)                                 # (B, 1, 1)
-        centred = x - mean
-        deviation = ops.sqrt(ops.bmm(centred.square(), weight).sum(1, keepdims=True) + EPS)
-        return centred * (gain / deviation) + bias, mean, deviation
-
-    def bprop(self, x, gain, bias, weight, out, dout):
-        _, mean, deviation = out
-        dout, scale = dout[0], 1 / deviation
-        dbias = ops.bmm(dout, ops.ones_like(weight))                                    # (B, C, 1)
-        dgain = scale * (ops.bmm(dout * x, ops.ones_like(weight)) - mean * dbias)       # (B, C, 1)
-        weight = weight.transpose(0, 2, 1)                                              # (B, 1, T)
-        by_mean = scale * (gain * dbias).sum(1, keepdims=True) * weight
-        by_scale = scale.square() * (gain * dgain).sum(1, keepdims=True) * weight
-        dx = dout * (gain * scale) - x * by_scale + (mean * by_scale - by_mean)
-        return dx, dgain.sum(0, keepdims=True), dbias.sum(0, keepdims=True), ops.zeros_like(weight).transpose(0, 2, 1)
+        return self.function(x, self.gain, self.bias, weight)
 
 
 class FramewiseNorm(nn.Cell):

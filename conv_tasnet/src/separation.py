@@ -8,6 +8,7 @@ from mindspore import Tensor
 from conv_tasnet.src.mixtures import pad_mixture, whole
 from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoint import load_model
+from utils.cpu_ops import fast
 
 
 class Separator:
@@ -29,6 +30,6 @@ class Separator:
 
 def load_separator(config):
     """The network of config.model_path, ready to separate."""
-    model = ConvTasNet(config)
+    model = fast(ConvTasNet(config))
     load_model(config.model_path, model)
     return Separator(model, config)

@@ -8,13 +8,12 @@ import mindspore as ms
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from deepspeech2.src.convolution import Conv
 from deepspeech2.src.features import BINS
-from utils.depthwise import Depthwise
+from utils import cpu_ops
 from utils.errors import UserError
 from utils.shapes import ones_like
 
-CEILING = 20.0      # of the clipped ReLU
+CEILING = 20        # of the clipped ReLU
 BEFORE, AFTER = 16, 14   # features around those of their own time that frames of 20 ms depend on
 
 
@@ -76,10 +75,11 @@ class ConvStack(nn.Cell):
 
     def __init__(self, channels):
         super().__init__()
-        self.first = Conv(1, channels, (41, 11), (2, 2))
+        self.first = conv(1, channels, (41, 11), (2, 2))
         self.first_norm = nn.BatchNorm2d(channels, momentum=0.9)            # PyTorch's 0.1
-        self.second = Conv(channels, channels, (21, 11), (2, 1))
+        self.second = conv(channels, channels, (21, 11), (2, 1))
         self.second_norm = nn.BatchNorm2d(channels, momentum=0.9)
+        self.clip = cpu_ops.ClippedReLU(CEILING)
 
     def construct(self, features, mask):
         features = features * mask.expand_dims(2)
@@ -100,8 +100,12 @@ class ConvStack(nn.Cell):
         """(B, C, 41, T') -> (T', B, 41 C)."""
         return x.transpose(3, 0, 1, 2).reshape(-1, x.shape[0], x.shape[1] * x.shape[2])
 
-    def clip(self, x):
-        return ops.clamp(x, 0.0, CEILING)
+
+def conv(in_channels, out_channels, kernel, stride):
+    """Over frequency and time, with zeros that keep the kernel central: (B, I, F, T) -> (B, O, F', T')."""
+    tall, wide = kernel[0] // 2, kernel[1] // 2
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=(tall, tall, wide, wide),
+                     has_bias=True)
 
 
 class FrameBatchNorm(nn.Cell):
@@ -158,11 +162,12 @@ class Lookahead(nn.Cell):
         self.context = context
         bound = Uniform(context ** -0.5)      # as PyTorch draws the weights of a convolution
         self.weight = Parameter(initializer(bound, (size, 1, 1, context)))
-        self.function = Depthwise(size, context, 1, 0, context - 1)
+        self.function = cpu_ops.Depthwise(size, context, 1, 0, context - 1)
+        self.clip = cpu_ops.ClippedReLU(CEILING)
 
     def construct(self, x):
         y = self.function(x.transpose(1, 2, 0).expand_dims(2), self.weight).squeeze(2)  # (B, H, T')
-        return ops.clamp(y, 0.0, CEILING).transpose(2, 0, 1)
+        return self.clip(y).transpose(2, 0, 1)
 
 
 def check(config):

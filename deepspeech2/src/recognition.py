@@ -11,6 +11,7 @@ from deepspeech2.src.manifest import samples_of
 from deepspeech2.src.model import DeepSpeech2
 from utils import audio
 from utils.checkpoint import load_model
+from utils.cpu_ops import fast
 
 SHAPES = 4      # lengths that utterances are padded to
 
@@ -47,6 +48,6 @@ class Recogniser:
 
 def load_recogniser(config):
     """The network of config.model_path, ready to listen."""
-    model = DeepSpeech2(config)
+    model = fast(DeepSpeech2(config))
     load_model(config.model_path, model)
     return Recogniser(model, config)

@@ -1,0 +1,148 @@
+"""Seconds of a training step at the published sizes: ours, ours as stock MindSpore layers, and PyTorch.
+
+    python benchmarks/training.py [--rounds 3] [--repeat 5] [--only "ECAPA-TDNN C=512"]
+
+A step is forward, loss, gradients and Adam, on random batches with random weights. Every program runs in a process of
+its own that is bound to two cores; the programs take turns, `rounds` times, and the median of the rounds' medians
+counts. PyTorch is left out where it is not installed (pip install torch==2.13.0).
+"""
+import argparse
+
+import numpy as np
+from side_by_side import available, call, cores, in_turns, measure
+
+SIZES = {"ECAPA-TDNN C=512": "32 x 2 s", "ECAPA-TDNN C=1024": "32 x 2 s", "Conv-TasNet 5.05 M": "4 x 4 s",
+         "Conv-TasNet 8.7 M": "4 x 4 s", "DeepSpeech2 5 x biLSTM 512": "8 x 10 s"}
+PROGRAMS = ["ours", "stock", "PyTorch"]
+SPEAKERS = 1000
+
+
+def main():
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5, help="timed steps a round")
+    parser.add_argument("--only", help="one network instead of all", choices=SIZES)
+    parser.add_argument("--programs", nargs="+", default=PROGRAMS, choices=PROGRAMS)
+    parser.add_argument("--worker", nargs=2, metavar=("PROGRAM", "NAME"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        program, name = args.worker
+        step = torch_step(name) if program == "PyTorch" else our_step(name, stock=program == "stock")
+        measure(step, args.repeat, warm_up=2)
+        return
+    programs = available(args.programs)
+    heads = " | ".join(f"{program} | MiB" for program in programs)
+    print(f"| | batch | {heads} | ours / PyTorch | ours / stock |")
+    print("|---" * (2 * len(programs) + 4) + "|")
+    for name in [args.only] if args.only else SIZES:
+        found = in_turns(programs, lambda program, name=name: call(
+            ["--worker", program, name, "--repeat", args.repeat], cores()[:2]), args.rounds)
+        columns = " | ".join(f"{seconds:.3f} s | {mib:.0f}" for seconds, mib in found.values())
+        ratios = " | ".join(f"{found['ours'][0] / found[other][0]:.2f}" if {"ours", other} <= set(found) else "-"
+                            for other in ("PyTorch", "stock"))
+        print(f"| {name} | {SIZES[name]} | {columns} | {ratios} |", flush=True)
+
+
+def batch(name):
+    """Arrays of a batch of the network `name`."""
+    generator = np.random.default_rng(0)
+    if name.startswith("ECAPA"):
+        return (generator.standard_normal((32, 200, 80)).astype(np.float32), np.arange(32, dtype=np.int32))
+    if name.startswith("Conv"):
+        sources = generator.standard_normal((4, 2, 32000)).astype(np.float32)
+        return sources.sum(1), sources, np.full(4, 32000, np.int32)
+    labels = generator.integers(1, 29, (8, 100)).astype(np.int32)
+    return (generator.standard_normal((8, 1000, 161)).astype(np.float32), np.full(8, 1000, np.int32), labels,
+            np.full(8, 100, np.int32))
+
+
+def conv_tasnet_config(name):
+    """Settings of either size."""
+    from conv_tasnet.src.config import Config
+
+    return Config(variant="kaituoxu", B=256, Sc=0, R=4) if name.endswith("8.7 M") else Config()
+
+
+def our_step(name, stock):
+    """A function that trains one step, compiled as train.py compiles it."""
+    from mindspore import Tensor, nn
+
+    from conv_tasnet.src.loss import PitSiSnr
+    from conv_tasnet.src.model import ConvTasNet
+    from deepspeech2.src.config import Config as DeepSpeech2Config
+    from deepspeech2.src.loss import CtcLoss
+    from deepspeech2.src.model import DeepSpeech2
+    from ecapatdnn.src.loss import AamSoftmax
+    from ecapatdnn.src.model import EcapaTdnn
+    from utils.cpu_ops import fast
+    from utils.device import setup_device
+    from utils.train_step import TrainStep
+    from utils.trainer import trainable
+
+    setup_device("CPU", seed=0)
+    if name.startswith("ECAPA"):
+        model, loss = EcapaTdnn(80, int(name.split("=")[1])), AamSoftmax(192, SPEAKERS)
+
+        def objective(features, speaker):
+            return loss(model(features), speaker)
+    elif name.startswith("Conv"):
+        model, loss = ConvTasNet(conv_tasnet_config(name)), PitSiSnr(2)
+
+        def objective(mixture, sources, lengths):
+            return loss(model(mixture), sources, mixture, lengths)
+    else:
+        model, loss = DeepSpeech2(DeepSpeech2Config(hidden_size=512)), CtcLoss()
+
+        def objective(features, frames, labels, counts):
+            log_probs, frames = model(features, frames)
+            return loss(log_probs, frames, labels, counts)
+    model.set_train()
+    if not stock:
+        fast(model)
+    step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-4))
+    tensors = [Tensor(array) for array in batch(name)]
+    return lambda: float(step(*tensors)[0])
+
+
+def torch_step(name):
+    """The same in PyTorch."""
+    import torch
+    import torch_models
+    from torch.nn import functional
+
+    from deepspeech2.src.config import Config as DeepSpeech2Config
+
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    tensors = [torch.from_numpy(array) for array in batch(name)]
+    if name.startswith("ECAPA"):
+        model = torch_models.EcapaTdnn(int(name.split("=")[1]), 1536, 192)
+        classes = torch.nn.Parameter(torch.randn(SPEAKERS, 192))
+
+        def objective(features, speaker):
+            return torch_models.aam_softmax(model(features), classes, speaker.long())
+    elif name.startswith("Conv"):
+        model, classes = torch_models.ConvTasNet(conv_tasnet_config(name)), None
+
+        def objective(mixture, sources, lengths):
+            return torch_models.pit_si_snr(model(mixture), sources)
+    else:
+        model, classes = torch_models.DeepSpeech2(DeepSpeech2Config(hidden_size=512)), None
+
+        def objective(features, frames, labels, counts):
+            return functional.ctc_loss(model(features), labels, (frames + 1) // 2, counts, zero_infinity=True)
+    model.train()
+    optimizer = torch.optim.Adam([*model.parameters(), *([classes] if classes is not None else [])], 1e-4)
+
+    def step():
+        optimizer.zero_grad()
+        loss = objective(*tensors)
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+    return step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The CPU kernels: values and gradients against formulas in float64, any sizes, any threads, and the way back."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from conv_tasnet.src.config import Config as ConvTasNetConfig
+from conv_tasnet.src.model import ConvTasNet
+from deepspeech2.src.config import Config as DeepSpeech2Config
+from deepspeech2.src.model import DeepSpeech2
+from ecapatdnn.src.model import EcapaTdnn
+from utils import cpu_ops
+from utils.cpu_ops import build
+from utils.cpu_ops.layers import FAST
+
+ROOT = Path(__file__).parents[1]
+
+
+# formulas in numpy
+
+
+def convolution(x, weight, bias, stride=(1, 1), dilation=1, padding=(0, 0, 0, 0)):
+    top, bottom, left, right = padding
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    tall, wide = weight.shape[2:]
+    bins, frames = (x.shape[2] - tall) // stride[0] + 1, (x.shape[3] - (wide - 1) * dilation - 1) // stride[1] + 1
+    y = np.zeros((x.shape[0], weight.shape[0], bins, frames)) + bias.reshape(1, -1, 1, 1)
+    for k in range(tall):
+        for tap in range(wide):
+            under = x[:, :, k::stride[0], tap * dilation::stride[1]][:, :, :bins, :frames]
+            y += np.einsum("oi,bift->boft", weight[:, :, k, tap], under)
+    return y
+
+
+def prelu(x, slope):
+    return np.where(x > 0, x, slope * x)
+
+
+def clipped_relu(x):
+    return np.clip(x, 0, 2)
+
+
+def global_norm(x, gain, bias, weight):
+    share = weight.transpose(0, 2, 1) / x.shape[1]
+    mean = (x * share).sum((1, 2), keepdims=True)
+    return gain * (x - mean) / np.sqrt(((x - mean) ** 2 * share).sum((1, 2), keepdims=True) + 1e-8) + bias
+
+
+def depthwise(x, weight, dilation, left, right):
+    x = np.pad(x, ((0, 0), (0, 0), (0, 0), (left, right)))
+    frames = x.shape[3] - (weight.shape[3] - 1) * dilation
+    return sum(x[..., k * dilation:k * dilation + frames] * weight[:, :, 0, k:k + 1] for k in range(weight.shape[3]))
+
+
+# each kernel: (layer, its inputs or the inputs and weights of its formula, formula)
+
+
+def conv2d(shape, outputs, kernel, bias=True, stride=(1, 1), dilation=1, padding=(0, 0, 0, 0)):
+    layer = nn.Conv2d(shape[1], outputs, kernel, stride, pad_mode="pad", padding=padding, dilation=(1, dilation),
+                      has_bias=bias)
+    weights = [layer.weight.asnumpy(), layer.bias.asnumpy() if bias else np.zeros(outputs)]
+    return layer, [noise(*shape)], weights, lambda *x: convolution(*x, stride, dilation, padding)
+
+
+def conv1d(shape, outputs, kernel, dilation):
+    side = dilation * (kernel - 1) // 2
+    layer = nn.Conv1d(shape[1], outputs, kernel, pad_mode="pad", padding=side, dilation=dilation, has_bias=True)
+    weights = [layer.weight.asnumpy(), layer.bias.asnumpy()]
+    return layer, [noise(*shape)], weights, lambda x, *weights: convolution(
+        x[:, :, None], *weights, (1, 1), dilation, (0, 0, side, side))[:, :, 0]
+
+
+def noise(*shape):
+    return np.random.default_rng(abs(hash(shape)) % 2 ** 32).standard_normal(shape).astype(np.float32)
+
+
+def frame_weights(batch, frames):
+    """Each item has some frames of padding."""
+    present = (np.arange(frames)[None] < frames - np.arange(batch)[:, None]).astype(np.float32)
+    return (present / present.sum(1, keepdims=True))[:, :, None]
+
+
+CASES = {
+    "pointwise": lambda: conv2d((3, 7, 1, 19), 5, (1, 1)),
+    "pointwise without bias": lambda: conv2d((2, 4, 3, 5), 6, (1, 1), bias=False),
+    "one item, one channel": lambda: conv2d((1, 1, 1, 9), 1, (1, 3), padding=(0, 0, 1, 1)),
+    "dilated": lambda: conv2d((2, 8, 1, 23), 8, (1, 3), dilation=4, padding=(0, 0, 4, 4)),
+    "kernel wider than its padding": lambda: conv2d((2, 3, 1, 30), 4, (1, 5), padding=(0, 0, 1, 0)),
+    "first of DeepSpeech2": lambda: conv2d((2, 1, 45, 24), 3, (41, 11), stride=(2, 2), padding=(20, 20, 5, 5)),
+    "second of DeepSpeech2": lambda: conv2d((2, 3, 25, 17), 4, (21, 11), stride=(2, 1), padding=(10, 10, 5, 5)),
+    "odd strides and padding": lambda: conv2d((3, 2, 9, 14), 5, (4, 5), stride=(3, 3), padding=(1, 2, 0, 3)),
+    "more frames than kernels reach": lambda: conv2d((2, 2, 8, 10), 3, (1, 1), stride=(3, 4)),
+    "one dimension": lambda: conv1d((3, 6, 29), 7, 3, 2),
+    "PReLU": lambda: (cpu_ops.PReLU(), [noise(2, 3, 70000), np.float32([0.3])], [], prelu),
+    "clipped ReLU": lambda: (cpu_ops.ClippedReLU(2), [noise(3, 5, 7)], [], clipped_relu),
+    "global norm": lambda: (cpu_ops.GlobalNorm(), [noise(3, 5, 37) * 3 + 2, noise(1, 5, 1), noise(1, 5, 1),
+                                                   frame_weights(3, 37)], [], global_norm),
+    "depthwise": lambda: (cpu_ops.Depthwise(5, 3, 4, 4, 4), [noise(2, 5, 1, 21), noise(5, 1, 1, 3)], [],
+                          lambda x, weight: depthwise(x, weight, 4, 4, 4)),
+    "depthwise beyond both ends": lambda: (cpu_ops.Depthwise(2, 5, 3, 9, 6), [noise(2, 2, 1, 4), noise(2, 1, 1, 5)], [],
+                                           lambda x, weight: depthwise(x, weight, 3, 9, 6)),
+}
+
+
+def value_and_gradients(layer, arrays, slope):
+    """Result, and gradients of its sum times `slope` with respect to inputs and weights."""
+    weights = layer.trainable_params()
+    tensors = [Tensor(array) for array in arrays]
+
+    def objective(*inputs):
+        y = layer(*inputs)
+        return (y * Tensor(slope)).sum(), y
+
+    gradients = ms.grad(objective, tuple(range(len(arrays))), weights or None, has_aux=True)(*tensors)[0]
+    by_input, by_weight = gradients if weights else (gradients, ())
+    by_input = by_input if isinstance(by_input, tuple) else (by_input,)
+    return layer(*tensors).asnumpy(), [one.asnumpy() for one in (*by_input, *by_weight)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_value_is_the_formula_and_gradients_are_its_differences(name):
+    layer, inputs, weights, formula = CASES[name]()
+    cpu_ops.fast(layer)
+    assert type(layer) in FAST.values(), "a slow layer would pass too"
+    arguments = [array.astype(np.float64) for array in (*inputs, *weights)]
+    expected = formula(*arguments)
+    slope = noise(*expected.shape)
+    value, gradients = value_and_gradients(layer, inputs, slope)
+    np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    for i, gradient in enumerate(gradients):
+        if name == "global norm" and i == 3:
+            continue      # of the shares of frames, which are no weights
+        direction = noise(*gradient.shape, 1)[..., 0].astype(np.float64)
+        either = []
+        for sign in (1, -1):
+            moved = list(arguments)
+            moved[i] = moved[i] + sign * 1e-6 * direction
+            either.append((formula(*moved) * slope).sum())
+        difference = (either[0] - either[1]) / 2e-6
+        size = np.linalg.norm(gradient) * np.linalg.norm(direction)
+        assert (gradient.astype(np.float64) * direction).sum() == pytest.approx(difference, abs=1e-5 * size), i
+
+
+def loss_and_gradients(model, x):
+    """A sum over the outputs of a batch, and {name: gradient}."""
+    weights = model.trainable_params()
+    more = (Tensor(np.full(len(x), x.shape[1], np.int32)),) if isinstance(model, DeepSpeech2) else ()
+
+    def objective(*batch):
+        y = model(*batch)
+        y = y[0] if isinstance(y, tuple) else y
+        return (y * ms.ops.cos(ms.ops.arange(y.size).reshape(y.shape).astype(ms.float32))).sum()
+
+    value, gradients = ms.value_and_grad(objective, None, weights)(Tensor(x), *more)
+    return value.asnumpy(), {weight.name: one.asnumpy() for weight, one in zip(weights, gradients, strict=True)}
+
+
+@pytest.mark.parametrize("network, shape", [
+    (lambda: EcapaTdnn(10, 16, 8, 24), (8, 30, 10)), (lambda: EcapaTdnn(10, 16, 8, 24, "speechbrain"), (8, 30, 10)),
+    (lambda: ConvTasNet(ConvTasNetConfig(N=16, L=8, B=6, H=12, Sc=6, X=2, R=2)), (2, 203)),
+    (lambda: DeepSpeech2(DeepSpeech2Config(conv_channels=4, hidden_size=12, hidden_layers=2)), (2, 41, 161)),
+    (lambda: DeepSpeech2(DeepSpeech2Config(conv_channels=4, hidden_size=12, hidden_layers=2, bidirectional=False)),
+     (2, 41, 161))], ids=["ecapa", "ecapa speechbrain", "conv_tasnet", "deepspeech2", "deepspeech2 unidirectional"])
+def test_a_fast_network_learns_what_the_plain_one_learns(network, shape):
+    found = []
+    for quick in (False, True):
+        ms.set_seed(1)
+        np.random.seed(1)
+        model = network().set_train()
+        names = [parameter.name for parameter in model.get_parameters()]
+        if quick:
+            assert sum(type(cell) in FAST.values() for _, cell in cpu_ops.fast(model).cells_and_names()) > 2
+        found.append((*loss_and_gradients(model, noise(*shape)), names))
+    (value, gradients, names), (fast_value, fast_gradients, fast_names) = found
+    assert fast_names == names
+    np.testing.assert_allclose(fast_value, value, rtol=1e-4)
+    largest = max(np.abs(gradient).max() for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        atol = 2e-4 * np.abs(gradient).max() + 1e-6 * largest      # a bias before a norm has no gradient but rounding
+        np.testing.assert_allclose(fast_gradients[name], gradient, rtol=0, atol=atol, err_msg=name)
+
+
+def test_one_graph_takes_any_length():
+    layer = cpu_ops.fast(nn.Conv1d(3, 4, 5, pad_mode="pad", padding=2, has_bias=True)).set_train(False)
+    any_length = cpu_ops.fast(nn.Conv1d(3, 4, 5, pad_mode="pad", padding=2, has_bias=True)).set_train(False)
+    ms.load_param_into_net(any_length, {one.name: one for one in layer.get_parameters()})
+    any_length.set_inputs(Tensor(shape=(2, 3, None), dtype=ms.float32))
+    for frames in (7, 30, 1):
+        x = Tensor(noise(2, 3, frames))
+        np.testing.assert_allclose(any_length(x).asnumpy(), layer(x).asnumpy(), rtol=0, atol=1e-6)
+
+
+def test_layers_that_the_kernels_do_not_know_stay_as_they_are():
+    cells = [nn.Conv2d(4, 4, 3, group=4), nn.Conv2d(2, 2, 3, pad_mode="same"), nn.Conv2d(2, 2, 3, dilation=(2, 1))]
+    for cell in cells:
+        assert type(cpu_ops.fast(cell)) is nn.Conv2d
+
+
+def test_an_exported_graph_has_no_kernel_of_ours(tmp_path):
+    for name in ("plain", "fast"):
+        network = ConvTasNet(ConvTasNetConfig(N=8, L=4, B=4, H=6, Sc=4, X=1, R=1)).set_train(False)
+        if name == "fast":
+            cpu_ops.fast(network)
+        ms.export(network, Tensor(noise(1, 40)), file_name=str(tmp_path / name), file_format="MINDIR")
+    assert b"Custom" not in (tmp_path / "plain.mindir").read_bytes()
+    assert b"Custom" in (tmp_path / "fast.mindir").read_bytes(), "or the line above could not fail"
+
+
+THREADS = """
+import json, sys
+import numpy as np
+from mindspore import Tensor, nn
+from utils.cpu_ops import fast
+from utils.device import setup_device
+setup_device("CPU", seed=0)
+layer, x = fast(nn.Conv2d(9, 7, (3, 5), pad_mode="pad", padding=(1, 1, 2, 2))), np.random.default_rng(0)
+y = layer(Tensor(x.standard_normal((2, 9, 4, 33)).astype(np.float32))).asnumpy()
+print(json.dumps([float(one) for one in y.ravel()[::17]]))
+"""
+
+
+def test_the_number_of_threads_changes_nothing():
+    found = []
+    for threads in "123":
+        done = subprocess.run([sys.executable, "-c", THREADS], env=os.environ | {"OMP_NUM_THREADS": threads}, cwd=ROOT,
+                              stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found[2], found[0], rtol=0, atol=1e-6)
+
+
+def test_without_a_compiler_layers_stay_plain_and_the_reason_is_said_once(monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(cpu_ops, "library", build.functools.cache(build.library.__wrapped__))
+    for _ in range(2):
+        assert type(cpu_ops.fast(nn.Conv1d(2, 2, 1))) is nn.Conv1d
+    assert capsys.readouterr().out.count("no C++ compiler: ") == 1
+
+
+def test_sources_that_do_not_compile_are_said_and_leave_nothing(monkeypatch, capsys, tmp_path):
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "bad.cc").write_text("this is no C++\n")
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "sources")
+    monkeypatch.setattr(build, "CACHE", tmp_path / "cache")
+    assert build.library.__wrapped__() is None
+    assert "cannot compile" in capsys.readouterr().out and "bad.cc" not in os.listdir(tmp_path / "cache")
+    assert os.listdir(tmp_path / "cache") == []

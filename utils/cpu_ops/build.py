@@ -1,0 +1,63 @@
+"""The operators in C++, compiled once for this processor into a cache folder."""
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import ops
+
+SOURCES = Path(__file__).parent
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-pthread",
+         "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
+         "-Wl,-z,nodelete",                # MindSpore closes the library after use, but its threads go on
+         "-D_GLIBCXX_USE_CXX11_ABI=0")     # as MindSpore is built
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mindspore_speech_zoo")
+
+
+@functools.cache
+def library():
+    """The path of the compiled operators; None, and the reason said once, where they cannot be compiled."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        print("no C++ compiler: training goes on with MindSpore's own operators, several times slower", flush=True)
+        return None
+    dnnl = Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
+    command = [compiler, *FLAGS, *sorted(map(str, SOURCES.glob("*.cc"))), str(dnnl), f"-Wl,-rpath,{dnnl.parent}"]
+    path = CACHE / f"cpu_ops-{fingerprint(command)}.so"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        done = subprocess.run([*command, "-o", f"{folder}/{path.name}"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+            print(f"{compiler} cannot compile {SOURCES} ({reason}): training goes on with MindSpore's own operators, "
+                  "several times slower", flush=True)
+            return None
+        os.replace(f"{folder}/{path.name}", path)     # several processes may compile at once
+    return path
+
+
+def fingerprint(command):
+    """Of all that the compiled operators depend on: sources, compiler, flags, MindSpore and processor."""
+    parts = [*command, ms.__version__, subprocess.run([command[0], "--version"], capture_output=True, text=True,
+                                                      check=False).stdout]
+    parts += [path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.[ch]*"))]
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        parts += [line for line in file if line.startswith(("model name", "flags"))][:2]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def operator(name, settings=(), outputs=1, bprop=None):
+    """The operator `name` of float32 tensors, for any sizes; `settings`: the whole numbers it reads."""
+    dtype = ms.float32 if outputs == 1 else (ms.float32,) * outputs
+    function = ops.Custom(f"{library()}:{name}", None, dtype, "aot", bprop)
+    function.add_prim_attr("reg_op_name", name)       # without it MindSpore 2.10 finds no shapes
+    function.add_prim_attr("multi_output", outputs > 1)
+    if settings:
+        function.add_prim_attr("settings", list(settings))
+    return function

@@ -1,0 +1,80 @@
+// What all operators share: MindSpore's interface for operators in C++, threads, memory, products of matrices.
+#ifndef UTILS_CPU_OPS_COMMON_H_
+#define UTILS_CPU_OPS_COMMON_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+// MindSpore's AotExtra as far as we use it: the order of its virtual functions is their place in the table
+// (mindspore/include/mindspore/ccsrc/utils/custom_aot_extra.h). tests/test_cpu_ops.py would notice another order.
+class AotExtra {
+ public:
+  virtual ~AotExtra() = default;
+  virtual bool HasAttr(std::string name) = 0;
+  virtual bool GetAttrBool(std::string name) = 0;
+  virtual int64_t GetAttrInt(std::string name) = 0;
+  virtual float GetAttrFloat(std::string name) = 0;
+  virtual std::string GetAttrStr(std::string name) = 0;
+  virtual std::vector<int64_t> GetAttrIntVec(std::string name) = 0;
+};
+
+using Shape = std::vector<int64_t>;
+using Shapes = std::vector<Shape>;
+
+inline std::vector<int64_t> Settings(void *extra) { return static_cast<AotExtra *>(extra)->GetAttrIntVec("settings"); }
+
+inline int64_t Product(const int64_t *shape, int count) {
+  int64_t product = 1;
+  for (int i = 0; i < count; ++i) product *= shape[i];
+  return product;
+}
+
+// MindSpore's own oneDNN, for row-major matrices.
+extern "C" int dnnl_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                          int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+// c = a b + beta c of one thread, a (m, k), b (k, n).
+inline void Multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb,
+                     float beta, float *c, int64_t ldc) {
+  dnnl_sgemm('N', 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+}
+
+// c = a b^T + beta c of one thread, a (m, k), b (n, k).
+inline void MultiplyTransposed(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                               int64_t ldb, float beta, float *c, int64_t ldc) {
+  dnnl_sgemm('N', 'T', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+}
+
+// Calls task(i) for every i < count, on all threads. What a task computes must not depend on the others.
+void Parallel(int64_t count, const std::function<void(int64_t)> &task);
+
+// How many threads these are.
+int64_t Threads();
+
+// Calls task(block, first, last) for stretches of `size` numbers, on all threads.
+constexpr int64_t kBlock = 1 << 16;
+inline int64_t Blocks(int64_t size) { return (size + kBlock - 1) / kBlock; }
+
+template <typename Task>
+void InBlocks(int64_t size, const Task &task) {
+  Parallel(Blocks(size), [&](int64_t block) { task(block, block * kBlock, std::min(size, (block + 1) * kBlock)); });
+}
+
+// The sum over t < count of visit(t).
+template <typename Visit>
+double Sum(int64_t count, const Visit &visit) {
+  double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t t = 0; t < count; ++t) sum += visit(t);
+  return sum;
+}
+// Uninitialised memory.
+using Memory = std::unique_ptr<float[]>;
+inline Memory Allocate(int64_t size) { return Memory(new float[size]); }
+
+#endif  // UTILS_CPU_OPS_COMMON_H_

@@ -1,0 +1,56 @@
+"""Functions that a CPU computes slowly, written plainly: graphs for other devices and exported ones hold these.
+
+utils/cpu_ops/layers.py has the fast ones. Letters: B items, C channels, T frames.
+"""
+from mindspore import nn, ops
+
+
+class PReLU(nn.Cell):
+    """x of any shape, slope (1,) -> x where positive, else slope * x."""
+
+    def construct(self, x, slope):
+        positive = ops.relu(x)
+        return positive + slope * (x - positive)
+
+
+class ClippedReLU(nn.Cell):
+    """x of any shape -> x between 0 and `ceiling`, a whole number."""
+
+    def __init__(self, ceiling):
+        super().__init__()
+        self.ceiling = ceiling
+
+    def construct(self, x):
+        return ops.clamp(x, 0, self.ceiling)
+
+
+class GlobalNorm(nn.Cell):
+    """x (B, C, T), gain and bias (1, C, 1), weight (B, T, 1) -> each item at mean 0 and variance 1, by gain and bias.
+
+    `weight` turns sums over the frames of an item into means: it is 0 for padding.
+    """
+
+    EPS = 1e-8   # under the variances, as in asteroid and kaituoxu's code
+
+    def construct(self, x, gain, bias, weight):
+        weight = weight / x.shape[1]
+        centred = x - ops.bmm(x, weight).sum(1, keepdims=True)
+        # divided by the root: MindSpore cannot export Rsqrt and Reciprocal as ONNX
+        deviation = ops.sqrt(ops.bmm(centred.square(), weight).sum(1, keepdims=True) + self.EPS)
+        return centred * (gain / deviation) + bias
+
+
+class Depthwise(nn.Cell):
+    """(B, C, 1, T), filters (C, 1, 1, taps) -> (B, C, 1, T + left + right - (taps - 1) * dilation).
+
+    `left` and `right` are the frames of zeros at either end. The axis of 1 is the operator's.
+    """
+
+    def __init__(self, channels, taps, dilation, left, right):
+        super().__init__()
+        self.settings = (dilation, left, right)
+        self.operator = ops.Conv2D(channels, (1, taps), pad_mode="pad", pad=(0, 0, left, right), dilation=(1, dilation),
+                                   group=channels)
+
+    def construct(self, x, weight):
+        return self.operator(x, weight)

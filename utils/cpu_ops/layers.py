@@ -1,0 +1,107 @@
+"""MindSpore's layers with kernels of ours: same parameters, same values, other `construct`.
+
+A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`.
+"""
+from mindspore import nn, ops
+
+from utils.cpu_ops.build import operator
+from utils.cpu_ops.functions import ClippedReLU, Depthwise, GlobalNorm, PReLU
+
+
+class FastConv2d(nn.Conv2d):
+    """(B, I, F, T) -> (B, O, F', T')."""
+
+    def prepare(self):
+        """Makes the operators; False for a convolution they do not know."""
+        if self.group > 1 or self.dilation[0] > 1 or (self.stride[1] > 1 and self.dilation[1] > 1):
+            return False
+        if self.pad_mode == "same" and self.kernel_size != (1, 1):
+            return False
+        padding = self.padding if isinstance(self.padding, tuple) else (self.padding,) * 4
+        self.function = convolution((*self.stride, self.dilation[1], *padding))
+        self.no_bias = ops.zeros(self.out_channels) if self.bias is None else None
+        return True
+
+    def construct(self, x):
+        return self.function(x, self.weight, self.bias if self.has_bias else self.no_bias)
+
+
+class FastConv1d(nn.Conv1d):
+    """(B, I, T) -> (B, O, T')."""
+
+    prepare = FastConv2d.prepare
+
+    def construct(self, x):
+        bias = self.bias if self.has_bias else self.no_bias
+        return self.function(x.expand_dims(2), self.weight, bias).squeeze(2)
+
+
+def convolution(settings):
+    """x (B, I, F, T), weight (O, I, K, L), bias (O,) -> (B, O, F', T'); `settings` as in convolution.cc."""
+    by_input, by_weight = operator("ConvolutionInput", settings), operator("ConvolutionWeight", settings, 2)
+
+    def gradients(x, weight, bias, out, dout):
+        dweight, dbias = by_weight(dout, x, weight)
+        return by_input(dout, x, weight), dweight, dbias
+
+    return operator("Convolution", settings, bprop=gradients)
+
+
+class FastPReLU(PReLU):
+    def prepare(self):
+        gradient = operator("PReluGradient", outputs=2)
+
+        def gradients(x, slope, out, dout):
+            return gradient(dout, x, slope)
+
+        self.function = operator("PRelu", bprop=gradients)
+        return True
+
+    def construct(self, x, slope):
+        return self.function(x, slope)
+
+
+class FastClippedReLU(ClippedReLU):
+    def prepare(self):
+        gradient = operator("ClippedReluGradient", (self.ceiling,))
+
+        def gradients(x, out, dout):
+            return (gradient(dout, x),)
+
+        self.function = operator("ClippedRelu", (self.ceiling,), bprop=gradients)
+        return True
+
+    def construct(self, x):
+        return self.function(x)
+
+
+class FastGlobalNorm(GlobalNorm):
+    def prepare(self):
+        gradient = operator("GlobalNormGradient", outputs=3)
+
+        def gradients(x, gain, bias, weight, out, dout):
+            return (*gradient(dout[0], x, gain, weight, out[1]), ops.zeros_like(weight))
+
+        self.function = operator("GlobalNorm", outputs=2, bprop=gradients)
+        return True
+
+    def construct(self, x, gain, bias, weight):
+        return self.function(x, gain, bias, weight)[0]
+
+
+class FastDepthwise(Depthwise):
+    def prepare(self):
+        gradient = operator("DepthwiseGradient", self.settings, 2)
+
+        def gradients(x, weight, out, dout):
+            return gradient(dout, x, weight)
+
+        self.function = operator("Depthwise", self.settings, bprop=gradients)
+        return True
+
+    def construct(self, x, weight):
+        return self.function(x, weight)
+
+
+FAST = {nn.Conv1d: FastConv1d, nn.Conv2d: FastConv2d, PReLU: FastPReLU, ClippedReLU: FastClippedReLU,
+        GlobalNorm: FastGlobalNorm, Depthwise: FastDepthwise}
