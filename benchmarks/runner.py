@@ -6,18 +6,14 @@ Every program runs in a process of its own that is bound to 1 or 2 cores; the pr
 the median of the rounds' medians counts. PyTorch is left out where it is not installed (pip install torch==2.13.0).
 """
 import argparse
-import importlib.util
 import os
-import statistics
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from side_by_side import ROOT, answer, available, call, cores, in_turns, measure
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"ecapatdnn": "ECAPA-TDNN C=512, 3 s", "conv_tasnet": "Conv-TasNet 5.05 M, 4 s",
          "deepspeech2": "DeepSpeech2 5 x biLSTM 512, 5 s"}
 PROGRAMS = ["C++ runner", "MindSpore graph", "PyTorch"]
@@ -33,49 +29,45 @@ def main():
     if args.worker:
         worker(*args.worker, args.repeat)
         return
-    programs = [one for one in PROGRAMS if one != "PyTorch" or importlib.util.find_spec("torch")]
+    programs = available(PROGRAMS)
     subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)
-    cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         for model in NAMES:
-            call("export", model, folder, cores, args.repeat)
-        print("| | threads | " + " | ".join(programs) + " | runner / PyTorch | largest difference |")
-        print("|---" * (len(programs) + 4) + "|")
+            run("export", model, folder, cores(), args.repeat)
+        print("| | threads | " + " | ".join(programs) + " | runner / PyTorch | graph / PyTorch | largest difference |")
+        print("|---" * (len(programs) + 5) + "|")
         for model, name in NAMES.items():
             for threads in (1, 2):
-                found = {program: [] for program in programs}
-                for _ in range(args.rounds):
-                    for program in programs:
-                        found[program].append(call(program, model, folder, cores[:threads], args.repeat))
-                medians = {program: statistics.median(times) for program, times in found.items()}
-                ratio = f"{medians['C++ runner'] / medians['PyTorch']:.2f}" if "PyTorch" in medians else "-"
-                times = " | ".join(f"{medians[program]:.1f} ms" for program in programs)
+                found = in_turns(programs, lambda program, model=model, threads=threads: run(
+                    program, model, folder, cores()[:threads], args.repeat), args.rounds)
+                times = " | ".join(f"{1000 * found[program][0]:.1f} ms" for program in programs)
+                ratios = " | ".join(f"{found[program][0] / found['PyTorch'][0]:.2f}" if "PyTorch" in found else "-"
+                                    for program in PROGRAMS[:2])
                 apart = difference(folder, model, programs)
-                print(f"| {name} | {threads} | {times} | {ratio} | {apart:.0e} |", flush=True)
+                print(f"| {name} | {threads} | {times} | {ratios} | {apart:.0e} |", flush=True)
 
 
-def call(program, model, folder, cores, repeat):
-    """Milliseconds of a program in a process bound to `cores`."""
-    done = subprocess.run([sys.executable, __file__, "--worker", program, model, folder, "--repeat", str(repeat)],
-                          stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
-                          preexec_fn=lambda: os.sched_setaffinity(0, cores))
-    return float(done.stdout.split()[-1])
+def run(program, model, folder, bound_to, repeat):
+    """The answer of a program in a process bound to some cores."""
+    return call(["--worker", program, model, folder, "--repeat", repeat], bound_to)
 
 
 def worker(program, model, folder, repeat):
-    """Prints the median time; keeps the first output as <folder>/<model>/<program>.npy."""
+    """Prints the seconds; keeps the first output as <folder>/<model>/<program>.npy."""
     place = Path(folder, model)
     threads = len(os.sched_getaffinity(0))
     if program == "export":
         export(model, place)
-        seconds, output = [0.0], np.zeros(0)
+        answer([0.0])
     elif program == "C++ runner":
         seconds, output = run_cpp(place, threads, repeat)
+        np.save(place / f"{program}.npy", output)
+        answer(seconds)
     else:
-        seconds, output = timed(graph(model) if program == "MindSpore graph" else torch_module(model, place, threads),
-                                np.load(place / "input.npy"), repeat)
-    np.save(place / f"{program}.npy", output)
-    print(1000 * statistics.median(seconds))
+        infer = graph(model) if program == "MindSpore graph" else torch_module(model, place, threads)
+        x = np.load(place / "input.npy")
+        np.save(place / f"{program}.npy", infer(x))
+        measure(lambda: infer(x), repeat)
 
 
 def network(model):
@@ -142,7 +134,10 @@ def graph(model):
     """Our network, compiled."""
     import mindspore as ms
 
+    from utils.cpu_ops import fast
+
     cell, x = network(model)
+    fast(cell)
     more = (ms.Tensor([x.shape[1]], ms.int32),) if model == "deepspeech2" else ()
 
     def run(x):
@@ -170,18 +165,6 @@ def torch_module(model, place, threads):
         with torch.inference_mode():
             return module(torch.from_numpy(x)).numpy()
     return run
-
-
-def timed(run, x, repeat):
-    """(seconds of each run after five that warm up, the output)."""
-    for _ in range(5):
-        output = run(x)
-    seconds = []
-    for _ in range(repeat):
-        started = time.perf_counter()
-        run(x)
-        seconds.append(time.perf_counter() - started)
-    return seconds, output
 
 
 def difference(folder, model, programs):

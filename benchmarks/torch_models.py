@@ -90,7 +90,7 @@ class ConvTasNet(nn.Module):
         self.norm = GlobalNorm(filters)
         self.bottleneck = nn.Conv1d(filters, config.B, 1)
         self.blocks = nn.ModuleList([Block(config, 2 ** x) for _ in range(config.R) for x in range(config.X)])
-        self.mask_prelu, self.mask = nn.PReLU(), nn.Conv1d(config.Sc, 2 * filters, 1)
+        self.mask_prelu, self.mask = nn.PReLU(), nn.Conv1d(config.Sc or config.B, 2 * filters, 1)
         self.decoder = nn.ConvTranspose1d(filters, 1, length, self.stride, bias=False)
 
     def forward(self, mixture):
@@ -99,7 +99,7 @@ class ConvTasNet(nn.Module):
         for block in self.blocks:
             y, skip = block(y)
             skips = skips + skip
-        masks = torch.relu(self.mask(self.mask_prelu(skips))).unflatten(1, (2, -1))
+        masks = torch.relu(self.mask(self.mask_prelu(skips if torch.is_tensor(skips) else y))).unflatten(1, (2, -1))
         sounds = (masks * x.unsqueeze(1)).flatten(0, 1)
         return self.decoder(sounds).view(len(mixture), 2, -1)
 
@@ -111,12 +111,13 @@ class Block(nn.Module):
         self.prelu1, self.prelu2 = nn.PReLU(), nn.PReLU()
         self.norm1, self.norm2 = GlobalNorm(config.H), GlobalNorm(config.H)
         self.depthwise = nn.Conv1d(config.H, config.H, 3, padding=dilation, dilation=dilation, groups=config.H)
-        self.residual, self.skip = nn.Conv1d(config.H, config.B, 1), nn.Conv1d(config.H, config.Sc, 1)
+        self.residual = nn.Conv1d(config.H, config.B, 1)
+        self.skip = nn.Conv1d(config.H, config.Sc, 1) if config.Sc else None
 
     def forward(self, x):
         y = self.norm1(self.prelu1(self.expand(x)))
         y = self.norm2(self.prelu2(self.depthwise(y)))
-        return x + self.residual(y), self.skip(y)
+        return x + self.residual(y), self.skip(y) if self.skip is not None else 0
 
 
 class GlobalNorm(nn.Module):
@@ -213,9 +214,8 @@ def our_names(parameters):
             name = name.replace("mfa.conv", "mfa")
         parts = name.split(".")
         if parts[0] == "layers":
-            index, kind = int(parts[1]), parts[2]
-            name = f"norms.{index - 1}.{parts[-1]}" if kind == "norm" else \
-                f"layers.{index}.{parts[-1]}{'_reverse' if kind == 'backward' else ''}"
+            index, way = int(parts[1]), "_reverse" if "backward" in parts else ""
+            name = f"norms.{index - 1}.{parts[-1]}" if parts[2] == "norm" else f"layers.{index}.{parts[-1]}{way}"
         elif name.startswith("norm.norm."):
             name = f"norms.{count - 1}.{parts[-1]}"
         renamed[name] = value

@@ -58,6 +58,23 @@ def depthwise(x, weight, dilation, left, right):
     return sum(x[..., k * dilation:k * dilation + frames] * weight[:, :, 0, k:k + 1] for k in range(weight.shape[3]))
 
 
+def lstm(x, frames, *weights):
+    """Both directions, summed."""
+    y = np.zeros((*x.shape[:2], weights[1].shape[1]))
+    for direction, (w_x, w_h, b_x, b_h) in enumerate((weights[:4], weights[4:])):
+        for b, length in enumerate(frames.astype(int)):
+            h, c = np.zeros(w_h.shape[1]), np.zeros(w_h.shape[1])
+            order = np.arange(len(x))
+            if direction:
+                order[:length] = order[:length][::-1]
+            for t in order:
+                i, f, g, o = np.split(w_x @ x[t, b] + w_h @ h + b_x + b_h, 4)
+                c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+                h = np.tanh(c) / (1 + np.exp(-o))
+                y[t, b] += h
+    return y
+
+
 # each kernel: (layer, its inputs or the inputs and weights of its formula, formula)
 
 
@@ -74,6 +91,12 @@ def conv1d(shape, outputs, kernel, dilation):
     weights = [layer.weight.asnumpy(), layer.bias.asnumpy()]
     return layer, [noise(*shape)], weights, lambda x, *weights: convolution(
         x[:, :, None], *weights, (1, 1), dilation, (0, 0, side, side))[:, :, 0]
+
+
+def both_directions(steps, frames, inputs, units):
+    layer = cpu_ops.BothDirections(nn.LSTM(inputs, units), nn.LSTM(inputs, units))
+    weights = [parameter.asnumpy() for parameter in layer.get_parameters()]
+    return layer, [noise(steps, len(frames), inputs), np.array(frames, np.int32)], weights, lstm
 
 
 def noise(*shape):
@@ -101,6 +124,9 @@ CASES = {
     "clipped ReLU": lambda: (cpu_ops.ClippedReLU(2), [noise(3, 5, 7)], [], clipped_relu),
     "global norm": lambda: (cpu_ops.GlobalNorm(), [noise(3, 5, 37) * 3 + 2, noise(1, 5, 1), noise(1, 5, 1),
                                                    frame_weights(3, 37)], [], global_norm),
+    "LSTM": lambda: both_directions(9, [9, 4, 1], 5, 7),
+    "LSTM of one step": lambda: both_directions(1, [1], 1, 1),
+    "LSTM of many items": lambda: both_directions(4, [4, 3, 4, 2, 4, 4, 1, 4, 4, 3, 2, 4, 4], 6, 16),
     "depthwise": lambda: (cpu_ops.Depthwise(5, 3, 4, 4, 4), [noise(2, 5, 1, 21), noise(5, 1, 1, 3)], [],
                           lambda x, weight: depthwise(x, weight, 4, 4, 4)),
     "depthwise beyond both ends": lambda: (cpu_ops.Depthwise(2, 5, 3, 9, 6), [noise(2, 2, 1, 4), noise(2, 1, 1, 5)], [],
@@ -134,8 +160,8 @@ def test_value_is_the_formula_and_gradients_are_its_differences(name):
     value, gradients = value_and_gradients(layer, inputs, slope)
     np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     for i, gradient in enumerate(gradients):
-        if name == "global norm" and i == 3:
-            continue      # of the shares of frames, which are no weights
+        if (name, i) == ("global norm", 3) or (name[:4], i) == ("LSTM", 1):
+            continue      # shares of frames, and numbers of frames, are no weights
         direction = noise(*gradient.shape, 1)[..., 0].astype(np.float64)
         either = []
         for sign in (1, -1):

@@ -127,17 +127,15 @@ class Recurrent(nn.Cell):
         rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[config.rnn_type]
         self.states = 2 if config.rnn_type == "lstm" else 1      # h and c, or h
         self.norm = FrameBatchNorm(size) if has_norm else None
-        self.forward = rnn(size, config.hidden_size)
-        self.backward = rnn(size, config.hidden_size) if config.bidirectional else None
-        # nn.LSTM leaves its fast kernel when it is given lengths; reversed within its own, each utterance needs none
-        self.reverse = ops.ReverseSequence(seq_dim=0, batch_dim=1)
+        self.bidirectional = config.bidirectional
+        self.rnn = rnn(size, config.hidden_size)
+        if self.bidirectional:
+            self.rnn = cpu_ops.BothDirections(self.rnn, rnn(size, config.hidden_size))
 
     def construct(self, x, frames, mask):
         if self.norm is not None:
             x = self.norm(x)
-        y = self.forward(x)[0]
-        if self.backward is not None:
-            y = y + self.reverse(self.backward(self.reverse(x, frames))[0], frames)
+        y = self.rnn(x, frames) if self.bidirectional else self.rnn(x)[0]
         return y.astype(x.dtype) * mask     # Ascend's kernels return float16
 
     def stream(self, x, state):
@@ -145,9 +143,9 @@ class Recurrent(nn.Cell):
         if self.norm is not None:
             x = self.norm(x)
         if self.states == 1:
-            y, h = self.forward(x, state[0])
+            y, h = self.rnn(x, state[0])
             return y.astype(x.dtype), (h,)
-        y, after = self.forward(x, state)
+        y, after = self.rnn(x, state)
         return y.astype(x.dtype), after
 
 

@@ -6,10 +6,10 @@ that it knows, in place.
 import mindspore as ms
 
 from utils.cpu_ops.build import library
-from utils.cpu_ops.functions import ClippedReLU, Depthwise, GlobalNorm, PReLU
+from utils.cpu_ops.functions import BothDirections, ClippedReLU, Depthwise, GlobalNorm, PReLU
 from utils.cpu_ops.layers import FAST
 
-__all__ = ["ClippedReLU", "Depthwise", "GlobalNorm", "PReLU", "fast"]
+__all__ = ["BothDirections", "ClippedReLU", "Depthwise", "GlobalNorm", "PReLU", "fast"]
 
 
 def fast(network):

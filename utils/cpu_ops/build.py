@@ -21,6 +21,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mindsp
 @functools.cache
 def library():
     """The path of the compiled operators; None, and the reason said once, where they cannot be compiled."""
+    # what the user has set: MindSpore puts OMP_NUM_THREADS to 1 behind Python's back
+    os.environ["CPU_OPS_THREADS"] = os.environ.get("OMP_NUM_THREADS", "")
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         print("no C++ compiler: training goes on with MindSpore's own operators, several times slower", flush=True)

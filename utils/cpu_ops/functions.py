@@ -40,6 +40,19 @@ class GlobalNorm(nn.Cell):
         return centred * (gain / deviation) + bias
 
 
+class BothDirections(nn.Cell):
+    """The sum of two recurrent layers, one of them backwards: (T, B, I), frames (B,) int32 -> (T, B, H)."""
+
+    def __init__(self, forward, backward):
+        super().__init__()
+        self.forward, self.backward = forward, backward
+        # nn.LSTM leaves its fast kernel when it is given lengths; reversed within its own, each item needs none
+        self.reverse = ops.ReverseSequence(seq_dim=0, batch_dim=1)
+
+    def construct(self, x, frames):
+        return self.forward(x)[0] + self.reverse(self.backward(self.reverse(x, frames))[0], frames)
+
+
 class Depthwise(nn.Cell):
     """(B, C, 1, T), filters (C, 1, 1, taps) -> (B, C, 1, T + left + right - (taps - 1) * dilation).
 

@@ -5,7 +5,10 @@ A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`.
 from mindspore import nn, ops
 
 from utils.cpu_ops.build import operator
-from utils.cpu_ops.functions import ClippedReLU, Depthwise, GlobalNorm, PReLU
+from utils.cpu_ops.functions import BothDirections, ClippedReLU, Depthwise, GlobalNorm, PReLU
+
+
+MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights anew at every step, and MindSpore's LSTM is faster
 
 
 class FastConv2d(nn.Conv2d):
@@ -89,6 +92,30 @@ class FastGlobalNorm(GlobalNorm):
         return self.function(x, gain, bias, weight)[0]
 
 
+class FastBothDirections(BothDirections):
+    def prepare(self):
+        """False for anything but LSTMs of one layer with biases, few enough units to stay in a core's cache."""
+        for cell in (self.forward, self.backward):
+            if type(cell) is not nn.LSTM or cell.num_layers > 1 or cell.bidirectional or not cell.has_bias:
+                return False
+            if cell.hidden_size > MOST_UNITS:
+                return False
+        gradient = operator("BothDirectionsGradient", outputs=7)
+
+        def gradients(x, frames, w_x, w_h, bias, back_w_x, back_w_h, back_bias, out, dout):
+            dx, *dweights = gradient(dout[0], x, frames, w_x, w_h, bias, back_w_x, back_w_h, back_bias, out[1], out[2],
+                                     out[3])
+            return (dx, ops.zeros_like(frames), *dweights)
+
+        self.function = operator("BothDirections", outputs=4, bprop=gradients)
+        return True
+
+    def construct(self, x, frames):
+        one, two = self.forward, self.backward
+        return self.function(x, frames, one.w_ih_list[0], one.w_hh_list[0], one.b_ih_list[0] + one.b_hh_list[0],
+                             two.w_ih_list[0], two.w_hh_list[0], two.b_ih_list[0] + two.b_hh_list[0])[0]
+
+
 class FastDepthwise(Depthwise):
     def prepare(self):
         gradient = operator("DepthwiseGradient", self.settings, 2)
@@ -104,4 +131,4 @@ class FastDepthwise(Depthwise):
 
 
 FAST = {nn.Conv1d: FastConv1d, nn.Conv2d: FastConv2d, PReLU: FastPReLU, ClippedReLU: FastClippedReLU,
-        GlobalNorm: FastGlobalNorm, Depthwise: FastDepthwise}
+        GlobalNorm: FastGlobalNorm, BothDirections: FastBothDirections, Depthwise: FastDepthwise}

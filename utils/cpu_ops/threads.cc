@@ -40,9 +40,9 @@ class Pool {
   }
 
  private:
-  // As many as OMP_NUM_THREADS says, else as the cores that this process may use.
+  // As many as CPU_OPS_THREADS says, else as the cores that this process may use.
   Pool() {
-    const char *wanted = std::getenv("OMP_NUM_THREADS");
+    const char *wanted = std::getenv("CPU_OPS_THREADS");
     cpu_set_t cores;
     threads_ = wanted && std::atoi(wanted) > 0                    ? std::atoi(wanted)
                : sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores)
