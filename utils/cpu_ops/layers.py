@@ -7,7 +7,6 @@ from mindspore import nn, ops
 from utils.cpu_ops.build import operator
 from utils.cpu_ops.functions import BothDirections, ClippedReLU, Depthwise, GlobalNorm, PReLU
 
-
 MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights anew at every step, and MindSpore's LSTM is faster
 
 
