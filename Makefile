@@ -31,6 +31,8 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.demo
 	$(RUN) benchmarks/onednn_cap.py
+	$(RUN) benchmarks/training.py
+	$(RUN) benchmarks/runner.py
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh

@@ -4,6 +4,10 @@
 """
 import sys
 
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, RATE
 from deepspeech2.src.model import DeepSpeech2, frames_after
@@ -15,6 +19,19 @@ from utils.errors import UserError, run
 from utils.export import Port, export_model
 
 
+class FixedLength(nn.Cell):
+    """The network with the frames' numbers as a constant: MindSpore's ONNX export knows no CumSum."""
+
+    def __init__(self, model, length):
+        super().__init__()
+        self.model = model
+        self.number = Tensor(np.arange(length, dtype=np.float32)[None])
+
+    def construct(self, features, frames):
+        mask = (self.number < frames.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)
+        return self.model.listen(features, frames, mask)
+
+
 def main(config):
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
     setup_device(config.device_target, device_id=config.device_id)
@@ -23,8 +40,13 @@ def main(config):
     length = config.length or None
     if config.input == "features":
         inputs = [Port("features", "float32", (1, length, BINS)), Port("frames", "int32", (1,))]
+        if config.file_format.upper() == "ONNX" and length:
+            model = FixedLength(model, length)
         facts = {"step_seconds": HOP / RATE}
     elif config.input == "waveform":
+        if config.file_format.upper() == "ONNX":
+            raise UserError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write the "
+                            "front-end as ONNX, take MINDIR")
         model = FromWaveform(model)
         inputs = [Port("waveform", "float32", (1, length and (length - 1) * HOP), RATE)]
         facts = {"step_seconds": 1 / RATE, "wav_multiple": 1}

@@ -18,6 +18,7 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS
 from deepspeech2.src.manifest import read_samples, write_manifest
 from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.recognition import load_recogniser
 from utils.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.errors import UserError
@@ -128,6 +129,23 @@ MISTAKES = {
                    r"layers.0.*: found shape \(64, 82\), expected shape \(128, 82\)"),
     "labels": ({"labels": "_AB "}, "is no label, expected 'AB '"),
 }
+
+
+@pytest.mark.parametrize("frames", [120, 71])
+def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path, frames):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = export.main(using(trained, file_format="ONNX", length=120, file_name=str(tmp_path / "net")))
+    model = load_recogniser(using(trained)).model
+    x = np.random.default_rng(0).standard_normal((1, 120, 161)).astype(np.float32)
+    expected, count = model(Tensor(x), Tensor([frames], ms.int32))
+    found, counted = onnxruntime.InferenceSession(str(path)).run(
+        ["log_probs", "log_prob_frames"], {"features": x, "frames": np.array([frames], np.int32)})
+    assert counted == count.asnumpy() == [(frames + 1) // 2]
+    np.testing.assert_allclose(found[:counted[0]], expected.asnumpy()[:counted[0]], atol=1e-4)
+    with pytest.raises(UserError, match="fixed shapes"):
+        export.main(using(trained, file_format="ONNX", length=0))
+    with pytest.raises(UserError, match="input waveform, expected features"):
+        export.main(using(trained, file_format="ONNX", length=120, input="waveform"))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -107,7 +107,8 @@ def _export_onnx(network, tensors, inputs, outputs, path):
                 attribute.ints[:] = [top, left, bottom, right]
     for value, port in zip(model.graph.output, outputs, strict=True):
         for node in model.graph.node:
-            node.output[:] = [port.name if name == value.name else name for name in node.output]
+            for names in (node.output, node.input):
+                names[:] = [port.name if name == value.name else name for name in names]
         value.name = port.name
     onnx.checker.check_model(model)
     onnx.save(model, path)

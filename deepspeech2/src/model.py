@@ -35,7 +35,11 @@ class DeepSpeech2(nn.Cell):
         self.output = nn.Dense(config.hidden_size, len(config.labels), has_bias=False)
 
     def construct(self, features, frames):
-        x, mask = self.conv(features, time_mask(features, frames))          # (T', B, 41 C), (B, T')
+        return self.listen(features, frames, time_mask(features, frames))
+
+    def listen(self, features, frames, mask):
+        """`construct` with the mask of the frames, (B, T)."""
+        x, mask = self.conv(features, mask)                                 # (T', B, 41 C), (B, T')
         frames, mask = frames_after(frames), mask.transpose(1, 0).expand_dims(2)    # (B,), (T', B, 1)
         for layer in self.layers:
             x = layer(x, frames, mask)                                      # (T', B, H)
