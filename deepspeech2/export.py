@@ -45,8 +45,8 @@ def main(config):
         facts = {"step_seconds": HOP / RATE}
     elif config.input == "waveform":
         if config.file_format.upper() == "ONNX":
-            raise UserError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write the "
-                            "front-end as ONNX, take MINDIR")
+            raise UserError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
+                            "the front-end as ONNX, take MINDIR")
         model = FromWaveform(model)
         inputs = [Port("waveform", "float32", (1, length and (length - 1) * HOP), RATE)]
         facts = {"step_seconds": 1 / RATE, "wav_multiple": 1}
