@@ -277,3 +277,10 @@ def test_sources_that_do_not_compile_are_said_and_leave_nothing(monkeypatch, cap
     assert build.library.__wrapped__() is None
     assert "cannot compile" in capsys.readouterr().out and "bad.cc" not in os.listdir(tmp_path / "cache")
     assert os.listdir(tmp_path / "cache") == []
+
+
+def test_a_cache_that_cannot_be_written_is_said(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(build, "CACHE", tmp_path / "file")
+    assert build.library.__wrapped__() is None
+    assert f"{tmp_path / 'file'}: File exists: going on with" in capsys.readouterr().out

@@ -25,23 +25,29 @@ def library():
     os.environ["CPU_OPS_THREADS"] = os.environ.get("OMP_NUM_THREADS", "")
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
-        print("no C++ compiler: training goes on with MindSpore's own operators, several times slower", flush=True)
-        return None
+        return refuse("no C++ compiler")
     dnnl = Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
     command = [compiler, *FLAGS, *sorted(map(str, SOURCES.glob("*.cc"))), str(dnnl), f"-Wl,-rpath,{dnnl.parent}"]
     path = CACHE / f"cpu_ops-{fingerprint(command)}.so"
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        done = subprocess.run([*command, "-o", f"{folder}/{path.name}"], capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-            print(f"{compiler} cannot compile {SOURCES} ({reason}): training goes on with MindSpore's own operators, "
-                  "several times slower", flush=True)
-            return None
-        os.replace(f"{folder}/{path.name}", path)     # several processes may compile at once
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            command += ["-o", f"{folder}/{path.name}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+                return refuse(f"{compiler} cannot compile {SOURCES} ({reason})")
+            os.replace(f"{folder}/{path.name}", path)     # several processes may compile at once
+    except OSError as error:
+        return refuse(f"{CACHE}: {error.strerror}")
     return path
+
+
+def refuse(reason):
+    """Says why there are no operators, and what follows."""
+    print(f"{reason}: going on with MindSpore's own operators, several times slower", flush=True)
 
 
 def fingerprint(command):

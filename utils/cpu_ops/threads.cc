@@ -1,7 +1,7 @@
 // The threads that share the work of an operator.
 //
-// Not OpenMP's: those keep spinning for a while after their work, on the cores that MindSpore's threads need next. A
-// training step of DeepSpeech2's mini preset took 0.19 s with them and 0.14 s without (benchmarks/README.md).
+// Not OpenMP's: those keep spinning for a while after their work, on the cores that MindSpore's threads need next
+// (benchmarks/README.md).
 #include <sched.h>
 
 #include <atomic>
