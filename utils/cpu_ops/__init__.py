@@ -22,4 +22,3 @@ def fast(network):
                 if not cell.prepare():
                     cell.__class__ = kind
     return network
-

@@ -2,9 +2,7 @@
 #include "common.h"
 
 // x of any shape, slope (1) -> x where positive, else slope x.
-extern "C" Shape PReluInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  return Shape(shapes[0], shapes[0] + ndims[0]);
-}
+extern "C" Shape PReluInferShape(int *ndims, int64_t **shapes, AotExtra *) { return ShapeOf(0, ndims, shapes); }
 
 extern "C" int PRelu(int, void **data, int *ndims, int64_t **shapes, const char **, void *, void *) {
   const auto *x = static_cast<const float *>(data[0]);
@@ -18,7 +16,7 @@ extern "C" int PRelu(int, void **data, int *ndims, int64_t **shapes, const char 
 
 // dy, x, slope -> dx, dslope.
 extern "C" Shapes PReluGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  return {Shape(shapes[1], shapes[1] + ndims[1]), {1}};
+  return {ShapeOf(1, ndims, shapes), {1}};
 }
 
 extern "C" int PReluGradient(int, void **data, int *ndims, int64_t **shapes, const char **, void *, void *) {
@@ -36,9 +34,7 @@ extern "C" int PReluGradient(int, void **data, int *ndims, int64_t **shapes, con
 }
 
 // x -> x between 0 and the ceiling. settings: the ceiling.
-extern "C" Shape ClippedReluInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  return Shape(shapes[0], shapes[0] + ndims[0]);
-}
+extern "C" Shape ClippedReluInferShape(int *ndims, int64_t **shapes, AotExtra *) { return ShapeOf(0, ndims, shapes); }
 
 extern "C" int ClippedRelu(int, void **data, int *ndims, int64_t **shapes, const char **, void *, void *extra) {
   const auto *x = static_cast<const float *>(data[0]);
@@ -52,7 +48,7 @@ extern "C" int ClippedRelu(int, void **data, int *ndims, int64_t **shapes, const
 
 // dy, x -> dx.
 extern "C" Shape ClippedReluGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  return Shape(shapes[1], shapes[1] + ndims[1]);
+  return ShapeOf(1, ndims, shapes);
 }
 
 extern "C" int ClippedReluGradient(int, void **data, int *ndims, int64_t **shapes, const char **, void *, void *extra) {

@@ -28,6 +28,9 @@ using Shapes = std::vector<Shape>;
 
 inline std::vector<int64_t> Settings(void *extra) { return static_cast<AotExtra *>(extra)->GetAttrIntVec("settings"); }
 
+// The shape of tensor i of an operator.
+inline Shape ShapeOf(int i, const int *ndims, int64_t **shapes) { return Shape(shapes[i], shapes[i] + ndims[i]); }
+
 inline int64_t Product(const int64_t *shape, int count) {
   int64_t product = 1;
   for (int i = 0; i < count; ++i) product *= shape[i];

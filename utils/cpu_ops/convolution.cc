@@ -90,7 +90,16 @@ void ToMatrix(const Geometry &g, const float *x, float *matrix) {
   });
 }
 
-// The inverse: every frame of x is in the matrix once, or nowhere when no kernel reaches it.
+// The matrices of all utterances; none where x itself is them.
+Memory ToMatrices(const Geometry &g, const float *x) {
+  if (g.pointwise) return nullptr;
+  Memory matrices = Allocate(g.batch * g.matrix_size());
+  Parallel(g.batch,
+           [&](int64_t b) { ToMatrix(g, x + b * g.inputs * g.bins * g.frames, matrices.get() + b * g.matrix_size()); });
+  return matrices;
+}
+
+// The inverse of ToMatrix: every frame of x is in the matrix once, or nowhere when no kernel reaches it.
 void FromMatrix(const Geometry &g, const float *matrix, float *x) {
   std::fill(x, x + g.inputs * g.bins * g.frames, 0.0f);
   ForRows(g, [&](int64_t target, int64_t offset, int64_t row) {
@@ -162,12 +171,8 @@ extern "C" int Convolution(int, void **data, int *, int64_t **shapes, const char
   const auto *x = static_cast<const float *>(data[0]), *weight = static_cast<const float *>(data[1]),
              *bias = static_cast<const float *>(data[2]);
   auto *y = static_cast<float *>(data[3]);
-  Memory matrix = g.pointwise ? nullptr : Allocate(g.batch * g.matrix_size());
-  if (matrix) {
-    Parallel(g.batch,
-             [&](int64_t b) { ToMatrix(g, x + b * g.inputs * g.bins * g.frames, matrix.get() + b * g.matrix_size()); });
-    x = matrix.get();
-  }
+  const Memory matrices = ToMatrices(g, x);
+  if (matrices) x = matrices.get();
   const Memory kernel = g.pointwise ? nullptr : WeightMatrix(g, weight, false);
   if (kernel) weight = kernel.get();
   const int64_t parts = Parts(g.batch * g.bins_after, g.outputs);
@@ -198,8 +203,8 @@ extern "C" int Convolution(int, void **data, int *, int64_t **shapes, const char
 }
 
 // dy, x (for its shape), weight -> dx.
-extern "C" Shape ConvolutionInputInferShape(int *, int64_t **shapes, AotExtra *) {
-  return {shapes[1][0], shapes[1][1], shapes[1][2], shapes[1][3]};
+extern "C" Shape ConvolutionInputInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return ShapeOf(1, ndims, shapes);
 }
 
 extern "C" int ConvolutionInput(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
@@ -232,21 +237,16 @@ extern "C" int ConvolutionInput(int, void **data, int *, int64_t **shapes, const
 }
 
 // dy, x, weight (for its shape) -> dweight, dbias.
-extern "C" Shapes ConvolutionWeightInferShape(int *, int64_t **shapes, AotExtra *) {
-  const int64_t *weight = shapes[2];
-  return {{weight[0], weight[1], weight[2], weight[3]}, {weight[0]}};
+extern "C" Shapes ConvolutionWeightInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return {ShapeOf(2, ndims, shapes), {shapes[2][0]}};
 }
 
 extern "C" int ConvolutionWeight(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
   const Geometry g(shapes[1], shapes[2], Settings(extra));
   const auto *dy = static_cast<const float *>(data[0]), *x = static_cast<const float *>(data[1]);
   auto *dweight = static_cast<float *>(data[3]), *dbias = static_cast<float *>(data[4]);
-  Memory matrix = g.pointwise ? nullptr : Allocate(g.batch * g.matrix_size());
-  if (matrix) {
-    Parallel(g.batch,
-             [&](int64_t b) { ToMatrix(g, x + b * g.inputs * g.bins * g.frames, matrix.get() + b * g.matrix_size()); });
-    x = matrix.get();
-  }
+  const Memory matrices = ToMatrices(g, x);
+  if (matrices) x = matrices.get();
   const Memory kernel = Allocate(g.outputs * g.taps * g.rows);
   const int64_t parts = Parts(1, g.outputs);
   Parallel(parts, [&](int64_t part) {

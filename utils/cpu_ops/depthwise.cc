@@ -53,8 +53,8 @@ extern "C" int Depthwise(int, void **data, int *, int64_t **shapes, const char *
 }
 
 // dy, x, weight -> dx, dweight.
-extern "C" Shapes DepthwiseGradientInferShape(int *, int64_t **shapes, AotExtra *) {
-  return {Shape(shapes[1], shapes[1] + 4), Shape(shapes[2], shapes[2] + 4)};
+extern "C" Shapes DepthwiseGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return {ShapeOf(1, ndims, shapes), ShapeOf(2, ndims, shapes)};
 }
 
 extern "C" int DepthwiseGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {

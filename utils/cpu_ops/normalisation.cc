@@ -12,8 +12,8 @@ constexpr float kEpsilon = 1e-8f;  // under the variance, as in asteroid and kai
 
 // x (B, C, T), gain (1, C, 1), bias (1, C, 1), weight (B, T, 1) that turns sums over frames into means -> y (B, C, T),
 // mean and 1 / deviation of each item (B, 2).
-extern "C" Shapes GlobalNormInferShape(int *, int64_t **shapes, AotExtra *) {
-  return {{shapes[0][0], shapes[0][1], shapes[0][2]}, {shapes[0][0], 2}};
+extern "C" Shapes GlobalNormInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return {ShapeOf(0, ndims, shapes), {shapes[0][0], 2}};
 }
 
 extern "C" int GlobalNorm(int, void **data, int *, int64_t **shapes, const char **, void *, void *) {
@@ -44,9 +44,8 @@ extern "C" int GlobalNorm(int, void **data, int *, int64_t **shapes, const char 
 }
 
 // dy, x, gain, weight, statistics -> dx, dgain, dbias.
-extern "C" Shapes GlobalNormGradientInferShape(int *, int64_t **shapes, AotExtra *) {
-  const int64_t channels = shapes[1][1];
-  return {{shapes[1][0], channels, shapes[1][2]}, {1, channels, 1}, {1, channels, 1}};
+extern "C" Shapes GlobalNormGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return {ShapeOf(1, ndims, shapes), ShapeOf(2, ndims, shapes), ShapeOf(2, ndims, shapes)};
 }
 
 extern "C" int GlobalNormGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *) {

@@ -209,9 +209,10 @@ extern "C" int BothDirections(int, void **data, int *, int64_t **shapes, const c
 }
 
 // dy, then what BothDirections takes, then hidden, cells, gates -> dx, and of either direction dw_x, dw_h, dbias.
-extern "C" Shapes BothDirectionsGradientInferShape(int *, int64_t **shapes, AotExtra *) {
-  const auto shape = [&](int i, int dimensions) { return Shape(shapes[i], shapes[i] + dimensions); };
-  return {shape(1, 3), shape(3, 2), shape(4, 2), shape(5, 1), shape(6, 2), shape(7, 2), shape(8, 1)};
+extern "C" Shapes BothDirectionsGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  Shapes result = {ShapeOf(1, ndims, shapes)};
+  for (int i = 3; i < 9; ++i) result.push_back(ShapeOf(i, ndims, shapes));
+  return result;
 }
 
 extern "C" int BothDirectionsGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *) {
