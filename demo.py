@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 PREPARE = Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
                r"rejected: .*")
-EXPORT = Step("export", ["export.py", "--checkpoint_path", BEST, "--file_format", "MINDIR", "--runtime", "lite2.0",
+EXPORT = Step("export", ["export.py", "--checkpoint_path", BEST, "--file_format", "MINDIR", "--runtime", "lite2.0-cpu",
                          "--length", "0"], r"largest difference \S+")
 
 

@@ -11,10 +11,10 @@ CMAKE=$([ -x "$venv/cmake" ] && echo "$venv/cmake" || echo cmake)
 VERSION=2.0.0
 SHA256=199cd0605cc985b88eddb273db9dfe9000a585ba10ca2292b6b36ebfff07b3ec
 folder=build
-flags=()
+flags=(-DFETCHED=OFF)
 if [ "${1:-}" = --sanitize ]; then
   folder=build_sanitize
-  flags=(-DSANITIZE=ON)
+  flags+=(-DSANITIZE=ON)
 elif [ $# -gt 0 ]; then
   echo "error: found '$1', expected --sanitize or nothing" >&2
   exit 2
@@ -44,6 +44,7 @@ if [ -z "${MS_LITE_HOME:-}" ]; then
   fi
   MS_LITE_HOME=${XDG_CACHE_HOME:-$HOME/.cache}/mindspore_speech_zoo/mindspore-lite-$VERSION
   [ -d "$MS_LITE_HOME" ] || fetch "$MS_LITE_HOME"
+  flags+=(-DFETCHED=ON)
 fi
 # MindSpore's package carries nlohmann's JSON headers
 json=$("$PYTHON" -c 'import importlib.util as u; s = u.find_spec("mindspore")

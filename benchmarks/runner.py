@@ -99,7 +99,7 @@ def export(model, place):
     from utils.export import Port, export_model
 
     class Settings:
-        file_format, runtime, file_name, model_path = "MINDIR", "lite2.0", str(place / "net"), ""
+        file_format, runtime, file_name, model_path = "MINDIR", "lite2.0-cpu", str(place / "net"), ""
 
     cell, x = network(model)
     np.savez(place.with_suffix(".npz"), **{one.name: one.asnumpy() for one in cell.get_parameters()})
@@ -113,7 +113,7 @@ def export(model, place):
         (place / "in" / "01_data").mkdir()
         np.array([x.shape[1]], np.int32).tofile(place / "in" / "01_data" / "0.bin")
     export_model(WholeStrides(cell) if model == "conv_tasnet" else cell, Settings, ports, [], "net", sample_rate=16000,
-                 step_seconds=0.01)
+                 step_seconds=0.01, branches=2 if model == "deepspeech2" else 1)
 
 
 def run_cpp(place, threads, repeat):

@@ -1,6 +1,7 @@
 """Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length T].
 
---input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0.
+--input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0,
+lite2.0-cpu one that is faster there on a CPU and good for nothing else.
 """
 import sys
 
@@ -54,7 +55,8 @@ def main(config):
         raise UserError(f"input: found {config.input!r}, expected features or waveform")
     outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels))),
                Port("log_prob_frames", "int32", (1,))]
-    return export_model(model, config, inputs, outputs, "deepspeech2", sample_rate=RATE, labels=config.labels, **facts)
+    return export_model(model, config, inputs, outputs, "deepspeech2", sample_rate=RATE, labels=config.labels,
+                        branches=1 + config.bidirectional, **facts)
 
 
 if __name__ == "__main__":

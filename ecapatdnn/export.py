@@ -1,6 +1,7 @@
 """Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length T].
 
---input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0.
+--input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0,
+lite2.0-cpu one that is faster there on a CPU and good for nothing else.
 """
 import sys
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from ecapatdnn.src import scoring
+from ecapatdnn.src.config import Config
 from ecapatdnn.src.dataset import check_classes
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
-from ecapatdnn.src.scoring import Cache, as_norm, cosine_scores, embed_files, speaker_means
+from ecapatdnn.src.scoring import Cache, Embedder, as_norm, cosine_scores, embed_files, speaker_means, unit
 from utils.errors import UserError
 from utils.lists import read_lines, read_train_list
 
@@ -204,6 +205,26 @@ def test_a_file_scores_one_with_itself_and_both_orders_score_alike():
     embeddings, trials = unit((12, 6, 8)), random_trials(50, 12)
     swapped = Trials(trials.target, trials.right, trials.left, trials.files)
     np.testing.assert_allclose(cosine_scores(embeddings, trials), cosine_scores(embeddings, swapped), atol=1e-6)
+
+
+def test_a_long_recording_is_the_mean_of_its_parts(monkeypatch):
+    """And no part is longer than what is embedded at once."""
+    lengths = []
+
+    class Spectra(Embedder):
+        def __init__(self):
+            self.config = Config()
+
+        def _embed(self, features):
+            lengths.append(features.shape[1])
+            return unit(np.abs(features).mean(axis=1))
+
+    monkeypatch.setattr(scoring, "LONGEST", 2)
+    samples = np.random.default_rng(0).standard_normal(5 * 16000 + 1).astype(np.float32)
+    whole = Spectra().samples(samples)
+    parts = [Spectra().samples(part) for part in np.array_split(samples, 3)]
+    np.testing.assert_allclose(whole, unit(sum(parts)), rtol=1e-6)
+    assert whole.shape == (1, 80) and len(lengths) == 6 and max(lengths) <= 201
 
 
 def test_speaker_means_are_unit_and_point_along_the_sum():

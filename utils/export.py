@@ -11,7 +11,7 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.mindir_compat import downgrade
 
-RUNTIMES = ("", "lite2.0")
+RUNTIMES = ("", "lite2.0", "lite2.0-cpu")
 SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
 TOLERANCE = 1e-5   # of the largest output, between a network and its graph loaded again
 
@@ -38,14 +38,15 @@ def export_model(network, config, inputs, outputs, name, **facts):
     """Writes `network` as config.file_format to config.file_name, or <name>.<suffix> beside the checkpoint.
 
     `facts` go into inputs.json as they are: sample_rate, step_seconds (of the second dimension of the first input),
-    wav_multiple (of samples, where it is a waveform), labels, ... Returns the path of the graph.
+    wav_multiple (of samples, where it is a waveform), branches (of the graph that can run side by side), labels, ...
+    Returns the path of the graph.
     """
     kind = config.file_format.upper()
     if kind not in SUFFIX:
         raise UserError(f"file_format: found {config.file_format}, expected one of {', '.join(SUFFIX)}")
     if config.runtime not in RUNTIMES or (config.runtime and kind != "MINDIR"):
-        raise UserError(f"runtime: found {config.runtime!r} with file_format {kind}, expected nothing, or lite2.0 with "
-                        "MINDIR")
+        raise UserError(f"runtime: found {config.runtime!r} with file_format {kind}, expected nothing, or lite2.0 or "
+                        "lite2.0-cpu with MINDIR")
     if kind == "AIR" and ms.get_context("device_target") != "Ascend":
         raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
     if kind == "ONNX" and any(None in port.shape for port in inputs):
@@ -62,9 +63,9 @@ def export_model(network, config, inputs, outputs, name, **facts):
         if kind == "MINDIR":
             _check_reloaded(network, inputs, path)
         if config.runtime:
-            downgrade(path)
+            downgrade(path, cpu=config.runtime == "lite2.0-cpu")
     description = {"model": name, "file": path.name, "inputs": [port.describe() for port in inputs],
-                   "outputs": [port.describe() for port in outputs], **facts}
+                   "outputs": [port.describe() for port in outputs], "runtime": config.runtime, **facts}
     write_text(path.parent / "inputs.json", json.dumps(description, indent=2) + "\n")
     print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
     return path

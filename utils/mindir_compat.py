@@ -7,6 +7,7 @@ on a CPU: those are rewritten. What is not known to mean the same in both versio
 import copy
 import struct
 
+import numpy as np
 from mindspore.train import mind_ir_pb2 as pb
 
 from utils.errors import UserError
@@ -19,8 +20,8 @@ SCALARS = {pb.TensorProto.FLOAT: "<f", pb.TensorProto.DOUBLE: "<d", pb.TensorPro
 
 # operators whose inputs and attributes are the same in both versions
 SAME = {"Abs", "Add", "Cast", "Conv2D", "Div", "ExpandDims", "FloorDiv", "GreaterEqual", "LSTM", "LessEqual", "Log",
-        "MakeTuple", "Maximum", "Minimum", "Mul", "ReLU", "RealDiv", "Reshape", "ReverseSequence", "Sigmoid", "Sqrt",
-        "Square", "Stack", "Sub", "Tanh", "Transpose", "TupleGetItem"}
+        "MakeTuple", "Maximum", "Minimum", "Mul", "PReLU", "ReLU", "RealDiv", "Reshape", "ReverseSequence", "Sigmoid",
+        "Sqrt", "Square", "Stack", "Sub", "Tanh", "Transpose", "TupleGetItem"}
 FORMATS = {0: "NCHW"}
 # operator: number of its real inputs, then the attributes that the constant inputs behind them were
 SETTINGS = {
@@ -45,24 +46,29 @@ DROPPED = {"UpdateState"}
 SEVERAL = {"Split", "LSTM", "BatchNorm"}          # operators with several outputs
 
 
-def downgrade(path):
-    """Rewrites the graph at `path` in place. UserError where an operator has no known meaning in version 1."""
+def downgrade(path, cpu=False):
+    """Rewrites the graph at `path` in place. UserError where an operator has no known meaning in version 1.
+
+    With `cpu` it is right, and faster, in MindSpore Lite 2.0.0 on a CPU only.
+    """
     model = pb.ModelProto()
     model.ParseFromString(path.read_bytes())
-    _Rewriter(model).run()
+    _Rewriter(model, cpu).run()
     path.write_bytes(model.SerializeToString())
 
 
 class _Rewriter:
     """Goes through the nodes in their order; a node's result keeps its name, whatever computes it."""
 
-    def __init__(self, model):
-        self.model, self.graph = model, model.graph
+    def __init__(self, model, cpu):
+        self.model, self.graph, self.cpu = model, model.graph, cpu
         self.primitives = {one.name: one for one in model.primitives}
         self.constants = {node.output[0]: node.attribute[0] for node in self.graph.node if node.op_type == "Constant"}
+        self.parameters = {one.name: one for one in self.graph.parameter}
+        self.sources = {node.output[0]: node for node in self.graph.node}
         self.shapes = {one.name: tuple(one.dims) for one in self.graph.parameter}
         self.shapes |= {one.name: tuple(one.tensor[0].dims) for one in self.graph.input}
-        self.alias, self.nodes, self.used, self.twice = {}, [], {}, {}
+        self.alias, self.nodes, self.used, self.twice, self.wide = {}, [], {}, {}, {}
 
     def run(self):
         if self.model.functions:
@@ -80,7 +86,7 @@ class _Rewriter:
         if node.op_type == "Constant":
             self.nodes.append(node)
             return
-        operator = self._operator(node)
+        operator = self.operator(node)
         inputs = [self._source(name) for name in node.input]
         if operator in FORWARDED:
             self.alias[node.output[0]] = inputs[0]
@@ -90,9 +96,9 @@ class _Rewriter:
                 inputs.pop()
             rewrite = REWRITES.get(operator)
             if rewrite is None or not rewrite(self, node, inputs):
-                self._keep(node, operator, inputs)
+                self.keep(node, operator, inputs)
 
-    def _keep(self, node, operator, inputs):
+    def keep(self, node, operator, inputs):
         """The node with its settings as attributes."""
         settings = {}
         if operator in SETTINGS:
@@ -125,9 +131,9 @@ class _Rewriter:
     # what rewrites are made of
 
     def constant(self, value):
-        """The name of a new constant: a float32 scalar, or a tuple of whole numbers."""
+        """The name of a new constant: a float32 scalar, a whole number or a tuple of them."""
         name = f"version1_{len(self.nodes)}"
-        if isinstance(value, tuple):
+        if isinstance(value, (tuple, int)):
             attribute = _attribute("value", value)
         else:
             attribute = TYPES(name="value", type=TYPES.TENSORS)
@@ -135,6 +141,28 @@ class _Rewriter:
         self.constants[name] = attribute
         self.nodes.append(pb.NodeProto(name=name, op_type="Constant", output=[name], attribute=[attribute]))
         return name
+
+    def parameter(self, values):
+        """The name of a new parameter."""
+        name = f"version1_{len(self.nodes)}_{len(self.graph.parameter)}"
+        self.graph.parameter.add(name=name, data_type=FLOAT32, dims=values.shape,
+                                 raw_data=values.astype("<f4").tobytes())
+        self.shapes[name] = values.shape
+        return name
+
+    def fold(self, name):
+        """The values of what is made of parameters by joining and adding, in one dimension."""
+        if name in self.parameters:
+            return np.frombuffer(self.parameters[name].raw_data, "<f4").copy()
+        node = self.sources[name]
+        operator, inputs = self.operator(node), [self._source(one) for one in node.input]
+        if operator == "Reshape":
+            return self.fold(inputs[0])
+        if operator not in ("MakeTuple", "Concat", "Add"):
+            raise UserError(f"{operator}: among the weights of an LSTM, which --runtime lite2.0-cpu does not know; "
+                            "export with --runtime lite2.0")
+        parts = [self.fold(one) for one in inputs if one not in self.constants]
+        return sum(parts) if operator == "Add" else np.concatenate(parts)
 
     def add(self, operator, inputs, shape, name="", **settings):
         """The name of the result, of `shape`, of a new node; `name` where it replaces a node of the graph."""
@@ -162,7 +190,7 @@ class _Rewriter:
             name = self.alias[name]
         return name
 
-    def _operator(self, node):
+    def operator(self, node):
         primitive = self.primitives.get(_reference(node))
         return primitive.op_type if primitive is not None else node.op_type
 
@@ -233,9 +261,20 @@ def _clamp(graph, node, inputs):
 
 
 def _lstm(graph, node, inputs):
-    """Batch 1 as batch 2: Lite 2.0.0 computes batch 1 wrongly (by 0.1 to 0.8, measured)."""
+    """Batch 1 as batch 2, because Lite 2.0.0 computes batch 1 wrongly on a CPU.
+
+    There it takes the recurrent weights' gates in the order input, output, forget, cell without bringing them into it
+    (LstmMindirFp32CPUKernel::InitStateWeightBias). Where the graph is for a CPU alone, they are stored in it.
+    """
     if graph.shapes[inputs[0]][1] != 1:
         return False
+    (_, _, size), (_, _, units) = graph.shapes[inputs[0]], graph.shapes[inputs[1]]
+    if graph.cpu and units % 8 == 0:       # of others it reads beyond the weights
+        weights = graph.fold(inputs[3])
+        recurrent = weights[4 * units * size:4 * units * (size + units)].reshape(4, -1)
+        recurrent[:] = recurrent[[0, 3, 1, 2]]         # from input, forget, cell, output
+        graph.keep(node, "LSTM", [*inputs[:3], graph.parameter(weights.reshape(-1, 1, 1))])
+        return True
     doubled = []
     for name in inputs[:3]:
         length, _, size = graph.shapes[name]
@@ -266,7 +305,53 @@ def _item(graph, node, inputs):
     return True
 
 
-REWRITES = {"ClampScalar": _clamp, "Divs": _scalar("RealDiv"), "LSTM": _lstm, "MeanExt": _reduction("ReduceMean"),
+def _squeeze(graph, node, inputs):
+    """Remembers what a layer over time has computed with an axis of 1 for the height."""
+    if len(graph.shapes[inputs[0]]) == 4 and graph.setting(inputs, 1) in (2, (2,)):
+        graph.wide[node.output[0]] = inputs[0]
+    return False
+
+
+def _expand_dims(graph, node, inputs):
+    """Takes that axis back from before it was squeezed out."""
+    if graph.setting(inputs, 1) != 2 or inputs[0] not in graph.wide:
+        return False
+    graph.alias[node.output[0]] = graph.wide[inputs[0]]
+    return True
+
+
+def _pointwise(graph, node, inputs):
+    """Between layers over time, with their axis of 1: the runtime then keeps to the order that its convolutions want.
+
+    Without it, it transposes before and after each of them.
+    """
+    shape = _shape(node)
+    if len(shape) != 3 or not all(name in graph.wide for name in inputs):
+        return False
+    _add_wide(graph, node, [graph.wide[name] for name in inputs])
+    return True
+
+
+def _prelu(graph, node, inputs):
+    """Over four dimensions, of which Lite 2.0.0 can only tell the channels."""
+    shape = _shape(node)
+    if len(shape) != 3:
+        return False
+    x = graph.wide.get(inputs[0]) or graph.add("ExpandDims", [inputs[0], graph.constant(2)], (*shape[:2], 1, shape[2]))
+    _add_wide(graph, node, [x, inputs[1]])
+    return True
+
+
+def _add_wide(graph, node, inputs):
+    """The node over (B, C, 1, T), and without its axis of 1 for those who need that."""
+    shape = _shape(node)
+    graph.wide[node.output[0]] = graph.add(graph.operator(node), inputs, (*shape[:2], 1, shape[2]))
+    graph.add("Squeeze", [graph.wide[node.output[0]]], shape, node.output[0], axis=(2,))
+
+
+REWRITES = {"Add": _pointwise, "Mul": _pointwise, "PReLU": _prelu, "ReLU": _pointwise, "Sigmoid": _pointwise,
+            "Square": _pointwise, "Sub": _pointwise, "Squeeze": _squeeze, "ExpandDims": _expand_dims,
+            "ClampScalar": _clamp, "Divs": _scalar("RealDiv"), "LSTM": _lstm, "MeanExt": _reduction("ReduceMean"),
             "Muls": _scalar("Mul"), "SumExt": _reduction("ReduceSum", skip_mode=False), "TupleGetItem": _item}
 
 

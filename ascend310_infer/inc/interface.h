@@ -20,7 +20,8 @@ struct Port {
 
 struct Interface {
   std::vector<Port> inputs;
-  std::vector<Port> outputs;
+  std::string runtime;       // the one it was exported for; empty: any that reads its version of MindIR
+  int64_t branches = 1;      // operators that can run side by side
   double step_seconds = 0;   // that the second dimension of the first input advances in time
   int64_t sample_rate = 0;   // Hz
   int64_t wav_multiple = 0;  // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform

@@ -57,9 +57,8 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     for (const auto &port : json.at("inputs")) {
       interface.inputs.push_back(ReadPort(port));
     }
-    for (const auto &port : json.at("outputs")) {
-      interface.outputs.push_back(ReadPort(port));
-    }
+    interface.runtime = json.value("runtime", "");
+    interface.branches = json.value("branches", 1);
     interface.sample_rate = json.at("sample_rate");
     interface.step_seconds = json.at("step_seconds");
     interface.wav_multiple = json.value("wav_multiple", 0);

@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -17,10 +18,25 @@ std::string ToText(const std::vector<int64_t> &shape) {
   return text;
 }
 
-std::shared_ptr<mindspore::Context> MakeContext(const Options &options) {
+// Graphs for MindSpore Lite 2.0.0 on a CPU hold weights in the order that only it reads.
+void CheckRuntime(const Options &options, const Interface &interface) {
+#ifdef HAS_LITE_2_0_0
+  const bool known = options.device_target == "CPU";
+#else
+  const bool known = false;
+#endif
+  if (interface.runtime == "lite2.0-cpu" && !known) {
+    throw UserError(options.mindir_path +
+                    ": exported for MindSpore Lite 2.0.0 on a CPU, where this is not; "
+                    "export it with --runtime lite2.0");
+  }
+}
+
+std::shared_ptr<mindspore::Context> MakeContext(const Options &options, const Interface &interface) {
   auto context = std::make_shared<mindspore::Context>();
   if (options.device_target == "CPU") {
     context->SetThreadNum(options.threads);
+    context->SetInterOpParallelNum(std::min(options.threads, static_cast<int>(interface.branches)));
     context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
   } else {
     auto device = std::make_shared<mindspore::AscendDeviceInfo>();
@@ -36,7 +52,9 @@ mindspore::DataType TypeOf(const Port &port) {
 }  // namespace
 
 Session::Session(const Options &options, const Interface &interface) {
-  const mindspore::Status status = model_.Build(options.mindir_path, mindspore::kMindIR, MakeContext(options));
+  CheckRuntime(options, interface);
+  const mindspore::Status status =
+      model_.Build(options.mindir_path, mindspore::kMindIR, MakeContext(options, interface));
   if (status != mindspore::kSuccess) {
     throw UserError(options.mindir_path + ": cannot be built for " + options.device_target +
                     (options.device_target == "CPU"

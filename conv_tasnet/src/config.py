@@ -74,7 +74,7 @@ class Config:
     save_examples: int = 3          # mixtures whose separation eval.py keeps as wav and PNG
     length: int = 32000             # samples of the exported graph and of 310 inference; 0: any length
     file_format: str = "MINDIR"     # or ONNX, AIR
-    runtime: str = ""               # or lite2.0: MINDIR for MindSpore Lite 2.0 and MindSpore 2.0
+    runtime: str = ""               # MINDIR for lite2.0: MindSpore (Lite) 2.0; lite2.0-cpu: faster, CPU only
     file_name: str = ""             # of the export; "": conv_tasnet.<format> beside the checkpoint
 
     @property

@@ -78,7 +78,7 @@ class Config:
     length: int = 800               # frames of 10 ms of the exported graph and of 310 inference; 0: any number
     file_format: str = "MINDIR"     # or ONNX, AIR
     input: str = "features"         # or waveform: the front-end is a part of the graph
-    runtime: str = ""               # or lite2.0: MINDIR for MindSpore Lite 2.0 and MindSpore 2.0
+    runtime: str = ""               # MINDIR for lite2.0: MindSpore (Lite) 2.0; lite2.0-cpu: faster, CPU only
     file_name: str = ""             # of the export; "": deepspeech2.<format> beside the checkpoint
 
     @property

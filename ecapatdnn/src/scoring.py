@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.progress import progress
 
 SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
+LONGEST = 300       # seconds embedded at once: all of a recording's layers are in memory together
 MIN_FRAMES = 25     # a shorter recording, a quarter of a second, is no utterance
 CHUNK = 2048        # files whose cohort scores are held at once
 TRIALS_AT_ONCE = 65536
@@ -36,11 +37,12 @@ class Embedder:
         return self.samples(audio.read(path, RATE, resample=self.config.resample), path)
 
     def samples(self, samples, name="recording"):
-        """As `file`, of samples (N,) at 16 kHz."""
+        """As `file`, of samples (N,) at 16 kHz. What is longer than LONGEST is embedded in equal parts, their mean."""
         fewest = sample_count(MIN_FRAMES, self.config.front_end)
         if len(samples) < fewest:
             raise audio.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
-        whole = self._embed(self._features(samples)[None])
+        parts = np.array_split(samples, -(-len(samples) // (LONGEST * RATE)))
+        whole = unit(sum(self._embed(self._features(part)[None]) for part in parts))
         if not self.config.score_crops:
             return whole
         length = sample_count(SCORE_CROP, self.config.front_end)
@@ -52,8 +54,7 @@ class Embedder:
         return filter_bank(samples, self.config.front_end, self.config.in_channels)
 
     def _embed(self, features):
-        embeddings = self.net(Tensor(features)).asnumpy()
-        return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return unit(self.net(Tensor(features)).asnumpy())
 
 
 def embed_files(embedder, folder, files, cache=None, label="embeddings"):
@@ -95,6 +96,11 @@ class Cache:
         return self.folder / f"{self.key}-{place}.npz"
 
 
+def unit(x):
+    """Rows of length 1: (m, E) -> same."""
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
 def cosine_scores(embeddings, trials):
     """Cosine of every trial (n,), from unit embeddings (m, 1 + crops, E).
 
@@ -116,7 +122,7 @@ def speaker_means(embeddings, speaker):
     """Unit mean embedding of each speaker: (u, E), (u,) -> (k, E)."""
     sums = np.zeros((speaker.max() + 1, embeddings.shape[1]), embeddings.dtype)
     np.add.at(sums, speaker, embeddings)
-    return sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    return unit(sums)
 
 
 def as_norm(scores, embeddings, cohort, trials, top_n):
