@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
-TOOLS = {"average", "mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines of their own, and what they share
+TOOLS = {"average", "mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines, and what they share
 
 
 def sources():

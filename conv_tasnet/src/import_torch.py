@@ -46,6 +46,8 @@ def asteroid(config):
 
 def kaituoxu(config):
     """Ours, kaituoxu's conv_tasnet.ConvTasNet's."""
+    if config.Sc:
+        raise UserError(f"Sc: found {config.Sc}, expected 0: kaituoxu's network has no skip path")
     prelu, norm, pointwise = (2, 3, 4) if config.causal else (1, 2, 3)      # causal: chopped before
     yield "encoder.weight", "encoder.conv1d_U.weight", "NL11->N1L"
     yield "norm", "separator.network.0", GAIN
@@ -141,8 +143,6 @@ def write_asteroid(state, config, parameters):
 
 def write_kaituoxu(state, config, parameters):
     """A package, for ConvTasNet.load_model_from_package."""
-    if config.Sc:
-        raise UserError(f"Sc: found {config.Sc}, expected 0: kaituoxu's network has no skip path")
     return {letter: getattr(config, letter) for letter in "NLBHPXRC"} | {
         "norm_type": config.norm, "causal": config.causal, "mask_nonlinear": config.mask_nonlinear, "state_dict": state}
 
