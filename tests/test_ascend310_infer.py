@@ -214,8 +214,8 @@ GOLDEN = ["ecapatdnn speechbrain speechbrain_ecapa.pt", "ecapatdnn taoruijie tao
           "conv_tasnet asteroid asteroid_conv_tasnet.serialized.pt",
           "conv_tasnet asteroid asteroid_conv_tasnet_causal.serialized.pt",
           "conv_tasnet kaituoxu kaituoxu_conv_tasnet.pt",
-          *(f"deepspeech2 deepspeech_pytorch deepspeech_pytorch_{kind}.ckpt"
-            for kind in ("bilstm", "unilstm", "bigru"))]
+          "deepspeech2 deepspeech_pytorch deepspeech_pytorch_bilstm.ckpt",
+          "deepspeech2 deepspeech_pytorch deepspeech_pytorch_unilstm.ckpt"]    # no GRU, which export.py refuses for it
 
 
 @pytest.mark.slow
