@@ -30,7 +30,7 @@ class FixedLength(nn.Cell):
 
     def construct(self, features, frames):
         mask = (self.number < frames.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)
-        return self.model.listen(features, frames, mask)
+        return self.model.listen(features * mask.expand_dims(2), frames, mask)
 
 
 def main(config):

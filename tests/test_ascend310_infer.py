@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 from mindspore import Tensor, nn, ops
+from originals import golden, take_over
 from programs import ROOT
 
+import conv_tasnet.export
+import conv_tasnet.import_torch
+import deepspeech2.export
+import deepspeech2.import_torch
+import ecapatdnn.export
+import ecapatdnn.import_torch
 from conv_tasnet.export import WholeStrides
 from conv_tasnet.src.config import Config as ConvTasNetConfig
 from conv_tasnet.src.model import ConvTasNet
@@ -23,7 +30,7 @@ from ecapatdnn.src.features import FRONT_ENDS, filter_bank
 from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from ecapatdnn.src.waveform import FilterBank
 from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
-from utils.config import read_yaml
+from utils.config import load_config, parse_use_config, read_yaml
 from utils.errors import UserError
 from utils.export import Port, export_model
 
@@ -198,6 +205,50 @@ def python(model):
         finally:
             ms.set_context(mode=ms.GRAPH_MODE)
     return evaluate
+
+
+def golden_case(name, run):
+    """(graph of the golden original's weights, {item: inputs}, {item: what the original computed}, of its result)."""
+    model, form, file = name.split()
+    path, arrays = golden(file)
+    programs = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": deepspeech2}[model]
+    checkpoint = take_over(programs.import_torch, form, path, run)
+    flags = ["--checkpoint_path", str(checkpoint), "--runtime", "lite2.0", "--length", "0"]
+    graph = programs.export.main(parse_use_config(CONFIGS[model], flags))
+    if model == "deepspeech2":      # the longest: the others have noise in their padding, which the graph leaves out
+        features = np.ascontiguousarray(arrays["spectrogram"][:1, 0].transpose(0, 2, 1))
+        items, expected = [[features, arrays["lengths"][:1].astype(np.int32)]], [np.log(arrays["probabilities"][0])]
+    elif model == "conv_tasnet":    # whole strides, as the runner cuts wavs
+        stride = load_config(ConvTasNetConfig, checkpoint).L // 2
+        whole = arrays["mixture"].shape[1] // stride * stride
+        items, expected = [[one[None, :whole]] for one in arrays["mixture"]], list(arrays["sources"][:, :, :whole])
+    elif form == "taoruijie":
+        features = np.log(arrays["mel_power"].transpose(0, 2, 1) + 1e-6)
+        items, expected = [[one[None]] for one in features - features.mean(1, keepdims=True)], arrays["embeddings"]
+    else:
+        items, expected = [[one[None]] for one in arrays["features"]], arrays["embeddings"][:, 0]
+    return graph, {str(i): [np.ascontiguousarray(x) for x in one] for i, one in enumerate(items)}, expected
+
+
+GOLDEN = ["ecapatdnn speechbrain speechbrain_ecapa.pt", "ecapatdnn taoruijie taoruijie_ecapa.pt",
+          "conv_tasnet asteroid asteroid_conv_tasnet.serialized.pt",
+          "conv_tasnet asteroid asteroid_conv_tasnet_causal.serialized.pt",
+          "conv_tasnet kaituoxu kaituoxu_conv_tasnet.pt",
+          "deepspeech2 deepspeech_pytorch deepspeech_pytorch_bilstm.ckpt",
+          "deepspeech2 deepspeech_pytorch deepspeech_pytorch_unilstm.ckpt"]    # no GRU, which export.py refuses for it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GOLDEN)
+def test_runner_computes_what_the_original_does(name, runner, tmp_path):
+    """From the original's file through import_torch.py and export.py."""
+    graph, items, expected = golden_case(name, tmp_path / "run")
+    write_inputs(tmp_path / "in", items)
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--warmup", "0")
+    assert code == 0, output
+    for item, value in zip(items, expected, strict=True):
+        found = np.fromfile(tmp_path / "out" / f"{item}_0.bin", np.float32).reshape(value.shape)
+        np.testing.assert_allclose(found, value, rtol=0, atol=1e-4 * np.abs(value).max())
 
 
 def noise(generator, samples):

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
-TOOLS = {"mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines of their own, and what they share
+TOOLS = {"average", "mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines, and what they share
 
 
 def sources():
@@ -74,8 +74,8 @@ def test_importing_prints_and_writes_nothing():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_model_folder_has_the_skeleton(model):
-    for name in ("README_CN.md", "prepare.py", "train.py", "eval.py", "export.py", "infer.py", "preprocess.py",
-                 "postprocess.py", "configs/mini.yaml", "scripts/run_standalone_train_ascend.sh",
+    for name in ("README_CN.md", "prepare.py", "train.py", "eval.py", "export.py", "infer.py", "import_torch.py",
+                 "preprocess.py", "postprocess.py", "configs/mini.yaml", "scripts/run_standalone_train_ascend.sh",
                  "scripts/run_eval_ascend.sh", "scripts/run_infer_310.sh", "src/config.py", "src/dataset.py",
                  "src/model.py", "src/loss.py", "src/metric.py"):
         assert (ROOT / model / name).is_file(), name
@@ -102,6 +102,7 @@ def flags_of(model):
         classes += [commands.EstimateConfig, commands.TuneConfig]
     known = {field.name for cls in classes for field in dataclasses.fields(cls)}
     source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
+    source += "".join((ROOT / "utils" / name).read_text(encoding="utf-8") for name in ("average.py", "torch_import.py"))
     return known | {"config", "checkpoint_path", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
 
 

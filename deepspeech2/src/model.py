@@ -35,10 +35,14 @@ class DeepSpeech2(nn.Cell):
         self.output = nn.Dense(config.hidden_size, len(config.labels), has_bias=False)
 
     def construct(self, features, frames):
-        return self.listen(features, frames, time_mask(features, frames))
+        mask = time_mask(features, frames)
+        return self.listen(features * mask.expand_dims(2), frames, mask)
 
     def listen(self, features, frames, mask):
-        """`construct` with the mask of the frames, (B, T)."""
+        """`construct` with the mask of the frames, (B, T), and zeros in the padding of the features.
+
+        deepspeech.pytorch takes the padding as it is: whatever stands there reaches 10 frames into the utterance.
+        """
         x, mask = self.conv(features, mask)                                 # (T', B, 41 C), (B, T')
         frames, mask = frames_after(frames), mask.transpose(1, 0).expand_dims(2)    # (B,), (T', B, 1)
         for layer in self.layers:
@@ -86,7 +90,6 @@ class ConvStack(nn.Cell):
         self.clip = cpu_ops.ClippedReLU(CEILING)
 
     def construct(self, features, mask):
-        features = features * mask.expand_dims(2)
         x = self.first(features.transpose(0, 2, 1).expand_dims(1))          # (B, C, 81, T')
         mask = mask[:, ::2]
         inside = mask.reshape(x.shape[0], 1, 1, -1)

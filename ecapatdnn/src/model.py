@@ -64,7 +64,13 @@ class EcapaTdnn(nn.Cell):
 
     def construct(self, features, lengths=None):
         x = features.transpose(0, 2, 1).expand_dims(2)              # (B, F, 1, T)
-        mask = None if lengths is None else frame_mask(x, lengths)  # (B, 1, 1, T)
+        return self.embed(x, lengths, None if lengths is None else frame_mask(x, lengths))
+
+    def embed(self, x, lengths, mask):
+        """(B, F, 1, T) -> (B, E). With the mask (B, 1, 1, T) but without lengths as SpeechBrain treats a batch.
+
+        Its means and its pooling leave padding out, its convolutions do not: an utterance depends on its batch.
+        """
         x = self.stem(x, lengths, mask)                             # (B, C, 1, T)
         outputs = ()
         for block in self.blocks:

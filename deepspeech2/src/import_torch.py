@@ -1,0 +1,101 @@
+"""Weights of deepspeech.pytorch's DeepSpeech: which of its tensors is which of ours.
+
+    deepspeech_pytorch   a checkpoint of PyTorch Lightning: state_dict and hyper_parameters, which hold the labels
+
+The gates of LSTM (input, forget, cell, output) and GRU (reset, update, new) stand in the same order in both.
+"""
+import re
+
+from deepspeech2.src.features import HOP, RATE, WINDOW
+from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.text import LABELS
+from utils.errors import UserError
+from utils.plain_pickle import Instance, Name
+from utils.torch_import import LIGHTNING, Original, Weights
+from utils.torch_names import CONV, CONV2D, NORM, expect, sizes, state_dict
+
+GATES = {4: "lstm", 3: "gru"}
+WEIGHTS = {"weight_ih_l0": "GI->GI", "weight_hh_l0": "GH->GH", "bias_ih_l0": "G->G", "bias_hh_l0": "G->G"}
+FORWARD = {name: (name, layout) for name, layout in WEIGHTS.items()}
+BACKWARD = {name: (f"{name}_reverse", layout) for name, layout in WEIGHTS.items()}
+DEPTH = 8           # of containers in the hyper-parameters
+# what hyper-parameters of omegaconf name, besides tensors
+INERT = (*LIGHTNING, "omegaconf.*", "deepspeech_pytorch.*", "typing.*", "enum.*", "operator.getitem",
+         "torch.nn.modules.rnn.*", *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in (
+             "int", "long", "float", "bool", "str", "unicode", "bytes", "dict", "list", "tuple", "type", "object")))
+
+
+def deepspeech_pytorch(config):
+    """Ours, deepspeech_pytorch.model.DeepSpeech's."""
+    yield "conv.first", "conv.seq_module.0", CONV2D
+    yield "conv.first_norm", "conv.seq_module.1", NORM
+    yield "conv.second", "conv.seq_module.3", CONV2D
+    yield "conv.second_norm", "conv.seq_module.4", NORM
+    for i in range(config.hidden_layers):
+        ours, theirs = f"layers.{i}", f"rnns.{i}"
+        yield f"{ours}.norm.norm", f"{theirs}.batch_norm.module", NORM      # of all but the first
+        if config.bidirectional:
+            yield f"{ours}.rnn.forward", f"{theirs}.rnn", FORWARD
+            yield f"{ours}.rnn.backward", f"{theirs}.rnn", BACKWARD
+        else:
+            yield f"{ours}.rnn", f"{theirs}.rnn", FORWARD
+    yield "lookahead", "lookahead.0.conv", CONV                             # of a unidirectional network
+    yield "norm.norm", "fc.0.module.0", NORM
+    yield "output.weight", "fc.0.module.1.weight", "KH->KH"
+
+
+def read_deepspeech_pytorch(content, hyper, given, path):
+    """Weights of a checkpoint. UserError for another front-end than features.py's."""
+    state, told = state_dict(content, path), plain(content.get("hyper_parameters")) or {}
+    told = told | hyper if isinstance(told, dict) else hyper
+    expect(told.get("spect_cfg") or {}, {"sample_rate": (RATE,), "window_size": (WINDOW / RATE,),
+                                         "window_stride": (HOP / RATE,), "window": ("hamming",)}, path)
+    rows, hidden = sizes(state, "rnns.0.rnn.weight_hh_l0", path, 2)
+    if rows / hidden not in GATES:
+        raise UserError(f"{path}: rnns.0.rnn.weight_hh_l0: found shape {(rows, hidden)}, expected 4 gates of an LSTM "
+                        "or 3 of a GRU; this zoo's network has no other")
+    settings = {
+        "conv_channels": sizes(state, "conv.seq_module.0.weight", path, 4)[0], "rnn_type": GATES[rows / hidden],
+        "hidden_size": hidden, "bidirectional": "rnns.0.rnn.weight_hh_l0_reverse" in state,
+        "hidden_layers": len({found[1] for name in state if (found := re.match(r"rnns\.(\d+)\.", name))})}
+    if not settings["bidirectional"]:
+        settings["lookahead_context"] = sizes(state, "lookahead.0.conv.weight", path, 3)[2]
+    labels = told.get("labels")
+    if labels is not None and (not isinstance(labels, (list, str)) or {len(str(label)) for label in labels} != {1}):
+        raise UserError(f"{path}: hyper_parameters: labels: found {labels!r}, expected a list of characters")
+    settings["labels"] = "".join(labels or LABELS)
+    return Weights(state, settings, assumed=() if labels else ("labels",))
+
+
+def plain(value, depth=DEPTH):
+    """The hyper-parameters without the objects of omegaconf, enum and Lightning around them."""
+    if isinstance(value, Instance):
+        state = value.state if isinstance(value.state, dict) else {}
+        inner = [state[name] for name in ("_content", "_val") if name in state] or [value.items or None]
+        return plain(value.arguments[0] if value.arguments else inner[0], depth - 1) if depth else None
+    if isinstance(value, Name):
+        return value.path
+    if isinstance(value, dict):
+        return {name: plain(one, depth - 1) for name, one in value.items()} if depth else None
+    if isinstance(value, (list, tuple)):
+        return [plain(one, depth - 1) for one in value] if depth else None
+    return value
+
+
+def write_deepspeech_pytorch(state, config, parameters):
+    """State dict and hyper-parameters as Lightning names them; omegaconf's classes are not written."""
+    model = {"rnn_type": config.rnn_type, "hidden_size": config.hidden_size, "hidden_layers": config.hidden_layers}
+    if not config.bidirectional:
+        model["lookahead_context"] = config.lookahead_context
+    spectrogram = {"sample_rate": RATE, "window_size": WINDOW / RATE, "window_stride": HOP / RATE, "window": "hamming"}
+    return {"state_dict": state, "hyper_parameters": {"labels": list(config.labels), "model_cfg": model,
+                                                      "spect_cfg": spectrogram}}
+
+
+def shapes(config):
+    """{our parameter: shape} of the network."""
+    return {parameter.name: parameter.shape for parameter in DeepSpeech2(config).get_parameters()}
+
+
+ORIGINALS = {"deepspeech_pytorch": Original(read_deepspeech_pytorch, deepspeech_pytorch, write_deepspeech_pytorch, {},
+                                            INERT)}

@@ -1,0 +1,164 @@
+"""Weights of SpeechBrain's and TaoRuijie's ECAPA-TDNN: which of their tensors is which of ours.
+
+    speechbrain  embedding_model.ckpt; hyperparams.yaml beside it is read where it is there
+    taoruijie    .model of TaoRuijie/ECAPA-TDNN: speaker_encoder.*, speaker_loss.weight; or the network's alone
+
+Both convolve [x; mean; deviation] at the entrance of the attention, where ours holds the columns of x apart (`hidden`)
+from those of the statistics (`context`): see AttentiveStatistics in model.py.
+"""
+from pathlib import Path
+
+import numpy as np
+
+from ecapatdnn.src.features import WINDOW, mel_filters, window
+from ecapatdnn.src.model import DILATIONS, RES2NET_SCALE, EcapaTdnn
+from utils.errors import UserError
+from utils.torch_import import Original, Weights, read_hyper_parameters
+from utils.torch_names import CONV, NORM, expect, sizes, state_dict
+
+BLOCKS, SPLITS = range(len(DILATIONS)), range(RES2NET_SCALE - 1)
+LINEAR = {"weight": ("weight", "OI11->OI"), "bias": ("bias", "O->O")}
+CONTEXT = {"weight": ("context", "OI1K->OIK")}       # the columns that `split_context` takes apart
+FRONT_END = ("torchfbank.0.flipped_filter", "torchfbank.1.spectrogram.window", "torchfbank.1.mel_scale.fb")
+THRESHOLD = 0.25        # of SpeechBrain's verify_files
+
+
+def speechbrain(config):
+    """Ours, speechbrain.lobes.models.ECAPA_TDNN's."""
+    yield "stem.conv", "blocks.0.conv.conv", CONV
+    yield "stem.norm", "blocks.0.norm.norm", NORM
+    for i in BLOCKS:
+        ours, theirs = f"blocks.{i}", f"blocks.{i + 1}"
+        yield f"{ours}.reduce.conv", f"{theirs}.tdnn1.conv.conv", CONV
+        yield f"{ours}.reduce.norm", f"{theirs}.tdnn1.norm.norm", NORM
+        for j in SPLITS:
+            yield f"{ours}.res2net.convs.{j}.conv", f"{theirs}.res2net_block.blocks.{j}.conv.conv", CONV
+            yield f"{ours}.res2net.convs.{j}.norm", f"{theirs}.res2net_block.blocks.{j}.norm.norm", NORM
+        yield f"{ours}.expand.conv", f"{theirs}.tdnn2.conv.conv", CONV
+        yield f"{ours}.expand.norm", f"{theirs}.tdnn2.norm.norm", NORM
+        yield f"{ours}.se.squeeze", f"{theirs}.se_block.conv1.conv", CONV
+        yield f"{ours}.se.excite", f"{theirs}.se_block.conv2.conv", CONV
+    yield "mfa.conv", "mfa.conv.conv", CONV
+    yield "mfa.norm", "mfa.norm.norm", NORM
+    yield "pool.hidden", "asp.tdnn.conv.conv", CONV
+    yield "pool.context", "asp.tdnn.conv.conv", CONTEXT
+    yield "pool.norm", "asp.tdnn.norm.norm", NORM
+    yield "pool.score", "asp.conv.conv", CONV
+    yield "pool_norm", "asp_bn.norm", NORM
+    yield "fc", "fc.conv", CONV
+
+
+def taoruijie(config):
+    """Ours, TaoRuijie's model.ECAPA_TDNN's."""
+    yield "stem.conv", "conv1", CONV
+    yield "stem.norm", "bn1", NORM
+    for i in BLOCKS:
+        ours, theirs = f"blocks.{i}", f"layer{i + 1}"
+        yield f"{ours}.reduce.conv", f"{theirs}.conv1", CONV
+        yield f"{ours}.reduce.norm", f"{theirs}.bn1", NORM
+        for j in SPLITS:
+            yield f"{ours}.res2net.convs.{j}.conv", f"{theirs}.convs.{j}", CONV
+            yield f"{ours}.res2net.convs.{j}.norm", f"{theirs}.bns.{j}", NORM
+        yield f"{ours}.expand.conv", f"{theirs}.conv3", CONV
+        yield f"{ours}.expand.norm", f"{theirs}.bn3", NORM
+        yield f"{ours}.se.squeeze", f"{theirs}.se.se.1", CONV
+        yield f"{ours}.se.excite", f"{theirs}.se.se.3", CONV
+    yield "mfa.conv", "layer4", CONV
+    yield "pool.hidden", "attention.0", CONV
+    yield "pool.context", "attention.0", CONTEXT
+    yield "pool.norm", "attention.2", NORM
+    yield "pool.score", "attention.4", CONV
+    yield "pool_norm", "bn5", NORM
+    yield "fc", "fc6", LINEAR
+    yield "norm", "bn6", NORM
+
+
+def read_speechbrain(content, hyper, given, path):
+    """Weights of an embedding_model.ckpt. UserError for hyper-parameters that our network or features do not have."""
+    source = Path(path).with_name("hyperparams.yaml")
+    if not hyper and source.is_file():
+        hyper = read_hyper_parameters(source)
+    network = hyper.get("embedding_model", hyper)
+    expect(network, {"dilations": ([1, *DILATIONS, 1],), "groups": ([1] * 5,), "global_context": (True,),
+                     "res2net_scale": (RES2NET_SCALE,), "activation": ("torch.nn.ReLU",)}, source)
+    expect(hyper, {"sample_rate": (16000,)}, source)
+    expect(hyper.get("compute_features") or {}, {
+        "sample_rate": (16000, "<sample_rate>"), "n_fft": (400,), "win_length": (25,), "hop_length": (10,),
+        "f_min": (0,), "f_max": (8000,), "deltas": (False, "<deltas>"), "context": (False,)}, source)
+    expect(hyper.get("mean_var_norm") or {}, {"norm_type": ("sentence",), "std_norm": (False,)}, source)
+    state = state_dict(content, path)
+    settings = network_sizes(state, path, "blocks.0.conv.conv", "mfa.conv.conv", "fc.conv.weight", 3)
+    split_context(state, "asp.tdnn.conv.conv", settings["mfa_channels"])
+    return Weights(state, settings, record={"threshold": THRESHOLD})
+
+
+def read_taoruijie(content, hyper, given, path):
+    """Weights of a .model, with the classes of its loss, or of the network's state dict."""
+    state = state_dict(content, path)
+    classes = state.pop("speaker_loss.weight", None)
+    state = state_dict(state, path, "speaker_encoder.")
+    check_front_end({name: state.pop(name) for name in FRONT_END if name in state}, path)
+    settings = network_sizes(state, path, "conv1", "layer4", "fc6.weight", 2)
+    split_context(state, "attention.0", settings["mfa_channels"])
+    if classes is not None and classes.shape[1:] != (settings["emb_size"],):
+        raise UserError(f"{path}: speaker_loss.weight: found shape {classes.shape}, expected a row of "
+                        f"{settings['emb_size']} for each speaker")
+    return Weights(state, settings, extra={} if classes is None else {"loss.weight": classes})
+
+
+def network_sizes(state, path, first, aggregation, last, dimensions):
+    """The settings that shapes tell."""
+    channels, bands, _ = sizes(state, f"{first}.weight", path, 3)
+    return {"in_channels": bands, "channels": channels,
+            "mfa_channels": sizes(state, f"{aggregation}.weight", path, 3)[0],
+            "emb_size": sizes(state, last, path, dimensions)[0]}
+
+
+def check_front_end(buffers, path):
+    """UserError unless the front-end that a .model carries is the one of features.py."""
+    ours = (np.array([[[-0.97, 1]]]), window("taoruijie")[56:56 + WINDOW], mel_filters("taoruijie", 80))
+    for name, expected in zip(FRONT_END, ours, strict=True):
+        found = buffers.get(name, expected)
+        if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=1e-3):
+            raise UserError(f"{path}: {name}: not that of TaoRuijie's front-end; its network hears other features")
+
+
+def split_context(state, name, channels):
+    """The columns of the statistics as a tensor of their own."""
+    weight = state.get(f"{name}.weight")
+    if weight is not None and weight.ndim == 3:
+        state[f"{name}.weight"], state[f"{name}.context"] = weight[:, :channels], weight[:, channels:]
+
+
+def join_context(state, name):
+    """The inverse of `split_context`, of a state dict to be written."""
+    parts = state[f"{name}.weight"], state[f"{name}.context"]
+    return {key: np.concatenate(parts, 1) if key == f"{name}.weight" else value for key, value in state.items()
+            if key != f"{name}.context"}
+
+
+def write_speechbrain(state, config, parameters):
+    """An embedding_model.ckpt."""
+    return join_context(state, "asp.tdnn.conv.conv")
+
+
+def write_taoruijie(state, config, parameters):
+    """The network's state dict; a .model with both prefixes where the checkpoint holds the classes of a loss."""
+    state, classes = join_context(state, "attention.0"), parameters.get("loss.weight")
+    if classes is None or config.sub_centers > 1:       # the original has one centre a speaker
+        return state
+    return {f"speaker_encoder.{name}": value for name, value in state.items()} | {"speaker_loss.weight": classes}
+
+
+def shapes(config):
+    """{our parameter: shape} of the network."""
+    model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+    return {parameter.name: parameter.shape for parameter in model.get_parameters()}
+
+
+ORIGINALS = {
+    "speechbrain": Original(read_speechbrain, speechbrain, write_speechbrain,
+                            {"variant": "speechbrain", "front_end": "speechbrain"}),
+    "taoruijie": Original(read_taoruijie, taoruijie, write_taoruijie,
+                          {"variant": "taoruijie", "front_end": "taoruijie"}),
+}

@@ -1,0 +1,40 @@
+"""utils/average.py: the mean of the last checkpoints of a run."""
+import dataclasses
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from ecapatdnn.eval import load_embedder
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.import_torch import shapes
+from utils import average
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.config import load_config, save_config
+from utils.errors import UserError
+
+
+def test_mean_of_the_last(tmp_path):
+    """Of weights, statistics and scalars, in an order of numbers; the result is used like any checkpoint."""
+    config = Config(channels=8, mfa_channels=12, emb_size=6)
+    generator = np.random.default_rng(0)
+    saved = [{name: generator.uniform(0.5, 1, shape).astype(np.float32) for name, shape in shapes(config).items()}
+             | {"loss.margin": np.array(0.1 * epoch, np.float32)} for epoch in range(4)]
+    save_config(config, tmp_path)
+    for epoch, arrays in enumerate(saved, 8):
+        save_checkpoint(tmp_path / "checkpoints" / f"epoch_{epoch:04d}.ckpt",
+                        {name: Tensor(array) for name, array in arrays.items()}, threshold=0.3)
+    path = average.main([str(tmp_path), "--num", "3"])
+    found, record = load_checkpoint(path)
+    assert record == {"averaged": ["epoch_0009", "epoch_0010", "epoch_0011"]}
+    assert set(found) == set(saved[0])
+    for name, value in found.items():
+        expected = np.mean([arrays[name].astype(np.float64) for arrays in saved[1:]], axis=0)
+        np.testing.assert_allclose(value.asnumpy(), expected, rtol=1e-7, err_msg=name)
+    config = dataclasses.replace(load_config(Config, path), model_path=str(path))
+    assert load_embedder(config).net(Tensor(np.ones((1, 30, 80), np.float32))).shape == (1, 6)
+    with pytest.raises(UserError, match="num: 5 checkpoints asked for, but .* holds 4"):
+        average.main([str(tmp_path), "--num", "5"])
+    save_checkpoint(tmp_path / "checkpoints" / "epoch_0012.ckpt", {"other": Tensor(np.ones(3, np.float32))})
+    with pytest.raises(UserError, match="epoch_0012.ckpt: holds other tensors than"):
+        average.main([str(tmp_path), "--num", "2"])

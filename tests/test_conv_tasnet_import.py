@@ -1,0 +1,123 @@
+"""Weights of asteroid's and kaituoxu's Conv-TasNet in ours, and back."""
+import json
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+from originals import assert_round_trip, assert_same_numbers, give_back, golden, random_run, take_over
+
+from conv_tasnet import import_torch
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.import_torch import shapes
+from conv_tasnet.src.model import ConvTasNet
+from utils.checkpoint import load_model
+from utils.config import load_config
+from utils.errors import UserError
+from utils.torch_file import read, write
+from utils.torch_import import write_run
+
+SMALL = {"N": 12, "L": 8, "B": 6, "H": 10, "Sc": 4, "X": 2, "R": 2}
+CASES = {
+    "asteroid": ("asteroid", {}),
+    "asteroid causal": ("asteroid", {"causal": True, "norm": "cgLN", "mask_nonlinear": "sigmoid", "P": 4}),
+    "asteroid BN": ("asteroid", {"norm": "BN", "Sc": 0, "C": 3, "sample_rate": 16000}),
+    "kaituoxu": ("kaituoxu", {"variant": "kaituoxu", "Sc": 0}),
+    "kaituoxu causal": ("kaituoxu", {"variant": "kaituoxu", "Sc": 0, "causal": True, "norm": "cLN"}),
+    "kaituoxu BN": ("kaituoxu", {"variant": "kaituoxu", "Sc": 0, "norm": "BN", "mask_nonlinear": "softmax"}),
+}
+
+
+def our_run(tmp_path, **settings):
+    """The checkpoint of a run folder of random weights."""
+    config = Config(**(SMALL | settings), ckpt_save_dir=str(tmp_path / "run"))
+    return random_run(shapes, config, write_run, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["asteroid_conv_tasnet.serialized.pt", "asteroid_conv_tasnet_causal.serialized.pt",
+                                  "kaituoxu_conv_tasnet.pt"])
+def test_separation_equals_the_original(name, tmp_path):
+    path, arrays = golden(name)
+    checkpoint = take_over(import_torch, name.split("_")[0], path, tmp_path / "run")
+    config = load_config(Config, checkpoint)
+    assert (config.causal, config.norm) == ((True, "cgLN") if "causal" in name else (False, "gLN"))
+    model = ConvTasNet(config).set_train(False)
+    load_model(checkpoint, model)
+    assert_same_numbers(model(Tensor(arrays["mixture"])).asnumpy(), arrays["sources"])
+    assert_round_trip(import_torch, name.split("_")[0], path, checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["asteroid_conv_tasnet", "asteroid_conv_tasnet_causal"])
+def test_state_dict_alone_with_the_hyper_parameters_of_its_original(name, tmp_path):
+    """Gives the run folder that what asteroid publishes gives."""
+    whole, plain = golden(f"{name}.serialized.pt")[0], golden(f"{name}.pt")[0]
+    expected = take_over(import_torch, "asteroid", whole, tmp_path / "whole")
+    found = take_over(import_torch, "asteroid", plain, tmp_path / "plain", "--hyper_parameters",
+                      plain.with_suffix(".json"))
+    assert load_config(Config, found).__dict__ | {"ckpt_save_dir": ""} == (
+        load_config(Config, expected).__dict__ | {"ckpt_save_dir": ""})
+    with pytest.raises(UserError, match="has 8 blocks and does not tell how many are a repeat; give --X"):
+        take_over(import_torch, "asteroid", plain, tmp_path / "refused")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_export_and_import_are_inverse(name, tmp_path):
+    form, settings = CASES[name]
+    checkpoint = our_run(tmp_path, **settings)
+    give_back(import_torch, form, checkpoint, tmp_path / "theirs.pt")
+    assert_round_trip(import_torch, form, tmp_path / "theirs.pt", checkpoint, tmp_path)
+
+
+def test_what_a_file_does_not_tell_is_said_or_asked_for(tmp_path, capsys):
+    """A flag, a JSON of asteroid's names, or a guess that is printed."""
+    content = give_back(import_torch, "asteroid", our_run(tmp_path), tmp_path / "theirs.pt")
+    lightning = {f"model.{name}": value for name, value in content["state_dict"].items()}
+    write(tmp_path / "plain.ckpt", {"epoch": 3, "state_dict": lightning})
+    capsys.readouterr()
+    checkpoint = take_over(import_torch, "asteroid", tmp_path / "plain.ckpt", tmp_path / "a", "--X", 2,
+                           "--mask_nonlinear", "sigmoid")
+    config = load_config(Config, checkpoint)
+    assert (config.X, config.R, config.mask_nonlinear, config.norm) == (2, 2, "sigmoid", "gLN")
+    assert "does not tell and was taken to have --norm gLN --sample_rate 8000; give" in capsys.readouterr().out
+    (tmp_path / "conf.yml").write_text(json.dumps({"masknet": {"n_blocks": 2, "n_repeats": 2, "mask_act": "softmax"},
+                                                   "data": {"sample_rate": 16000}, "filterbank": {"stride": 4}}))
+    checkpoint = take_over(import_torch, "asteroid", tmp_path / "plain.ckpt", tmp_path / "b", "--hyper_parameters",
+                           tmp_path / "conf.yml")
+    config = load_config(Config, checkpoint)
+    assert (config.X, config.R, config.mask_nonlinear, config.sample_rate) == (2, 2, "softmax", 16000)
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    content = give_back(import_torch, "asteroid", our_run(tmp_path), tmp_path / "theirs.pt")
+    arguments, state = content["model_args"], content["state_dict"]
+    for change, message in (
+            ({"model_args": arguments | {"stride": 2}}, "stride: found 2, expected 4"),
+            ({"model_args": arguments | {"fb_name": "stft"}}, "fb_name: found 'stft', expected 'free'"),
+            ({"model_args": arguments | {"n_repeats": 3}}, "n_repeats: found 3, expected 2"),
+            ({"model_args": arguments | {"norm_type": "fgLN"}}, "norm_type: found 'fgLN', expected 'gLN'"),
+            ({"model_args": arguments | {"mask_act": "tanh"}}, "mask_nonlinear: found 'tanh', expected one of"),
+            ({"state_dict": {name: value for name, value in state.items() if "TCN.3.res" not in name}},
+             r"masker.TCN.3.res_conv.weight: missing, expected shape \(6, 10, 1\)"),
+            ({"state_dict": state | {"masker.consistency.weight": np.ones((2, 6), np.float32)}},
+             "masker.consistency.weight: no such tensor"),
+            ({"state_dict": state | {"decoder.filterbank._filters": np.ones((12, 1, 9), np.float32)}},
+             r"decoder.filterbank._filters: found shape \(12, 1, 9\), expected \(12, 1, 8\)")):
+        write(tmp_path / "bad.pt", content | change)
+        with pytest.raises(UserError, match=message):
+            take_over(import_torch, "asteroid", tmp_path / "bad.pt", tmp_path / "refused")
+    with pytest.raises(UserError, match="encoder.conv1d_U.weight: missing"):
+        take_over(import_torch, "kaituoxu", tmp_path / "theirs.pt", tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+
+
+def test_network_with_skips_is_no_package_of_kaituoxu(tmp_path):
+    checkpoint = our_run(tmp_path, variant="kaituoxu")
+    with pytest.raises(UserError, match="Sc: found 4, expected 0"):
+        give_back(import_torch, "kaituoxu", checkpoint, tmp_path / "theirs.pt")
+    assert not (tmp_path / "theirs.pt").exists()
+
+
+def test_package_of_kaituoxu_tells_its_letters(tmp_path):
+    content = give_back(import_torch, "kaituoxu", our_run(tmp_path, variant="kaituoxu", Sc=0), tmp_path / "theirs.pt")
+    assert {name: content[name] for name in "NLBHPXRC"} == {
+        name: value for name, value in (SMALL | {"P": 3, "C": 2}).items() if name != "Sc"}
+    assert read(tmp_path / "theirs.pt")["state_dict"]["decoder.basis_signals.weight"].shape == (8, 12)

@@ -1,0 +1,260 @@
+"""utils/torch_file.py: what torch.save wrote is read without torch, and what means harm is not run."""
+import io
+import os
+import pickle
+import subprocess
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from originals import golden
+from programs import program
+
+from utils.errors import UserError
+from utils.plain_pickle import Instance, Name
+from utils.torch_file import MAGIC, read, write
+
+TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
+
+
+def archive(path, data, storages=None, compression=zipfile.ZIP_STORED, **entries):
+    """A file in torch.save's format around a pickle (bytes)."""
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in ({"data.pkl": data, "version": b"3\n"} | entries).items():
+            file.writestr(f"a/{name}", content)
+        for key, content in (storages or {}).items():
+            file.writestr(f"a/data/{key}", content)
+    return path
+
+
+def number(value):
+    return b"J" + int(value).to_bytes(4, "little", signed=True)
+
+
+def text(value):
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def tensor(kind, key, size, offset, shape, strides):
+    """Opcodes of one tensor, as torch.save writes them."""
+    storage = text("storage") + f"ctorch\n{kind}Storage\n".encode() + text(key) + text("cpu") + number(size)
+    shape, strides = [b"(" + b"".join(map(number, one)) + b"t" for one in (shape, strides)]
+    return TENSOR + b"((" + storage + b"tQ" + number(offset) + shape + strides + b"\x89ccollections\nOrderedDict\n)RtR"
+
+
+def named(**tensors):
+    """A pickle of {name: tensor}."""
+    return b"\x80\x02}(" + b"".join(text(name) + value for name, value in tensors.items()) + b"u."
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_views_share_a_storage(order, tmp_path):
+    """A transposed and a cut view of one storage, in either byte order."""
+    values = np.arange(12, dtype=f"{order}f4")
+    path = archive(tmp_path / "a.pt", named(whole=tensor("Float", "0", 12, 0, (3, 4), (4, 1)),
+                                            turned=tensor("Float", "0", 12, 1, (4, 2), (1, 4)),
+                                            scalar=tensor("Float", "0", 12, 7, (), ()),
+                                            nothing=tensor("Float", "0", 12, 12, (0, 5), (5, 1))),
+                   {"0": values.tobytes()}, byteorder=b"little" if order == "<" else b"big")
+    found = read(path)
+    expected = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(found["whole"], expected)
+    np.testing.assert_array_equal(found["turned"], [[1, 5], [2, 6], [3, 7], [4, 8]])
+    assert found["scalar"] == 7 and found["scalar"].shape == () and found["nothing"].shape == (0, 5)
+    assert found["whole"].dtype == np.float32 and np.shares_memory(found["whole"], found["turned"])
+
+
+@pytest.mark.parametrize(("kind", "values"), [
+    ("Float", np.array([1.5, -2], np.float32)), ("Double", np.array([1e-300, 3])),
+    ("Half", np.array([0.5, 7], np.float16)), ("Long", np.array([-2 ** 40, 1])), ("Int", np.array([-3, 4], np.int32)),
+    ("Short", np.array([-3, 4], np.int16)), ("Char", np.array([-3, 4], np.int8)),
+    ("Byte", np.array([200, 4], np.uint8)), ("Bool", np.array([True, False]))])
+def test_types_of_numbers(kind, values, tmp_path):
+    data = named(x=tensor(kind, "0", 2, 0, (2,), (1,)))
+    found = read(archive(tmp_path / "a.pt", data, {"0": values.tobytes()}))["x"]
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found, values)
+
+
+def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
+    values = np.array([1, -2.5, 3.140625], np.float32)
+    data = (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    found = read(archive(tmp_path / "a.pt", named(x=tensor("BFloat16", "0", 3, 0, (3,), (1,))), {"0": data}))["x"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize(("size", "offset", "shape", "strides", "message"), [
+    (12, 1, (3, 4), (4, 1), "reaches beyond the 12 numbers"),
+    (12, 0, (3, 4), (5, 1), "reaches beyond the 12 numbers"),
+    (12, 13, (), (), "reaches beyond the 12 numbers"),
+    (12, 13, (0,), (1,), "reaches beyond the 12 numbers"),
+    (12, 0, (2 ** 20, 2 ** 20), (0, 0), "reaches beyond the 12 numbers"),     # one number, repeated to terabytes
+    (12, -1, (3,), (1,), "offset -1"), (12, 3, (3,), (-1,), "strides"), (12, 0, (-3,), (1,), "shape"),
+    (12, 0, (3, 4), (1,), "strides"), (13, 0, (3,), (1,), "a FloatStorage of 13 numbers has 48 bytes"),
+    (2 ** 31 - 1, 0, (3,), (1,), "numbers has 48 bytes")])
+def test_tensors_stay_within_their_storage(size, offset, shape, strides, message, tmp_path):
+    path = archive(tmp_path / "a.pt", named(x=tensor("Float", "0", size, offset, shape, strides)), {"0": bytes(48)})
+    with pytest.raises(UserError, match=message):
+        read(path)
+
+
+class Evil:
+    """What pickle.loads and torch.load(weights_only=False) would run."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+def attacks(marker):
+    """Pickles that would make the file `marker`."""
+    touch = f"touch {marker}"
+    for protocol in (0, 2, 4):
+        for value in (Evil(os.system, touch), {"state_dict": {"w": Evil(subprocess.getoutput, touch)}},
+                      OrderedDict(w=Evil(eval, f"open({str(marker)!r}, 'w')")),
+                      {"a": [Evil(io.open, str(marker), "w")]}):
+            yield pickle.dumps(value, protocol)
+    yield b"(S'" + touch.encode() + b"'\nios\nsystem\n."                                        # INST
+    yield b"(cos\nsystem\n" + text(touch) + b"o."                                               # OBJ
+    yield b"\x80\x02cos\nsystem\n(" + text(touch) + b"t\x81."                                   # NEWOBJ
+    yield b"\x80\x02c__builtin__\nexec\n(" + text(f"open({str(marker)!r}, 'w')") + b"tR."
+    yield b"\x80\x02ctorch\nFloatStorage\n}" + text("__setstate__") + b"cos\nsystem\nsb" + text(touch) + b"b."
+    yield b"\x80\x02ctorch.hub\nload\n(" + text(touch) + b"tR."
+
+
+def test_nothing_that_a_file_names_is_run(tmp_path):
+    marker = tmp_path / "marker"
+    for data in attacks(marker):
+        for path in (archive(tmp_path / "a.pt", data), tmp_path / "bare.pkl"):
+            if path.name == "bare.pkl":
+                path.write_bytes(data)
+            for inert in ((), ("omegaconf.*", "typing.*")):
+                with pytest.raises(UserError) as caught:
+                    read(path, inert)
+                assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Evil(open, str(marker), "w"))).close()        # the attack is one
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(("model", "form"), [("ecapatdnn", "speechbrain"), ("conv_tasnet", "asteroid"),
+                                             ("deepspeech2", "deepspeech_pytorch")])
+def test_programs_refuse_in_one_line(model, form, tmp_path):
+    path = archive(tmp_path / "a.pt", pickle.dumps({"state_dict": Evil(os.system, f"touch {tmp_path}/marker")}, 2))
+    code, output = program(model, "import_torch.py", "--format", form, path, "--output", tmp_path / "run")
+    assert code == 2 and output.count("\n") == 1, output
+    assert output.startswith(f"error: {path}: not loaded, it names posix.system")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.pt"]
+
+
+def test_tolerated_classes_are_inert(tmp_path):
+    """Instances, with their arguments and state, and names: for those that the caller lists, and for no other."""
+    data = (b"\x80\x02}(" + text("a") + b"comegaconf.nodes\nAnyNode\n)\x81}" + text("_val") + number(5) + b"sb" +
+            text("b") + b"comegaconf.base\nKind\n(" + text("x") + b"tR" + text("c") + b"comegaconf\nThing\nu.")
+    path = archive(tmp_path / "a.pt", data)
+    found = read(path, ["omegaconf.*"])
+    assert isinstance(found["a"], Instance) and found["a"].state == {"_val": 5} and found["b"].arguments == ("x",)
+    assert isinstance(found["c"], Name) and found["c"].path == "omegaconf.Thing"
+    with pytest.raises(UserError, match="it names omegaconf.nodes.AnyNode"):
+        read(path, ["omegaconf.base.*"])
+
+
+def test_what_is_no_checkpoint_is_said(tmp_path):
+    weights = named(x=tensor("Float", "0", 12, 0, (3, 4), (4, 1)))
+    good = archive(tmp_path / "good.pt", weights, {"0": bytes(48)}).read_bytes()
+    bomb = archive(tmp_path / "bomb.pt", named(), {"0": bytes(10 ** 7)}, zipfile.ZIP_DEFLATED)
+    script = archive(tmp_path / "script.pt", named(), **{"constants.pkl": b"."}).read_bytes()
+    cases = {"old.pt": (MAGIC + b"\x80\x02M\xe9\x03.", "before PyTorch 1.6; save it anew"),
+             "empty.pt": (b"", "not a PyTorch"), "script.pt": (script, "TorchScript"),
+             "text.pt": (b"weights", "not a PyTorch checkpoint"), "cut.pt": (good[:-30], "damaged"),
+             "flipped.pt": (good.replace(bytes(48), bytes(47) + b"\1"), "damaged"),
+             "bomb.pt": (bomb.read_bytes(), "entries are compressed"),
+             "lacks.pt": (archive(tmp_path / "lacks.pt", named(x=tensor("Float", "9", 1, 0, (), ()))).read_bytes(),
+                          "lacks data/9"),
+             "early.pt": (archive(tmp_path / "early.pt", named()[:-1]).read_bytes(), "ends early"),
+             "stack.pt": (archive(tmp_path / "stack.pt", b"\x80\x02tu0R.").read_bytes(), "damaged at byte 2"),
+             "memo.pt": (archive(tmp_path / "memo.pt", b"\x80\x02h\5.").read_bytes(), "damaged at byte 2"),
+             "key.pt": (archive(tmp_path / "key.pt", b"\x80\x02}))s.").read_bytes(), "a tuple as the key of a dict")}
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            read(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "plain.zip", "w") as file:
+        file.writestr("readme.txt", "x")
+    for path, message in ((tmp_path / "plain.zip", "a zip file but not a PyTorch checkpoint"),
+                          (tmp_path / "none.pt", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=message):
+            read(path)
+
+
+def test_written_file_reads_back(tmp_path):
+    """Containers, numbers, text and arrays; tensors begin where they can be mapped; nothing is left where it fails."""
+    value = {"none": None, "flags": [True, False], "numbers": (-1, 0, 255, 2 ** 70, -2 ** 31, 1.5), "text": "ü\n",
+             "nested": {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "n": np.array(3), "e": np.zeros((0, 2))}}
+    write(tmp_path / "a" / "w.pt", value)
+    found = read(tmp_path / "a" / "w.pt")
+    assert {name: one for name, one in found.items() if name != "nested"} == {
+        name: one for name, one in value.items() if name != "nested"}
+    for name, array in value["nested"].items():
+        assert found["nested"][name].dtype == array.dtype
+        np.testing.assert_array_equal(found["nested"][name], array)
+    with zipfile.ZipFile(tmp_path / "a" / "w.pt") as file:
+        for entry in file.infolist():
+            with open(tmp_path / "a" / "w.pt", "rb") as raw:
+                raw.seek(entry.header_offset)
+                header = raw.read(30)
+            name, extra = (int.from_bytes(header[first:first + 2], "little") for first in (26, 28))
+            assert (entry.header_offset + 30 + name + extra) % 64 == 0
+    with pytest.raises(UserError, match="cannot be written"):
+        write(tmp_path / "a" / "w.pt" / "below.pt", value)
+
+
+def compare(found, expected, torch):
+    if isinstance(expected, torch.Tensor):
+        array = (expected.float() if expected.dtype == torch.bfloat16 else expected).detach().numpy()
+        assert found.dtype == array.dtype and found.shape == array.shape
+        np.testing.assert_array_equal(found, array)
+    elif isinstance(expected, (dict, list, tuple)):
+        pairs = [(found[key], value) for key, value in expected.items()] if isinstance(expected, dict) else zip(
+            found, expected, strict=True)
+        assert len(found) == len(expected)
+        for one, other in pairs:
+            compare(one, other, torch)
+    else:
+        assert found == expected
+
+
+def test_equals_torch_load(tmp_path):
+    torch = pytest.importorskip("torch")
+    base = torch.arange(24.)
+    content = {"turned": base.view(4, 6).t(), "cut": base[3:9], "every second": base[::2], "scalar": torch.tensor(2.5),
+               "nothing": torch.zeros(0, 3), "parameter": torch.nn.Parameter(torch.ones(2, 2)),
+               "size": torch.Size([1, 2]),
+               "types": [torch.tensor([0, 1, 1], dtype=kind) for kind in (
+                   torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8,
+                   torch.uint8, torch.bool)], "others": (1, -2 ** 40, 2 ** 80, 1e-9, None, True, "ä"),
+               "layers": torch.nn.Sequential(torch.nn.Conv1d(2, 3, 4), torch.nn.BatchNorm1d(3)).state_dict()}
+    for protocol in (2, 4):
+        torch.save(content, tmp_path / "a.pt", pickle_protocol=protocol)
+        # weights_only knows protocol 2, which torch.save writes unless told otherwise
+        compare(read(tmp_path / "a.pt"), torch.load(tmp_path / "a.pt", weights_only=protocol == 2), torch)
+    write(tmp_path / "b.pt", read(tmp_path / "a.pt"))
+    compare(read(tmp_path / "b.pt"), torch.load(tmp_path / "b.pt", weights_only=True), torch)
+    compare(read(tmp_path / "b.pt"), torch.load(tmp_path / "b.pt", weights_only=True, mmap=True), torch)
+    torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(UserError, match="before PyTorch 1.6"):
+        read(tmp_path / "old.pt")
+
+
+def test_golden_files_equal_torch_load():
+    torch = pytest.importorskip("torch")
+    folder = golden("speechbrain_ecapa.pt")[0].parent
+    files = [path for path in Path(folder).iterdir() if path.suffix in (".pt", ".ckpt")]
+    for path in files:      # TorchVersion, in what asteroid serialises, is a text to us; weights_only refuses it
+        compare(read(path), torch.load(path, weights_only="serialized" not in path.name), torch)
+    assert len(files) == 10

@@ -1,0 +1,169 @@
+"""Pickles as data: what they hold is built here, opcode by opcode, and nothing they name is ever imported or called.
+
+The standard library's pickletools splits the stream. Globals, instances and calls become values of the classes below,
+which do nothing; the caller says which names it knows and refuses the others. Keys of dicts are plain.
+"""
+import pickletools
+import struct
+
+PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
+         "SHORT_BINBYTES"}
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list, "EMPTY_TUPLE": tuple}
+TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class Refused(ValueError):
+    """A pickle that is damaged, or holds what data does not."""
+
+
+class Name:
+    """A class or function that a pickle names: never imported."""
+
+    def __init__(self, module, name):
+        self.path = f"{module}.{name}"
+
+
+class Instance:
+    """What a pickle would call or construct: the Name and the arguments, then what it would set."""
+
+    def __init__(self, kind, arguments):
+        self.kind, self.arguments, self.state, self.items, self.elements = kind, arguments, None, {}, []
+
+
+def loads(data, known, persistent):
+    """The value that the pickle `data` (bytes) describes. Refused for one that is not data.
+
+    known(name, arguments): the value of a call of the Name, or None where it is to become an Instance; called with
+    arguments None when the name is met, and raises Refused for a name that must not occur
+    persistent(value): what a persistent identifier stands for
+    """
+    machine = _Machine(known, persistent)
+    try:
+        for opcode, argument, position in pickletools.genops(data):
+            try:
+                machine.run(opcode.name, argument)
+            except (IndexError, KeyError, TypeError, AttributeError):
+                raise Refused(f"damaged at byte {position} of its pickle") from None
+        return machine.stack.pop()
+    except (ValueError, IndexError, OverflowError, UnicodeError, struct.error) as error:
+        raise error if isinstance(error, Refused) else Refused("damaged: its pickle ends early or is none") from None
+
+
+class _Machine:
+    """The stack, the marks on it and the memo of a pickle."""
+
+    def __init__(self, known, persistent):
+        self.known, self.persistent = known, persistent
+        self.stack, self.marks, self.memo = [], [], {}
+
+    def run(self, name, argument):
+        """One opcode."""
+        if name in PLAIN:
+            self.stack.append(argument)
+        elif name in CONSTANTS:
+            self.stack.append(CONSTANTS[name])
+        elif name in EMPTY:
+            self.stack.append(EMPTY[name]())
+        elif name in TUPLES:
+            self.stack.append(tuple(self.take(TUPLES[name])))
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            self.stack.append(self.name(*(argument.split(" ", 1) if argument else self.take(2))))
+        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            self.stack.append(self.memo[argument])
+        elif name == "MARK":
+            self.marks.append(len(self.stack))
+        elif name in ("SETITEM", "SETITEMS"):
+            self.set_items(self.take(2) if name == "SETITEM" else self.since_mark())
+        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+            self.append(self.take(1) if name == "APPEND" else self.since_mark())
+        elif name == "TUPLE":
+            self.stack.append(tuple(self.since_mark()))
+        elif name in ("REDUCE", "NEWOBJ"):
+            self.stack.append(self.call(*self.take(2)))
+        elif name == "BUILD":
+            self.build(*self.take(1))
+        elif name == "BINPERSID":
+            self.stack.append(self.persistent(*self.take(1)))
+        elif name not in ("PROTO", "FRAME", "STOP"):
+            raise Refused(f"its pickle uses {name}, which data does not need")
+
+    def take(self, count):
+        """The topmost `count` values, removed."""
+        if len(self.stack) - (self.marks[-1] if self.marks else 0) < count:
+            raise IndexError
+        first = len(self.stack) - count
+        values = self.stack[first:]
+        del self.stack[first:]
+        return values
+
+    def since_mark(self):
+        """The values above the last mark, removed with it."""
+        first = self.marks.pop()
+        values = self.stack[first:]
+        del self.stack[first:]
+        return values
+
+    def name(self, module, name):
+        found = Name(module, name)
+        self.known(found, None)
+        return found
+
+    def call(self, kind, arguments):
+        if not isinstance(kind, Name) or not isinstance(arguments, tuple):
+            raise TypeError
+        value = self.known(kind, arguments)
+        return Instance(kind, arguments) if value is None else value
+
+    def set_items(self, values):
+        target = self.stack[-1].items if isinstance(self.stack[-1], Instance) else self.stack[-1]
+        if not isinstance(target, dict):
+            raise TypeError
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if not isinstance(key, (str, int, float, type(None), Name, Instance)):   # a deep tuple is hashed for ever
+                raise Refused(f"its pickle has a {type(key).__name__} as the key of a dict")
+            target[key] = value
+
+    def append(self, values):
+        target = self.stack[-1].elements if isinstance(self.stack[-1], Instance) else self.stack[-1]
+        if not isinstance(target, list):
+            raise TypeError
+        target.extend(values)
+
+    def build(self, state):
+        """Attributes of an Instance; those of a dict (PyTorch keeps versions of layers so) are not data."""
+        if isinstance(self.stack[-1], Instance):
+            self.stack[-1].state = state
+        elif not isinstance(self.stack[-1], dict):
+            raise TypeError
+
+
+def dumps(value, persistent):
+    """`value` of dicts, lists, tuples, str, int, float, bool and None as a pickle of protocol 2.
+
+    persistent(value): the opcodes (bytes) of any other value.
+    """
+    return b"\x80\x02" + opcodes(value, persistent) + b"."
+
+
+def opcodes(value, persistent):
+    """As `dumps`, of a value within a pickle."""
+    if value is None or isinstance(value, bool):
+        return {None: b"N", True: b"\x88", False: b"\x89"}[value]
+    if isinstance(value, int):
+        size = value.bit_length() // 8 + 1
+        return b"\x8a" + bytes([size]) + value.to_bytes(size, "little", signed=True)
+    if isinstance(value, float):
+        return b"G" + struct.pack(">d", value)
+    if isinstance(value, str):
+        text = value.encode()
+        return b"X" + struct.pack("<I", len(text)) + text
+    if isinstance(value, dict):
+        parts = [opcodes(part, persistent) for pair in value.items() for part in pair]
+        return b"}(" + b"".join(parts) + b"u"
+    if isinstance(value, (list, tuple)):
+        parts = b"".join(opcodes(part, persistent) for part in value)
+        return b"(" + parts + b"t" if isinstance(value, tuple) else b"](" + parts + b"e"
+    return persistent(value)

@@ -1,0 +1,145 @@
+"""What the importers share: their command line, and the run folder or the original's file that comes of it."""
+import argparse
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+from mindspore import Tensor
+
+from utils import torch_file
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.config import load_config, parse_config, save_config
+from utils.errors import UserError
+from utils.torch_names import to_ours, to_theirs
+
+# what Lightning's checkpoints name besides tensors, in the state of callbacks and schedules
+LIGHTNING = ("pytorch_lightning.*", "lightning.*", "lightning_fabric.*", "collections.defaultdict",
+             "collections.Counter")
+
+
+class Weights(NamedTuple):
+    """What a file holds: tensors {their name: array}, settings {ours: value}, of which some are `assumed`."""
+
+    state: dict
+    settings: dict
+    assumed: tuple = ()         # settings that the file does not tell
+    extra: dict = {}            # {our name: array} beside the network's, such as the classes of a loss
+    record: dict = {}           # what the checkpoint's record says besides
+
+
+class Original(NamedTuple):
+    """A published program whose files are known."""
+
+    read: Callable              # (content, hyper-parameters, settings given, path) -> Weights
+    table: Callable             # config -> rows
+    write: Callable             # (state, config, our parameters) -> content of the file
+    variant: dict               # settings that make our network this one
+    inert: tuple = ()           # names that its files hold besides weights (torch_file.read)
+
+
+def parse(argv, cls, originals, description):
+    """(arguments, the settings {name: value} given by flags) of an import_torch.py for configs of type `cls`."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False,
+                                     epilog="--SETTING VALUE states what the file does not tell; see src/config.py")
+    parser.add_argument("file", help="the original's file; with --export a checkpoint of ours")
+    parser.add_argument("--format", choices=originals, required=True, help="whose it is, or is to be")
+    parser.add_argument("--output", required=True, help="run folder to make; with --export the file to write")
+    parser.add_argument("--hyper_parameters", default="", help="YAML or JSON of the original's hyper-parameters")
+    parser.add_argument("--export", action="store_true", help="write a checkpoint of ours as the original's file")
+    names = [field.name for field in dataclasses.fields(cls) if field.name != "variant"]    # which --format is
+    for name in names:
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    config = parse_config(cls, [word for name, value in given.items() for word in (f"--{name}", value)])
+    return args, {name: getattr(config, name) for name in given}
+
+
+def import_file(args, given, cls, originals, shapes):
+    """Makes the run folder args.output of the original's file; shapes(config): {our parameter: shape}."""
+    original, output = originals[args.format], Path(args.output)
+    if output.exists():
+        raise UserError(f"output: {output} exists already; give the name of a folder to make")
+    content = torch_file.read(args.file, original.inert)
+    weights = original.read(content, read_hyper_parameters(args.hyper_parameters), given, args.file)
+    config = cls(**({"ckpt_save_dir": args.output} | weights.settings | original.variant | given))
+    parameters = to_ours(original.table(config), weights.state, shapes(config), args.file) | weights.extra
+    record = {"imported": args.format, "file": os.path.basename(args.file)} | weights.record
+    write_run(output, config, parameters, record)
+    guesses = [f"--{name} {getattr(config, name)}" for name in weights.assumed if name not in given]
+    if guesses:
+        print(f"{args.file} does not tell and was taken to have {' '.join(guesses)}; give what is otherwise")
+    numbers = sum(array.size for array in parameters.values())
+    print(f"{output}: config.yaml and best.ckpt, {len(parameters)} tensors, {numbers:,} numbers")
+
+
+def export_file(args, given, cls, originals):
+    """Writes our checkpoint args.file as a file of the original."""
+    original = originals[args.format]
+    if given:
+        raise UserError(f"--{next(iter(given))}: not with --export, the settings are those of the run")
+    config, parameters = load_config(cls, args.file), load_checkpoint(args.file)[0]
+    for name, value in original.variant.items():
+        if getattr(config, name) != value and name != "front_end":
+            raise UserError(f"{args.file}: its {name} is {getattr(config, name)}, but --format {args.format} needs "
+                            f"{value}")
+        if getattr(config, name) != value:
+            print(f"{args.file} takes the features of {getattr(config, name)}, not those of {args.format}")
+    arrays = {name: value.asnumpy().astype(np.float32) for name, value in parameters.items()}
+    state = to_theirs(original.table(config), {name: array for name, array in arrays.items()
+                                               if not name.startswith("loss.")})
+    torch_file.write(args.output, original.write(state, config, arrays))
+    print(f"{args.output}: {len(state)} tensors, for {args.format}")
+
+
+def read_hyper_parameters(path):
+    """The mapping in a YAML (HyperPyYAML too, whose tags are passed over) or JSON file; {} for no path."""
+    if not path:
+        return {}
+    try:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Untagged)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected YAML or JSON of hyper-parameters") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
+    return values
+
+
+class _Untagged(yaml.SafeLoader):
+    """Values without what their tags would make of them."""
+
+
+def _without_tag(loader, suffix, node):
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return node.value or suffix.split(":", 1)[-1]      # of !name:torch.nn.ReLU, the name
+
+
+_Untagged.add_multi_constructor("!", _without_tag)
+
+
+def write_run(folder, config, parameters, record):
+    """The run folder: whole, or not there."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.mkdtemp(prefix=".importing-", dir=folder.parent)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror})") from None
+    try:
+        os.chmod(place, 0o755)
+        save_config(config, place)
+        save_checkpoint(os.path.join(place, "best.ckpt"), {name: Tensor(array) for name, array in parameters.items()},
+                        **record)
+        os.rename(place, folder)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
