@@ -12,7 +12,7 @@ from ecapatdnn.src import scoring
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.dataset import check_classes
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
-from ecapatdnn.src.scoring import Cache, Embedder, as_norm, cosine_scores, embed_files, speaker_means, unit
+from ecapatdnn.src.scoring import Cache, Embedder, as_norm, cosine_scores, embed_files, speaker_means
 from utils.errors import UserError
 from utils.lists import read_lines, read_train_list
 
@@ -217,13 +217,13 @@ def test_a_long_recording_is_the_mean_of_its_parts(monkeypatch):
 
         def _embed(self, features):
             lengths.append(features.shape[1])
-            return unit(np.abs(features).mean(axis=1))
+            return scoring.unit(np.abs(features).mean(axis=1))
 
     monkeypatch.setattr(scoring, "LONGEST", 2)
     samples = np.random.default_rng(0).standard_normal(5 * 16000 + 1).astype(np.float32)
     whole = Spectra().samples(samples)
     parts = [Spectra().samples(part) for part in np.array_split(samples, 3)]
-    np.testing.assert_allclose(whole, unit(sum(parts)), rtol=1e-6)
+    np.testing.assert_allclose(whole, scoring.unit(sum(parts)), rtol=1e-6)
     assert whole.shape == (1, 80) and len(lengths) == 6 and max(lengths) <= 201
 
 
