@@ -33,7 +33,7 @@ def _open(path):
                                  "copy the file anew")
             yield file
     except (soundfile.LibsndfileError, FileNotFoundError) as error:
-        if not exists(path):
+        if not exists(path) and not os.path.exists(path):
             raise AudioError(f"{path}: no such audio file; check the list and the folder it is relative to") from None
         place = f", in {find_record(path)[0]}" if is_packed(path) else ""
         raise AudioError(f"{path}: not readable as audio ({error.error_string}{place}); replace the file") from None
