@@ -33,6 +33,7 @@ bench: $(VENV)/.demo
 	$(RUN) benchmarks/onednn_cap.py
 	$(RUN) benchmarks/training.py
 	$(RUN) benchmarks/runner.py
+	$(RUN) benchmarks/scale.py
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh
