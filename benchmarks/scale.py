@@ -125,19 +125,16 @@ def key_of(number):
 
 # ---- the datasets, without audio
 
-class Counted:
-    """Makes items without anything random about them where `counting`: then nothing but their numbers is wanted."""
-
-    counting = False
-
 
 def ecapatdnn(folder):
     """A function that makes the TrainSet of (rank, ranks)."""
     from ecapatdnn.src import dataset
     from ecapatdnn.src.config import Config
 
-    class Listed(dataset.TrainSet, Counted):
-        """Items are the number of their utterance."""
+    class Listed(dataset.TrainSet):
+        """Items are the number of their utterance; where `counting`, nothing random is drawn for them."""
+
+        counting = False
 
         def _crop(self, file, generator):
             self.path(file)
@@ -180,18 +177,13 @@ def deepspeech2(folder):
     from deepspeech2.src import dataset, manifest
     from deepspeech2.src.config import Config
 
-    class Listed(dataset.TrainSet, Counted):
-        """The first label of an item is the number of its utterance."""
-
-        def _another(self, item, epoch):
-            return None if self.counting else super()._another(item, epoch)
+    class Listed(dataset.TrainSet):
+        """Items have no frames."""
 
         def _make(self, item, epoch):
-            if self.counting:
-                return np.zeros((1, 1)), np.array([item])
             np.random.default_rng((self.config.seed, epoch, item))
             self.path(item)
-            return np.zeros((1, 1)), np.append(item, self.labels[item][1:])
+            return np.zeros((1, 1)), self.labels[item]
 
     manifest.exists = lambda path: True     # the simulated files; a look-up takes some microseconds on a local disk
     config = replace(Config(), train_manifest=f"{folder}/train.json", minibatch_size=BATCH["deepspeech2"])
@@ -251,7 +243,7 @@ def run_workers(dataset, count):
 
 
 def shards(make, ranks):
-    """How an epoch is shared out: every item of every batch of every rank is counted."""
+    """How an epoch is shared out: every utterance of every batch of every rank is counted."""
     counts, steps = 0, set()
     for rank in range(ranks):
         dataset = make(rank, ranks)
@@ -269,8 +261,9 @@ def shards(make, ranks):
 
 def epoch_items(dataset):
     """The utterances of each batch of a rank's second epoch."""
-    for index in range(dataset.steps):
-        yield dataset.batch(2, index)[0][-2][:, 0]      # of (features, speaker), (features, frames, labels, counts)
+    if hasattr(dataset, "plan"):
+        return dataset.plan(2)[dataset.rank::dataset.size]
+    return (dataset.batch(2, index)[0][0].ravel() for index in range(dataset.steps))
 
 
 def measure_index(folder):
