@@ -116,13 +116,14 @@ class Index:
 
     def __init__(self, folder):
         self.shards = find_shards(folder)
-        parts = [read_shard(shard) for shard in self.shards]
-        hashes = np.array([_hash(key) for keys, _ in parts for key in keys], np.uint64)
+        parts = [(np.fromiter(map(_hash, keys), np.uint64, len(keys)), places)     # a million paths never at once
+                 for keys, places in map(read_shard, self.shards)]
+        hashes = np.concatenate([hashes for hashes, _ in parts])
         order = np.argsort(hashes, kind="stable")
         self.hashes = hashes[order]
         if (self.hashes[1:] == self.hashes[:-1]).any():
             raise UserError(f"{folder}: holds a path twice, expected every file once; {TELL}")
-        self.shard = np.repeat(np.arange(len(parts), dtype=np.uint16), [len(keys) for keys, _ in parts])[order]
+        self.shard = np.repeat(np.arange(len(parts), dtype=np.uint16), [len(places) for _, places in parts])[order]
         places = np.concatenate([places for _, places in parts])[order]
         self.start, self.size = places[:, 0].copy(), places[:, 1].astype(np.uint32)
 
