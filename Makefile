@@ -34,6 +34,7 @@ bench: $(VENV)/.demo
 	$(RUN) benchmarks/training.py
 	$(RUN) benchmarks/runner.py
 	$(RUN) benchmarks/parts.py
+	$(RUN) benchmarks/scale.py
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh

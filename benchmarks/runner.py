@@ -65,7 +65,7 @@ def worker(program, model, folder, repeat):
         answer(seconds)
     else:
         infer = graph(model) if program == "MindSpore graph" else torch_module(model, place, threads)
-        x = np.load(place / "input.npy")
+        x = np.load(place / "input.npy", allow_pickle=False)
         np.save(place / f"{program}.npy", infer(x))
         measure(lambda: infer(x), repeat)
 
@@ -158,7 +158,7 @@ def torch_module(model, place, threads):
     module = {"ecapatdnn": lambda: torch_models.EcapaTdnn(512, 1536, 192),
               "conv_tasnet": lambda: torch_models.ConvTasNet(ConvTasNetConfig()),
               "deepspeech2": lambda: torch_models.DeepSpeech2(DeepSpeech2Config(hidden_size=512))}[model]().eval()
-    with np.load(place.with_suffix(".npz")) as weights:
+    with np.load(place.with_suffix(".npz"), allow_pickle=False) as weights:
         torch_models.load(module, torch_models.our_names(dict(weights)))
 
     def run(x):
@@ -169,7 +169,7 @@ def torch_module(model, place, threads):
 
 def difference(folder, model, programs):
     """Between the first program's output and the others', relative to the largest value."""
-    outputs = [np.load(Path(folder, model, f"{program}.npy")).ravel() for program in programs]
+    outputs = [np.load(Path(folder, model, f"{program}.npy"), allow_pickle=False).ravel() for program in programs]
     return max(np.abs(one - outputs[0]).max() for one in outputs) / np.abs(outputs[0]).max()
 
 

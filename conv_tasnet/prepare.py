@@ -14,6 +14,7 @@ from conv_tasnet.src import corpora
 from utils.config import parse_config
 from utils.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.errors import UserError, nearest, run
+from utils.pack import pack
 from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers
 
 LIBRISPEECH_RATE = 16000
@@ -37,6 +38,7 @@ class PrepareConfig:
     --wav_folder       where resampled files go; default: wav/ in the output folder
     --sample_rate      of the model, Hz
     --resample         true: a corpus of another rate is written once as wavs of sample_rate to the wav folder
+    --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, to train from
     --C                speakers in a mixture that is made here
     --mixtures         fixed mixtures that are made of the speakers of valid.csv, and as many of test.csv
     --valid_speakers   training speakers kept for valid.csv; -1: 8 of mini, 25 of librispeech_an4, else 0
@@ -53,6 +55,7 @@ class PrepareConfig:
     wav_folder: str = ""
     sample_rate: int = 8000
     resample: bool = True
+    pack: bool = False
     C: int = 2
     mixtures: int = 100
     valid_speakers: int = -1
@@ -78,6 +81,8 @@ def prepare_speakers(config):
     folder, parts, jobs = plan(parts, config, config.sample_rate)
     good, reasons = verify(jobs, config, folder)
     write_rejected(reasons, len(jobs), config)
+    if config.pack:
+        folder = pack(folder, good, config)
     parts = split({name: [item for item in items if item[1] in good] for name, items in parts.items()}, config)
     require_speakers(parts, config, config.C)
     write_list(os.path.join(config.output_folder, "train.txt"), [" ".join(item) for item in parts["train"]])
@@ -135,13 +140,14 @@ def prepare_rows(lists, config, suffix=""):
     parts = {part: whole for part, mixtures in parts.items()
              if (whole := [mixture for mixture in mixtures if all(path in good for path in mixture[1])])}
     require_mixtures(parts, config)
+    folder = pack(config.data_folder, good, config, f"audio{suffix}") if config.pack else config.data_folder
     rows = []
     for part, mixtures in parts.items():
         corpora.write_metadata(os.path.join(config.output_folder, f"{part}.csv"), mixtures)
         rows.append((part, len(mixtures), "mixtures",
                      {libri_speaker(path) for _, paths, _ in mixtures for path in paths},
                      seconds(mixtures, good, LIBRISPEECH_RATE)))
-    print(f"paths of {' '.join(f'{part}.csv' for part in parts)} are relative to {config.data_folder}")
+    print(f"paths of {' '.join(f'{part}.csv' for part in parts)} are relative to {folder}")
     return rows
 
 
@@ -165,6 +171,8 @@ def prepare_generated(config):
     parts, unequal = corpora.whole_mixtures(parts, good)
     write_rejected(reasons + unreadable + unequal, len(jobs), config)
     require_mixtures(parts, config)
+    if config.pack:
+        folder = pack(folder, good, config)
     for part, rows in parts.items():
         if wsj0:
             corpora.write_json(os.path.join(config.output_folder, part), rows, good, folder)

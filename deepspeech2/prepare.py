@@ -20,6 +20,7 @@ from utils.config import parse_config, require
 from utils.corpus import choose_corpus, plan, verify, write_list, write_rejected
 from utils.errors import UserError, run
 from utils.files import write_text
+from utils.pack import pack
 from utils.progress import progress
 from utils.speakers import hold_out
 
@@ -40,6 +41,8 @@ class PrepareConfig:
     --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
     --labels           the characters a network writes, the blank first; transcripts may have no other
     --resample         true: a corpus of another rate is written once as 16 kHz wav to the wav folder
+    --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, and the
+                       manifests name that folder
     --valid_speakers   training speakers kept for valid.json; -1: 8 of an4 and mini, else 0
     --lm               words of the longest n-gram of lm.arpa, estimated from the training transcripts; 0: none
     --min_seconds      shorter files are left out
@@ -57,6 +60,7 @@ class PrepareConfig:
     wav_folder: str = ""
     labels: str = LABELS
     resample: bool = False
+    pack: bool = False
     valid_speakers: int = -1
     lm: int = 0
     min_seconds: float = 0.1
@@ -134,6 +138,8 @@ def prepare(scan, config):
     good, bad = verify(jobs, config, folder) if jobs else ({}, [])
     reasons += empty + bad
     write_rejected(reasons, len(good) + len(reasons), config)
+    if config.pack and good:
+        folder = pack(folder, good, config)
     parts = {part: [item._replace(path=path) for item, (_, path) in zip(items, paths[part], strict=True)
                     if path in good] for part, items in parts.items()}
     for part, items in parts.items():

@@ -16,6 +16,7 @@ from utils import audio
 from utils.config import parse_config
 from utils.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
 from utils.errors import UserError, run
+from utils.pack import pack
 from utils.speakers import SCANNERS, find, hold_out, require_speakers
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
@@ -42,6 +43,7 @@ class PrepareConfig:
     --workers          processes; 0: one per core
     --min_seconds      shorter training files are left out; test files only have to be readable
     --resample         true: a corpus of another rate is written as 16 kHz wav to the wav folder
+    --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, to train from
     """
 
     corpus: str = ""
@@ -54,6 +56,7 @@ class PrepareConfig:
     workers: int = 0
     min_seconds: float = 1.0
     resample: bool = False
+    pack: bool = False
     seed: int = 0
 
 
@@ -111,6 +114,8 @@ def prepare_speakers(config):
     trials = given_trials(parts, config)
     good, reasons = verify(jobs, config, folder)
     write_rejected(reasons, len(jobs), config)
+    if config.pack:
+        folder = pack(folder, good, config)
     usable = {name: [item for item in items if item[1] in good] for name, items in parts.items()}
     require_speakers(usable, config)
     lists = make_lists(usable, config)
@@ -207,6 +212,8 @@ def main(argv):
                                      "rirs": prepare_rirs})
     if config.trials and config.corpus not in ("voxceleb", "librispeech", "an4", "tree"):
         raise UserError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
+    if config.pack and config.corpus in ("musan", "rirs"):
+        raise UserError(f"pack: --corpus {config.corpus} is read as files; leave --pack out")
     prepare(config)
 
 

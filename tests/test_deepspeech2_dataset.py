@@ -54,7 +54,7 @@ def test_features_are_those_of_the_utterance(corpus, tmp_path):
     train_set = TrainSet(corpus())
     features, frames, labels, counts = train_set.batch(1, 0)[0]
     shortest = int(np.argmin(train_set.frames))
-    samples, _ = soundfile.read(train_set.utterances[shortest].audio, dtype="float32")
+    samples, _ = soundfile.read(train_set.path(shortest), dtype="float32")
     np.testing.assert_array_equal(features[0, :frames[0]], spectrogram(samples))
     np.testing.assert_array_equal(labels[0, :counts[0]], train_set.labels[shortest])
 

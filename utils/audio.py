@@ -1,6 +1,7 @@
 """Audio files to float32 arrays in [-1, 1], by seeking: a crop of an hour-long file costs a crop.
 
-Whatever libsndfile reads is read (wav, flac, ogg, mp3, sph, ...); several channels are averaged into one.
+Whatever libsndfile reads is read (wav, flac, ogg, mp3, sph, ...), a file or a record of a packed corpus
+(utils/packed.py); several channels are averaged into one.
 """
 import io
 import os
@@ -12,6 +13,7 @@ import soundfile
 import soxr
 
 from utils.errors import UserError
+from utils.packed import exists, find_record, is_packed, open_record
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 SILENCE = 1e-5   # largest sample of a file that holds no speech: half a step of 16-bit PCM is 1.5e-5
@@ -24,16 +26,17 @@ class AudioError(UserError):
 @contextmanager
 def _open(path):
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(open_record(path) if is_packed(path) else path) as file:
             # libsndfile shortens a cut wav without an error; only its log tells
             if "(should be" in file.extra_info:
                 raise AudioError(f"{path}: truncated, its header promises more samples than the {file.frames} found; "
                                  "copy the file anew")
             yield file
-    except soundfile.LibsndfileError as error:
-        if not os.path.exists(path):
+    except (soundfile.LibsndfileError, FileNotFoundError) as error:
+        if not exists(path) and not os.path.exists(path):
             raise AudioError(f"{path}: no such audio file; check the list and the folder it is relative to") from None
-        raise AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None
+        place = f", in {find_record(path)[0]}" if is_packed(path) else ""
+        raise AudioError(f"{path}: not readable as audio ({error.error_string}{place}); replace the file") from None
 
 
 def header(path):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import mindspore as ms
 from mindspore import Tensor
 
+from utils.checkpoint_format import check_format
 from utils.errors import UserError
 
 RECORD = "record"   # name under which a checkpoint carries a JSON record of what it is
@@ -41,13 +42,14 @@ def load_checkpoint(path):
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such checkpoint; train.py writes best.ckpt into its run folder")
     try:
+        check_format(path)
         with quiet():
             parameters = ms.load_checkpoint(str(path), crc_check=True)
-    except (ValueError, RuntimeError, OSError):
+        record = json.loads(parameters.pop(RECORD, "{}"))
+    except (ValueError, TypeError, RuntimeError, OSError):
         raise UserError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew or "
                         "use an earlier one") from None
-    record = parameters.pop(RECORD, None)
-    return parameters, json.loads(record) if record else {}
+    return parameters, record
 
 
 def load_into(path, parameters, skip=()):

@@ -123,7 +123,8 @@ def _convert(where, value, kind):
             return "" if value is None else str(value)
         return kind(float(value)) if kind is int else kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        raise UserError(f"{where}: found {value!r}, expected {kind.__name__}") from None
+        found = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
+        raise UserError(f"{where}: found {found}, expected {kind.__name__}") from None
 
 
 def _expand(name, value):

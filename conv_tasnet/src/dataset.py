@@ -9,6 +9,7 @@ from utils import audio, augment
 from utils.errors import UserError
 from utils.lists import read_train_list
 from utils.loader import any_readable
+from utils.packed import load_index
 
 LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
 DRAWS = 10      # of a place in a file, until there is sound
@@ -23,6 +24,7 @@ class TrainSet:
 
     def __init__(self, config, rank=0, size=1):
         self.config, self.rank, self.size = config, rank, size
+        load_index(config.train_path)
         self.items = SpeakerMixer(config) if str(config.train_dir).endswith(".txt") else Segments(config)
         self.files = self.items.files
         self.steps = self.items.count // (config.minibatch_size * size)

@@ -20,6 +20,7 @@ import scipy.signal
 
 from utils import audio
 from utils.errors import UserError
+from utils.packed import exists
 
 
 class Silent(audio.AudioError):
@@ -63,7 +64,7 @@ def read_mixtures(path, folder, config, check_files=True):
     mixtures = Mixtures(rows, config.C, folder)
     for item in mixtures if check_files else ():
         for file in filter(None, (item.mixture, *item.sources)):
-            if not os.path.exists(file):
+            if not exists(file):
                 raise UserError(f"{path}: mixture {item.key}: no such file {file}; correct the folder that the list is "
                                 "relative to, or run prepare.py again")
     return mixtures

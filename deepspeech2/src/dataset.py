@@ -3,6 +3,7 @@
 Imports no MindSpore, so that worker processes start in no time.
 """
 import bisect
+import os
 
 import numpy as np
 
@@ -30,10 +31,10 @@ class TrainSet:
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
         self.noises = find_noises(config)
-        self.utterances, self.frames, self.labels, self.dropped = self._select(
+        self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
-        self.widest = max(map(len, self.labels))
-        self.files = len(self.utterances)
+        self.widest = self.labels.counts.max()
+        self.files = len(self.paths)
         self.lengths = padded_lengths(self.frames, config.buckets)
         self.steps = self.files // (config.minibatch_size * size)
         if self.steps == 0:
@@ -53,14 +54,18 @@ class TrainSet:
         if self.epoch != epoch:
             self.epoch, self.batches = epoch, self.plan(epoch)
         items, bad = self.batches[index * self.size + self.rank], {}
-        made = [any_readable(lambda item: self._make(item, epoch), item, lambda item: self.utterances[item].audio, bad,
-                             self._another(item, epoch)) for item in items]
+        made = [any_readable(lambda item: self._make(item, epoch), item, self.path, bad, self._another(item, epoch))
+                for item in items]
         features, labels = zip(*made, strict=True)
         length = self.lengths[bisect.bisect_left(self.lengths, max(map(len, features)))]
         return (np.stack([np.pad(one, ((0, length - len(one)), (0, 0))) for one in features]),
                 np.array([len(one) for one in features], np.int32),
                 np.stack([np.pad(one, (0, self.widest - len(one))) for one in labels]),
                 np.array([len(one) for one in labels], np.int32)), bad
+
+    def path(self, item):
+        """The file of an utterance."""
+        return os.fsdecode(self.paths[item])
 
     def plan(self, epoch):
         """The items of every batch of an epoch. All have the full size; what is left over sits this epoch out."""
@@ -74,14 +79,18 @@ class TrainSet:
 
     def _another(self, item, epoch):
         """A function that draws an utterance no longer than `item`, to stand in for it."""
-        generator = np.random.default_rng((self.config.seed, epoch, item, 1))
-        shorter = np.flatnonzero(self.frames <= self.frames[item])
-        return lambda: int(generator.choice(shorter))
+        def draw():     # nothing of this is done before the first is asked for
+            generator = np.random.default_rng((self.config.seed, epoch, item, 1))
+            shorter = np.flatnonzero(self.frames <= self.frames[item])
+            while True:
+                yield int(generator.choice(shorter))
+
+        return draw().__next__
 
     def _make(self, item, epoch):
         """(features, labels) of an utterance, augmented."""
         generator = np.random.default_rng((self.config.seed, epoch, item))
-        samples = audio.read(self.utterances[item].audio, RATE, resample=self.config.resample)
+        samples = audio.read(self.path(item), RATE, resample=self.config.resample)
         samples = self._distort(samples, generator, self._speed(item, generator))
         features = spectrogram(samples)
         if self.config.mask_from and epoch >= self.config.mask_from:
@@ -108,7 +117,7 @@ class TrainSet:
         return samples
 
     def _select(self, utterances):
-        """(utterances, frames, labels) of those that can be trained on, {reason: paths} of the others."""
+        """(paths, frames, Labels) of the utterances that can be trained on, {reason: paths} of the others."""
         kept, too_long, too_dense = [], [], []
         for one in utterances:
             frames = frames_of(samples_of(one))
@@ -118,14 +127,26 @@ class TrainSet:
             elif (frames + 1) // 2 < frames_needed(labels):
                 too_dense.append(one.audio)
             else:
-                kept.append((one, frames, labels))
+                kept.append((os.fsencode(one.audio), frames, labels.astype(self.alphabet.kind)))
         dropped = {f"longer than {self.config.max_seconds:g} s": too_long, "too few frames for their labels": too_dense}
         if not kept:
             raise UserError(f"{self.config.train_manifest}: none of {len(utterances)} utterances can be trained on, "
                             f"{len(too_long)} are {list(dropped)[0]} (max_seconds), {len(too_dense)} have "
                             f"{list(dropped)[1]}")
-        chosen, frames, labels = zip(*kept, strict=True)
-        return chosen, np.array(frames), labels, dropped
+        paths, frames, labels = zip(*kept, strict=True)
+        return np.array(paths), np.array(frames), Labels(labels), dropped
+
+
+class Labels:
+    """Labels of n utterances in one array, which forked workers share; a million small ones each would copy."""
+
+    def __init__(self, parts):
+        self.counts = np.fromiter(map(len, parts), np.int32, len(parts))
+        self.ends, self.all = np.cumsum(self.counts, dtype=np.int64), np.concatenate(parts)
+
+    def __getitem__(self, item):
+        """Those of one utterance: (counts[item],) int32."""
+        return self.all[self.ends[item] - self.counts[item]:self.ends[item]].astype(np.int32)
 
 
 def padded_lengths(frames, buckets):

@@ -166,7 +166,7 @@ def save_log_probs(path, items, labels):
 def load_log_probs(path):
     """([(key, text, log_probs (T, L))], labels) of such a file. UserError for another or a cut one."""
     try:
-        with np.load(path) as data:
+        with np.load(path, allow_pickle=False) as data:
             items = [(str(key), str(text), data[f"log_probs.{key}"])
                      for key, text in zip(data["keys"], data["texts"], strict=True)]
             return items, "".join(data["labels"])

@@ -144,7 +144,10 @@ def unpack(archive, folder, inside):
     try:
         with tarfile.open(archive) as tar:
             for member in progress(tar, "unpack"):
-                tar.extract(member, temporary, filter="data")   # nothing outside of `temporary`, no devices
+                # corpora have no links; through chains of them older Pythons' filter lets a path out of the folder
+                if member.name.startswith("/") or not (member.isfile() or member.isdir()):
+                    raise tarfile.TarError(f"{member.name} is no file or folder inside of it")
+                tar.extract(member, temporary, filter="data")   # nothing outside of `temporary`
         source, target = os.path.join(temporary, inside), os.path.join(folder, inside)
         if not os.path.isdir(source):
             raise UserError(f"{archive}: holds no {inside}/; delete it, and correct --base_url")

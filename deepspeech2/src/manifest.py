@@ -17,6 +17,7 @@ from deepspeech2.src.features import RATE
 from utils import audio
 from utils.errors import UserError
 from utils.files import write_text
+from utils.packed import exists
 
 EXPECTED = 'expected {"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
 
@@ -53,7 +54,7 @@ def read_manifest(path, folder=""):
 
 
 def _utterance(sample, manifest):
-    if not os.path.isfile(sample.wav_path):
+    if not exists(sample.wav_path):
         raise UserError(f"{sample.wav_path}: no such audio file, expected by {manifest}; copy it there, or run "
                         "prepare.py again")
     text = read_transcript(sample, manifest)

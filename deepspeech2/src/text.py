@@ -21,17 +21,19 @@ class Alphabet:
             raise UserError(f"labels: found {labels!r}, expected the blank and then each character once")
         self.labels = labels
         self.number = {label: i for i, label in enumerate(labels) if i != BLANK}
+        self.kind = np.min_scalar_type(len(labels))      # the smallest that holds a label
+        self.lower, self.upper = any(map(str.islower, labels)), any(map(str.isupper, labels))
 
     def __len__(self):
         return len(self.labels)
 
     def encode(self, text, where="transcript"):
         """A normalised text -> its labels (n,) int32. UserError naming `where` and the first character without one."""
-        for character in text:
-            if character not in self.number:
-                raise UserError(f"{where}: {character!r} in {text[:60]!r} is no label, expected "
-                                f"{self.labels[1:]!r}; correct the transcript or set --labels")
-        return np.array([self.number[character] for character in text], np.int32)
+        try:
+            return np.fromiter(map(self.number.__getitem__, text), np.int32, len(text))
+        except KeyError as error:
+            raise UserError(f"{where}: {error.args[0]!r} in {text[:60]!r} is no label, expected "
+                            f"{self.labels[1:]!r}; correct the transcript or set --labels") from None
 
     def decode(self, labels):
         """Labels (n,) -> text."""
@@ -40,8 +42,8 @@ class Alphabet:
     def normalise(self, text):
         """`text` as the labels write it: in their case, typographic apostrophes plain, single spaces."""
         text = " ".join(unicodedata.normalize("NFC", text).translate(APOSTROPHES).split())
-        if any(label.islower() for label in self.labels):
-            return text if any(label.isupper() for label in self.labels) else text.lower()
+        if self.lower:
+            return text if self.upper else text.lower()
         return text.upper()
 
 
@@ -56,4 +58,4 @@ def collapse(labels):
 
 def frames_needed(labels):
     """Frames without which CTC has no path for `labels` (n,): one each, and a blank between equal neighbours."""
-    return len(labels) + int((np.diff(labels) == 0).sum())
+    return len(labels) + np.count_nonzero(labels[1:] == labels[:-1])

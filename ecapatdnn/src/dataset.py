@@ -12,6 +12,7 @@ from utils import audio, augment
 from utils.errors import UserError
 from utils.lists import read_train_list
 from utils.loader import any_readable
+from utils.packed import load_index
 
 # signal-to-noise ratios in dB, and how many recordings are added
 NOISE = {"noise": (0, 15, 1, 1), "music": (5, 15, 1, 1), "babble": (13, 20, 3, 8)}
@@ -29,6 +30,7 @@ class TrainSet:
     def __init__(self, config, rank=0, size=1):
         self.config, self.rank, self.size = config, rank, size
         get_front_end(config.front_end)   # a wrong name is told now, not by a worker
+        load_index(config.train_path)
         self.paths, self.speaker, self.names = read_train_list(config.train_list)
         self.speeds = [float(speed) for speed in config.speeds.split(",")]
         self.augmenter = Augmenter(config, self._read_speech)

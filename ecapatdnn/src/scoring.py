@@ -4,6 +4,7 @@ Letters: n trials, m files, E embedding size, k cohort speakers.
 """
 import hashlib
 import os
+import zipfile
 from pathlib import Path
 
 import mindspore as ms
@@ -80,8 +81,11 @@ class Cache:
         path = self._path(folder)
         if not path.is_file():
             return {}
-        with np.load(path) as data:
-            return dict(zip(data["files"], data["embeddings"], strict=True))
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return dict(zip(data["files"], data["embeddings"], strict=True))
+        except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
+            return {}       # damaged, or not ours: computed anew
 
     def save(self, folder, known):
         path = self._path(folder)

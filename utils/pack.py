@@ -1,0 +1,145 @@
+"""Packs the audio of a corpus into MindRecord shards, for systems on which a million small files are a burden.
+
+A record is an audio file of its own under its path in the lists: FLAC where the file holds 16-bit samples and becomes
+smaller by it, and any other file as it is, so that every sample stays what it was. FLAC, because it takes about half of
+what PCM takes and its checksums tell a damaged record from a whole one; a crop of 2 s costs 0.8 ms instead of 0.2.
+"""
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from utils import audio
+from utils.corpus import parallel
+from utils.errors import UserError
+from utils.packed import LARGEST_PAGE, SUFFIX, read_shard, shard_name
+
+SHARD_BYTES = 2 ** 30       # of the files in a shard, before they are packed
+WRITE_BYTES = 2 ** 24       # handed to MindSpore at once
+HEADER_BYTES, PAGE_BYTES = 2 ** 20, 2 ** 22     # less than MindRecord's defaults: what is left of them stays empty
+LARGEST = LARGEST_PAGE - 2 ** 10    # bytes of a record
+
+
+def pack(folder, good, config, name="audio"):
+    """Packs the files {path: ...} of `folder`; returns the folder of shards, name.mindrecord in the output folder.
+
+    That one is whole or not there: shards are made in name.mindrecord.part, where an interrupted run goes on. Shards
+    that are there and no older than their files are kept.
+    """
+    target = os.path.join(config.output_folder, name + SUFFIX)
+    paths = sorted(good)
+    sizes = [os.path.getsize(os.path.join(folder, path)) for path in paths]
+    if max(sizes) > LARGEST:
+        raise UserError(f"{os.path.join(folder, paths[int(np.argmax(sizes))])}: {max(sizes)} bytes, but a record of a "
+                        f"shard holds {LARGEST}; cut the file, or leave --pack out")
+    parts = divide(paths, sizes)
+    if os.path.isdir(target) and len(os.listdir(target)) == 2 * len(parts) \
+            and all(is_current(job) for job in plan(folder, parts, target)):
+        print(f"{target}: is there, {len(paths)} files")
+        return target
+    staging = f"{target}.part"
+    os.makedirs(staging, exist_ok=True)
+    for _ in parallel(write_shard, plan(folder, parts, staging), config, "pack"):
+        pass
+    keep = {name for number in range(len(parts)) for name in names_of(shard_name(number, len(parts)))}
+    for extra in set(os.listdir(staging)) - keep:       # of an interrupted run over another list
+        remove = shutil.rmtree if os.path.isdir(os.path.join(staging, extra)) else os.unlink
+        remove(os.path.join(staging, extra))
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(staging, target)
+    total = sum(os.path.getsize(os.path.join(target, name)) for name in os.listdir(target))
+    print(f"{target}: {len(paths)} files of {sum(sizes) / 1e6:.1f} MB in {len(parts)} shards of {total / 1e6:.1f} MB")
+    return target
+
+
+def divide(paths, sizes):
+    """`paths` in pieces of up to SHARD_BYTES, in order."""
+    shard = np.cumsum(sizes) // SHARD_BYTES
+    starts = [0, *(np.flatnonzero(np.diff(shard)) + 1), len(paths)]
+    return [paths[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+
+
+def plan(folder, parts, target):
+    """The jobs of write_shard."""
+    return [(folder, part, os.path.join(target, shard_name(number, len(parts)))) for number, part in enumerate(parts)]
+
+
+def names_of(path):
+    """A shard's two files."""
+    return path, f"{path}.db"
+
+
+def is_current(job):
+    """Whether the shard is there, whole, of these files, and no older than they are."""
+    folder, paths, target = job
+    try:
+        made = min(os.path.getmtime(name) for name in names_of(target))
+        return read_shard(target)[0] == paths \
+            and all(os.path.getmtime(os.path.join(folder, path)) <= made for path in paths)
+    except (OSError, UserError):
+        return False
+
+
+def write_shard(job):
+    """Makes one shard, unless it is there: under a temporary folder, then moved."""
+    if is_current(job):
+        return
+    from mindspore.mindrecord import FileWriter  # seconds; data workers never come here
+    from mindspore.mindrecord.common.exceptions import MindRecordException
+
+    folder, paths, target = job
+    try:
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(target)) as place:
+            made = os.path.join(place, os.path.basename(target))    # MindRecord writes the name into the file
+            writer = FileWriter(made)
+            largest = max(os.path.getsize(os.path.join(folder, path)) for path in paths) + 2 ** 10
+            writer.set_header_size(HEADER_BYTES)
+            writer.set_page_size(max(PAGE_BYTES, 2 ** (largest - 1).bit_length()))
+            writer.add_schema({"path": {"type": "string"}, "audio": {"type": "bytes"}}, "audio files by path")
+            writer.add_index(["path"])
+            for records in batches(folder, paths):
+                writer.write_raw_data(records)
+            writer.commit()
+            if read_shard(made)[0] != paths:
+                raise OSError("MindRecord left records out")
+            for name, final in zip(names_of(made), names_of(target), strict=True):
+                os.chmod(name, 0o644)
+                os.replace(name, final)
+    except (MindRecordException, RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise UserError(f"{target}: not written ({reason}); make room, and run again: finished shards are "
+                        "kept") from None
+
+
+def batches(folder, paths):
+    """Yields lists of records, together of about WRITE_BYTES."""
+    records, size = [], 0
+    for path in paths:
+        records.append({"path": path, "audio": encode(os.path.join(folder, path))})
+        size += len(records[-1]["audio"])
+        if size >= WRITE_BYTES:
+            yield records
+            records, size = [], 0
+    if records:
+        yield records
+
+
+def encode(path):
+    """Bytes of an audio file with the very samples of `path`: FLAC if that is smaller, else the file's own."""
+    audio.header(path)      # FLAC would hide that a wav is cut
+    data = Path(path).read_bytes()
+    info = soundfile.info(io.BytesIO(data))
+    if info.format == "FLAC" or info.subtype != "PCM_16":
+        return data
+    samples, rate = soundfile.read(io.BytesIO(data), dtype="int16")
+    stream = io.BytesIO()
+    try:
+        soundfile.write(stream, samples, rate, format="FLAC", subtype="PCM_16")
+    except soundfile.LibsndfileError:       # more channels than FLAC has
+        return data
+    same = np.array_equal(soundfile.read(io.BytesIO(stream.getvalue()), dtype="int16")[0], samples)
+    return stream.getvalue() if same and stream.tell() < len(data) else data
