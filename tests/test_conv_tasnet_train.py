@@ -19,6 +19,7 @@ from conv_tasnet.src.separation import load_separator
 from utils.audio import write_wav
 from utils.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
+from utils.device import Device
 from utils.errors import UserError
 
 
@@ -79,7 +80,7 @@ def test_evaluation_agrees_with_validation_and_keeps_examples(trained, capsys):
     assert len(short) < len(rows) and np.isfinite(record["valid_si_snri"])
     model = ConvTasNet(trained)
     load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
-    whole = train.validation(dataclasses.replace(trained, cv_maxlen=6.0), model)()
+    whole = train.validation(dataclasses.replace(trained, cv_maxlen=6.0), model, Device("CPU"))()
     assert whole["valid_si_snri"] == pytest.approx(means["si_snri"], abs=1e-3)
     assert len(list(folder.glob("*.wav"))) == 5 and len(list(folder.glob("*.png"))) == 1
 
