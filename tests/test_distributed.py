@@ -51,7 +51,8 @@ def facts(device, folder):
     """Trains in several ways; each rank writes what it ends with."""
     found = {"gathered": device.gather([device.rank, 5]).tolist(),
              "mean": [one.tolist() for one in device.mean([np.full(2, device.rank), np.ones((1, 1))])],
-             "shared": [device.share_out(count, lambda own: own[:, None] * [1.0, 10.0]).tolist() for count in (1, 4, 5)]}
+             "shared": [device.share_out(count, lambda own: own[:, None] * [1.0, 10.0]).tolist()
+                        for count in (1, 4, 5)]}
     weights = {}
 
     def ends(name, dataset=None, **options):
