@@ -16,8 +16,9 @@ from utils.errors import run
 from utils.loader import Batches
 from utils.run_folder import RunFolder
 from utils.schedules import learning_rate
+from utils.state import parameters
 from utils.train_step import adapt
-from utils.trainer import fit, parameters, trainable
+from utils.trainer import fit, trainable
 
 
 def main(config):

@@ -61,8 +61,7 @@ def facts(device, folder):
 
     ends("plain", norm=False)
     ends("norm")
-    ends("sums", accumulate=4)
-    ends("scaled", Share(device, nan=(2, 3)), loss_scale=128.0)     # not a number for rank 0 alone
+    ends("scaled", Share(device, nan=(2, 3)), loss_scale=128.0, accumulate=4)     # not a number for rank 0 alone
     try:
         ends("resumed", Share(device, signalled=(2, 4)))            # rank 1 alone hears of it
     except SystemExit as left:
@@ -108,15 +107,15 @@ def test_what_each_rank_knows_all_know(two):
 
 def test_ranks_keep_equal_weights_and_statistics(two):
     first, second = two[2]
-    assert len(first) == 5 * 6 - 2 and any("moving_mean" in name for name in first)
+    assert len(first) == 4 + 3 * 8 and any("moving_mean" in name for name in first)
     for name, value in first.items():
         np.testing.assert_array_equal(second[name], value, err_msg=name)
     assert two[1][0]["plain"] == two[1][1]["plain"] == [18, 18, 1.0]
 
 
 def test_two_halves_of_a_batch_train_as_one_process_does(two, tmp_path):
-    """Losses to 1e-5 without BatchNorm, which takes its statistics from each half: with it, to a fifth."""
-    for name, norm, tolerance in (("plain", False, 1e-5), ("norm", True, 0.2)):
+    """Losses to 1e-5 without BatchNorm, which takes its statistics from each half: with it, to a third."""
+    for name, norm, tolerance in (("plain", False, 1e-5), ("norm", True, 1 / 3)):
         _, expected = train(tmp_path / name, norm=norm)
         pairs = list(zip(rows(two[0] / name), rows(tmp_path / name), strict=True))
         for found, one in pairs:

@@ -18,8 +18,9 @@ from utils.device import Device
 from utils.errors import UserError
 from utils.loader import Batches
 from utils.run_folder import RunFolder
+from utils.state import Progress, parameters
 from utils.train_step import TrainStep, adapt
-from utils.trainer import Progress, fit, parameters, trainable
+from utils.trainer import fit, trainable
 
 
 class Points:

@@ -1,46 +1,18 @@
 """The training loop: every epoch trains, validates, logs, draws and saves; any interruption can be resumed exactly."""
-import dataclasses
 import math
 import os
 import signal
 import time
-from dataclasses import dataclass
 
 import numpy as np
 from mindspore import Tensor, ops
 
-from utils.checkpoint import load_into, save_checkpoint
+from utils.checkpoint import save_checkpoint
 from utils.config import AUTO
 from utils.errors import UserError
 from utils.progress import progress as progress_bar
+from utils.state import State
 from utils.train_step import TrainStep
-
-
-@dataclass
-class Progress:
-    """Where a run stands; with weights, optimiser and loss scale it is all that `--resume` needs."""
-
-    epoch: int = 1            # the one in training
-    step: int = 0             # its batches done
-    batches: int = 0          # of all epochs
-    updates: int = 0          # of the optimiser
-    overflows: int = 0        # steps of this epoch that changed nothing
-    unscored: int = 0         # batches of this epoch whose loss was not finite
-    rate: float = 0.0         # of the last batch
-    loss: float = 0.0         # summed over this epoch
-    metric: float = 0.0
-    best: float = math.inf
-    best_epoch: int = 0
-    factor: float = 1.0       # on the scheduled rate: halved when validation stands still
-    halved: int = 0           # epoch after which it was
-    minutes: float = 0.0
-    finished: bool = False
-    devices: int = 1          # processes that train together; steps and updates count for so many
-
-
-def parameters(*cells):
-    """{name: Parameter} of all weights and statistics of `cells`, for checkpoints. Names must differ."""
-    return {parameter.name: parameter for cell in cells for parameter in cell.get_parameters()}
 
 
 def trainable(*cells):
@@ -84,9 +56,8 @@ class Loop:
     def __init__(self, step, schedule, batches, weights, run, config, metric, device):
         self.step, self.schedule, self.batches, self.weights = step, schedule, batches, weights
         self.run, self.config, self.metric, self.device = run, config, metric, device
-        self.progress = Progress(devices=device.size)
-        self.state = weights | parameters(step.optimizer, step)
-        self.own = [one for one in weights.values() if not one.requires_grad] + list(step.kept) + list(step.sums)
+        self.state = State(weights, step, run, device)
+        self.progress = self.state.progress
         self.drawn = time.monotonic()
 
     def train_epoch(self, signals):
@@ -150,7 +121,7 @@ class Loop:
     def finish_epoch(self, validate):
         """Validates, logs and saves; moves on to the next epoch. Returns the row of metrics.csv."""
         progress, config = self.progress, self.config
-        self.average()
+        self.state.average()
         last = progress.epoch == config.num_epochs
         scored = progress.step - progress.unscored or math.nan
         row = {"epoch": progress.epoch, "learning_rate": progress.rate, "loss": progress.loss / scored,
@@ -205,56 +176,16 @@ class Loop:
             for old in sorted(path.parent.glob("epoch_*.ckpt"))[:-self.config.keep_checkpoint_max]:
                 os.unlink(old)
 
-    def average(self):
-        """Gives all processes the same state: the mean of what each has of its own.
-
-        That is BatchNorm's statistics, and sums of gradients that wait for their update. Both are sums over the
-        batches, so to average them now and then is to average them after every batch.
-        """
-        if self.device.size > 1 and self.own:
-            for parameter, mean in zip(self.own, self.device.mean([one.asnumpy() for one in self.own]), strict=True):
-                ops.assign(parameter, Tensor(mean, parameter.dtype))
-
     def save(self):
-        """The whole state, for --resume; the one before it is kept. UserError where it would be useless."""
-        self.average()
-        for name, value in self.state.items():
-            if not np.isfinite(value.asnumpy().astype(np.float32)).all():
-                raise UserError(f"{name} is no longer finite at epoch {self.progress.epoch}, batch "
-                                f"{self.progress.step}; lower max_lrate or set clip_norm, and continue from "
-                                f"{self.run.state} with --resume {self.run.path}")
-        if self.run.writes:
-            self.run.keep_state()
-            save_checkpoint(self.run.state, self.state, **dataclasses.asdict(self.progress))
+        """The whole state, for --resume."""
+        self.state.save(checked=not (self.step.scaled and self.progress.batches % self.config.accumulate))
 
     def resume(self):
-        """Continues from the last saved state; where `resume` is auto from the one before it, or from the start."""
-        found = self.run.saved_states() if self.config.resume == AUTO else [self.run.state]
-        for path in found:
-            try:
-                self.progress = Progress(**load_into(path, self.state))
-                break
-            except UserError as error:
-                if path == found[-1]:
-                    raise
-                self.run.say(f"{error}; going back to {found[-1]}", own=True)
-                self.run.damaged = True
-        else:
-            return
-        self.check_resumed(path)
-        self.run.forget_after(self.progress.epoch - 1)
-        self.run.say(f"resumed from {path} at epoch {self.progress.epoch}, batch {self.progress.step} of "
-                     f"{self.batches.steps}")
-
-    def check_resumed(self, path):
-        """UserError unless all processes, as many as before, go on from the same place."""
-        if self.progress.devices != self.device.size:
-            raise UserError(f"{path}: saved by {self.progress.devices} process(es), found {self.device.size}; an epoch "
-                            "has other batches then: start as many, or a new run with --initial_model")
-        places = self.device.gather([self.progress.epoch, self.progress.step])
-        if (places != places[0]).any():
-            raise UserError(f"{path}: other processes resume at another batch; all servers must see the same run "
-                            "folder")
+        """Continues as config.resume says."""
+        if path := self.state.resume(auto=self.config.resume == AUTO):
+            self.progress = self.state.progress
+            self.run.say(f"resumed from {path} at epoch {self.progress.epoch}, batch {self.progress.step} of "
+                         f"{self.batches.steps}")
 
     def leave(self, number):
         """Saves and ends the program as a signal asked."""
