@@ -42,6 +42,16 @@ class Share(Points):
         return tuple(np.split(array, self.size)[self.rank] for array in arrays), bad
 
 
+class Halves(Points):
+    """The halves of each batch, one after the other."""
+
+    steps = 2 * Points.steps
+
+    def batch(self, epoch, index):
+        arrays, bad = super().batch(epoch, index // 2)
+        return tuple(np.split(array, 2)[index % 2] for array in arrays), bad
+
+
 def main(function, folder):
     """One process of the launcher."""
     run({"facts": facts, "lost_worker": lost_worker}[function], setup_device("CPU", True), Path(folder))
@@ -114,17 +124,21 @@ def test_ranks_keep_equal_weights_and_statistics(two):
 
 
 def test_two_halves_of_a_batch_train_as_one_process_does(two, tmp_path):
-    """Losses to 1e-5 without BatchNorm, which takes its statistics from each half: with it, to a third."""
-    for name, norm, tolerance in (("plain", False, 1e-5), ("norm", True, 1 / 3)):
-        _, expected = train(tmp_path / name, norm=norm)
-        pairs = list(zip(rows(two[0] / name), rows(tmp_path / name), strict=True))
-        for found, one in pairs:
-            assert float(found["loss"]) == pytest.approx(float(one["loss"]), rel=tolerance)
-            assert norm or found["accuracy"] == one["accuracy"] and found["learning_rate"] == one["learning_rate"]
-        assert not norm or pairs[0][0]["loss"] != pairs[0][1]["loss"]
-        if not norm:
-            for weight, value in expected.items():
-                np.testing.assert_allclose(two[2][0][f"plain/{weight}"], value, atol=1e-5, err_msg=weight)
+    """To 1e-5: with the whole batch without BatchNorm, else as one that takes a half after the other.
+
+    Against whole batches, of 8 instead of 4, BatchNorm makes the first epoch's loss differ by less than a quarter.
+    """
+    for name, options in (("plain", {"norm": False}), ("norm", {"dataset": Halves(), "accumulate": 2})):
+        _, expected = train(tmp_path / name, **options)
+        for found, one in zip(rows(two[0] / name), rows(tmp_path / name), strict=True):
+            assert {key: float(value) for key, value in found.items()} == pytest.approx(
+                {key: float(value) for key, value in one.items()}, rel=1e-5)
+        for weight, value in expected.items():
+            if "moving" not in weight:      # one after the other, the second half counts for more
+                np.testing.assert_allclose(two[2][0][f"{name}/{weight}"], value, atol=1e-5, err_msg=weight)
+    train(tmp_path / "whole", num_epochs=1)
+    found, one = (float(rows(folder)[0]["loss"]) for folder in (two[0] / "norm", tmp_path / "whole"))
+    assert found != one and found == pytest.approx(one, rel=0.25)
 
 
 def test_a_batch_that_one_rank_cannot_use_is_skipped_by_all(two):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import resource
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -165,11 +166,20 @@ def test_weights_that_are_not_numbers_are_never_saved(tmp_path):
     assert not (tmp_path / "last").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "other network", "missing"])
-def test_resume_auto_goes_back_to_the_state_before_a_damaged_one(tmp_path, damage):
-    _, expected = train(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The folder of a run stopped at epoch 2, batch 3, and the weights that it would have ended with."""
+    folder = tmp_path_factory.mktemp("stopped")
+    _, expected = train(folder / "whole")
     with pytest.raises(SystemExit):
-        train(tmp_path / "cut", stop_at=9)
+        train(folder / "cut", stop_at=9)
+    return folder / "cut", expected
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "other network", "missing"])
+def test_resume_auto_goes_back_to_the_state_before_a_damaged_one(stopped, tmp_path, damage):
+    folder, expected = stopped
+    shutil.copytree(folder, tmp_path / "cut")
     state = tmp_path / "cut" / "last" / "state.ckpt"
     damage_file(state, damage)
     if damage != "missing":
@@ -222,8 +232,8 @@ def test_folder_that_cannot_be_written(tmp_path, when):
     assert load_checkpoint(folder / "last" / "state.ckpt")[1]["epoch"] == 2
 
 
-def test_full_disk_in_training_keeps_the_last_state_and_the_run_goes_on_later(tmp_path):
-    _, expected = train(tmp_path / "whole")
+def test_full_disk_in_training_keeps_the_last_state_and_the_run_goes_on_later(stopped, tmp_path):
+    _, expected = stopped
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     class Filling(Points):

@@ -194,6 +194,7 @@ class Loop:
         self.run.say(f"{signal.Signals(number).name}: state saved at epoch {self.progress.epoch}, batch "
                      f"{self.progress.step}; continue with --resume {self.run.path}")
         self.batches.close()
+        self.device.gather([number])    # none leaves before rank 0 has saved: the launcher would stop all at once
         raise SystemExit(128 + number)
 
 
