@@ -63,11 +63,12 @@ def rank_table(folder, count=2):
 def killed(model, victim, moment, table, *arguments, after=None):
     """As `script` of run_distribute_train_ascend.sh, where `victim`, "job" or "rank 1", is killed.
 
-    That happens up to `moment` seconds after the start, or after the file `after` is there.
+    That happens up to `moment` seconds after the start, or after the file `after` has been written.
     """
+    written = _written(after)
     process = subprocess.Popen(["bash", ROOT / model / "scripts" / "run_distribute_train_ascend.sh", table, *arguments],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment("CPU"))
-    while after and not after.exists() and process.poll() is None:
+    while after and _written(after) == written and process.poll() is None:
         time.sleep(0.02)
     time.sleep(random.uniform(0, moment))
     pids = [process.pid] if victim == "job" else []
@@ -90,15 +91,21 @@ def assert_same_end(found, expected, weights, numbers, epochs=2):
     for name, value in expected_weights.items():
         np.testing.assert_allclose(found_weights[name].asnumpy(), value.asnumpy(), rtol=weights, atol=weights / 100,
                                    err_msg=name)
-    rows = [np.genfromtxt(Path(run, "metrics.csv"), delimiter=",", skip_header=1)[:, :-1]     # without the minutes
-            for run in (found, expected)]
-    np.testing.assert_allclose(*rows, rtol=numbers)
+    tables = [np.genfromtxt(Path(run, "metrics.csv"), delimiter=",", names=True) for run in (found, expected)]
+    assert tables[0].dtype == tables[1].dtype and len(tables[0]) == len(tables[1]) == epochs
+    for name in set(tables[0].dtype.names) - {"minutes"}:
+        np.testing.assert_allclose(tables[0][name], tables[1][name], rtol=numbers, err_msg=name)
 
 
 def _children(parent, variable):
     """The processes that `parent` has started with `variable`, NAME=VALUE, in their environment."""
     pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(pid) for pid in pids if variable.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+
+
+def _written(path):
+    """When the file was written, 0 where there is none."""
+    return path.stat().st_mtime_ns if path and path.exists() else 0
 
 
 def _environment(target):
