@@ -19,8 +19,9 @@ from utils.loader import Batches
 from utils.progress import progress
 from utils.run_folder import RunFolder
 from utils.schedules import learning_rate
+from utils.state import parameters
 from utils.train_step import adapt
-from utils.trainer import fit, parameters, trainable
+from utils.trainer import fit, trainable
 
 
 def main(config):
@@ -34,7 +35,7 @@ def main(config):
     model.set_train()
     folder = RunFolder(config, device.rank)
     folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "
-               f"{device.target}")
+               f"{device}")
     weights = parameters(model)
     if config.initial_model:
         load_into(config.initial_model, weights)
@@ -47,7 +48,7 @@ def main(config):
     try:
         return fit(objective, optimizer, schedule, batches, weights, folder, config, device,
                    loss_scale=1.0 if level == "O0" else config.loss_scale, metric="si_snri",
-                   validate=validation(config, model))
+                   validate=validation(config, model, device))
     finally:
         batches.close()
 
@@ -61,7 +62,7 @@ def make_optimizer(config, weights, rate):
     raise UserError(f"optimizer: found {config.optimizer!r}, expected adam or sgd")
 
 
-def validation(config, model):
+def validation(config, model, device):
     """A function that gives the mean negative SI-SNR on valid_dir, and its improvement; None without one."""
     if not config.valid_dir:
         return None
@@ -69,16 +70,20 @@ def validation(config, model):
     longest = round(config.cv_maxlen * config.sample_rate)
 
     def validate():
-        separator, after, before = Separator(model, config, longest), [], []
-        for item in progress(mixtures, "validation", unit="mixture"):
-            mixture, sources = load_mixture(item, config, length=longest or None)
-            separated = separator(mixture)
-            after.append(si_snr(separated[best_order(separated, sources)], sources).mean())
-            before.append(si_snr(mixture, sources).mean())
+        separator = Separator(model, config, longest)
+        after, before = device.share_out(len(mixtures), lambda own: np.array([
+            scores(separator, *load_mixture(mixtures[i], config, length=longest or None))
+            for i in progress(own, "validation", unit="mixture")])).mean(axis=0)
         model.set_train(True)
-        return {"valid_loss": -float(np.mean(after)), "valid_si_snri": float(np.mean(after) - np.mean(before))}
+        return {"valid_loss": -float(after), "valid_si_snri": float(after - before)}
 
     return validate
+
+
+def scores(separator, mixture, sources):
+    """SI-SNR in dB of the separated speakers, the best order of them, and of the mixture."""
+    separated = separator(mixture)
+    return si_snr(separated[best_order(separated, sources)], sources).mean(), si_snr(mixture, sources).mean()
 
 
 if __name__ == "__main__":

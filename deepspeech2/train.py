@@ -1,11 +1,14 @@
 """Trains DeepSpeech2: python train.py --config configs/mini.yaml [--flag value]; --resume RUN continues a run."""
 import sys
 
+import numpy as np
+
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet
 from deepspeech2.src.decoder import greedy
+from deepspeech2.src.features import frames_of
 from deepspeech2.src.loss import CtcLoss
-from deepspeech2.src.manifest import read_manifest
+from deepspeech2.src.manifest import read_manifest, samples_of
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer
@@ -19,8 +22,9 @@ from utils.loader import Batches
 from utils.progress import progress
 from utils.run_folder import RunFolder
 from utils.schedules import learning_rate
+from utils.state import parameters
 from utils.train_step import adapt
-from utils.trainer import fit, parameters, trainable
+from utils.trainer import fit, trainable
 
 
 def main(config):
@@ -34,7 +38,7 @@ def main(config):
     model.set_train()
     folder = RunFolder(config, device.rank)
     folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "
-               f"{device.target}")
+               f"{device}")
     weights = parameters(model)
     if config.initial_model:
         load_into(config.initial_model, weights, skip=("output.",))
@@ -48,28 +52,37 @@ def main(config):
     try:
         return fit(objective, optimizer, schedule, batches, weights, folder, config, device,
                    loss_scale=1.0 if level == "O0" else config.loss_scale, metric="infinite",
-                   validate=validation(config, model))
+                   validate=validation(config, model, device))
     finally:
         batches.close()
 
 
-def validation(config, model):
+def validation(config, model, device):
     """A function that gives the word and character error rates on val_manifest, in %; None without one."""
     if not config.val_manifest:
         return None
     utterances, alphabet = read_manifest(config.val_manifest, config.data_folder), Alphabet(config.labels)
     references = [alphabet.normalise(one.text) for one in utterances]
+    longest = max(frames_of(samples_of(one)) for one in utterances)      # no text has more characters than frames
 
     def validate():
-        hypotheses = [""] * len(utterances)
-        for i, log_probs in progress(Recogniser(model, config).files(utterances), "validation", "utterance",
-                                     total=len(utterances)):
-            hypotheses[i] = greedy(log_probs, alphabet)
+        recogniser = Recogniser(model, config)
+        texts = device.share_out(len(utterances), lambda own: transcribe(
+            recogniser, [utterances[i] for i in own], alphabet, longest))
         model.set_train(True)
-        rates = error_rates(references, hypotheses)
+        rates = error_rates(references, ["".join(chr(int(number)) for number in row if number) for row in texts])
         return {"valid_wer": rates["wer"], "valid_cer": rates["cer"]}
 
     return validate
+
+
+def transcribe(recogniser, utterances, alphabet, longest):
+    """The text of each utterance as its characters' numbers, filled up with 0: (m, longest) int32."""
+    texts = np.zeros((len(utterances), longest), np.int32)
+    for i, log_probs in progress(recogniser.files(utterances), "validation", "utterance", total=len(utterances)):
+        text = greedy(log_probs, alphabet)
+        texts[i, :len(text)] = [ord(character) for character in text]
+    return texts
 
 
 if __name__ == "__main__":

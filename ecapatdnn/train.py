@@ -16,8 +16,9 @@ from utils.errors import run
 from utils.loader import Batches
 from utils.run_folder import RunFolder
 from utils.schedules import learning_rate
+from utils.state import parameters
 from utils.train_step import adapt
-from utils.trainer import fit, parameters, trainable
+from utils.trainer import fit, trainable
 
 
 def main(config):
@@ -33,7 +34,7 @@ def main(config):
     model.set_train()
     folder = RunFolder(config, device.rank)
     folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "
-               f"{device.target}")
+               f"{device}")
     weights = parameters(model, loss)
     if config.initial_model:
         load_into(config.initial_model, weights, skip=("loss.",))
@@ -45,7 +46,7 @@ def main(config):
     optimizer = nn.Adam(trainable(model, loss), learning_rate=schedule(0), weight_decay=config.weight_decay)
     try:
         return fit(objective, optimizer, schedule, batches, weights, folder, config, device,
-                   loss_scale=1.0 if level == "O0" else config.loss_scale, validate=validation(config, model),
+                   loss_scale=1.0 if level == "O0" else config.loss_scale, validate=validation(config, model, device),
                    before_epoch=lambda epoch: loss.set_margin(margin_at(epoch, config.margin, config.margin_start,
                                                                         config.margin_end)),
                    after_epoch=lambda row: write_score(folder))
@@ -53,7 +54,7 @@ def main(config):
         batches.close()
 
 
-def validation(config, model):
+def validation(config, model, device):
     """A function that gives the EER in percent, and its threshold, on valid_list; None without one."""
     path, folder = (config.valid_list, config.valid_path) if config.valid_list else (config.eval_list, config.eval_path)
     if not path:
@@ -62,7 +63,9 @@ def validation(config, model):
 
     def validate():
         model.set_train(False)
-        embeddings = embed_files(Embedder(model, config), folder, trials.files, label="validation")
+        embedder = Embedder(model, config)
+        embeddings = device.share_out(len(trials.files), lambda own: embed_files(embedder, folder, trials.files[own],
+                                                                                 label="validation"))
         model.set_train(True)
         eer, threshold = equal_error_rate(error_rates(trials.target, cosine_scores(embeddings, trials)))
         return {"valid_eer": 100 * eer, "threshold": threshold}

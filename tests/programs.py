@@ -1,8 +1,12 @@
 """Running a model's entry points as a user does: in processes of their own."""
 import dataclasses
+import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +48,35 @@ def interrupted(model, epoch, number, *arguments):
 
 def script(model, name, *arguments, target="CPU", folder=None):
     """(exit code, what it printed) of bash <model>/scripts/<name> with `arguments` on the device `target`."""
-    return _run(ROOT / model / "scripts" / name, *arguments, program="bash", cwd=folder, env=os.environ | {
-        "DEVICE_TARGET": target, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+    return _run(ROOT / model / "scripts" / name, *arguments, program="bash", cwd=folder, env=_environment(target))
+
+
+def rank_table(folder, count=2):
+    """A table of `count` devices of one server, for run_distribute_train_ascend.sh."""
+    devices = [{"device_id": str(i), "device_ip": f"192.168.100.10{i}", "rank_id": str(i)} for i in range(count)]
+    path = Path(folder, "table.json")
+    path.write_text(json.dumps({"version": "1.0", "server_count": "1", "status": "completed",
+                                "server_list": [{"server_id": "10.0.0.1", "device": devices}]}))
+    return path
+
+
+def killed(model, victim, moment, table, *arguments, after=None):
+    """As `script` of run_distribute_train_ascend.sh, where `victim`, "job" or "rank 1", is killed.
+
+    That happens up to `moment` seconds after the start, or after the file `after` has been written.
+    """
+    written = _written(after)
+    process = subprocess.Popen(["bash", ROOT / model / "scripts" / "run_distribute_train_ascend.sh", table, *arguments],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment("CPU"))
+    while after and _written(after) == written and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, moment))
+    pids = [process.pid] if victim == "job" else []
+    while not pids and process.poll() is None:
+        pids = _children(process.pid, f"RANK_ID={victim.split()[1]}")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    return process.wait(timeout=60), process.stdout.read()
 
 
 def using(config, **differences):
@@ -53,16 +84,32 @@ def using(config, **differences):
     return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
 
 
-def assert_same_end(found, expected, weights, numbers):
-    """Two run folders of 2 epochs end with the same weights and metrics, to these relative tolerances."""
-    found_weights, expected_weights = [load_checkpoint(f"{run}/checkpoints/epoch_0002.ckpt")[0]
+def assert_same_end(found, expected, weights, numbers, epochs=2):
+    """Two run folders of so many epochs end with the same weights and metrics, to these relative tolerances."""
+    found_weights, expected_weights = [load_checkpoint(f"{run}/checkpoints/epoch_{epochs:04d}.ckpt")[0]
                                        for run in (found, expected)]
     for name, value in expected_weights.items():
         np.testing.assert_allclose(found_weights[name].asnumpy(), value.asnumpy(), rtol=weights, atol=weights / 100,
                                    err_msg=name)
-    rows = [np.loadtxt(Path(run, "metrics.csv"), delimiter=",", skiprows=1)[:, :-1]     # without the minutes
-            for run in (found, expected)]
-    np.testing.assert_allclose(*rows, rtol=numbers)
+    tables = [np.genfromtxt(Path(run, "metrics.csv"), delimiter=",", names=True) for run in (found, expected)]
+    assert tables[0].dtype == tables[1].dtype and len(tables[0]) == len(tables[1]) == epochs
+    for name in set(tables[0].dtype.names) - {"minutes"}:
+        np.testing.assert_allclose(tables[0][name], tables[1][name], rtol=numbers, err_msg=name)
+
+
+def _children(parent, variable):
+    """The processes that `parent` has started with `variable`, NAME=VALUE, in their environment."""
+    pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in pids if variable.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+
+
+def _written(path):
+    """When the file was written, 0 where there is none."""
+    return path.stat().st_mtime_ns if path and path.exists() else 0
+
+
+def _environment(target):
+    return os.environ | {"DEVICE_TARGET": target, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def _run(*arguments, program=sys.executable, env=None, cwd=None):

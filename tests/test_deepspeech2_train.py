@@ -3,14 +3,13 @@ import dataclasses
 import json
 import os
 import re
-import signal
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from programs import ROOT, assert_same_end, flags, interrupted, program, script, using
+from programs import ROOT, assert_same_end, flags, killed, program, rank_table, script, using
 
 from deepspeech2 import eval as evaluation
 from deepspeech2 import export, lm, prepare, preprocess, train
@@ -59,14 +58,18 @@ def test_run_folder_holds_the_config_and_the_curves(trained):
     assert Path(trained.ckpt_save_dir, "curves.png").stat().st_size > 5000
 
 
-def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path):
-    folder = tmp_path / "run"
-    code, output = interrupted("deepspeech2", 2, signal.SIGKILL,
-                               *flags(dataclasses.replace(trained, ckpt_save_dir=str(folder))))
+def test_two_processes_killed_and_resumed_equal_undisturbed_ones(trained, tmp_path):
+    """The documented script with a rank table; the launcher is killed and takes its processes with it."""
+    table = rank_table(tmp_path)
+    runs = {name: dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / name)) for name in ("whole", "cut")}
+    code, output = script("deepspeech2", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]))
+    assert code == 0 and "3 batches of 2 an epoch, O0 on 2 x CPU" in output, output
+    code, output = killed("deepspeech2", "job", 2, table, *flags(runs["cut"]),
+                          after=tmp_path / "cut" / "last" / "state.ckpt")
     assert code == -9, output
-    code, output = program("deepspeech2", "train.py", "--resume", str(folder))
-    assert code == 0, output
-    assert_same_end(folder, trained.ckpt_save_dir, weights=1e-4, numbers=1e-4)
+    code, output = script("deepspeech2", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut")
+    assert code == 0 and "resumed from" in output, output
+    assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-4, numbers=1e-4)
 
 
 def test_evaluation_agrees_with_validation_and_tunes_a_language_model(trained, lists, capsys):

@@ -9,6 +9,7 @@ from ecapatdnn.src.dataset import TrainSet, find_noise
 from utils import audio
 from utils.errors import UserError
 from utils.lists import read_train_list
+from utils.loader import Batches
 
 
 def epoch(dataset, number):
@@ -114,3 +115,22 @@ def test_million_line_list_is_small(tmp_path):
     paths, speaker, names = read_train_list(tmp_path / "train.txt")
     assert len(paths) == lines and len(names) == 5994 and speaker.max() == 5993
     assert (paths.nbytes + speaker.nbytes) / lines < 100
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_file_lost_in_training_is_left_out_and_too_many_stop_the_run(ecapa_config, tmp_path, workers):
+    """One deleted and one cut after the first epoch, of three that a list names 40 times each."""
+    for name in ("a/1.wav", "b/1.wav", "b/2.wav"):
+        audio.write_wav(str(tmp_path / name), np.sin(np.arange(32000) / 9) * 0.1, 16000)
+    (tmp_path / "train.txt").write_text("a a/1.wav\nb b/1.wav\nb b/2.wav\n" * 40)
+    batches = Batches(TrainSet(ecapa_config(train_list=str(tmp_path / "train.txt"), train_path=str(tmp_path),
+                                            musan_path="", rir_path="")), workers)
+    try:
+        assert len(list(batches.epoch(1))) == 30 and not batches.bad
+        (tmp_path / "b" / "1.wav").unlink()
+        assert len(list(batches.epoch(2))) == 30 and list(batches.bad) == [f"{tmp_path}/b/1.wav"]
+        os.truncate(tmp_path / "b" / "2.wav", 1000)
+        with pytest.raises(UserError, match="2 of 120 training files cannot be used, more than 1%"):
+            list(batches.epoch(3))
+    finally:
+        batches.close()

@@ -2,14 +2,13 @@
 import dataclasses
 import json
 import re
-import signal
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
-from programs import ROOT, assert_same_end, flags, interrupted, program, script, using
+from programs import ROOT, assert_same_end, flags, killed, program, rank_table, script, using
 
 from ecapatdnn import eval as evaluation
 from ecapatdnn import export, infer, train
@@ -49,18 +48,20 @@ def test_run_folder_of_ecapa(trained):
     assert load_config(Config, f"{trained.ckpt_save_dir}/checkpoints/epoch_0001.ckpt") == trained
 
 
-def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
-    """SIGKILL in the first epoch, SIGTERM in the second, each followed by --resume: same weights, same losses."""
-    folder = tmp_path / "run"
-    resume = ["--resume", str(folder)]
-    start = flags(dataclasses.replace(trained, ckpt_save_dir=str(folder)))
-    for epoch, number, arguments, expected in ((1, signal.SIGKILL, start, -9), (2, signal.SIGTERM, resume, 143)):
-        code, output = interrupted("ecapatdnn", epoch, number, *arguments)
-        assert code == expected, output
-    code, output = program("ecapatdnn", "train.py", *resume)
-    assert code == 0, output
+def test_two_processes_of_which_one_is_killed_and_resumed_equal_undisturbed_ones(trained, tmp_path):
+    """The documented script with a rank table; no validation, whose graph takes as long to compile as training's."""
+    table = rank_table(tmp_path)
+    runs = {name: dataclasses.replace(trained, valid_list="", eval_list="", ckpt_save_dir=str(tmp_path / name))
+            for name in ("whole", "cut")}
+    code, output = script("ecapatdnn", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]))
+    assert code == 0 and "3 batches of 4 an epoch, O0 on 2 x CPU" in output, output
+    code, output = killed("ecapatdnn", "rank 1", 0.2, table, *flags(runs["cut"]),
+                          after=tmp_path / "cut" / "last" / "state.ckpt")
+    assert code == 137 and "error: rank 1 was ended by SIGKILL, the others are stopped" in output, output
+    code, output = script("ecapatdnn", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut")
+    assert code == 0 and "resumed from" in output, output
     # MindSpore's CPU kernels round by where in memory a tensor lies: a loss may differ in its last float32 digit
-    assert_same_end(folder, trained.ckpt_save_dir, weights=0, numbers=1e-6)
+    assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-6, numbers=1e-6)
 
 
 def test_evaluation_agrees_with_validation_and_uses_its_cache(trained, capsys):

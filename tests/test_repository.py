@@ -106,6 +106,13 @@ def flags_of(model):
     return known | {"config", "checkpoint_path", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
 
 
+def launcher_flags():
+    """Names of all flags that run_distribute_train_ascend.sh takes beside those of train.py."""
+    from utils.launch import OPTIONS
+
+    return {option.lstrip("-") for option in OPTIONS}
+
+
 def runner_flags():
     """Names of all flags of the C++ runner."""
     source = (ROOT / "ascend310_infer" / "src" / "options.cc").read_text(encoding="utf-8")
@@ -119,14 +126,33 @@ def test_commands_of_documents_use_flags_that_exist(document):
     for block in re.findall(r"```bash\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.S):
         for line in block.splitlines():
             model = next(iter(re.findall(r"\bcd (\w+)", line)), model)
+            if "hccl_tools.py" in line:
+                source = (ROOT / "utils" / "hccl_tools.py").read_text(encoding="utf-8")
+                assert set(re.findall(r"(?<= --)\w+", line)) <= set(re.findall(r'"--(\w+)"', source)), line
+                continue
             if model not in MODELS:
                 continue
             known = runner_flags() if "ascend310_infer/build/main" in line else flags_of(model)
+            known |= launcher_flags() if "run_distribute_train" in line else set()
             assert set(re.findall(r"(?<= --)\w+", line)) <= known, line
             for script in re.findall(r"(?:python|bash) ([\w/.]+)", line):
                 assert (ROOT / script).exists() or (ROOT / model / script).exists(), line
             for preset in re.findall(r"configs/\w+\.yaml", line):
                 assert (ROOT / model / preset).exists(), line
+
+
+@pytest.mark.parametrize("document", ["README.md", "README_CN.md"])
+def test_faults_of_documents_have_their_tests(document):
+    """Every row of the fault table names tests, and all of them exist; both languages name the same."""
+    table = re.search(r"\| (?:fault|故障) \|.*?\n\n", (ROOT / document).read_text(encoding="utf-8"), re.S)[0]
+    rows = table.strip().splitlines()[2:]
+    named = [re.findall(r"`(test_\w+)`", row.split("|")[4]) for row in rows]
+    assert len(rows) >= 10 and all(named)
+    defined = {node.name for path, tree in sources().items() if path.parts[0] == "tests" for node in ast.walk(tree)
+               if isinstance(node, ast.FunctionDef)}
+    assert not {name for names in named for name in names} - defined
+    other = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in other for names in named for name in names)
 
 
 def test_readmes_start_with_the_two_commands():

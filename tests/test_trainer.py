@@ -2,7 +2,9 @@
 import csv
 import dataclasses
 import os
+import re
 import resource
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -13,11 +15,13 @@ from mindspore import Tensor, nn, ops
 
 from ecapatdnn.src.config import Config
 from utils.checkpoint import load_checkpoint, load_into, save_checkpoint
+from utils.device import Device
 from utils.errors import UserError
 from utils.loader import Batches
 from utils.run_folder import RunFolder
+from utils.state import Progress, parameters
 from utils.train_step import TrainStep, adapt
-from utils.trainer import Progress, fit, parameters, trainable
+from utils.trainer import fit, trainable
 
 
 class Points:
@@ -62,13 +66,14 @@ def config(folder, **differences):
     return dataclasses.replace(Config(), **(values | differences))
 
 
-def train(folder, dataset=None, stop_at=None, validate=None, workers=0, **differences):
+def train(folder, dataset=None, stop_at=None, validate=None, workers=0, norm=True, loss_scale=1.0, device=None,
+          **differences):
     """A run of `fit`; (progress, {name: value}). `stop_at`: the batch after which SIGTERM arrives."""
-    settings = config(folder, **differences)
+    settings, device = config(folder, **differences), device or Device("CPU")
     ms.set_seed(3)
-    net = Net()
+    net = Net(norm)
     net.set_train()
-    batches, device = Batches(dataset or Points(), workers), SimpleNamespace(target="CPU", size=1)
+    batches = Batches(dataset or Points(), workers)
     rates = []
 
     def schedule(step):
@@ -79,7 +84,7 @@ def train(folder, dataset=None, stop_at=None, validate=None, workers=0, **differ
 
     try:
         progress = fit(objective_of(net), nn.Adam(trainable(net), 0.1), schedule, batches, parameters(net),
-                       RunFolder(settings), settings, device, validate=validate)
+                       RunFolder(settings, device.rank), settings, device, loss_scale, validate=validate)
     finally:
         batches.close()
     return progress, {name: value.asnumpy().copy() for name, value in parameters(net).items()}
@@ -139,13 +144,130 @@ def test_loss_that_is_not_a_number_stops_before_it_is_saved(tmp_path):
     assert all(np.isfinite(value.asnumpy()).all() for value in state.values())
 
 
+def test_batch_that_is_not_a_number_is_skipped_and_counted_under_loss_scaling(tmp_path):
+    """Nothing of it is left: the run goes on as if the batch had not been, BatchNorm's statistics included."""
+    progress, weights = train(tmp_path / "run", Points(nan=(2, 3)), loss_scale=128.0)
+    assert progress.updates == 18 and all(np.isfinite(value).all() for value in weights.values())
+    assert re.search(r"epoch 2 .*1 steps skipped for overflow", (tmp_path / "run" / "train.log").read_text())
+    assert all(0 < float(row["loss"]) < 2 for row in rows(tmp_path / "run"))
+
+
+def test_weights_that_are_not_numbers_are_never_saved(tmp_path):
+    """A gradient may be infinite where the loss is not: the root of 0."""
+    weight, settings = ms.Parameter(Tensor([0.0], ms.float32), "weight"), config(tmp_path, save_steps=1, num_epochs=1)
+
+    def objective(x):
+        y = ops.sqrt((weight * x).square().sum())
+        return y, y
+
+    with pytest.raises(UserError, match="weight is no longer finite at epoch 1, batch 1; .* continue from"):
+        fit(objective, nn.SGD([weight], 0.1), lambda step: 0.1, Batches(Ones(), 0), {"weight": weight},
+            RunFolder(settings), settings, Device("CPU"))
+    assert not (tmp_path / "last").exists()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The folder of a run stopped at epoch 2, batch 3, and the weights that it would have ended with."""
+    folder = tmp_path_factory.mktemp("stopped")
+    _, expected = train(folder / "whole")
+    with pytest.raises(SystemExit):
+        train(folder / "cut", stop_at=9)
+    return folder / "cut", expected
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "other network", "missing"])
+def test_resume_auto_goes_back_to_the_state_before_a_damaged_one(stopped, tmp_path, damage):
+    folder, expected = stopped
+    shutil.copytree(folder, tmp_path / "cut")
+    state = tmp_path / "cut" / "last" / "state.ckpt"
+    damage_file(state, damage)
+    if damage != "missing":
+        with pytest.raises(UserError, match=re.escape(str(state))):
+            train(tmp_path / "cut", resume=str(tmp_path / "cut"))
+    _, found = train(tmp_path / "cut", resume="auto")
+    log = (tmp_path / "cut" / "train.log").read_text()
+    assert "resumed from " + str(state.with_name("previous.ckpt")) + " at epoch 2, batch 2" in log
+    assert damage == "missing" or f"{state}: " in log
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    for path in (state, state.with_name("previous.ckpt")):
+        assert load_checkpoint(path)[1]["epoch"] in (3, 4)      # the damaged one is not kept
+
+
+def test_resume_auto_starts_a_run_and_never_one_over_damaged_states(tmp_path):
+    train(tmp_path / "run", resume="auto", num_epochs=1)
+    for path in (tmp_path / "run" / "last").iterdir():
+        damage_file(path, "cut")
+    with pytest.raises(UserError, match="previous.ckpt: not a MindSpore checkpoint, or damaged"):
+        train(tmp_path / "run", resume="auto")
+
+
+def test_other_number_of_devices_is_refused(tmp_path):
+    train(tmp_path / "run", num_epochs=1)
+    path = tmp_path / "run" / "last" / "state.ckpt"
+    state, record = load_checkpoint(path)
+    save_checkpoint(path, state, **record | {"devices": 8})
+    with pytest.raises(UserError, match="saved by 8 process.*found 1"):
+        train(tmp_path / "run", resume=str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("when", ["start", "middle"])
+def test_folder_that_cannot_be_written(tmp_path, when):
+    """A file where a folder is expected: root may write into read-only folders."""
+    folder = tmp_path / "run"
+    if when == "start":
+        folder.write_text("")
+        with pytest.raises(UserError, match=f"ckpt_save_dir: {folder}: cannot be written .*choose another"):
+            train(folder)
+        return
+
+    def validate():
+        (folder / "checkpoints").rename(folder / "before")
+        (folder / "checkpoints").write_text("")
+        return {"error": 1.0}
+
+    with pytest.raises(UserError, match="epoch_0002.ckpt: cannot be written"):
+        train(folder, validate=validate, test_step=2)
+    assert load_checkpoint(folder / "last" / "state.ckpt")[1]["epoch"] == 2
+
+
+def test_full_disk_in_training_keeps_the_last_state_and_the_run_goes_on_later(stopped, tmp_path):
+    _, expected = stopped
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(Points):
+        def batch(self, epoch, index):
+            if (epoch, index) == (2, 3):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))     # the log still fits
+            return super().batch(epoch, index)
+
+    try:
+        with pytest.raises(UserError, match="state.ckpt: cannot be written .*the checkpoint before it is still valid"):
+            train(tmp_path / "cut", Filling())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_checkpoint(tmp_path / "cut" / "last" / "state.ckpt")[1]["step"] == 2
+    _, found = train(tmp_path / "cut", resume=str(tmp_path / "cut"))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_leftovers_of_a_killed_save_are_removed(tmp_path):
+    leftover = tmp_path / "run" / "last" / ".saving-x"
+    leftover.mkdir(parents=True)
+    (leftover / "new.ckpt").write_text("half")
+    train(tmp_path / "run", num_epochs=1)
+    assert not leftover.exists()
+
+
 def test_run_folder_holds_what_it_should(tmp_path):
     scores = iter([30.0, 10.0, 20.0])
     progress, _ = train(tmp_path / "run", validate=lambda: {"valid_eer": next(scores), "threshold": 0.5})
     assert (progress.best, progress.best_epoch) == (10.0, 2)
     names = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file())
     assert names == ["best.ckpt", "checkpoints/epoch_0002.ckpt", "checkpoints/epoch_0003.ckpt", "config.yaml",
-                     "curves.png", "last/state.ckpt", "metrics.csv", "train.log"]
+                     "curves.png", "last/previous.ckpt", "last/state.ckpt", "metrics.csv", "train.log"]
     assert load_checkpoint(tmp_path / "run" / "best.ckpt")[1] == {"epoch": 2, "valid_eer": 10.0, "threshold": 0.5}
     assert [row["valid_eer"] for row in rows(tmp_path / "run")] == ["30.0", "10.0", "20.0"]
 
@@ -171,7 +293,7 @@ def test_every_update_has_the_scheduled_rate(tmp_path, clip_norm, optimizer):
         return y, y
 
     fit(objective, optimizer([weight], rates[0]), lambda step: rates[step], Batches(Ones(), 0), {"weight": weight},
-        RunFolder(settings), settings, SimpleNamespace(target="CPU", size=1))
+        RunFolder(settings), settings, Device("CPU"))
     assert float(weight[0]) == pytest.approx(-sum(rates), rel=1e-4)
 
 
@@ -273,6 +395,19 @@ def test_ascend_defaults_to_o1_and_elsewhere_float32():
 
 # checkpoints
 
+def damage_file(path, damage):
+    """Does to the checkpoint at `path` what disks, networks and users do."""
+    data = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "other network":
+        save_checkpoint(path, parameters(nn.Dense(2, 2)))
+    else:
+        data[len(data) // 2] ^= 1
+        path.write_bytes({"cut": bytes(data[:len(data) // 2]), "flipped": bytes(data),
+                          "foreign": b"hello " * 50}[damage])
+
+
 def test_full_disk_keeps_the_previous_checkpoint(tmp_path):
     path, net = tmp_path / "x.ckpt", Net()
     save_checkpoint(path, parameters(net), epoch=1)
@@ -291,9 +426,7 @@ def test_full_disk_keeps_the_previous_checkpoint(tmp_path):
 def test_damaged_checkpoint_is_refused(tmp_path, damage, capfd):
     path = tmp_path / "x.ckpt"
     save_checkpoint(path, parameters(Net()))
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes({"cut": bytes(data[:len(data) // 2]), "flipped": bytes(data), "foreign": b"hello " * 50}[damage])
+    damage_file(path, damage)
     with pytest.raises(UserError, match="damaged"):
         load_checkpoint(path)
     assert capfd.readouterr().err == ""     # MindSpore's own five lines are not wanted beside the one

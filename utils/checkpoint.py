@@ -11,6 +11,7 @@ from mindspore import Tensor
 from utils.checkpoint_format import check_format
 from utils.errors import UserError
 
+UNFINISHED = ".saving-"     # how folders of files that are being written start
 RECORD = "record"   # name under which a checkpoint carries a JSON record of what it is
 
 
@@ -23,7 +24,7 @@ def save_checkpoint(path, parameters, **record):
     content = [{"name": name, "data": Tensor(value.asnumpy())} for name, value in parameters.items()]
     try:
         os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as place:   # MindSpore leaves its own .tmp
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as place:   # MindSpore leaves its own .tmp
             temporary = os.path.join(place, "new.ckpt")
             with quiet():
                 ms.save_checkpoint(content, temporary, append_dict={RECORD: json.dumps(record)}, crc_check=True)

@@ -15,6 +15,7 @@ from utils.errors import UserError, nearest
 from utils.files import write_text
 
 CONFIG_FILE = "config.yaml"
+AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -43,15 +44,21 @@ def parse_config(cls, argv, base=None, program=None):
 
 
 def parse_train_config(cls, argv):
-    """`parse_config`, where `--resume RUN` starts from the values that RUN was trained with."""
+    """`parse_config`, where `--resume RUN` starts from the values that RUN was trained with.
+
+    `--resume auto` names the run in ckpt_save_dir, which need not exist yet.
+    """
     config = parse_config(cls, argv)
     if not config.resume:
         return config
-    saved = Path(config.resume) / CONFIG_FILE
+    folder = config.ckpt_save_dir if config.resume == AUTO else config.resume
+    saved = Path(folder) / CONFIG_FILE
     if not saved.is_file():
+        if config.resume == AUTO:
+            return config
         raise UserError(f"resume: {config.resume} is no run folder, it holds no {CONFIG_FILE}")
     config = parse_config(cls, argv, base=cls(**read_yaml(cls, saved)))
-    return dataclasses.replace(config, ckpt_save_dir=config.resume)
+    return dataclasses.replace(config, ckpt_save_dir=folder)
 
 
 def parse_use_config(cls, argv):

@@ -3,7 +3,8 @@ import os
 from dataclasses import dataclass
 
 import mindspore as ms
-from mindspore import communication
+import numpy as np
+from mindspore import Tensor, communication, ops
 
 from utils.errors import UserError
 
@@ -17,6 +18,32 @@ class Device:
     target: str
     rank: int = 0
     size: int = 1
+
+    def __str__(self):
+        return f"{self.size} x {self.target}" if self.size > 1 else self.target
+
+    def gather(self, values):
+        """values (k,) of every process, k the same for all -> (size, k) float32, the same for all."""
+        values = np.asarray(values, np.float32)
+        if self.size == 1:
+            return values[None]
+        return ops.AllGather()(Tensor(values)).asnumpy().reshape(self.size, -1)
+
+    def share_out(self, count, work):
+        """Rows (count, ...) of work(indices (m,)) for all indices below `count`, each computed by one process."""
+        if self.size == 1:
+            return work(np.arange(count))
+        each = -(-count // self.size)
+        rows = work((np.arange(each) * self.size + self.rank) % count)     # what is too many begins again at 0
+        rows = np.asarray(rows, np.float32)
+        found = self.gather(rows.ravel()).reshape(self.size, *rows.shape)
+        return found.swapaxes(0, 1).reshape(each * self.size, *rows.shape[1:])[:count]
+
+    def mean(self, arrays):
+        """The means over all processes of [array], float32."""
+        flat = self.gather(np.concatenate([array.ravel() for array in arrays])).mean(axis=0)
+        return [part.reshape(array.shape) for part, array in
+                zip(np.split(flat, np.cumsum([array.size for array in arrays])[:-1]), arrays, strict=True)]
 
 
 def setup_device(target="", distribute=False, device_id=0, seed=0):
@@ -38,11 +65,19 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this "
                         "CPU") from None
+    if target == "CPU" and distribute and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        # the launchers set it: processes with as many threads as cores each would take the cores from one another
+        ms.device_context.cpu.op_tuning.threads_num(int(os.environ["OMP_NUM_THREADS"]))
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(seed)
     if not distribute:
         return Device(target)
-    communication.init()
+    try:
+        communication.init()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"distribute: the processes cannot be joined ({reason}); start them by "
+                        "scripts/run_distribute_train_ascend.sh") from None
     device = Device(target, communication.get_rank(), communication.get_group_size())
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True,
                                  device_num=device.size)

@@ -22,6 +22,7 @@ from utils.errors import UserError, run
 from utils.rank_table import read_rank_table
 
 GRACE = 15          # seconds in which a process may save before it is killed
+BRIEF = 2           # seconds it gets when another has failed: it waits for that one and cannot save
 POLL = 0.1          # seconds
 SHOWN = 20          # last lines of a failed process's log
 SCHEDULER = "from mindspore import communication; communication.init()"
@@ -64,6 +65,10 @@ def make_jobs(model, table, target, flags, bind_cores):
     if target == "CPU":
         cluster = {"DEVICE_TARGET": target, "MS_WORKER_NUM": str(size), "MS_SCHED_HOST": "127.0.0.1",
                    "MS_SCHED_PORT": str(free_port()), "RANK_SIZE": str(size)}
+        own = max(1, len(os.sched_getaffinity(0)) // size)
+        # as many threads as cores for each; of MindSpore's log the errors, its warnings hide everything else
+        cluster |= {name: value for name, value in (("OMP_NUM_THREADS", str(own)), ("GLOG_v", "3"))
+                    if name not in os.environ}
         jobs.append(Job("scheduler", [sys.executable, "-c", SCHEDULER], cluster | {"MS_ROLE": "MS_SCHED"},
                         model / "train_parallel_scheduler"))
     for place, one in enumerate(local):
@@ -106,7 +111,7 @@ class Watch:
 
     def __init__(self, jobs):
         self.jobs, self.processes, self.shown = jobs, [], 0
-        self.received = 0
+        self.received, self.grace = 0, GRACE
 
     def run(self):
         """Starts all, waits and stops what is left; the exit code."""
@@ -132,6 +137,7 @@ class Watch:
             for job, code in zip(self.jobs, codes, strict=True):
                 if code:
                     self._tell(job, code)
+                    self.grace = BRIEF
                     return code if code > 0 else 128 - code
             if all(code == 0 for job, code in zip(self.jobs, codes, strict=True) if job.name != "scheduler"):
                 return 0
@@ -157,7 +163,7 @@ class Watch:
         running = [process for process in self.processes if process.poll() is None]
         for process in running:
             os.killpg(process.pid, signal.SIGTERM)
-        end = time.monotonic() + GRACE
+        end = time.monotonic() + self.grace
         while time.monotonic() < end and any(process.poll() is None for process in running):
             self._show()
             time.sleep(POLL)

@@ -13,5 +13,9 @@ workers=$1
 shift
 cd "$model"
 export PYTHONPATH=${PWD%/*}${PYTHONPATH:+:$PYTHONPATH} DEVICE_TARGET=${DEVICE_TARGET:-Ascend}
+if [ "$DEVICE_TARGET" = CPU ]; then     # the processes share the cores, and MindSpore's warnings hide everything else
+  share=$(($(nproc) / workers))
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((share > 0 ? share : 1))} GLOG_v=${GLOG_v:-3}
+fi
 exec msrun --worker_num="$workers" --local_worker_num="$workers" --master_port="${MASTER_PORT:-8118}" \
   --log_dir=train_parallel --join=True train.py --distribute true "$@"

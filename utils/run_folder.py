@@ -1,13 +1,18 @@
 """The folder of one training run: config.yaml train.log metrics.csv curves.png checkpoints/ best.ckpt last/."""
 import csv
 import logging
+import os
+import shutil
 import sys
 from pathlib import Path
 
+from utils.checkpoint import UNFINISHED
 from utils.config import save_config
+from utils.errors import UserError
 from utils.files import csv_text, write_text
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
+PREVIOUS = Path("last", "previous.ckpt")    # the one before it, for --resume auto
 
 
 class RunFolder:
@@ -17,10 +22,17 @@ class RunFolder:
         self.path = Path(config.ckpt_save_dir)
         self.writes = rank == 0
         self.resuming = bool(config.resume)
+        self.damaged = False        # the state is no use, what is before it must be kept
         self.rows = []
         if not self.writes:
             return
-        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        try:
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"ckpt_save_dir: {self.path}: cannot be written ({error.strerror}); choose another "
+                            "folder") from None
+        for unfinished in self.path.rglob(UNFINISHED + "*"):     # of a run that was killed
+            shutil.rmtree(unfinished, ignore_errors=True)
         save_config(config, self.path)
         self.log = _logger(self.path / "train.log", append=self.resuming)
 
@@ -32,10 +44,28 @@ class RunFolder:
     def state(self):
         return self.path / STATE
 
-    def say(self, text):
-        """One event, one line: on the screen and in train.log."""
+    def saved_states(self):
+        """The paths of the last state and the one before it, as far as there are any."""
+        return [path for path in (self.state, self.path / PREVIOUS) if path.is_file()]
+
+    def keep_state(self):
+        """Keeps the last state, if it is of use, while a new one takes its name."""
+        if self.state.is_file() and not self.damaged:
+            temporary = self.path / PREVIOUS.with_suffix(".new")
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(self.state, temporary)
+            except OSError:             # some file systems have no links
+                shutil.copyfile(self.state, temporary)
+            os.replace(temporary, self.path / PREVIOUS)
+        self.damaged = False
+
+    def say(self, text, own=False):
+        """One event, one line: on the screen and in train.log. `own`: ranks other than 0 print it too."""
         if self.writes:
             self.log.info(text)
+        elif own:
+            print(text, flush=True)
 
     def forget_after(self, epoch):
         """Takes up metrics.csv where a run resumes: rows after `epoch` belong to work that is done again."""

@@ -51,10 +51,11 @@ class TrainStep(nn.Cell):
 
     `objective(*batch)` returns (loss, metric). The optimiser moves by the mean gradient of the calls of `add` since
     the last step and this one, `accumulate` in all. Gradients that are not finite change nothing. `loss_scale` 1
-    means none, 0 one that halves when gradients overflow and doubles after GROW_AFTER finite steps.
+    means none, 0 one that halves when gradients overflow and doubles after GROW_AFTER finite steps. With it,
+    `statistics` (BatchNorm's) too are what they were before a step whose gradients were not finite.
     """
 
-    def __init__(self, objective, optimizer, loss_scale=1.0, clip_norm=0.0, accumulate=1, devices=1):
+    def __init__(self, objective, optimizer, loss_scale=1.0, clip_norm=0.0, accumulate=1, devices=1, statistics=()):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.dynamic = loss_scale == 0
@@ -65,8 +66,12 @@ class TrainStep(nn.Cell):
         self.accumulate = accumulate
         self.weights = optimizer.parameters
         self.mean_over_devices = nn.DistributedGradReducer(self.weights) if devices > 1 else nn.Identity()
+        # gradients and so decisions are the same on all devices: one that overflows makes all skip the step
+        self.statistics = ParameterTuple(statistics if self.scaled else ())
+        self.kept = ParameterTuple([Parameter(one.value(), f"kept.{one.name}", requires_grad=False)
+                                    for one in self.statistics])
         self.sums = ParameterTuple([Parameter(ops.zeros_like(weight), f"accumulated.{weight.name}", requires_grad=False)
-                                    for weight in self.weights] if accumulate > 1 else [])
+                                    for weight in self.weights] if accumulate > 1 else ())
 
         def scaled_objective(*batch):
             loss, metric = objective(*batch)
@@ -90,6 +95,8 @@ class TrainStep(nn.Cell):
             factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if finite:
             self.optimizer(for_each(ops.partial(times, factor), gradients))
+        if self.scaled and len(self.kept) > 0:
+            self._keep_statistics(finite)
         return loss, metric, finite
 
     @ms.jit
@@ -98,6 +105,12 @@ class TrainStep(nn.Cell):
         (_, loss, metric), gradients = self.value_and_gradients(*batch)
         for_each(ops.assign_add, self.sums, gradients)
         return loss, metric
+
+    def _keep_statistics(self, finite):
+        if finite:
+            for_each(ops.assign, self.kept, self.statistics)
+        else:
+            for_each(ops.assign, self.statistics, self.kept)
 
     def _take_sums(self, gradients):
         means = for_each(ops.partial(mean_of_sum, 1 / self.accumulate), self.sums, gradients)

@@ -1,42 +1,18 @@
 """The training loop: every epoch trains, validates, logs, draws and saves; any interruption can be resumed exactly."""
-import dataclasses
 import math
 import os
 import signal
 import time
-from dataclasses import dataclass
 
+import numpy as np
 from mindspore import Tensor, ops
 
-from utils.checkpoint import load_into, save_checkpoint
+from utils.checkpoint import save_checkpoint
+from utils.config import AUTO
 from utils.errors import UserError
 from utils.progress import progress as progress_bar
+from utils.state import State
 from utils.train_step import TrainStep
-
-
-@dataclass
-class Progress:
-    """Where a run stands; with weights, optimiser and loss scale it is all that `--resume` needs."""
-
-    epoch: int = 1            # the one in training
-    step: int = 0             # its batches done
-    batches: int = 0          # of all epochs
-    updates: int = 0          # of the optimiser
-    overflows: int = 0        # steps of this epoch that changed nothing
-    rate: float = 0.0         # of the last batch
-    loss: float = 0.0         # summed over this epoch
-    metric: float = 0.0
-    best: float = math.inf
-    best_epoch: int = 0
-    factor: float = 1.0       # on the scheduled rate: halved when validation stands still
-    halved: int = 0           # epoch after which it was
-    minutes: float = 0.0
-    finished: bool = False
-
-
-def parameters(*cells):
-    """{name: Parameter} of all weights and statistics of `cells`, for checkpoints. Names must differ."""
-    return {parameter.name: parameter for cell in cells for parameter in cell.get_parameters()}
 
 
 def trainable(*cells):
@@ -55,8 +31,9 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
     before_epoch(epoch), after_epoch(row): called around every epoch
     config.halve_after:  validations without a better one before the rate is halved; 0: never
     """
-    step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size)
-    loop = Loop(step, schedule, batches, weights, run, config, metric)
+    statistics = [one for one in weights.values() if not one.requires_grad]
+    step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size, statistics)
+    loop = Loop(step, schedule, batches, weights, run, config, metric, device)
     if config.resume:
         loop.resume()
     progress = loop.progress
@@ -76,11 +53,11 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
 class Loop:
     """The state of `fit` between its calls."""
 
-    def __init__(self, step, schedule, batches, weights, run, config, metric):
+    def __init__(self, step, schedule, batches, weights, run, config, metric, device):
         self.step, self.schedule, self.batches, self.weights = step, schedule, batches, weights
-        self.run, self.config, self.metric = run, config, metric
-        self.progress = Progress()
-        self.state = weights | parameters(step.optimizer, step)
+        self.run, self.config, self.metric, self.device = run, config, metric, device
+        self.state = State(weights, step, run, device)
+        self.progress = self.state.progress
         self.drawn = time.monotonic()
 
     def train_epoch(self, signals):
@@ -92,14 +69,14 @@ class Loop:
         utterances, self.speed = 0, 0.0
         with bar:
             for batch in self.batches.epoch(progress.epoch, progress.step):
-                self.train_batch([Tensor(array) for array in batch])
-                utterances += len(batch[0])
+                received = self.train_batch([Tensor(array) for array in batch], signals.received)
+                utterances += len(batch[0]) * self.device.size
                 self.speed = utterances / (time.monotonic() - started)
                 bar.update()
                 bar.set_postfix_str(f"loss {progress.loss / progress.step:.3f} lr {progress.rate:.2e} "
                                     f"{self.speed:.1f} utt/s", refresh=False)
-                if signals.received:
-                    self.leave(signals.received)
+                if received:
+                    self.leave(received)
                 if self.config.save_steps and progress.step % self.config.save_steps == 0:
                     self.count_minutes()
                     self.save()
@@ -110,7 +87,8 @@ class Loop:
         now = time.monotonic()
         self.progress.minutes, self.counted = self.progress.minutes + (now - self.counted) / 60, now
 
-    def train_batch(self, batch):
+    def train_batch(self, batch, received=0):
+        """One step, counted with the mean loss of all processes; the signal that one of them has `received`, or 0."""
         progress = self.progress
         progress.rate = self.schedule(progress.updates) * progress.factor
         # in place: after set_data the branch of the graph that holds the optimiser would go on with the old rate
@@ -125,20 +103,29 @@ class Loop:
             self.step.adjust_scale(finite)
             progress.overflows += not finite
             progress.updates += 1
-        loss = float(loss)
-        if not math.isfinite(loss) and not self.step.scaled:
-            raise UserError(f"loss is {loss} at epoch {progress.epoch}, batch {progress.step + 1}; lower max_lrate or "
-                            f"set clip_norm, and continue from {self.run.state} with --resume {self.run.path}")
+        every = self.device.gather([float(loss), float(metric), received])     # all must decide alike
+        wrong = [f"rank {rank}: {loss:g}" for rank, loss in enumerate(every[:, 0]) if not math.isfinite(loss)]
+        if wrong and not self.step.scaled:
+            raise UserError(f"loss is not finite ({', '.join(wrong)}) at epoch {progress.epoch}, batch "
+                            f"{progress.step + 1}; lower max_lrate or set clip_norm, and continue from "
+                            f"{self.run.state} with --resume {self.run.path}")
         progress.step += 1
-        progress.loss += loss
-        progress.metric += float(metric)
+        if wrong:
+            progress.unscored += 1
+        else:
+            loss, metric, _ = every.mean(axis=0, dtype=np.float64)
+            progress.loss += float(loss)
+            progress.metric += float(metric)
+        return int(every[:, 2].max())
 
     def finish_epoch(self, validate):
         """Validates, logs and saves; moves on to the next epoch. Returns the row of metrics.csv."""
         progress, config = self.progress, self.config
+        self.state.average()
         last = progress.epoch == config.num_epochs
-        row = {"epoch": progress.epoch, "learning_rate": progress.rate, "loss": progress.loss / progress.step,
-               self.metric: progress.metric / progress.step}
+        scored = progress.step - progress.unscored or math.nan
+        row = {"epoch": progress.epoch, "learning_rate": progress.rate, "loss": progress.loss / scored,
+               self.metric: progress.metric / scored}
         scores = validate() if validate and (last or progress.epoch % config.test_step == 0) else {}
         row |= scores | {"minutes": round(progress.minutes, 2)}
         criterion = next(iter(scores.values()), math.inf)
@@ -150,7 +137,7 @@ class Loop:
         if scores:
             self.judge(next(iter(scores)))
         progress.epoch += 1
-        progress.step = progress.overflows = 0
+        progress.step = progress.overflows = progress.unscored = 0
         progress.loss = progress.metric = 0.0
         self.save()
         return row
@@ -172,8 +159,10 @@ class Loop:
         progress = self.progress
         notes = f" {self.speed:.1f} utt/s"
         notes += f", {progress.overflows} steps skipped for overflow" if progress.overflows else ""
-        bad = self.batches.bad
-        notes += f", {len(bad)} unusable files, the last: {list(bad.values())[-1]}" if bad else ""
+        bad = list(self.batches.bad.values())
+        if int(count := self.device.gather([len(bad)]).sum()):
+            notes += f", {count:.0f} unusable files" + (f", the last: {bad[-1]}" if bad else "")
+            self.run.say(notes.strip(" ,"), own=True)
         self.run.say("epoch " + " ".join(f"{name} {value:.4g}" if name != "epoch" else str(value)
                                          for name, value in row.items()) + notes)
         self.run.add_row(row)
@@ -189,15 +178,14 @@ class Loop:
 
     def save(self):
         """The whole state, for --resume."""
-        if self.run.writes:
-            save_checkpoint(self.run.state, self.state, **dataclasses.asdict(self.progress))
+        self.state.save(checked=not (self.step.scaled and self.progress.batches % self.config.accumulate))
 
     def resume(self):
-        """Continues from the last saved state."""
-        record = load_into(self.run.state, self.state)
-        self.progress = Progress(**record)
-        self.run.forget_after(self.progress.epoch - 1)
-        self.run.say(f"resumed at epoch {self.progress.epoch}, batch {self.progress.step} of {self.batches.steps}")
+        """Continues as config.resume says."""
+        if path := self.state.resume(auto=self.config.resume == AUTO):
+            self.progress = self.state.progress
+            self.run.say(f"resumed from {path} at epoch {self.progress.epoch}, batch {self.progress.step} of "
+                         f"{self.batches.steps}")
 
     def leave(self, number):
         """Saves and ends the program as a signal asked."""
@@ -206,6 +194,7 @@ class Loop:
         self.run.say(f"{signal.Signals(number).name}: state saved at epoch {self.progress.epoch}, batch "
                      f"{self.progress.step}; continue with --resume {self.run.path}")
         self.batches.close()
+        self.device.gather([number])    # none leaves before rank 0 has saved: the launcher would stop all at once
         raise SystemExit(128 + number)
 
 

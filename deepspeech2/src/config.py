@@ -60,7 +60,7 @@ class Config:
     test_step: int = 1              # epochs between validations
     early_stop: int = 0             # validations without a better one before stopping; 0: never
     initial_model: str = ""         # weights to start from; the output layer is new where the labels differ
-    resume: str = ""                # run folder to continue
+    resume: str = ""                # run folder to continue; auto: that of ckpt_save_dir, if it holds a state
     seed: int = 0
     device_target: str = ""         # Ascend, CPU, GPU; "": $DEVICE_TARGET, else what MindSpore finds
     device_id: int = 0

@@ -1,0 +1,171 @@
+"""Two processes on this CPU: what they share, agree on and keep alike; what stops one stops all.
+
+A small network here; the models through their scripts: test_distributed_models.py.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import ROOT
+from test_rank_table import ONE, write
+from test_trainer import Points, rows, train
+
+from utils.checkpoint import load_checkpoint
+from utils.device import setup_device
+from utils.errors import run
+
+# train.py of a model: the function of this file that the second flag names
+PROGRAM = """
+import sys
+import test_distributed
+test_distributed.main(sys.argv[3], sys.argv[4])
+"""
+
+
+class Share(Points):
+    """This rank's half of the batches of Points, so that both together see what one process sees."""
+
+    def __init__(self, device, signalled=None, **faults):
+        super().__init__(**faults)
+        self.rank, self.size, self.signalled = device.rank, device.size, signalled
+
+    def batch(self, epoch, index):
+        if (epoch, index) == self.signalled and self.rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        arrays, bad = super().batch(epoch, index)
+        return tuple(np.split(array, self.size)[self.rank] for array in arrays), bad
+
+
+class Halves(Points):
+    """The halves of each batch, one after the other."""
+
+    steps = 2 * Points.steps
+
+    def batch(self, epoch, index):
+        arrays, bad = super().batch(epoch, index // 2)
+        return tuple(np.split(array, 2)[index % 2] for array in arrays), bad
+
+
+def main(function, folder):
+    """One process of the launcher."""
+    run({"facts": facts, "lost_worker": lost_worker}[function], setup_device("CPU", True), Path(folder))
+
+
+def facts(device, folder):
+    """Trains in several ways; each rank writes what it ends with."""
+    found = {"gathered": device.gather([device.rank, 5]).tolist(),
+             "mean": [one.tolist() for one in device.mean([np.full(2, device.rank), np.ones((1, 1))])],
+             "shared": [device.share_out(count, lambda own: own[:, None] * [1.0, 10.0]).tolist()
+                        for count in (1, 4, 5)]}
+    weights = {}
+
+    def ends(name, dataset=None, **options):
+        progress, weights[name] = train(folder / name, dataset or Share(device), device=device, **options)
+        found[name] = [progress.updates, progress.batches, progress.factor]
+
+    ends("plain", norm=False)
+    ends("norm")
+    ends("scaled", Share(device, nan=(2, 3)), loss_scale=128.0, accumulate=4)     # not a number for rank 0 alone
+    try:
+        ends("resumed", Share(device, signalled=(2, 4)))            # rank 1 alone hears of it
+    except SystemExit as left:
+        found["left"] = left.code
+    ends("resumed", resume=str(folder / "resumed"))
+    np.savez(folder / f"rank{device.rank}.npz", **{f"{run}/{name}": value for run, values in weights.items()
+                                                   for name, value in values.items()})
+    (folder / f"rank{device.rank}.json").write_text(json.dumps(found))
+
+
+def lost_worker(device, folder):
+    """Kills the data worker of rank 1."""
+    train(folder / "run", Share(device, kill=2 if device.rank else None), device=device, workers=1)
+
+
+def launch(folder, function):
+    """(exit code, what the launcher printed) of two processes of this file's `function`."""
+    (folder / "model").mkdir()
+    (folder / "model" / "train.py").write_text(PROGRAM)
+    table = write(folder / "table.json", ONE)
+    done = subprocess.run([sys.executable, ROOT / "utils" / "launch.py", folder / "model", table, function, folder],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=200,
+                          env=os.environ | {"DEVICE_TARGET": "CPU", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+    return done.returncode, done.stdout
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """(folder, what each rank found, [weights of each rank])."""
+    folder = tmp_path_factory.mktemp("two")
+    code, output = launch(folder, "facts")
+    assert code == 0, output
+    found = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    return folder, found, [dict(np.load(folder / f"rank{rank}.npz")) for rank in (0, 1)]
+
+
+def test_what_each_rank_knows_all_know(two):
+    for found in two[1]:
+        assert found["gathered"] == [[0, 5], [1, 5]]
+        assert found["mean"] == [[0.5, 0.5], [[1]]]
+        assert found["shared"] == [[[i, 10 * i] for i in range(count)] for count in (1, 4, 5)]
+
+
+def test_ranks_keep_equal_weights_and_statistics(two):
+    first, second = two[2]
+    assert len(first) == 4 + 3 * 8 and any("moving_mean" in name for name in first)
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value, err_msg=name)
+    assert two[1][0]["plain"] == two[1][1]["plain"] == [18, 18, 1.0]
+
+
+def test_two_halves_of_a_batch_train_as_one_process_does(two, tmp_path):
+    """To 1e-5: with the whole batch without BatchNorm, else as one that takes a half after the other.
+
+    Against whole batches, of 8 instead of 4, BatchNorm makes the first epoch's loss differ by less than a quarter.
+    """
+    for name, options in (("plain", {"norm": False}), ("norm", {"dataset": Halves(), "accumulate": 2})):
+        _, expected = train(tmp_path / name, **options)
+        for found, one in zip(rows(two[0] / name), rows(tmp_path / name), strict=True):
+            assert {key: float(value) for key, value in found.items()} == pytest.approx(
+                {key: float(value) for key, value in one.items()}, rel=1e-5)
+        for weight, value in expected.items():
+            if "moving" not in weight:      # one after the other, the second half counts for more
+                np.testing.assert_allclose(two[2][0][f"{name}/{weight}"], value, atol=1e-5, err_msg=weight)
+    train(tmp_path / "whole", num_epochs=1)
+    found, one = (float(rows(folder)[0]["loss"]) for folder in (two[0] / "norm", tmp_path / "whole"))
+    assert found != one and found == pytest.approx(one, rel=0.25)
+
+
+def test_a_batch_that_one_rank_cannot_use_is_skipped_by_all(two):
+    weights = {name: value for name, value in two[2][0].items() if name.startswith("scaled/")}
+    assert weights and all(np.isfinite(value).all() for value in weights.values())
+    assert "1 steps skipped for overflow" in (two[0] / "scaled" / "train.log").read_text()
+
+
+def test_all_leave_at_the_step_at_which_one_is_told_to_and_resume_exactly(two):
+    assert [found["left"] for found in two[1]] == [128 + signal.SIGTERM] * 2
+    for name, value in two[2][0].items():
+        kind, weight = name.split("/")
+        if kind == "resumed":     # statistics are averaged once more than undisturbed: another rounding
+            np.testing.assert_allclose(value, two[2][0][f"norm/{weight}"], rtol=1e-5, atol=1e-6, err_msg=name)
+    assert "SIGTERM: state saved at epoch 2, batch" in (two[0] / "resumed" / "train.log").read_text()
+
+
+def test_rank_0_alone_writes(two):
+    assert not list(two[0].glob("model/train_parallel1/**/*.ckpt"))
+    log = (two[0] / "model" / "train_parallel1" / "train.log").read_text()
+    assert "epoch 1" not in log, log
+    assert load_checkpoint(two[0] / "norm" / "last" / "state.ckpt")[1]["devices"] == 2
+
+
+def test_a_lost_worker_of_one_rank_stops_all_and_is_told(tmp_path):
+    started = time.monotonic()
+    code, output = launch(tmp_path, "lost_worker")
+    assert code == 2 and time.monotonic() - started < 120
+    assert "error: rank 1 failed with exit code 2, the others are stopped" in output
+    assert "error: a data worker was killed (out of memory?)" in output
