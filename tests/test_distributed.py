@@ -1,6 +1,6 @@
 """Two processes on this CPU: what they share, agree on and keep alike; what stops one stops all.
 
-A small network here; the models through their scripts: test_distributed_models.py.
+A small network here; the models through their scripts: test_<model>_train.py.
 """
 import json
 import os
