@@ -103,7 +103,7 @@ def read_hyper_parameters(path):
     if not path:
         return {}
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Untagged)
+        values = _Untagged(Path(path).read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected YAML or JSON of hyper-parameters") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
