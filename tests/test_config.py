@@ -293,3 +293,14 @@ def test_a_mistake_on_the_command_line_ends_with_code_2_and_one_line():
     assert process.returncode == 2
     assert [line for line in process.stderr.splitlines() if line.startswith("error: --no_such_flag: no such flag")]
     assert len(process.stderr.splitlines()) == 1 and process.stdout == ""
+
+
+def test_resume_auto_continues_the_run_folder_if_there_is_one(tmp_path):
+    argv = ["--resume", "auto", "--ckpt_save_dir", str(tmp_path / "run"), "--num_epochs", "7"]
+    config = parse_train_config(Config, argv)
+    assert (config.resume, config.num_epochs) == ("auto", 7)
+    (tmp_path / "run").mkdir()
+    save_config(replace(config, channels=24), tmp_path / "run")
+    config = parse_train_config(Config, argv[:4])
+    assert (config.resume, config.num_epochs, config.channels) == ("auto", 7, 24)
+    assert config.ckpt_save_dir == str(tmp_path / "run")
