@@ -155,6 +155,14 @@ def test_graph_for_any_runtime_computes_the_same(runner, tmp_path):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
 
 
+def test_what_is_too_short_for_the_graph_is_named(runner, tmp_path):
+    graph = export(Doubled(), [Port("waveform", "float32", (1, None))], tmp_path, shortest=10)
+    write_inputs(tmp_path / "in", {"nine": [np.ones(9, np.float32)], "ten": [np.ones(10, np.float32)]})
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    assert code == 2 and "nine.bin: 9 long, but the graph takes 10 and more" in output and "error: 1 of 2" in output
+    assert (tmp_path / "out" / "ten_0.bin").is_file()
+
+
 def test_graph_for_a_cpu_is_refused_elsewhere(doubled, runner, tmp_path):
     write_inputs(tmp_path, {"a": [np.ones(9, np.float32)]})
     code, output = runner(doubled, tmp_path, tmp_path / "out", "--device_target=Ascend")
@@ -166,7 +174,7 @@ def case(config, generator):
     if isinstance(config, ConvTasNetConfig):
         stride = config.L // 2
         model = randomised(ConvTasNet(config), generator)
-        items = {str(n): [noise(generator, n * stride)] for n in (900, 450, 1200, 30)}
+        items = {str(n): [noise(generator, n * stride)] for n in (900, 450, 1200, shortest(config))}
         return WholeStrides(model), [Port("mixture", "float32", (1, None), 300 * stride)], items, python(model)
     model = randomised(ecapa(config) if isinstance(config, EcapaConfig) else DeepSpeech2(config), generator)
     if config.input == "waveform":
@@ -179,6 +187,11 @@ def case(config, generator):
         for name, arrays in items.items():
             arrays.append(np.array([int(name) - int(name) % 9], np.int32))
     return model, ports, items, python(model)
+
+
+def shortest(config):
+    """Strides that the runtime takes: one frame more than the widest convolution has zeros on a side."""
+    return (config.P - 1) * 2 ** (config.X - 1) // (1 if config.causal else 2) + 2
 
 
 def waveform_case(config, model, generator):

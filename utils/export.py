@@ -38,7 +38,8 @@ def export_model(network, config, inputs, outputs, name, **facts):
     """Writes `network` as config.file_format to config.file_name, or <name>.<suffix> beside the checkpoint.
 
     `facts` go into inputs.json as they are: sample_rate, step_seconds (of the second dimension of the first input),
-    wav_multiple (of samples, where it is a waveform), branches (of the graph that can run side by side), labels, ...
+    wav_multiple (of samples, where it is a waveform), branches (of the graph that can run side by side), shortest
+    (length of the first input that it takes), labels, ...
     Returns the path of the graph.
     """
     kind = config.file_format.upper()

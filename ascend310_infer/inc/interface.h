@@ -24,6 +24,7 @@ struct Interface {
   int64_t branches = 1;      // operators that can run side by side
   double step_seconds = 0;   // that the second dimension of the first input advances in time
   int64_t sample_rate = 0;   // Hz
+  int64_t shortest = 0;      // that the second dimension of the first input may be
   int64_t wav_multiple = 0;  // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform
 };
 

@@ -59,6 +59,7 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     }
     interface.runtime = json.value("runtime", "");
     interface.branches = json.value("branches", 1);
+    interface.shortest = json.value("shortest", 0);
     interface.sample_rate = json.at("sample_rate");
     interface.step_seconds = json.at("step_seconds");
     interface.wav_multiple = json.value("wav_multiple", 0);

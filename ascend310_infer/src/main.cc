@@ -37,6 +37,10 @@ void WriteFile(const fs::path &path, const std::string &content) {
 
 void RunItem(const Item &item, const Interface &interface, const Options &options, Session *session, Report *report) {
   const std::vector<HostTensor> inputs = ReadItem(item, interface);
+  if (inputs[0].shape[1] < interface.shortest) {
+    throw UserError(item.files[0].string() + ": " + std::to_string(inputs[0].shape[1]) + " long, but the graph takes " +
+                    std::to_string(interface.shortest) + " and more; leave the file out");
+  }
   std::vector<std::string> outputs;
   try {
     for (int i = 0; report->predict_ms.empty() && i < options.warmup; ++i) {
