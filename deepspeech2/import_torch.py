@@ -7,19 +7,13 @@ import sys
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.import_torch import ORIGINALS, shapes
-from utils.device import setup_device
 from utils.errors import run
-from utils.torch_import import export_file, import_file, parse
+from utils.torch_import import work
 
 
 def main(argv):
     """Makes the run folder, or writes the original's file."""
-    args, given = parse(argv, Config, ORIGINALS, __doc__)
-    setup_device("CPU")
-    if args.export:
-        export_file(args, given, Config, ORIGINALS)
-    else:
-        import_file(args, given, Config, ORIGINALS, shapes)
+    work(argv, Config, ORIGINALS, shapes, __doc__)
 
 
 if __name__ == "__main__":

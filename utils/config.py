@@ -76,19 +76,27 @@ def parse_use_config(cls, argv):
 
 def read_yaml(cls, path):
     """The keys and values of a preset, each checked against the fields of `cls`."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected a YAML file of settings") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
+    values = read_mapping(path, "a YAML file of settings", may_be_empty=True)
     types = {field.name: field.type for field in dataclasses.fields(cls)}
     for key in values:
         if key not in types:
             raise UserError(f"{path}: {key}: no such setting{nearest(str(key), types)}")
     return {key: _convert(f"{path}: {key}", value, types[key]) for key, value in values.items()}
+
+
+def read_mapping(path, expected, loader=yaml.SafeLoader, may_be_empty=False):
+    """The mapping in a YAML file, where one is `expected`. `loader`: SafeLoader or a kind of it."""
+    try:
+        values = loader(Path(path).read_text(encoding="utf-8")).get_single_data()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected {expected}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if may_be_empty:
+        values = values or {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
+    return values
 
 
 def load_config(cls, checkpoint):

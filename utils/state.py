@@ -37,6 +37,11 @@ def parameters(*cells):
     return {parameter.name: parameter for cell in cells for parameter in cell.get_parameters()}
 
 
+def statistics(weights):
+    """Of `weights` {name: Parameter}, those that no gradient moves: BatchNorm's."""
+    return [one for one in weights.values() if not one.requires_grad]
+
+
 class State:
     """Parameters {name: Parameter} and Progress of a run in the folder `run`, trained by `step`."""
 
@@ -44,8 +49,7 @@ class State:
         self.run, self.device = run, device
         self.progress = Progress(devices=device.size)
         self.parameters = weights | parameters(step.optimizer, step)
-        statistics = [one for one in weights.values() if not one.requires_grad]
-        self.own = statistics + list(step.kept) + list(step.sums)   # in what processes differ
+        self.own = statistics(weights) + list(step.kept) + list(step.sums)   # in what processes differ
 
     def average(self):
         """Gives all processes the same state: the mean of what each has of its own.

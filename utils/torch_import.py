@@ -14,7 +14,8 @@ from mindspore import Tensor
 
 from utils import torch_file
 from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.config import load_config, parse_config, save_config
+from utils.config import load_config, parse_config, read_mapping, save_config
+from utils.device import setup_device
 from utils.errors import UserError
 from utils.torch_names import to_ours, to_theirs
 
@@ -43,6 +44,16 @@ class Original(NamedTuple):
     inert: tuple = ()           # names that its files hold besides weights (torch_file.read)
 
 
+def work(argv, cls, originals, shapes, description):
+    """What an import_torch.py does for configs of type `cls`; shapes(config): {our parameter: shape}."""
+    args, given = parse(argv, cls, originals, description)
+    setup_device("CPU")
+    if args.export:
+        export_file(args, given, cls, originals)
+    else:
+        import_file(args, given, cls, originals, shapes)
+
+
 def parse(argv, cls, originals, description):
     """(arguments, the settings {name: value} given by flags) of an import_torch.py for configs of type `cls`."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False,
@@ -62,7 +73,7 @@ def parse(argv, cls, originals, description):
 
 
 def import_file(args, given, cls, originals, shapes):
-    """Makes the run folder args.output of the original's file; shapes(config): {our parameter: shape}."""
+    """Makes the run folder args.output of the original's file."""
     original, output = originals[args.format], Path(args.output)
     if output.exists():
         raise UserError(f"output: {output} exists already; give the name of a folder to make")
@@ -100,17 +111,7 @@ def export_file(args, given, cls, originals):
 
 def read_hyper_parameters(path):
     """The mapping in a YAML (HyperPyYAML too, whose tags are passed over) or JSON file; {} for no path."""
-    if not path:
-        return {}
-    try:
-        values = _Untagged(Path(path).read_text(encoding="utf-8")).get_single_data()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected YAML or JSON of hyper-parameters") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
-    return values
+    return read_mapping(path, "YAML or JSON of hyper-parameters", _Untagged) if path else {}
 
 
 class _Untagged(yaml.SafeLoader):

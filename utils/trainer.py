@@ -11,7 +11,7 @@ from utils.checkpoint import save_checkpoint
 from utils.config import AUTO
 from utils.errors import UserError
 from utils.progress import progress as progress_bar
-from utils.state import State
+from utils.state import State, statistics
 from utils.train_step import TrainStep
 
 
@@ -31,8 +31,8 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
     before_epoch(epoch), after_epoch(row): called around every epoch
     config.halve_after:  validations without a better one before the rate is halved; 0: never
     """
-    statistics = [one for one in weights.values() if not one.requires_grad]
-    step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size, statistics)
+    step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size,
+                     statistics(weights))
     loop = Loop(step, schedule, batches, weights, run, config, metric, device)
     if config.resume:
         loop.resume()
