@@ -2,8 +2,9 @@
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -27,6 +28,8 @@ PRESETS = sorted(ROOT.glob("ecapatdnn/configs/*.yaml"))
 class Small:
     """A small config."""
 
+    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path", "net.width": "width", "the-name": "name"}
+
     width: int = 4
     rate: float = 0.5
     mirror: bool = False
@@ -48,6 +51,18 @@ def run_folder(folder, config, checkpoint="best.ckpt"):
     (folder / checkpoint).touch()
     save_config(config, folder)
     return str(folder / checkpoint)
+
+
+def test_other_names_of_a_flag():
+    assert parse_config(Small, ["--net.width", "9", "--the-name=b"]) == Small(width=9, name="b")
+    with pytest.raises(UserError, match=r"--net.widht: no such flag \(did you mean net.width\?\)"):
+        parse_config(Small, ["--net.widht", "9"])
+
+
+@pytest.mark.parametrize(("argv", "mirror"), [(["--mirror"], True), (["--mirror", "--width", "4"], True),
+                                              (["--mirror", "false"], False), (["--mirror=yes"], True)])
+def test_a_bool_needs_no_value(argv, mirror):
+    assert parse_config(Small, argv) == Small(mirror=mirror)
 
 
 def test_default_then_yaml_then_flag(tmp_path):
@@ -262,7 +277,7 @@ def test_require(value, fails):
 
 
 def test_every_default_has_the_type_of_its_field():
-    assert [name for name, field in Config.__dataclass_fields__.items() if type(field.default) is not field.type] == []
+    assert [field.name for field in fields(Config) if type(field.default) is not field.type] == []
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

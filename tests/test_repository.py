@@ -100,10 +100,11 @@ def flags_of(model):
     if (ROOT / model / "lm.py").exists():
         commands = importlib.import_module(f"{model}.lm")
         classes += [commands.EstimateConfig, commands.TuneConfig]
-    known = {field.name for cls in classes for field in dataclasses.fields(cls)}
+    known = {name for cls in classes for name in (*(field.name for field in dataclasses.fields(cls)),
+                                                  *getattr(cls, "ALIASES", ()))}
     source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
     source += "".join((ROOT / "utils" / name).read_text(encoding="utf-8") for name in ("average.py", "torch_import.py"))
-    return known | {"config", "checkpoint_path", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
+    return known | {"config", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
 
 
 def launcher_flags():

@@ -6,7 +6,6 @@ file, so features and hyper-parameters cannot differ between training and use.
 import argparse
 import dataclasses
 import os
-import re
 from pathlib import Path
 
 import yaml
@@ -16,25 +15,30 @@ from utils.files import write_text
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
+OPTIONAL = {"nargs": "?", "const": "true"}   # of argparse: `--flag` alone means `--flag true`
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def parse_config(cls, argv, base=None, program=None):
     """The config of type `cls` that a command line asks for.
 
-    `base`: values to start from instead of the defaults, such as those a checkpoint was trained with. Raises
+    `base`: values to start from instead of the defaults, such as those a checkpoint was trained with. `cls.ALIASES`,
+    where there are any: {other name of a flag: field}. A flag of a bool may stand without a value, for true. Raises
     UserError for a flag or key that does not exist (naming the nearest) and for a value of the wrong type.
     """
     parser = argparse.ArgumentParser(prog=program, description=cls.__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults")
     fields = {field.name: field for field in dataclasses.fields(cls)}
+    aliases = getattr(cls, "ALIASES", {})
     for name, field in fields.items():
-        parser.add_argument(f"--{name}", metavar=field.type.__name__.upper(), help=f"default: {field.default!r}")
+        names = [name, *(alias for alias, meant in aliases.items() if meant == name)]
+        parser.add_argument(*(f"--{one}" for one in names), dest=name, metavar=field.type.__name__.upper(),
+                            help=f"default: {field.default!r}", **OPTIONAL if field.type is bool else {})
     known, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].split("=")[0].lstrip("-")
-        raise UserError(f"{unknown[0]}: no such flag{nearest(name, fields)}; --help lists them all")
+        raise UserError(f"{unknown[0]}: no such flag{nearest(name, [*fields, *aliases])}; --help lists them all")
     given = vars(known)
     values = {} if base is None else dataclasses.asdict(base)
     if path := given.pop("config"):
@@ -64,9 +68,8 @@ def parse_train_config(cls, argv):
 def parse_use_config(cls, argv):
     """`parse_config` for programs that use a checkpoint: starts from the values its run saved beside it.
 
-    `--checkpoint_path` and `--model_path` both name it. UserError without one.
+    UserError without one.
     """
-    argv = [re.sub(r"^--checkpoint_path(?==|$)", "--model_path", argument) for argument in argv]
     config = parse_config(cls, argv)
     if not config.model_path:
         raise UserError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it with "

@@ -3,11 +3,14 @@
 The letters are those of the paper and of kaituoxu's code; the other names are the MindSpore zoo's.
 """
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class Config:
     """Conv-TasNet speech separation: train, evaluate, export."""
+
+    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
 
     # network
     N: int = 512                    # filters of the encoder
@@ -70,7 +73,7 @@ class Config:
     distribute: bool = False        # this process is one of several started by a launcher
 
     # evaluation and export
-    model_path: str = ""            # checkpoint that eval.py and export.py take; --checkpoint_path says the same
+    model_path: str = ""            # checkpoint that eval.py and export.py take
     save_examples: int = 3          # mixtures whose separation eval.py keeps as wav and PNG
     length: int = 32000             # samples of the exported graph and of 310 inference; 0: any length
     file_format: str = "MINDIR"     # or ONNX, AIR

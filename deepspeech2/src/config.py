@@ -3,6 +3,7 @@
 The network's are deepspeech.pytorch's, the others the MindSpore zoo's.
 """
 from dataclasses import dataclass
+from typing import ClassVar
 
 from deepspeech2.src.text import LABELS
 
@@ -10,6 +11,8 @@ from deepspeech2.src.text import LABELS
 @dataclass(frozen=True)
 class Config:
     """DeepSpeech2 speech recognition: train, evaluate, export."""
+
+    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
 
     # network
     labels: str = LABELS            # of the outputs; the first is the blank of CTC
@@ -73,7 +76,7 @@ class Config:
     beam_width: int = 0             # prefixes kept; 0: greedy without a language model, 100 with one
 
     # evaluation and export
-    model_path: str = ""            # checkpoint that eval.py and export.py take; --checkpoint_path says the same
+    model_path: str = ""            # checkpoint that eval.py and export.py take
     save_log_probs: bool = False    # eval.py keeps what the network says, for lm.py tune
     length: int = 800               # frames of 10 ms of the exported graph and of 310 inference; 0: any number
     file_format: str = "MINDIR"     # or ONNX, AIR

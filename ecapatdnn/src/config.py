@@ -3,11 +3,14 @@
 The names and values of the MindSpore zoo's ECAPA-TDNN are kept; presets in configs/ hold what differs by corpus.
 """
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class Config:
     """ECAPA-TDNN speaker verification: train, evaluate, export."""
+
+    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
 
     # network
     in_channels: int = 80           # mel bands
@@ -72,7 +75,7 @@ class Config:
     distribute: bool = False        # this process is one of several started by a launcher
 
     # evaluation and export
-    model_path: str = ""            # checkpoint that eval.py and export.py take; --checkpoint_path says the same
+    model_path: str = ""            # checkpoint that eval.py and export.py take
     score_crops: int = 0            # also average the scores of so many crops of 300 frames; TaoRuijie: 5
     as_norm: bool = False           # adaptive symmetric score normalisation
     cohort_list: str = ""           # its cohort, one mean embedding a speaker; "": train_list
