@@ -1,6 +1,6 @@
 """Latency of one recording: the C++ runner, MindSpore's graph mode and PyTorch, with the same weights and cores.
 
-    python benchmarks/runner.py [--rounds 3] [--repeat 20]
+    python benchmarks/runner.py [--rounds 3] [--repeat 20] [--only ecapatdnn]
 
 Every program runs in a process of its own that is bound to 1 or 2 cores; the programs take turns, `rounds` times, and
 the median of the rounds' medians counts. PyTorch is left out where it is not installed (pip install torch==2.13.0).
@@ -24,19 +24,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=20, help="timed runs a round")
+    parser.add_argument("--only", help="one network instead of all", choices=NAMES)
     parser.add_argument("--worker", nargs=3, metavar=("PROGRAM", "MODEL", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         worker(*args.worker, args.repeat)
         return
-    programs = available(PROGRAMS)
+    programs, models = available(PROGRAMS), [args.only] if args.only else list(NAMES)
     subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)
     with tempfile.TemporaryDirectory() as folder:
-        for model in NAMES:
+        for model in models:
             run("export", model, folder, cores(), args.repeat)
         print("| | threads | " + " | ".join(programs) + " | runner / PyTorch | graph / PyTorch | largest difference |")
         print("|---" * (len(programs) + 5) + "|")
-        for model, name in NAMES.items():
+        for model in models:
             for threads in (1, 2):
                 found = in_turns(programs, lambda program, model=model, threads=threads: run(
                     program, model, folder, cores()[:threads], args.repeat), args.rounds)
@@ -44,7 +45,7 @@ def main():
                 ratios = " | ".join(f"{found[program][0] / found['PyTorch'][0]:.2f}" if "PyTorch" in found else "-"
                                     for program in PROGRAMS[:2])
                 apart = difference(folder, model, programs)
-                print(f"| {name} | {threads} | {times} | {ratios} | {apart:.0e} |", flush=True)
+                print(f"| {NAMES[model]} | {threads} | {times} | {ratios} | {apart:.0e} |", flush=True)
 
 
 def run(program, model, folder, bound_to, repeat):

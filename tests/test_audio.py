@@ -317,3 +317,27 @@ def test_find_audio_follows_linked_folders(tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "linked").symlink_to(tmp_path / "disk")
     assert audio.find_audio(tmp_path / "corpus") == ["linked/a.wav"]
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3"])
+def test_recordings_in_memory_give_the_crops_of_the_file(tmp_path, ending):
+    paths = [str(tmp_path / f"{i}.{ending}") for i in range(3)]
+    noise = np.random.default_rng(0)
+    for path, rate, seconds in zip(paths, (RATE, RATE, RATE // 2), (2, 1, 1), strict=True):
+        soundfile.write(path, 0.1 * noise.standard_normal(seconds * rate), rate)
+    recordings = audio.Recordings(RATE, 2.5)        # the second has no room, the third another rate
+    for i, length in enumerate((400, 5000, 40000) * 6):
+        path = paths[i % 3 if i % 2 else i // 2 % 3]
+        np.testing.assert_array_equal(recordings.random_crop(path, length, np.random.default_rng(i)),
+                                      audio.random_crop(path, RATE, length, np.random.default_rng(i), resample=True))
+    kept = [path for path, samples in recordings.kept.items() if samples is not None]
+    assert kept == ([] if ending == "mp3" else paths[:1])
+
+
+def test_recordings_in_memory_are_not_read_again(tmp_path):
+    path = str(tmp_path / "a.wav")
+    audio.write_wav(path, 0.1 * np.random.default_rng(0).standard_normal(RATE), RATE)
+    recordings = audio.Recordings(RATE, 10)
+    first = recordings.random_crop(path, 100, np.random.default_rng(1))
+    os.unlink(path)
+    np.testing.assert_array_equal(recordings.random_crop(path, 100, np.random.default_rng(1)), first)

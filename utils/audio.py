@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.packed import exists, find_record, is_packed, open_record
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
+LOSSLESS = (".wav", ".flac", ".sph")
 SILENCE = 1e-5   # largest sample of a file that holds no speech: half a step of 16-bit PCM is 1.5e-5
 
 
@@ -65,9 +66,38 @@ def random_crop(path, rate, length, generator, resample=False):
     """`length` samples from a random place, as `read`; a shorter file is repeated from its start until it fits."""
     with _open(path) as file:
         available = file.frames * rate // file.samplerate
-        start = int(generator.integers(0, max(1, available - length + 1)))
+        start = _start(available, length, generator)
         samples = _read(path, file, rate, start, min(length, available), resample)
     return samples if len(samples) == length else np.resize(samples, length)
+
+
+def _start(available, length, generator):
+    return int(generator.integers(0, max(1, available - length + 1)))
+
+
+class Recordings:
+    """Recordings that are cropped again and again, such as noise: as many in memory as `seconds` at `rate` Hz hold.
+
+    The first to be asked for stay; none makes room for another, for where they do not all fit most would be gone again
+    before they are wanted. Those of another rate and lossy ones are not kept: as a whole they are resampled or decoded
+    to other last bits.
+    """
+
+    def __init__(self, rate, seconds):
+        self.rate, self.room, self.kept = rate, seconds * rate, {}
+
+    def random_crop(self, path, length, generator):
+        """As the function `random_crop` with `resample`, to the bit."""
+        if path not in self.kept:
+            frames, rate = header(path)
+            fits = rate == self.rate and path.endswith(LOSSLESS) and frames <= self.room
+            self.room -= frames if fits else 0
+            self.kept[path] = read(path, rate) if fits else None
+        samples = self.kept[path]
+        if samples is None:
+            return random_crop(path, self.rate, length, generator, resample=True)
+        start = _start(len(samples), length, generator)
+        return np.resize(samples[start:start + length], length)
 
 
 def _read(path, file, rate, start, length, resample):

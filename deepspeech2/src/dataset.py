@@ -16,6 +16,7 @@ from utils.loader import any_readable
 
 STRIPES = 2     # of SpecAugment in each direction
 JITTER = 0.06   # by which lengths count as longer or shorter in shuffling: other neighbours in every epoch
+KEPT_SECONDS = 1000     # of noise in memory, 64 MB a data worker
 ROUND = 25      # frames to which padded lengths are rounded up
 
 
@@ -30,7 +31,7 @@ class TrainSet:
     def __init__(self, config, rank=0, size=1):
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
-        self.noises = find_noises(config)
+        self.noises, self.kept = find_noises(config), audio.Recordings(RATE, KEPT_SECONDS)
         self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
         self.widest = self.labels.counts.max()
@@ -110,8 +111,8 @@ class TrainSet:
         if self.config.gain_range:
             samples = samples * np.float32(10 ** (generator.uniform(-1, 1) * self.config.gain_range / 20))
         if self.noises and generator.random() < self.config.noise_prob:
-            noise = audio.random_crop(self.noises[int(generator.integers(len(self.noises)))], RATE, len(samples),
-                                      generator, resample=True)
+            path = self.noises[int(generator.integers(len(self.noises)))]
+            noise = self.kept.random_crop(path, len(samples), generator)
             amplitude = generator.uniform(0, self.config.noise_max) + 1e-4
             samples = samples + augment.noise_at_snr(samples, noise, -20 * np.log10(amplitude))
         return samples

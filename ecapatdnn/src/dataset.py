@@ -17,6 +17,7 @@ from utils.packed import load_index
 # signal-to-noise ratios in dB, and how many recordings are added
 NOISE = {"noise": (0, 15, 1, 1), "music": (5, 15, 1, 1), "babble": (13, 20, 3, 8)}
 MUSAN_FOLDER = {"noise": "noise", "music": "music", "babble": "speech"}
+KEPT_SECONDS = 1000             # of noise in memory, 64 MB a data worker
 MP3_COMPRESSION = (0.5, 0.8)   # 85 to 40 kbit/s at 16 kHz
 
 
@@ -111,6 +112,7 @@ class Augmenter:
         self.read_speech = read_speech
         self.recordings = find_noise(config.musan_path) if config.musan_path else {}
         self.responses = find_recordings(config.rir_path, "rir_path") if config.rir_path else []
+        self.kept = audio.Recordings(RATE, KEPT_SECONDS)
         self.choices = [()]
         if self.responses:
             self.choices.append(("reverberation",))
@@ -134,7 +136,7 @@ class Augmenter:
         for _ in range(int(generator.integers(fewest, most + 1))):
             if kind in self.recordings:
                 path = _pick(self.recordings[kind], generator)
-                noise = audio.random_crop(path, RATE, len(x), generator, resample=True)
+                noise = self.kept.random_crop(path, len(x), generator)
             else:
                 noise = self.read_speech(len(x), generator)
             noisy = noisy + augment.noise_at_snr(x, noise, generator.uniform(low, high))
