@@ -46,9 +46,9 @@ def exps(mini_corpus, small_lists, tmp_path_factory):
     """(folder, flags of the data, what was printed): exps/exp1 of one epoch, and a second one by a second call."""
     folder = tmp_path_factory.mktemp("taoruijie")
     data = ["--eval_list", f"{small_lists}/trials.txt", "--eval_path", f"{mini_corpus}/train"]
-    flags = ["--train_list", f"{small_lists}/train.txt", "--train_path", f"{mini_corpus}/train", *data, "--musan_path",
-             f"{mini_corpus}/musan", "--rir_path", f"{mini_corpus}/rir", "--n_cpu", "0", "--batch_size", "4", "--C", "16",
-             "--num_frames", "60", "--score_crops", "2", "--save_path", f"{folder}/exps/exp1"]
+    flags = ["--train_list", f"{small_lists}/train.txt", "--train_path", f"{mini_corpus}/train", *data,
+             "--musan_path", f"{mini_corpus}/musan", "--rir_path", f"{mini_corpus}/rir", "--n_cpu", "0", "--C", "16",
+             "--batch_size", "4", "--num_frames", "60", "--score_crops", "2", "--save_path", f"{folder}/exps/exp1"]
     trainECAPAModel.main([*flags, "--max_epoch", "1"])
     first = load_checkpoint(folder / "exps/exp1/checkpoints/epoch_0001.ckpt")[0]
     trainECAPAModel.main([*flags, "--max_epoch", "2"])
