@@ -50,8 +50,6 @@ def main(argv):
     """Trains or scores as the command line says."""
     scoring = "--eval" in argv
     config = parse([word for word in argv if word != "--eval"], scoring)
-    if config.initial_model and config.resume != AUTO:
-        print(f"Model {config.initial_model} loaded from previous state!")
     if not scoring:
         train.main(config, after_epoch)
         return
@@ -67,6 +65,7 @@ def parse(argv, scoring):
     if config.initial_model:
         checkpoint = as_checkpoint(Path(config.initial_model))
         saved = load_config(Config, checkpoint)
+        print(f"Model {config.initial_model} loaded from previous state!")
         base = dataclasses.replace(Flags(), resume="", **{name: getattr(saved, name) for name in NETWORK})
         return dataclasses.replace(parse_config(Flags, argv, base=base), initial_model=str(checkpoint))
     if scoring:

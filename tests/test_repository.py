@@ -96,17 +96,18 @@ def test_links_and_paths_of_documents_exist(document):
 def flags_of(model):
     """Names of all flags that the programs of a model take."""
     module = importlib.import_module(f"{model}.src.config"), importlib.import_module(f"{model}.prepare")
-    classes = [module[0].Config, module[1].PrepareConfig]
+    classes, others = [module[0].Config, module[1].PrepareConfig], {"config", "help"}
     if (ROOT / model / "lm.py").exists():
         commands = importlib.import_module(f"{model}.lm")
         classes += [commands.EstimateConfig, commands.TuneConfig]
     if (ROOT / model / "trainECAPAModel.py").exists():
         classes.append(importlib.import_module(f"{model}.trainECAPAModel").Flags)
+        others.add("eval")
     known = {name for cls in classes for name in (*(field.name for field in dataclasses.fields(cls)),
                                                   *getattr(cls, "ALIASES", ()))}
     source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
     source += "".join((ROOT / "utils" / name).read_text(encoding="utf-8") for name in ("average.py", "torch_import.py"))
-    return known | {"config", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
+    return known | others | set(re.findall(r'add_argument\("--(\w+)"', source))
 
 
 def launcher_flags():
