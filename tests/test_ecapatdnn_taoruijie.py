@@ -87,6 +87,7 @@ def test_eval_of_a_checkpoint_and_of_a_pytorch_file_print_his_line(exps, capsys,
     pretrained = tmp_path / "exps" / "pretrain.model"
     pretrained.parent.mkdir()
     give_back(import_torch, "taoruijie", checkpoint, pretrained)
+    capsys.readouterr()
     assert score(capsys, "--initial_model", pretrained, *data, "--score_crops", "0")[0] == his
     stamp = (tmp_path / "exps/pretrain_run/best.ckpt").stat().st_mtime_ns
     assert trainECAPAModel.as_checkpoint(pretrained).stat().st_mtime_ns == stamp        # made once
