@@ -149,7 +149,7 @@ def test_scripts_call_the_programs(tmp_path, inside):
     assert code == 0 and output.count(f" RANK_TABLE_FILE={table} ") == 2 == len(output.splitlines()), output
 
 
-@pytest.mark.parametrize("model", ["ecapatdnn", "conv_tasnet"])
+@pytest.mark.parametrize("model", ["ecapatdnn", "conv_tasnet", "deepspeech2"])
 def test_requirements_lead_to_those_installed(model):
     """pip install -r requirements.txt in the model's folder, as the documents have it."""
     assert (ROOT / model / "requirements.txt").read_text() == "-r ../requirements.txt\n"
