@@ -9,12 +9,14 @@ interrupted run goes on where it stopped).
 import dataclasses
 import os
 import sys
+from typing import ClassVar
 
 from conv_tasnet.src import corpora
 from utils.config import parse_config
 from utils.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.errors import UserError, nearest, run
 from utils.pack import pack
+from utils.packed import SUFFIX
 from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers
 
 LIBRISPEECH_RATE = 16000
@@ -39,13 +41,18 @@ class PrepareConfig:
     --sample_rate      of the model, Hz
     --resample         true: a corpus of another rate is written once as wavs of sample_rate to the wav folder
     --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, to train from
+    --train_name       packs the files of the training part as train_name.mindrecord, ...
+    --test_name        ... and those of the other parts as test_name.mindrecord
     --C                speakers in a mixture that is made here
     --mixtures         fixed mixtures that are made of the speakers of valid.csv, and as many of test.csv
     --valid_speakers   training speakers kept for valid.csv; -1: 8 of mini, 25 of librispeech_an4, else 0
     --test_speakers    training speakers kept for test.csv, where the corpus has no test part
     --min_seconds      shorter training files are left out
     --workers          processes; 0: one per core
+    --in-dir, --out-dir, --sample-rate: --data_folder, --output_folder, --sample_rate
     """
+
+    ALIASES: ClassVar[dict] = {"in-dir": "data_folder", "out-dir": "output_folder", "sample-rate": "sample_rate"}
 
     corpus: str = ""
     data_folder: str = ""
@@ -56,6 +63,8 @@ class PrepareConfig:
     sample_rate: int = 8000
     resample: bool = True
     pack: bool = False
+    train_name: str = ""
+    test_name: str = ""
     C: int = 2
     mixtures: int = 100
     valid_speakers: int = -1
@@ -81,20 +90,19 @@ def prepare_speakers(config):
     folder, parts, jobs = plan(parts, config, config.sample_rate)
     good, reasons = verify(jobs, config, folder)
     write_rejected(reasons, len(jobs), config)
-    if config.pack:
-        folder = pack(folder, good, config)
     parts = split({name: [item for item in items if item[1] in good] for name, items in parts.items()}, config)
     require_speakers(parts, config, config.C)
+    folders = pack_parts(folder, good, {part: [path for _, path in items] for part, items in parts.items()}, config)
     write_list(os.path.join(config.output_folder, "train.txt"), [" ".join(item) for item in parts["train"]])
     rows = [("train", len(parts["train"]), "utterances", {speaker for speaker, _ in parts["train"]},
              sum(good[path] for _, path in parts["train"]) / config.sample_rate)]
     for part in sorted(parts.keys() - {"train"}, reverse=True):     # valid, test
-        mixtures = corpora.draw_mixtures(parts[part], folder, config)
+        mixtures = corpora.draw_mixtures(parts[part], folders[part], config)
         corpora.write_metadata(os.path.join(config.output_folder, f"{part}.csv"), mixtures)
         speaker = {path: speaker for speaker, path in parts[part]}
         rows.append((part, len(mixtures), "mixtures", {speaker[path] for _, paths, _ in mixtures for path in paths},
                      seconds(mixtures, good, config.sample_rate)))
-    print(f"paths of train.txt{''.join(f' {row[0]}.csv' for row in rows[1:])} are relative to {folder}")
+    tell_folders({"train.txt" if part == "train" else f"{part}.csv": folders[part] for part, *_ in rows})
     return rows
 
 
@@ -113,6 +121,26 @@ def split(parts, config):
 def seconds(mixtures, good, rate):
     """How long the mixtures are together, each as long as its shortest source."""
     return sum(min(good[path] for path in paths) for _, paths, _ in mixtures) / rate
+
+
+def pack_parts(folder, good, files, config, suffix=""):
+    """{part: where its `files` {part: paths} are}: `folder`, or the shards that they are packed into."""
+    if not (config.pack or config.train_name or config.test_name):
+        return dict.fromkeys(files, folder)
+    names = {part: (config.train_name if part.startswith("tr") else config.test_name).removesuffix(SUFFIX) or "audio"
+             for part in files}
+    packed = {}
+    for name in dict.fromkeys(names.values()):
+        own = {path for part, paths in files.items() if names[part] == name for path in paths}
+        packed[name] = pack(folder, {path: good[path] for path in own}, config, f"{name}{suffix}")
+    return {part: packed[name] for part, name in names.items()}
+
+
+def tell_folders(folders):
+    """Says where the paths of the lists {list: folder} are."""
+    for folder in dict.fromkeys(folders.values()):
+        lists = " ".join(name for name, own in folders.items() if own == folder)
+        print(f"paths of {lists} are relative to {folder}")
 
 
 def prepare_librispeech_an4(config):
@@ -140,14 +168,15 @@ def prepare_rows(lists, config, suffix=""):
     parts = {part: whole for part, mixtures in parts.items()
              if (whole := [mixture for mixture in mixtures if all(path in good for path in mixture[1])])}
     require_mixtures(parts, config)
-    folder = pack(config.data_folder, good, config, f"audio{suffix}") if config.pack else config.data_folder
+    files = {part: [path for _, paths, _ in mixtures for path in paths] for part, mixtures in parts.items()}
+    folders = pack_parts(config.data_folder, good, files, config, suffix)
     rows = []
     for part, mixtures in parts.items():
         corpora.write_metadata(os.path.join(config.output_folder, f"{part}.csv"), mixtures)
         rows.append((part, len(mixtures), "mixtures",
                      {libri_speaker(path) for _, paths, _ in mixtures for path in paths},
                      seconds(mixtures, good, LIBRISPEECH_RATE)))
-    print(f"paths of {' '.join(f'{part}.csv' for part in parts)} are relative to {folder}")
+    tell_folders({f"{part}.csv": folders[part] for part in parts})
     return rows
 
 
@@ -171,14 +200,17 @@ def prepare_generated(config):
     parts, unequal = corpora.whole_mixtures(parts, good)
     write_rejected(reasons + unreadable + unequal, len(jobs), config)
     require_mixtures(parts, config)
-    if config.pack:
-        folder = pack(folder, good, config)
+    folders = pack_parts(folder, good, {part: [path for _, paths in rows for path in paths]
+                                        for part, rows in parts.items()}, config)
     for part, rows in parts.items():
         if wsj0:
-            corpora.write_json(os.path.join(config.output_folder, part), rows, good, folder)
+            corpora.write_json(os.path.join(config.output_folder, part), rows, good, folders[part])
         else:
             corpora.write_generated(os.path.join(config.output_folder, f"{part}.csv"), rows, good)
-    print(f"paths of the lists are {'absolute' if wsj0 else f'relative to {folder}'}")
+    if wsj0:
+        print("paths of the lists are absolute")
+    else:
+        tell_folders({f"{part}.csv": folders[part] for part in parts})
     return [(part, len(rows), "mixtures", set() if wsj0 else {libri_speaker(name) for key, _ in rows
                                                               for name in key.split("_")},
              sum(good[paths[0]] for _, paths in rows) / config.sample_rate) for part, rows in parts.items()]

@@ -8,9 +8,11 @@ import sys
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import load_mixture, pad_mixture, read_mixtures
 from utils.config import parse_use_config, require
-from utils.errors import run
+from utils.errors import UserError, run
 from utils.progress import progress
 from utils.runner import INPUTS, graph_input, start_inputs, write_inputs
+
+PREPARING = {"--in-dir", "--out-dir", "--sample-rate", "--train_name", "--test_name"}     # a document's flags
 
 
 def main(config):
@@ -26,5 +28,14 @@ def main(config):
     return INPUTS
 
 
+def parse(argv):
+    """The command line; UserError that names prepare.py where MindSpore's document calls this to prepare a corpus."""
+    if not argv or {word.split("=")[0] for word in argv} & PREPARING:
+        raise UserError("preprocess.py writes the inputs of the C++ runner, here and with --checkpoint_path; a corpus "
+                        "is prepared by prepare.py --corpus librimix --in-dir Libri2Mix/wav8k/min --out-dir "
+                        "lists/libri2mix")
+    return parse_use_config(Config, argv)
+
+
 if __name__ == "__main__":
-    run(lambda: main(parse_use_config(Config, sys.argv[1:])))
+    run(lambda: main(parse(sys.argv[1:])))

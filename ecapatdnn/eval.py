@@ -19,6 +19,11 @@ from utils.lists import read_train_list
 
 def main(config):
     """Prints EER and minDCF, writes scores and det.png beside the checkpoint; returns {what: EER}."""
+    return report(*score(config))
+
+
+def score(config):
+    """Scores the trials of eval_list: ({what: scores (n,)}, trials, the folder that takes what comes of them)."""
     require(config, "eval_list", "eval_path")
     setup_device(config.device_target, device_id=config.device_id)
     trials = read_trials(config.eval_list)
@@ -33,7 +38,7 @@ def main(config):
     folder = Path(config.model_path).parent / f"eval_{Path(config.eval_list).stem}"
     folder.mkdir(exist_ok=True)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
-    return report(results, trials, folder)
+    return results, trials, folder
 
 
 def load_embedder(config):

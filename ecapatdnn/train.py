@@ -21,8 +21,8 @@ from utils.train_step import adapt
 from utils.trainer import fit, trainable
 
 
-def main(config):
-    """Trains as `config` says; returns the Progress of the run."""
+def main(config, after_epoch=lambda folder, row: write_score(folder)):
+    """Trains as `config` says; returns the Progress of the run. after_epoch(its RunFolder, row of metrics.csv)."""
     require(config, "train_list", "train_path")
     device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
     train_set = TrainSet(config, device.rank, device.size)
@@ -49,7 +49,7 @@ def main(config):
                    loss_scale=1.0 if level == "O0" else config.loss_scale, validate=validation(config, model, device),
                    before_epoch=lambda epoch: loss.set_margin(margin_at(epoch, config.margin, config.margin_start,
                                                                         config.margin_end)),
-                   after_epoch=lambda row: write_score(folder))
+                   after_epoch=lambda row: after_epoch(folder, row))
     finally:
         batches.close()
 
@@ -74,16 +74,20 @@ def validation(config, model, device):
 
 
 def write_score(folder):
-    """score.txt as TaoRuijie writes it: epoch, rate, loss, accuracy, EER, best EER so far."""
+    """score.txt as TaoRuijie writes it: epoch, rate, loss, accuracy, EER, best EER so far; returns its lines.
+
+    Epochs without validation have no line, as his; in a run that has none, all have one without EER.
+    """
     best, lines = float("inf"), []
-    for row in folder.rows:
+    for row in [row for row in folder.rows if row.get("valid_eer", "") != ""] or folder.rows:
         line = (f"{int(row['epoch'])} epoch, LR {float(row['learning_rate']):f}, LOSS {float(row['loss']):f}, "
                 f"ACC {100 * float(row['accuracy']):2.2f}%")
-        if row.get("valid_eer"):
+        if row.get("valid_eer", "") != "":
             best = min(best, float(row["valid_eer"]))
             line += f", EER {float(row['valid_eer']):2.2f}%, bestEER {best:2.2f}%"
         lines.append(line)
     folder.write("score.txt", "\n".join(lines) + "\n")
+    return lines
 
 
 if __name__ == "__main__":

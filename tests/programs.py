@@ -1,8 +1,12 @@
 """Running a model's entry points as a user does: in processes of their own."""
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import random
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +53,40 @@ def interrupted(model, epoch, number, *arguments):
 def script(model, name, *arguments, target="CPU", folder=None):
     """(exit code, what it printed) of bash <model>/scripts/<name> with `arguments` on the device `target`."""
     return _run(ROOT / model / "scripts" / name, *arguments, program="bash", cwd=folder, env=_environment(target))
+
+
+def recorded(model, name, *arguments, place, inside=False):
+    """(exit code, what it printed, [what it called]) of a copy of the script in the folder `place`.
+
+    There `python` is a stand-in that notes its folder, its environment and its arguments; only its -c is the real one.
+    `inside`: called from scripts/ by its bare name, else as scripts/<name> from the model's folder.
+    """
+    copy, calls, stand_in = Path(place, model), Path(place, "calls"), Path(place, "bin", "python")
+    shutil.copytree(ROOT / model / "scripts", copy / "scripts", dirs_exist_ok=True)
+    stand_in.parent.mkdir(exist_ok=True)
+    stand_in.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\n'
+                        f'echo "$PWD: $DEVICE_TARGET $DEVICE_ID: $*" >> {calls}\n')
+    stand_in.chmod(0o755)
+    calls.write_text("")
+    environment = os.environ | {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment.pop("DEVICE_TARGET", None)
+    code, output = _run(name if inside else f"scripts/{name}", *arguments, program="bash", env=environment,
+                        cwd=copy / "scripts" if inside else copy)
+    return code, output, calls.read_text().replace(f"{copy}", model).splitlines()
+
+
+def started(model, name, *arguments):
+    """(exit code, error message) of <model>/<name> run as a program in this process, for what fails at once."""
+    previous, errors = sys.argv, io.StringIO()
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        with contextlib.redirect_stderr(errors):
+            runpy.run_path(str(ROOT / model / name), run_name="__main__")
+    except SystemExit as ended:
+        return ended.code, errors.getvalue()
+    finally:
+        sys.argv = previous
+    return 0, errors.getvalue()
 
 
 def rank_table(folder, count=2):

@@ -238,6 +238,17 @@ def test_a_value_that_looks_like_the_alias_is_left_alone(tmp_path):
     assert parse_use_config(Small, ["--model_path", inside]).width == 3
 
 
+def test_a_checkpoint_named_by_the_default_is_kept(tmp_path):
+    """The MindSpore documents have their users edit model_path in src/config.py: the run's own is empty."""
+    checkpoint = run_folder(tmp_path, Small(width=11))
+
+    @dataclass(frozen=True)
+    class Edited(Small):
+        model_path: str = checkpoint
+
+    assert parse_use_config(Edited, []) == Edited(width=11)
+
+
 def test_use_without_checkpoint_is_refused():
     with pytest.raises(UserError, match="^model_path: no checkpoint given; .*--checkpoint_path"):
         parse_use_config(Small, ["--width", "3"])

@@ -18,7 +18,7 @@ from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.separation import load_separator
 from utils.audio import write_wav
 from utils.checkpoint import load_checkpoint, load_model
-from utils.config import load_config
+from utils.config import load_config, parse_use_config
 from utils.device import Device
 from utils.errors import UserError
 
@@ -127,6 +127,14 @@ def test_evaluation_agrees_with_validation_and_keeps_examples(trained, capsys):
     assert len(list(folder.glob("*.wav"))) == 5 and len(list(folder.glob("*.png"))) == 1
 
 
+def test_evaluation_with_the_documents_flags(trained):
+    """Every mixture is separated alone and whole: batch_size changes nothing."""
+    config = parse_use_config(Config, ["--model_path", f"{trained.ckpt_save_dir}/best.ckpt", "--data-dir",
+                                       trained.valid_dir, "--batch_size", "6"])
+    assert config == using(trained, eval_dir=trained.valid_dir, minibatch_size=6)
+    assert evaluation.main(config) == evaluation.main(using(trained, eval_dir=trained.valid_dir))
+
+
 @pytest.mark.parametrize("length", [8000, 0])
 def test_exported_graph_equals_the_network(trained, tmp_path, length):
     path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
@@ -155,7 +163,7 @@ def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
 def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
     """run_infer_310.sh on whole mixtures: preprocess.py -> main -> postprocess.py -> acc.log."""
     graph = export.main(using(trained, runtime="lite2.0", length=0))
-    code, output = script("conv_tasnet", "run_infer_310.sh", graph, trained.eval_dir, folder=tmp_path)
+    code, output = script("conv_tasnet", "run_infer_310.sh", graph, trained.eval_dir, "y", folder=tmp_path)
     assert code == 0, output
     capsys.readouterr()
     evaluation.main(using(trained))

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import mindspore as ms
@@ -118,6 +119,12 @@ def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
     code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, "0", folder=tmp_path)
     assert code == 0, output
     assert re.search(r"^EER = .*$", (tmp_path / "acc.log").read_text(), re.M)[0] == expected
+    # the document's form: a folder of features and a device; and its grep eer
+    features = shutil.move(ROOT / "ecapatdnn" / "preprocess_Result" / "00_data", tmp_path / "feat_eval")
+    (tmp_path / "acc.log").unlink()
+    code, output = script("ecapatdnn", "run_infer_310.sh", graph, features, "0", folder=tmp_path)
+    assert code == 0 and not (ROOT / "ecapatdnn" / "preprocess_Result" / "00_data").exists(), output
+    assert [line for line in (tmp_path / "acc.log").read_text().splitlines() if "eer" in line] == [f"eer: {expected}"]
     graph = export.main(using(trained, runtime="lite2.0", length=100))
     code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, folder=tmp_path)
     assert code == 0 and re.search(r"^EER = \d+\.\d\d%$", output, re.M), output

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from documents import ROOT, defined_tests, table
 
-ROOT = Path(__file__).resolve().parent.parent
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
 TOOLS = {"average", "mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines, and what they share
 
@@ -96,15 +96,18 @@ def test_links_and_paths_of_documents_exist(document):
 def flags_of(model):
     """Names of all flags that the programs of a model take."""
     module = importlib.import_module(f"{model}.src.config"), importlib.import_module(f"{model}.prepare")
-    classes = [module[0].Config, module[1].PrepareConfig]
+    classes, others = [module[0].Config, module[1].PrepareConfig], {"config", "help"}
     if (ROOT / model / "lm.py").exists():
         commands = importlib.import_module(f"{model}.lm")
         classes += [commands.EstimateConfig, commands.TuneConfig]
+    if (ROOT / model / "trainECAPAModel.py").exists():
+        classes.append(importlib.import_module(f"{model}.trainECAPAModel").Flags)
+        others.add("eval")
     known = {name for cls in classes for name in (*(field.name for field in dataclasses.fields(cls)),
                                                   *getattr(cls, "ALIASES", ()))}
     source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
     source += "".join((ROOT / "utils" / name).read_text(encoding="utf-8") for name in ("average.py", "torch_import.py"))
-    return known | {"config", "help"} | set(re.findall(r'add_argument\("--(\w+)"', source))
+    return known | others | set(re.findall(r'add_argument\("--(\w+)"', source))
 
 
 def launcher_flags():
@@ -145,13 +148,10 @@ def test_commands_of_documents_use_flags_that_exist(document):
 @pytest.mark.parametrize("document", ["README.md", "README_CN.md"])
 def test_faults_of_documents_have_their_tests(document):
     """Every row of the fault table names tests, and all of them exist; both languages name the same."""
-    table = re.search(r"\| (?:fault|故障) \|.*?\n\n", (ROOT / document).read_text(encoding="utf-8"), re.S)[0]
-    rows = table.strip().splitlines()[2:]
-    named = [re.findall(r"`(test_\w+)`", row.split("|")[4]) for row in rows]
+    rows = table((ROOT / document).read_text(encoding="utf-8"), "fault" if document == "README.md" else "故障")
+    named = [re.findall(r"`(test_\w+)`", row[3]) for row in rows]
     assert len(rows) >= 10 and all(named)
-    defined = {node.name for path, tree in sources().items() if path.parts[0] == "tests" for node in ast.walk(tree)
-               if isinstance(node, ast.FunctionDef)}
-    assert not {name for names in named for name in names} - defined
+    assert {name for names in named for name in names} <= {name for tests in defined_tests().values() for name in tests}
     other = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in other for names in named for name in names)
 

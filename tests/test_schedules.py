@@ -58,6 +58,16 @@ def test_exponential_decays_once_an_epoch(epoch, within):
     assert rate(epoch * 50 + within) == pytest.approx(TOP * 0.97 ** epoch, rel=1e-12)
 
 
+@pytest.mark.parametrize("test_step", [1, 3])
+def test_step_decays_every_test_step_epochs(test_step):
+    """PyTorch's StepLR, as TaoRuijie calls it with the epoch's number from 0."""
+    rate, expected = learning_rate(settings("step", test_step=test_step), steps=50), TOP
+    for epoch in range(8):
+        if epoch and epoch % test_step == 0:
+            expected *= 0.97
+        assert rate(epoch * 50) == rate(epoch * 50 + 49) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("step, expected", [(0, TOP), (200, (TOP + BASE) / 2), (100, BASE + (TOP - BASE) * 0.8535534),
                                             (400, BASE), (500, BASE)])
 def test_cosine_from_top_to_base_and_not_up_again(step, expected):
@@ -91,7 +101,7 @@ def test_rates_stay_between_zero_and_the_top():
 
 
 def test_an_unknown_schedule_is_named_with_the_known_ones():
-    message = "^schedule: found 'linear', expected one of constant, cosine, exponential, cyclic$"
+    message = "^schedule: found 'linear', expected one of constant, cosine, exponential, step, cyclic$"
     with pytest.raises(UserError, match=message):
         learning_rate(settings("linear"), steps=50)
 
@@ -99,7 +109,8 @@ def test_an_unknown_schedule_is_named_with_the_known_ones():
 def test_a_schedule_without_its_setting_is_not_on_offer():
     config = settings("cyclic")
     del config.cycle_steps
-    with pytest.raises(UserError, match="^schedule: found 'cyclic', expected one of constant, cosine, exponential$"):
+    message = "^schedule: found 'cyclic', expected one of constant, cosine, exponential, step$"
+    with pytest.raises(UserError, match=message):
         learning_rate(config, steps=50)
 
 

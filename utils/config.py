@@ -74,7 +74,8 @@ def parse_use_config(cls, argv):
     if not config.model_path:
         raise UserError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it with "
                         "--checkpoint_path")
-    return parse_config(cls, argv, base=load_config(cls, config.model_path))
+    saved = load_config(cls, config.model_path)
+    return parse_config(cls, argv, base=dataclasses.replace(saved, model_path=config.model_path))
 
 
 def read_yaml(cls, path):

@@ -22,6 +22,8 @@ def learning_rate(config, steps, devices=1):
     }
     if hasattr(config, "decay"):
         schedules["exponential"] = lambda step: ramp(step) * config.max_lrate * config.decay ** (step // steps)
+        schedules["step"] = lambda step: (ramp(step) * config.max_lrate
+                                          * config.decay ** (step // steps // config.test_step))
     if hasattr(config, "cycle_steps"):
         cycle = max(1, config.cycle_steps // (devices * config.accumulate))
         schedules["cyclic"] = lambda step: cyclic(step, config.base_lrate, config.max_lrate, cycle)

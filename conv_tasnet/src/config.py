@@ -10,7 +10,8 @@ from typing import ClassVar
 class Config:
     """Conv-TasNet speech separation: train, evaluate, export."""
 
-    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
+    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path",     # other names of flags, as documents have them
+                               "data-dir": "eval_dir", "batch_size": "minibatch_size"}
 
     # network
     N: int = 512                    # filters of the encoder

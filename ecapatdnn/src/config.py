@@ -46,11 +46,11 @@ class Config:
     num_workers: int = 1            # processes that read, augment and compute features; 0: none
 
     # optimisation
-    schedule: str = "cyclic"        # or exponential, cosine, constant: see utils/schedules.py
+    schedule: str = "cyclic"        # or exponential, step, cosine, constant: see utils/schedules.py
     base_lrate: float = 1e-6        # lowest rate of the cyclic schedule, last of the cosine
     max_lrate: float = 1e-4         # highest rate, and the first of the exponential schedule
     cycle_steps: int = 65000        # steps from base to max on one device
-    decay: float = 0.97             # factor per epoch of the exponential schedule
+    decay: float = 0.97             # factor per epoch of the exponential schedule, per test_step epochs of step
     warmup_epochs: float = 0.0      # linear from 0, before the exponential and cosine schedules
     halve_after: int = 0            # validations without a better EER before the rate is halved; 0: never
     weight_decay: float = 2e-6
