@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +269,57 @@ def test_a_training_that_fails_fails_the_script(stubbed, tmp_path):
 def test_mistakes_of_the_scripts(stubbed, name, arguments, message):
     code, output, calls = stubbed("deepspeech2", name, *arguments)
     assert code == 2 and not calls and len(output.splitlines()) == 1 and re.match(message, output), output
+
+
+@pytest.fixture
+def model(tmp_path, mini_corpus):
+    """A function that runs deepspeech2/test/<name>.sh with a small network on 12 utterances of the mini corpus."""
+    for path in (ROOT / "deepspeech2").iterdir():
+        if path.suffix == ".py" or path.name in ("configs", "src"):
+            link = tmp_path / "deepspeech2" / path.name
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(path)
+    (tmp_path / "utils").symlink_to(ROOT / "utils")
+    shutil.copytree(ROOT / "deepspeech2" / "test", tmp_path / "deepspeech2" / "test",
+                    ignore=shutil.ignore_patterns("output"))
+    (tmp_path / "data").mkdir()
+    said = [line.split("\t") for line in (mini_corpus / "transcripts.tsv").read_text().splitlines()]
+    for part in ("train", "val", "test"):
+        rows = []
+        for path, text in [row for row in said if row[0].startswith("train/")][:12]:
+            transcript = tmp_path / "data" / f"{path.replace('/', '_')}.txt"
+            transcript.write_text(text)
+            rows.append(f"{mini_corpus / path},{transcript.name}")
+        (tmp_path / "data" / f"an4_{part}_manifest.csv").write_text("\n".join(rows) + "\n")
+
+    def run(name, *arguments):
+        small = ("--conv_channels=2", "--hidden_size=16", "--hidden_layers=2", "--minibatch_size=2", "--buckets=1")
+        done = subprocess.run(
+            ["bash", f"./test/{name}.sh", "--data_path=../data/", *small, *arguments], cwd=tmp_path / "deepspeech2",
+            text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+        log = tmp_path / "deepspeech2" / "test" / "output" / f"{name}.log"
+        assert done.returncode == 0 and log.read_text() == done.stdout, done.stdout
+        return done.stdout
+
+    return run
+
+
+def test_performance_of_one_device(model):
+    output = model("train_performance_1p", "--max_steps", "12")
+    assert re.search(r"^FPS: \d+\.\d\d \(12 steps, the first 10 left out\)\n\Z", output, re.M), output
+    assert "valid_wer" not in output
+
+
+@pytest.mark.slow
+def test_accuracy_of_one_device(model):
+    output = model("train_full_1p", "--training.epochs", "2")
+    assert "epoch 2 " in output and re.search(r"^Average WER \d+\.\d{3} Average CER .*\n\Z", output, re.M), output
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_tell_the_speed_of_both(model):
+    """As many utterances in a step as two devices take; rank 0 alone says so."""
+    output = model("train_performance_8p", "--rank_size", "2", "--max_steps", "12")
+    assert "3 batches of 2 an epoch, O0 on 2 x CPU" in output and output.count("FPS: ") == 2, output
+    assert "12 steps, state saved at epoch 4, batch 3" in output
