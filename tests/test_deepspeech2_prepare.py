@@ -8,11 +8,13 @@ import re
 import tarfile
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import deepspeech2.data.an4 as an4_script
 from deepspeech2 import prepare
 from deepspeech2.src import download
 from deepspeech2.src.manifest import Sample, Utterance, read_manifest, write_manifest
@@ -566,6 +568,29 @@ def test_an4_is_downloaded_and_prepared(tmp_path, server):
     for folder in (data, data / "an4"):     # it is there
         prepare_corpus("an4", folder, tmp_path / "out", *flags)
     assert len(server.asked) == asked
+
+
+def test_an4_is_laid_out_as_deepspeech_pytorch_does(tmp_path, server, monkeypatch):
+    """cd data; python3 an4.py: the documented tree, whose manifests are read as they stand and by prepare.py."""
+    server.files = {"an4_sphere.tar.gz": archive(an4(tmp_path / "made/an4", ".sph", files=1, format="NIST"))}
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.chdir(data)
+    an4_script.main(["--base_url", server.url])
+    counts = {"train": 4, "val": 8, "test": 2}
+    for part, count in counts.items():
+        found = read_manifest(data / f"an4_{part}_manifest.csv")
+        assert len(found) == count and all(one.text for one in found)
+        assert {Path(one.audio).parent for one in found} == {data / "an4_dataset" / part / "an4" / "wav"}
+        rows = lines(data / f"an4_{part}_manifest.csv")
+        assert all(re.fullmatch(rf"an4_dataset/{part}/an4/wav/(\S+)\.wav,an4_dataset/{part}/an4/txt/\1\.txt", row)
+                   for row in rows)
+    one = read_manifest(data / "an4_test_manifest.csv")[0]
+    source = next((data / "an4" / "wav").rglob(f"{Path(one.audio).stem}.sph"))
+    np.testing.assert_array_equal(soundfile.read(one.audio)[0], soundfile.read(source)[0])
+    data.rename(tmp_path / "moved")
+    prepare_corpus("deepspeech", tmp_path / "moved", tmp_path / "out")
+    assert [len(texts(tmp_path / f"out/{part}.json")) for part in ("train", "valid", "test")] == [4, 8, 2]
 
 
 def test_librispeech_splits_are_downloaded(tmp_path, server, monkeypatch):

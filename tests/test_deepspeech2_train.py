@@ -8,7 +8,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Parameter, Tensor, nn
 from programs import ROOT, assert_same_end, flags, killed, program, rank_table, script, using
 
 from deepspeech2 import eval as evaluation
@@ -17,9 +17,10 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS
 from deepspeech2.src.manifest import read_samples, write_manifest
 from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.optimizer import make_optimizer
 from deepspeech2.src.recognition import load_recogniser
 from utils.checkpoint import load_checkpoint, load_model
-from utils.config import load_config
+from utils.config import load_config, parse_config, read_yaml
 from utils.errors import UserError
 
 
@@ -56,6 +57,28 @@ def test_run_folder_holds_the_config_and_the_curves(trained):
     rates = [float(row.split(",")[1]) for row in rows]
     assert rates == pytest.approx([0.01, 0.0099])
     assert Path(trained.ckpt_save_dir, "curves.png").stat().st_size > 5000
+
+
+def test_flags_of_deepspeech_pytorch():
+    """The document's five, and those of the README's table; hydra's key=value gets a hint."""
+    found = parse_config(Config, ["--data.num_workers", "3", "--training.epochs=7", "--data.batch_size", "240",
+                                  "--optim.learning_rate", "1", "--apex.loss_scale", "64"])
+    assert found == dataclasses.replace(Config(), num_workers=3, num_epochs=7, minibatch_size=240, learning_rate=1.0,
+                                        loss_scale=64.0)
+    table = re.findall(r"^\| `(\w+)` \|.*\| `--([\w.]+)` \|", (ROOT / "deepspeech2" / "README_CN.md").read_text(), re.M)
+    assert len(table) >= 13 and all(Config.ALIASES[alias] == field for field, alias in table)
+    assert set(Config.ALIASES.values()) <= {field.name for field in dataclasses.fields(Config)}
+    with pytest.raises(UserError, match=r"^training.epochs=70: no such flag \(did you mean training.epochs\?\)"):
+        parse_config(Config, ["training.epochs=70"])
+
+
+def test_preset_with_the_batch_and_rate_of_the_document():
+    """Batch 240 at rate 1; an update with momentum moves the weights by 0.1 at most, and the tree is that of an4.py."""
+    config = Config(**read_yaml(Config, ROOT / "deepspeech2" / "configs" / "an4_document.yaml"))
+    assert (config.minibatch_size, config.learning_rate, config.num_epochs) == (240, 1.0, 70)
+    assert config.learning_rate * config.clip_norm / (1 - config.momentum) == pytest.approx(0.1)
+    assert isinstance(make_optimizer(config, [Parameter(Tensor([1.0]))], config.learning_rate), nn.SGD)
+    assert config.train_manifest == "data/an4_train_manifest.csv"
 
 
 def test_two_processes_killed_and_resumed_equal_undisturbed_ones(trained, tmp_path):

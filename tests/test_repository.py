@@ -77,7 +77,8 @@ def test_model_folder_has_the_skeleton(model):
     for name in ("README_CN.md", "prepare.py", "train.py", "eval.py", "export.py", "infer.py", "import_torch.py",
                  "preprocess.py", "postprocess.py", "configs/mini.yaml", "scripts/run_standalone_train_ascend.sh",
                  "scripts/run_eval_ascend.sh", "scripts/run_infer_310.sh", "src/config.py", "src/dataset.py",
-                 "src/model.py", "src/loss.py", "src/metric.py"):
+                 "src/model.py", "src/loss.py", "src/metric.py", "test/recipe.sh", "test/train_full_1p.sh",
+                 "test/train_full_8p.sh", "test/train_performance_1p.sh", "test/train_performance_8p.sh"):
         assert (ROOT / model / name).is_file(), name
 
 
@@ -117,6 +118,11 @@ def launcher_flags():
     return {option.lstrip("-") for option in OPTIONS}
 
 
+def recipe_flags():
+    """Names of all flags that test/*.sh take beside those of the training program."""
+    return set(re.findall(r"--(\w+)=\*", (ROOT / "utils" / "recipe.sh").read_text(encoding="utf-8")))
+
+
 def runner_flags():
     """Names of all flags of the C++ runner."""
     source = (ROOT / "ascend310_infer" / "src" / "options.cc").read_text(encoding="utf-8")
@@ -138,6 +144,7 @@ def test_commands_of_documents_use_flags_that_exist(document):
                 continue
             known = runner_flags() if "ascend310_infer/build/main" in line else flags_of(model)
             known |= launcher_flags() if "run_distribute_train" in line else set()
+            known |= recipe_flags() if " ./test/" in line else set()
             assert set(re.findall(r"(?<= --)\w+", line)) <= known, line
             for script in re.findall(r"(?:python|bash) ([\w/.]+)", line):
                 assert (ROOT / script).exists() or (ROOT / model / script).exists(), line

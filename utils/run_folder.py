@@ -10,6 +10,7 @@ from utils.checkpoint import UNFINISHED
 from utils.config import save_config
 from utils.errors import UserError
 from utils.files import csv_text, write_text
+from utils.step_clock import check_steps
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
 PREVIOUS = Path("last", "previous.ckpt")    # the one before it, for --resume auto
@@ -19,6 +20,7 @@ class RunFolder:
     """Creates `folder` and writes into it; ranks other than 0 write nothing."""
 
     def __init__(self, config, rank=0):
+        check_steps(config.max_steps)       # before a run of that name is overwritten
         self.path = Path(config.ckpt_save_dir)
         self.writes = rank == 0
         self.resuming = bool(config.resume)

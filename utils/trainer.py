@@ -12,6 +12,7 @@ from utils.config import AUTO
 from utils.errors import UserError
 from utils.progress import progress as progress_bar
 from utils.state import State, statistics
+from utils.step_clock import StepClock
 from utils.train_step import TrainStep
 
 
@@ -22,7 +23,7 @@ def trainable(*cells):
 
 def fit(objective, optimizer, schedule, batches, weights, run, config, device, loss_scale=1.0, metric="accuracy",
         validate=None, before_epoch=None, after_epoch=None):
-    """Trains until num_epochs or early stop, into `run`; returns the Progress.
+    """Trains until num_epochs or early stop, or max_steps steps, into `run`; returns the Progress.
 
     objective(*batch):   tensors of a batch -> (loss, metric), what `metric` names; both scalar
     schedule(update):    learning rate
@@ -30,6 +31,7 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
     validate():          {name: number}; the first is to become small and chooses best.ckpt
     before_epoch(epoch), after_epoch(row): called around every epoch
     config.halve_after:  validations without a better one before the rate is halved; 0: never
+    config.max_steps:    steps of this call, whatever num_epochs and early_stop say, with their speed told; 0: no limit
     """
     step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size,
                      statistics(weights))
@@ -38,10 +40,13 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
         loop.resume()
     progress = loop.progress
     with _Signals() as signals:
-        while progress.epoch <= config.num_epochs and not progress.finished:
+        while config.max_steps or progress.epoch <= config.num_epochs and not progress.finished:
             if before_epoch:
                 before_epoch(progress.epoch)
             loop.train_epoch(signals)
+            if loop.clock.over:
+                loop.finish_steps()
+                break
             row = loop.finish_epoch(validate)
             if after_epoch:
                 after_epoch(row)
@@ -59,6 +64,7 @@ class Loop:
         self.state = State(weights, step, run, device)
         self.progress = self.state.progress
         self.drawn = time.monotonic()
+        self.clock, self.shapes = StepClock(config.max_steps), set()
 
     def train_epoch(self, signals):
         """The rest of the current epoch."""
@@ -67,9 +73,11 @@ class Loop:
         bar = progress_bar(title=f"epoch {progress.epoch}/{self.config.num_epochs}", unit="batch",
                            total=self.batches.steps, initial=progress.step, disable=not self.run.writes)
         utterances, self.speed = 0, 0.0
+        self.clock.start()
         with bar:
             for batch in self.batches.epoch(progress.epoch, progress.step):
-                received = self.train_batch([Tensor(array) for array in batch], signals.received)
+                received, compiled = self.train_batch([Tensor(array) for array in batch], signals.received)
+                self.clock.stop(len(batch[0]) * self.device.size, compiled)
                 utterances += len(batch[0]) * self.device.size
                 self.speed = utterances / (time.monotonic() - started)
                 bar.update()
@@ -77,9 +85,12 @@ class Loop:
                                     f"{self.speed:.1f} utt/s", refresh=False)
                 if received:
                     self.leave(received)
+                if self.clock.over:
+                    break
                 if self.config.save_steps and progress.step % self.config.save_steps == 0:
                     self.count_minutes()
                     self.save()
+                    self.clock.start()
         self.count_minutes()
 
     def count_minutes(self):
@@ -88,13 +99,19 @@ class Loop:
         self.progress.minutes, self.counted = self.progress.minutes + (now - self.counted) / 60, now
 
     def train_batch(self, batch, received=0):
-        """One step, counted with the mean loss of all processes; the signal that one of them has `received`, or 0."""
+        """One step, counted with the mean loss of all processes.
+
+        What one of them has come upon: the signal that it has `received`, or 0, and whether it compiled a graph.
+        """
         progress = self.progress
         progress.rate = self.schedule(progress.updates) * progress.factor
         # in place: after set_data the branch of the graph that holds the optimiser would go on with the old rate
         rate = self.step.optimizer.learning_rate
         ops.assign(rate, Tensor(progress.rate, rate.dtype))
         progress.batches += 1
+        graph = (bool(progress.batches % self.config.accumulate), *(tensor.shape for tensor in batch))
+        compiled = graph not in self.shapes
+        self.shapes.add(graph)
         if progress.batches % self.config.accumulate:
             loss, metric = self.step.add(*batch)
         else:
@@ -103,7 +120,7 @@ class Loop:
             self.step.adjust_scale(finite)
             progress.overflows += not finite
             progress.updates += 1
-        every = self.device.gather([float(loss), float(metric), received])     # all must decide alike
+        every = self.device.gather([float(loss), float(metric), received, compiled])    # all must decide alike
         wrong = [f"rank {rank}: {loss:g}" for rank, loss in enumerate(every[:, 0]) if not math.isfinite(loss)]
         if wrong and not self.step.scaled:
             raise UserError(f"loss is not finite ({', '.join(wrong)}) at epoch {progress.epoch}, batch "
@@ -113,10 +130,10 @@ class Loop:
         if wrong:
             progress.unscored += 1
         else:
-            loss, metric, _ = every.mean(axis=0, dtype=np.float64)
+            loss, metric, *_ = every.mean(axis=0, dtype=np.float64)
             progress.loss += float(loss)
             progress.metric += float(metric)
-        return int(every[:, 2].max())
+        return int(every[:, 2].max()), bool(every[:, 3].max())
 
     def finish_epoch(self, validate):
         """Validates, logs and saves; moves on to the next epoch. Returns the row of metrics.csv."""
@@ -141,6 +158,16 @@ class Loop:
         progress.loss = progress.metric = 0.0
         self.save()
         return row
+
+    def finish_steps(self):
+        """Saves and tells the speed after max_steps steps."""
+        progress = self.progress
+        self.save()
+        if not progress.best_epoch:     # no epoch is finished yet
+            self.save_weights(self.run.best, {})
+        self.run.say(f"{self.clock.taken} steps, state saved at epoch {progress.epoch}, batch {progress.step}; "
+                     f"--resume {self.run.path} --max_steps 0 trains all epochs")
+        self.run.say(self.clock.report())
 
     def judge(self, criterion):
         """Halves the rate, or ends the run, after too many validations without a better `criterion`."""

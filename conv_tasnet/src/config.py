@@ -54,6 +54,7 @@ class Config:
     halve_after: int = 3            # validations without a better one before the rate is halved; 0: never
     warmup_epochs: float = 0.0      # linear from 0
     num_epochs: int = 100
+    max_steps: int = 0              # train so many steps and print FPS; 0: all epochs
     minibatch_size: int = 4         # mixtures a step and device
     accumulate: int = 1             # steps whose gradients are averaged into one update
     clip_norm: float = 5.0          # largest norm of all gradients together; 0: not clipped

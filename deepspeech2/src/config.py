@@ -12,7 +12,15 @@ from deepspeech2.src.text import LABELS
 class Config:
     """DeepSpeech2 speech recognition: train, evaluate, export."""
 
-    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
+    ALIASES: ClassVar[dict] = {     # other names of flags: the zoo's, and those of deepspeech.pytorch
+        "checkpoint_path": "model_path",
+        "data.train_manifest": "train_manifest", "data.train_path": "train_manifest",
+        "data.val_manifest": "val_manifest", "data.val_path": "val_manifest", "data.num_workers": "num_workers",
+        "data.batch_size": "minibatch_size", "training.epochs": "num_epochs", "training.seed": "seed",
+        "model.rnn_type": "rnn_type", "model.hidden_size": "hidden_size", "model.hidden_layers": "hidden_layers",
+        "model.lookahead_context": "lookahead_context", "optim.learning_rate": "learning_rate",
+        "optim.learning_anneal": "learning_anneal", "optim.momentum": "momentum",
+        "optim.weight_decay": "weight_decay", "apex.opt_level": "amp_level", "apex.loss_scale": "loss_scale"}
 
     # network
     labels: str = LABELS            # of the outputs; the first is the blank of CTC
@@ -50,6 +58,7 @@ class Config:
     warmup_epochs: float = 0.0      # linear from 0
     halve_after: int = 0            # validations without a better one before the rate is halved; 0: never
     num_epochs: int = 70
+    max_steps: int = 0              # train so many steps and print FPS; 0: all epochs
     minibatch_size: int = 8         # utterances a step and device
     accumulate: int = 1             # steps whose gradients are averaged into one update
     clip_norm: float = 50.0         # largest norm of all gradients of the mean loss; 400 of the sum of 8

@@ -55,6 +55,7 @@ class Config:
     halve_after: int = 0            # validations without a better EER before the rate is halved; 0: never
     weight_decay: float = 2e-6
     num_epochs: int = 80
+    max_steps: int = 0              # train so many steps and print FPS; 0: all epochs
     minibatch_size: int = 100       # crops a step and device
     accumulate: int = 1             # steps whose gradients are averaged into one update
     clip_norm: float = 0.0          # largest norm of all gradients together; 0: not clipped

@@ -1,0 +1,53 @@
+"""Performance mode: how many utterances a second a run trains on once its graphs are compiled."""
+import time
+
+from utils.errors import UserError
+
+WARM_UP = 10    # first steps, in which caches, memory pools and the workers' queue come to their usual state
+
+
+def check_steps(steps):
+    """UserError where none of `steps` steps would count; 0 stands for all epochs."""
+    if steps and steps <= WARM_UP:
+        raise UserError(f"max_steps: found {steps}, expected more than {WARM_UP}, which are left out of FPS, or 0 to "
+                        "train all epochs")
+
+
+class StepClock:
+    """Times `steps` steps of a run; 0: as many as come, of which nothing is told. `now()`: seconds.
+
+    Neither the first WARM_UP steps count nor later ones in which a graph is compiled, one for every shape of a batch.
+    What happens between steps (validation, checkpoints) is no part of the time, waiting for the next batch is.
+    """
+
+    def __init__(self, steps, now=time.monotonic):
+        self.steps, self.now, self.last = steps, now, now()
+        self.taken = self.counted = self.utterances = 0
+        self.seconds = 0.0
+
+    def start(self):
+        """A step begins here, instead of where the last one ended."""
+        self.last = self.now()
+
+    def stop(self, utterances, compiled):
+        """A step ends, of `utterances` on all devices; `compiled`: on one of them a graph was compiled."""
+        self.taken += 1
+        before, self.last = self.last, self.now()
+        if self.taken > WARM_UP and not compiled:
+            self.counted += 1
+            self.utterances += utterances
+            self.seconds += self.last - before
+
+    @property
+    def over(self):
+        """Whether all steps are taken."""
+        return 0 < self.steps <= self.taken
+
+    def report(self):
+        """One line with utterances per second of the steps that count; UserError where there is none."""
+        compiled = self.taken - WARM_UP - self.counted
+        left_out = f"the first {WARM_UP}" + (f" and {compiled} more, which compiled," if compiled else "")
+        if not self.counted:
+            raise UserError(f"max_steps: found {self.steps}, {left_out} are left out of FPS, so none is left; take "
+                            "more")
+        return f"FPS: {self.utterances / self.seconds:.2f} ({self.taken} steps, {left_out} left out)"
