@@ -102,7 +102,7 @@ def likelihood_and_error(log_probabilities, speaker):
 
 
 def linear(config, steps):
-    """update -> rate, linear from max_lrate in the first epoch, of `steps`, to base_lrate in the last (LinearScheduler)."""
+    """update -> rate: max_lrate in the first epoch of `steps`, base_lrate in the last (LinearScheduler)."""
     rates = np.linspace(config.max_lrate, config.base_lrate, config.num_epochs)
     return lambda update: float(rates[min(update // steps, config.num_epochs - 1)])
 
