@@ -17,7 +17,6 @@ from utils.shapes import ones_like
 from .model import EcapaTdnn, batch_norm, frame_mask, reflect_pad, reflect_pad_each, time_mean
 from .scoring import WholeFiles
 
-SLOPE = 0.01                        # of LeakyReLU; MindSpore's default is 0.2
 KERNELS, DILATIONS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1)
 FLOOR = 1e-5                        # added to a standard deviation
 NETWORKS = ("xvector", "ecapa")
@@ -56,11 +55,7 @@ class Xvector(nn.Cell):
         for block in self.blocks:
             x = block(x, lengths)                                           # (B, C, 1, T), at last (B, M, 1, T)
         mask = ones_like(x[:, :1]) if lengths is None else frame_mask(x, lengths)
-        mean = time_mean(x, mask)                                           # (B, M, 1, 1)
-        frames = mask.sum(3, keepdims=True)
-        variance = time_mean((x - mean).square(), mask) * (frames / (frames - 1))
-        deviation = ops.sqrt(ops.maximum(variance, FLOOR ** 2)) + FLOOR
-        return self.fc(ops.cat((mean, deviation), 1).reshape(x.shape[0], -1))     # (B, E)
+        return self.fc(statistics(x, mask))                                 # (B, E)
 
 
 class TdnnBlock(nn.Cell):
@@ -76,7 +71,7 @@ class TdnnBlock(nn.Cell):
     def construct(self, x, lengths=None):
         if self.side > 0:
             x = reflect_pad(x, self.side) if lengths is None else reflect_pad_each(x, self.side, lengths)
-        return self.norm(ops.leaky_relu(self.conv(x), SLOPE))
+        return self.norm(leaky_relu(self.conv(x)))
 
 
 class Classifier(nn.Cell):
@@ -90,9 +85,22 @@ class Classifier(nn.Cell):
         self.out = nn.Dense(emb_size, speakers)
 
     def construct(self, embedding):
-        x = self.norm(ops.leaky_relu(embedding, SLOPE))
-        x = self.hidden_norm(ops.leaky_relu(self.hidden(x), SLOPE))
+        x = self.norm(leaky_relu(embedding))
+        x = self.hidden_norm(leaky_relu(self.hidden(x)))
         return ops.log_softmax(self.out(x).astype(ms.float32), 1)
+
+
+def leaky_relu(x):
+    return ops.leaky_relu(x, 0.01)      # PyTorch's slope; MindSpore's default is 0.2
+
+
+def statistics(x, mask):
+    """Means, then deviations over the frames of each utterance: (B, M, 1, T), (B, 1, 1, T) -> (B, 2M)."""
+    mean = time_mean(x, mask)                                               # (B, M, 1, 1)
+    frames = mask.sum(3, keepdims=True)
+    variance = time_mean((x - mean).square(), mask) * (frames / (frames - 1))
+    deviation = ops.sqrt(ops.maximum(variance, FLOOR ** 2)) + FLOOR
+    return ops.cat((mean, deviation), 1).reshape(x.shape[0], -1)
 
 
 def likelihood_and_error(log_probabilities, speaker):
