@@ -35,6 +35,7 @@ from utils.config import load_config, parse_config, parse_train_config
 from utils.device import Device
 from utils.errors import UserError
 from utils.state import parameters
+from utils.train_step import adapt
 from utils.trainer import Loop
 
 EPOCH = re.compile(r"Epoch: (\d+), lr: (\d\.\d\de-\d\d) - train loss: (\S+) - valid loss: (\S+), valid error: (\S+)")
@@ -221,7 +222,12 @@ def test_likelihood_and_error_of_known_probabilities():
 
 
 def test_network_ecapa_is_the_one_of_verification():
-    model = SpeakerId(small("", "", network="ecapa"), 4)
+    """And runs in mixed precision, through functions of its own module."""
+    config = small("", "", network="ecapa", auto_mix_prec=True)
+    model = SpeakerId(config, 4).set_train(False)
+    assert adapt(model, config, Device("CPU")) == "O1"
+    found = model(Tensor(np.random.default_rng(0).standard_normal((2, 20, 23)).astype(np.float32))).asnumpy()
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, atol=1e-5)
     assert type(model.embedding) is EcapaTdnn
     assert sum(one.size for one in model.embedding.get_parameters()) \
         == sum(one.size for one in EcapaTdnn(23, 16, 16, 24, "speechbrain").get_parameters())
@@ -321,11 +327,11 @@ def test_an_interrupted_run_is_continued_with_the_same_numbers(folder, tmp_path,
 
 
 def test_rank_size_starts_as_many_processes(folder, tmp_path, monkeypatch):
-    """With ECAPA-TDNN and mixed precision; the lists are made once."""
+    """With mixed precision; the lists are made once."""
     monkeypatch.chdir(tmp_path)
     code, printed = program(
         "ecapatdnn", "speaker_id.py", f"--data_folder={folder}", "--output_folder=out", "--rank_size=2",
-        "--auto_mix_prec", "--network=ecapa", "--number_of_epochs=1", "--batch_size=8", "--channels=8",
+        "--auto_mix_prec", "--number_of_epochs=1", "--batch_size=8", "--channels=8",
         "--mfa_channels=8", "--emb_dim=8", "--crop=30", "--num_workers=0", "--device_target=CPU")
     assert code == 0, printed
     assert printed.count("4 speakers: train 44 utterances") == 1
