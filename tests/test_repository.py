@@ -98,6 +98,8 @@ def flags_of(model):
     """Names of all flags that the programs of a model take."""
     module = importlib.import_module(f"{model}.src.config"), importlib.import_module(f"{model}.prepare")
     classes, others = [module[0].Config, module[1].PrepareConfig], {"config", "help"}
+    if (ROOT / model / "speaker_id.py").exists():
+        classes.append(importlib.import_module(f"{model}.src.speaker_id_config").SpeakerIdConfig)
     if (ROOT / model / "lm.py").exists():
         commands = importlib.import_module(f"{model}.lm")
         classes += [commands.EstimateConfig, commands.TuneConfig]

@@ -18,6 +18,7 @@ from utils.checkpoint import load_checkpoint, load_into, save_checkpoint
 from utils.device import Device
 from utils.errors import UserError
 from utils.loader import Batches
+from utils.mixed_precision import mixed
 from utils.run_folder import RunFolder
 from utils.state import Progress, parameters
 from utils.train_step import TrainStep, adapt
@@ -384,6 +385,27 @@ def test_mixed_precision_follows_float32(level):
         losses[name] = [float(step(Tensor(X), Tensor(LABEL))[0]) for _ in range(8)]
     np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.02)
     assert losses[level][-1] < losses[level][0] and losses[level] != losses["O0"]
+
+
+def test_layers_of_o1_compute_in_float16_and_give_float32():
+    class Layers(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.two, self.one = nn.Conv2d(2, 3, 3, has_bias=True, bias_init="normal"), nn.Conv1d(3, 4, 3)
+            self.dense = nn.Dense(5, 6, activation="relu")
+
+        def construct(self, x):
+            return self.dense(self.one(self.two(x).mean(2)))
+
+    nets, x = [], Tensor(np.random.default_rng(0).standard_normal((2, 2, 4, 5)).astype(np.float32))
+    for _ in range(2):
+        ms.set_seed(0)
+        nets.append(Layers())
+    expected, half = nets[0](x).asnumpy(), mixed(nets[1])(x)
+    assert half.dtype == ms.float32
+    assert [one.name for one in nets[1].get_parameters()] == [one.name for one in nets[0].get_parameters()]
+    difference = np.abs(half.asnumpy() - expected).max() / np.abs(expected).max()
+    assert 1e-6 < difference < 5e-3
 
 
 def test_ascend_defaults_to_o1_and_elsewhere_float32():

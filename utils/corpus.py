@@ -26,6 +26,7 @@ class Job(NamedTuple):
     target: str
     rate: int           # of the target, Hz
     min_seconds: float
+    resample: bool = False      # a target of another rate will be resampled when read
 
 
 def choose_corpus(config, corpora):
@@ -89,7 +90,7 @@ def inspect(job):
         made = os.path.exists(job.target) and not _other_rate(job.target, job.rate)
         if job.source != job.target and not made:
             convert(job.source, job.target, job.rate)
-        return audio.check(job.target, job.rate, job.min_seconds), os.path.getsize(job.target), ""
+        return audio.check(job.target, job.rate, job.min_seconds, job.resample), os.path.getsize(job.target), ""
     except audio.AudioError as error:
         return 0, 0, str(error)
 

@@ -52,7 +52,7 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
     `target` "" takes the environment's DEVICE_TARGET, else Ascend where MindSpore has one, else CPU. With
     `distribute`, ranks come from the launcher's environment (a rank table or msrun).
     """
-    target = target or os.environ.get("DEVICE_TARGET") or _default_target()
+    target = choose_target(target)
     if target not in TARGETS:
         raise UserError(f"device_target: found {target}, expected one of {', '.join(TARGETS)}")
     if target == "CPU":
@@ -84,6 +84,6 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
     return device
 
 
-def _default_target():
-    """MindSpore's own pick: Ascend where its libraries are found, else CPU."""
-    return ms.get_context("device_target")
+def choose_target(target=""):
+    """`target`, else the environment's DEVICE_TARGET, else MindSpore's pick: Ascend where it finds one, else CPU."""
+    return target or os.environ.get("DEVICE_TARGET") or ms.get_context("device_target")

@@ -59,27 +59,41 @@ def make_jobs(model, table, target, flags, bind_cores):
     """The jobs of this server; on a CPU those of the whole table, after that of the scheduler."""
     processes = read_rank_table(table)
     size = len(processes)
-    local = processes if target == "CPU" else [one for one in processes if one.server == this_server(processes)]
     command = [sys.executable, "train.py", "--distribute", "true", *flags]
-    jobs = []
     if target == "CPU":
-        cluster = {"DEVICE_TARGET": target, "MS_WORKER_NUM": str(size), "MS_SCHED_HOST": "127.0.0.1",
-                   "MS_SCHED_PORT": str(free_port()), "RANK_SIZE": str(size)}
+        return cluster_jobs(command, size, target, model, bind_cores)
+    local, jobs = [one for one in processes if one.server == this_server(processes)], []
+    for place, one in enumerate(local):
+        environment = {"DEVICE_TARGET": target, "RANK_TABLE_FILE": str(table), "RANK_ID": str(one.rank),
+                       "RANK_SIZE": str(size), "DEVICE_NUM": str(size), "DEVICE_ID": str(one.device_id)}
+        jobs.append(Job(f"rank {one.rank}", binding(place, len(local), bind_cores) + command, environment,
+                        model / f"train_parallel{one.rank}"))
+    return jobs
+
+
+def cluster_jobs(command, size, target, folder, bind_cores=False):
+    """`size` processes of `command` on this server, joined by a scheduler of MindSpore's: no rank table is needed."""
+    cluster = {"DEVICE_TARGET": target, "MS_WORKER_NUM": str(size), "MS_SCHED_HOST": "127.0.0.1",
+               "MS_SCHED_PORT": str(free_port()), "RANK_SIZE": str(size)}
+    if target == "CPU":
         own = max(1, len(os.sched_getaffinity(0)) // size)
         # as many threads as cores for each; of MindSpore's log the errors, its warnings hide everything else
         cluster |= {name: value for name, value in (("OMP_NUM_THREADS", str(own)), ("GLOG_v", "3"))
                     if name not in os.environ}
-        jobs.append(Job("scheduler", [sys.executable, "-c", SCHEDULER], cluster | {"MS_ROLE": "MS_SCHED"},
-                        model / "train_parallel_scheduler"))
-    for place, one in enumerate(local):
-        if target == "CPU":
-            environment = cluster | {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(one.rank), "RANK_ID": str(one.rank)}
-        else:
-            environment = {"DEVICE_TARGET": target, "RANK_TABLE_FILE": str(table), "RANK_ID": str(one.rank),
-                           "RANK_SIZE": str(size), "DEVICE_NUM": str(size), "DEVICE_ID": str(one.device_id)}
-        binding = ["taskset", "--cpu-list", cores(place, len(local))] if bind_cores else []
-        jobs.append(Job(f"rank {one.rank}", binding + command, environment, model / f"train_parallel{one.rank}"))
+    jobs = [Job("scheduler", [sys.executable, "-c", SCHEDULER], cluster | {"MS_ROLE": "MS_SCHED"},
+                folder / "train_parallel_scheduler")]
+    for rank in range(size):
+        environment = cluster | {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank), "RANK_ID": str(rank)}
+        if target != "CPU":
+            environment["DEVICE_ID"] = str(rank)
+        jobs.append(Job(f"rank {rank}", binding(rank, size, bind_cores) + command, environment,
+                        folder / f"train_parallel{rank}"))
     return jobs
+
+
+def binding(place, count, wanted):
+    """What binds process `place` of `count` to its cores, in front of a command."""
+    return ["taskset", "--cpu-list", cores(place, count)] if wanted else []
 
 
 def this_server(processes):

@@ -17,11 +17,12 @@ PREVIOUS = Path("last", "previous.ckpt")    # the one before it, for --resume au
 
 
 class RunFolder:
-    """Creates `folder` and writes into it; ranks other than 0 write nothing."""
+    """Creates `folder` and writes into it; ranks other than 0 write nothing. `checkpoints`: its folder of epochs."""
 
-    def __init__(self, config, rank=0):
+    def __init__(self, config, rank=0, checkpoints="checkpoints"):
         check_steps(config.max_steps)       # before a run of that name is overwritten
         self.path = Path(config.ckpt_save_dir)
+        self.checkpoints = self.path / checkpoints
         self.writes = rank == 0
         self.resuming = bool(config.resume)
         self.damaged = False        # the state is no use, what is before it must be kept
@@ -29,7 +30,7 @@ class RunFolder:
         if not self.writes:
             return
         try:
-            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"ckpt_save_dir: {self.path}: cannot be written ({error.strerror}); choose another "
                             "folder") from None

@@ -4,6 +4,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from utils.cpu_ops import fast
 from utils.errors import UserError
+from utils.mixed_precision import mixed
 
 AMP_LEVELS = ("O0", "O1", "O2")
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
@@ -19,10 +20,12 @@ def adapt(network, config, device):
     level = config.amp_level or ("O1" if device.target == "Ascend" else "O0")
     if level not in AMP_LEVELS:
         raise UserError(f"amp_level: found {level!r}, expected one of {', '.join(AMP_LEVELS)}")
-    if level != "O0":
-        ms.amp.auto_mixed_precision(network, level)
-    else:
+    if level == "O0":
         fast(network)
+    elif level == "O1":
+        mixed(network)
+    else:
+        ms.amp.auto_mixed_precision(network, level)
     return level
 
 

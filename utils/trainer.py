@@ -149,7 +149,7 @@ class Loop:
         if criterion < progress.best or validate is None:
             progress.best, progress.best_epoch = criterion, progress.epoch
             self.save_weights(self.run.best, scores)
-        self.save_weights(self.run.path / "checkpoints" / f"epoch_{progress.epoch:04d}.ckpt", scores)
+        self.save_weights(self.run.checkpoints / f"epoch_{progress.epoch:04d}.ckpt", scores)
         self.tell(row)
         if scores:
             self.judge(next(iter(scores)))

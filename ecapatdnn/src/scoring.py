@@ -23,8 +23,8 @@ CHUNK = 2048        # files whose cohort scores are held at once
 TRIALS_AT_ONCE = 65536
 
 
-class Embedder:
-    """Runs a trained network over files, compiled once for any length."""
+class WholeFiles:
+    """Runs a network over files, compiled once for any length."""
 
     def __init__(self, model, config):
         self.config = config
@@ -34,28 +34,39 @@ class Embedder:
         self.net = model
 
     def file(self, path):
-        """Embeddings of one file, of length 1: (1 + score_crops, E); the first of the whole file."""
+        """What the network gives for one file: (1, E)."""
         return self.samples(audio.read(path, RATE, resample=self.config.resample), path)
 
     def samples(self, samples, name="recording"):
-        """As `file`, of samples (N,) at 16 kHz. What is longer than LONGEST is embedded in equal parts, their mean."""
+        """As `file`, of samples (N,) at 16 kHz; for more than LONGEST the mean over equal parts."""
         fewest = sample_count(MIN_FRAMES, self.config.front_end)
         if len(samples) < fewest:
             raise audio.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
         parts = np.array_split(samples, -(-len(samples) // (LONGEST * RATE)))
-        whole = unit(sum(self._embed(self._features(part)[None]) for part in parts))
+        return sum(self.outputs(self.features(part)[None]) for part in parts) / len(parts)
+
+    def features(self, samples):
+        return filter_bank(samples, self.config.front_end, self.config.in_channels)
+
+    def outputs(self, features):
+        """(B, T, F) -> (B, E)."""
+        return self.net(Tensor(features)).asnumpy()
+
+
+class Embedder(WholeFiles):
+    """The embeddings of a trained network, of length 1: (1 + score_crops, E) a file; the first of the whole file."""
+
+    def samples(self, samples, name="recording"):
+        whole = unit(super().samples(samples, name))
         if not self.config.score_crops:
             return whole
         length = sample_count(SCORE_CROP, self.config.front_end)
         long = np.resize(samples, max(length, len(samples)))
         starts = np.linspace(0, len(long) - length, self.config.score_crops).astype(int)
-        return np.concatenate((whole, self._embed(np.stack([self._features(long[s:s + length]) for s in starts]))))
+        return np.concatenate((whole, self.outputs(np.stack([self.features(long[s:s + length]) for s in starts]))))
 
-    def _features(self, samples):
-        return filter_bank(samples, self.config.front_end, self.config.in_channels)
-
-    def _embed(self, features):
-        return unit(self.net(Tensor(features)).asnumpy())
+    def outputs(self, features):
+        return unit(super().outputs(features))
 
 
 def embed_files(embedder, folder, files, cache=None, label="embeddings"):

@@ -1,0 +1,86 @@
+"""Speaker identification: python speaker_id.py --config configs/speaker_id.yaml --data_folder DIR [--flag value].
+
+Splits the utterances of every speaker in DIR, trains, and tests the best epoch. --rank_size N trains on N devices.
+"""
+import os
+import sys
+from pathlib import Path
+
+from mindspore import nn
+
+from ecapatdnn.src.dataset import TrainSet
+from ecapatdnn.src.speaker_id import SpeakerId, epoch_line, evaluate, likelihood_and_error, linear, number
+from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
+from ecapatdnn.src.speaker_split import prepare, with_room_noises
+from utils.checkpoint import load_into
+from utils.config import parse_train_config
+from utils.device import choose_target, setup_device
+from utils.errors import UserError, run
+from utils.launch import Watch, cluster_jobs
+from utils.loader import Batches
+from utils.run_folder import RunFolder
+from utils.state import parameters
+from utils.train_step import adapt
+from utils.trainer import fit, trainable
+
+
+def main(config):
+    """Trains and tests as `config` says, as one of rank_size processes; returns the Progress of the run."""
+    config = with_room_noises(config)
+    if config.rank_size == 1:
+        prepare(config)
+    device = setup_device(config.device_target, config.rank_size > 1, config.device_id, config.seed)
+    train_set = TrainSet(config, device.rank, device.size)
+    batches = Batches(train_set, config.num_workers)
+    model = SpeakerId(config, train_set.classes)
+    level = adapt(model, config, device)
+    model.set_train()
+    folder = RunFolder(config, device.rank, checkpoints="save")
+    folder.say(f"{config.network}, {train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an "
+               f"epoch, {level} on {device}")
+
+    def objective(features, speaker):     # (B, T, F), (B,) -> scalar, scalar
+        return likelihood_and_error(model(features), speaker)
+
+    def validate():                       # the first decides which epoch is the best
+        error, loss = evaluate(model, config, "valid", device)
+        return {"valid_error": error, "valid_loss": loss}
+
+    schedule = linear(config, batches.steps // config.accumulate)
+    optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
+    try:
+        progress = fit(objective, optimizer, schedule, batches, parameters(model), folder, config, device,
+                       loss_scale=1.0 if level == "O0" else config.loss_scale, metric="error", validate=validate,
+                       after_epoch=lambda row: write_log(folder))
+    finally:
+        batches.close()
+    if not config.max_steps:
+        load_into(folder.best, parameters(model))
+        error, loss = map(number, evaluate(model, config, "test", device))
+        write_log(folder, f"Epoch loaded: {progress.best_epoch} - test loss: {loss}, test error: {error}")
+    return progress
+
+
+def write_log(folder, last=""):
+    """train_log.txt as SpeechBrain writes it, and its last line on the screen."""
+    lines = [*map(epoch_line, folder.rows), *filter(None, [last])]
+    folder.write("train_log.txt", "\n".join(lines) + "\n")
+    if folder.writes:
+        print(lines[-1], flush=True)
+
+
+def start(config):
+    """Runs `main`, in rank_size processes where that is more than one; a launcher's process is one of them."""
+    if config.rank_size < 1:
+        raise UserError(f"rank_size: found {config.rank_size}, expected the number of devices, 1 or more")
+    if config.rank_size == 1 or "MS_ROLE" in os.environ:
+        main(config)
+        return
+    prepare(config)
+    command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
+    jobs = cluster_jobs(command, config.rank_size, choose_target(config.device_target), Path.cwd())
+    sys.exit(Watch(jobs).run())
+
+
+if __name__ == "__main__":
+    run(lambda: start(parse_train_config(SpeakerIdConfig, sys.argv[1:])))

@@ -1,0 +1,140 @@
+"""Closed-set speaker identification: which of the speakers trained on a recording is of.
+
+The simple TDNN and the classifier of SpeechBrain's templates/speaker_id/custom_model.py, an x-vector (Snyder et al.:
+"X-Vectors: Robust DNN Embeddings for Speaker Recognition", ICASSP 2018). ECAPA-TDNN may take the TDNN's place.
+
+Letters: B utterances, F mel bands, T frames, C channels, M pooled channels, E embedding size, S speakers.
+"""
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+from utils.errors import UserError
+from utils.lists import read_train_list
+from utils.progress import progress
+from utils.shapes import ones_like
+
+from .model import EcapaTdnn, batch_norm, frame_mask, reflect_pad, reflect_pad_each, time_mean
+from .scoring import WholeFiles
+
+KERNELS, DILATIONS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1)
+FLOOR = 1e-5                        # added to a standard deviation
+NETWORKS = ("xvector", "ecapa")
+
+
+class SpeakerId(nn.Cell):
+    """Features (B, T, F) -> log probabilities of the speakers (B, S); `lengths` as in EcapaTdnn."""
+
+    def __init__(self, config, speakers):
+        super().__init__()
+        if config.network not in NETWORKS:
+            raise UserError(f"network: found {config.network!r}, expected one of {', '.join(NETWORKS)}")
+        sizes = config.in_channels, config.channels, config.emb_size, config.mfa_channels
+        self.embedding = Xvector(*sizes) if config.network == "xvector" else EcapaTdnn(*sizes, config.variant)
+        self.classifier = Classifier(config.emb_size, speakers)
+
+    def construct(self, features, lengths=None):
+        return self.classifier(self.embedding(features, lengths))
+
+
+class Xvector(nn.Cell):
+    """Features (B, T, F) -> embeddings (B, E). T is at least 5: the widest padding must fit.
+
+    `lengths` (B,) int: the frames of each utterance of a padded batch; the result is what each gives alone. The
+    template's random offset of the means, below 1e-4, is left out.
+    """
+
+    def __init__(self, in_channels=23, channels=512, emb_size=512, last_channels=1500):
+        super().__init__()
+        widths = (in_channels, *(channels,) * 4, last_channels)
+        self.blocks = nn.CellList([TdnnBlock(*one) for one in zip(widths[:-1], widths[1:], KERNELS, DILATIONS)])
+        self.fc = nn.Dense(2 * last_channels, emb_size)
+
+    def construct(self, features, lengths=None):
+        x = features.transpose(0, 2, 1).expand_dims(2)                      # (B, F, 1, T)
+        for block in self.blocks:
+            x = block(x, lengths)                                           # (B, C, 1, T), at last (B, M, 1, T)
+        mask = ones_like(x[:, :1]) if lengths is None else frame_mask(x, lengths)
+        return self.fc(statistics(x, mask))                                 # (B, E)
+
+
+class TdnnBlock(nn.Cell):
+    """Convolution over mirrored ends, LeakyReLU, BatchNorm (in this order): (B, C_in, 1, T) -> (B, C_out, 1, T)."""
+
+    def __init__(self, in_channels, out_channels, kernel, dilation):
+        super().__init__()
+        self.side = dilation * (kernel - 1) // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, (1, kernel), pad_mode="valid", dilation=(1, dilation),
+                              has_bias=True)
+        self.norm = batch_norm(out_channels)
+
+    def construct(self, x, lengths=None):
+        if self.side > 0:
+            x = reflect_pad(x, self.side) if lengths is None else reflect_pad_each(x, self.side, lengths)
+        return self.norm(leaky_relu(self.conv(x)))
+
+
+class Classifier(nn.Cell):
+    """Embeddings (B, E) -> log probabilities of the speakers (B, S): a hidden layer of E between two BatchNorms."""
+
+    def __init__(self, emb_size, speakers):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(emb_size, momentum=0.9)          # PyTorch's 0.1
+        self.hidden = nn.Dense(emb_size, emb_size)
+        self.hidden_norm = nn.BatchNorm1d(emb_size, momentum=0.9)
+        self.out = nn.Dense(emb_size, speakers)
+
+    def construct(self, embedding):
+        x = self.norm(leaky_relu(embedding))
+        x = self.hidden_norm(leaky_relu(self.hidden(x)))
+        return ops.log_softmax(self.out(x).astype(ms.float32), 1)
+
+
+def leaky_relu(x):
+    return ops.leaky_relu(x, 0.01)      # PyTorch's slope; MindSpore's default is 0.2
+
+
+def statistics(x, mask):
+    """Means, then deviations over the frames of each utterance: (B, M, 1, T), (B, 1, 1, T) -> (B, 2M)."""
+    mean = time_mean(x, mask)                                               # (B, M, 1, 1)
+    frames = mask.sum(3, keepdims=True)
+    variance = time_mean((x - mean).square(), mask) * (frames / (frames - 1))
+    deviation = ops.sqrt(ops.maximum(variance, FLOOR ** 2)) + FLOOR
+    return ops.cat((mean, deviation), 1).reshape(x.shape[0], -1)
+
+
+def likelihood_and_error(log_probabilities, speaker):
+    """Mean negative log likelihood and share of wrong decisions, scalar, of (B, S) and (B,) int."""
+    wrong = log_probabilities.argmax(axis=1).astype(ms.int32) != speaker
+    return ops.nll_loss(log_probabilities, speaker), wrong.astype(ms.float32).mean()
+
+
+def linear(config, steps):
+    """update -> rate: max_lrate in the first epoch of `steps`, base_lrate in the last (LinearScheduler)."""
+    rates = np.linspace(config.max_lrate, config.base_lrate, config.num_epochs)
+    return lambda update: float(rates[min(update // steps, config.num_epochs - 1)])
+
+
+def evaluate(model, config, part, device):
+    """(error, loss) on the whole files of a "valid" or "test" part, shared out over the processes."""
+    paths, speaker, _ = read_train_list(config.list_of(part))
+    model.set_train(False)
+    net = WholeFiles(model, config)
+    rows = device.share_out(len(paths), lambda own: np.concatenate(
+        [net.file(f"{config.data_folder}/{paths[i].decode()}") for i in progress(own, part)]))    # (n, S)
+    model.set_train(True)
+    return float((rows.argmax(axis=1) != speaker).mean()), float(-rows[np.arange(len(rows)), speaker].mean())
+
+
+def epoch_line(row):
+    """A row of metrics.csv as SpeechBrain's FileTrainLogger puts it."""
+    line = f"Epoch: {int(row['epoch'])}, lr: {number(row['learning_rate'])} - train loss: {number(row['loss'])}"
+    if row.get("valid_loss") in (None, ""):
+        return line
+    return line + f" - valid loss: {number(row['valid_loss'])}, valid error: {number(row['valid_error'])}"
+
+
+def number(value):
+    """Two decimals between 1 and 100, else in exponents."""
+    value = float(value)
+    return f"{value:.2f}" if 1 < value < 100 else f"{value:.2e}"

@@ -1,0 +1,84 @@
+"""Every setting of speaker identification, with its default; the other names are those of SpeechBrain's template.
+
+SpeechBrain, templates/speaker_id/train.yaml, with the 5 epochs of 64 of its port to Ascend.
+"""
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class SpeakerIdConfig:
+    """Speaker identification: trains to tell the speakers of a folder apart, and tests on utterances kept for that.
+
+    --data_folder      speaker/**/audio, or LibriSpeech at any depth; RIRS_NOISES in it is used for augmentation
+    --output_folder    lists, log, curves, best.ckpt, and in save/ the weights of every epoch
+    """
+
+    ALIASES: ClassVar[dict] = {
+        "number_of_epochs": "num_epochs", "batch_size": "minibatch_size", "output_folder": "ckpt_save_dir",
+        "lr": "max_lrate", "lr_final": "base_lrate", "n_mels": "in_channels", "emb_dim": "emb_size",
+        "n_classes": "class_num"}
+    speeds: ClassVar[str] = "1.0"           # of TrainSet, to which another speed is another speaker
+    mp3_probability: ClassVar[float] = 0.0
+
+    # data
+    data_folder: str = "./data"
+    musan_path: str = ""            # noises; "": RIRS_NOISES/pointsource_noises of the data folder, where it is there
+    rir_path: str = ""              # room impulse responses; "": likewise, RIRS_NOISES/simulated_rirs
+    class_num: int = 0              # speakers; 0: counted. Given, it is checked
+    resample: bool = False          # take files that are not 16 kHz and resample them on the fly
+    crop: int = 300                 # frames of a training crop; validation and test take whole files
+    crops_per_epoch: int = 0        # 0: one from every file; else this many, every speaker equally often
+    spec_augment: bool = False      # one time and one frequency mask
+    num_workers: int = 1            # processes that read, augment and compute features; 0: none
+
+    # network
+    network: str = "xvector"        # the template's TDNN; or ecapa
+    in_channels: int = 23           # mel bands
+    channels: int = 512             # of the layers over time
+    mfa_channels: int = 1500        # of the last of them, whose statistics are pooled
+    emb_size: int = 512
+    variant: str = "speechbrain"    # or taoruijie: whose ECAPA-TDNN (src/model.py)
+    front_end: str = "speechbrain"  # or taoruijie, kaldi: whose features (src/features.py)
+
+    # optimisation
+    max_lrate: float = 1e-3         # of the first epoch
+    base_lrate: float = 1e-4        # of the last; linear between
+    num_epochs: int = 5
+    max_steps: int = 0              # train so many steps and print FPS; 0: all epochs
+    minibatch_size: int = 64        # crops a step and device
+    weight_decay: float = 0.0
+    accumulate: int = 1             # steps whose gradients are averaged into one update
+    clip_norm: float = 0.0          # largest norm of all gradients together; 0: not clipped
+    auto_mix_prec: bool = False     # mixed precision: amp_level O1
+    amp_level: str = ""             # O0 float32, O1, O2 mixed; "": O1 on Ascend, else O0
+    loss_scale: float = 128.0       # with O1 and O2; 0: dynamic
+
+    # run
+    ckpt_save_dir: str = "./results/speaker_id/<seed>"
+    keep_checkpoint_max: int = 5
+    save_steps: int = 1000          # steps between saved states within an epoch, for --resume
+    test_step: int = 1              # epochs between validations
+    early_stop: int = 0             # validations without a smaller error before stopping; 0: never
+    halve_after: int = 0            # validations without a smaller error before the rate is halved; 0: never
+    resume: str = ""                # run folder to continue; auto: that of ckpt_save_dir, if it holds a state
+    seed: int = 1986
+    rank_size: int = 1              # devices, or processes on a CPU, that train together
+    device_target: str = ""         # Ascend, CPU, GPU; "": $DEVICE_TARGET, else what MindSpore finds
+    device_id: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "ckpt_save_dir", self.ckpt_save_dir.replace("<seed>", str(self.seed)))
+        object.__setattr__(self, "amp_level", self.amp_level or ("O1" if self.auto_mix_prec else ""))
+
+    def list_of(self, part):
+        """The list of the utterances to "train", "valid" or "test" on: `speaker path`, relative to data_folder."""
+        return f"{self.ckpt_save_dir}/{part}.txt"
+
+    @property
+    def train_list(self):
+        return self.list_of("train")
+
+    @property
+    def train_path(self):
+        return self.data_folder

@@ -1,0 +1,48 @@
+"""Level O1 of mixed precision: the layers that gain from float16 compute in it, everything around them in float32.
+
+MindSpore's auto_mixed_precision(network, "O1") writes the network anew as source and loses the functions that its
+modules define: none of the zoo's networks would compile. Its O2 changes the layers in place, as here.
+"""
+import mindspore as ms
+from mindspore import nn
+
+
+class HalfConv2d(nn.Conv2d):
+    """float32 (B, I, F, T) -> float32 (B, O, F', T')."""
+
+    def construct(self, x):
+        y = self.conv2d(x.astype(ms.float16), self.weight.astype(ms.float16))
+        if self.has_bias:
+            y = self.bias_add(y, self.bias.astype(ms.float16))
+        return y.astype(ms.float32)
+
+
+class HalfConv1d(nn.Conv1d):
+    """float32 (B, I, T) -> float32 (B, O, T')."""
+
+    def construct(self, x):
+        y = self.conv2d(x.expand_dims(2).astype(ms.float16), self.weight.astype(ms.float16))
+        if self.has_bias:
+            y = self.bias_add(y, self.bias.astype(ms.float16))
+        return y.squeeze(2).astype(ms.float32)
+
+
+class HalfDense(nn.Dense):
+    """float32 (..., I) -> float32 (..., O)."""
+
+    def construct(self, x):
+        y = self.matmul(x.reshape(-1, x.shape[-1]).astype(ms.float16), self.weight.astype(ms.float16))
+        if self.has_bias:
+            y = self.bias_add(y, self.bias.astype(ms.float16))
+        y = y.astype(ms.float32).reshape(*x.shape[:-1], -1)
+        return self.activation(y) if self.activation_flag else y
+
+
+HALF = {nn.Conv2d: HalfConv2d, nn.Conv1d: HalfConv1d, nn.Dense: HalfDense}
+
+
+def mixed(network):
+    """`network` with such layers, in place: the same parameters, in float32. Recurrent layers stay as they are."""
+    for _, cell in network.cells_and_names():
+        cell.__class__ = HALF.get(type(cell), type(cell))
+    return network
