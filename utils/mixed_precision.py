@@ -1,7 +1,7 @@
 """Level O1 of mixed precision: the layers that gain from float16 compute in it, everything around them in float32.
 
-MindSpore's auto_mixed_precision(network, "O1") writes the network anew as source and loses the functions that its
-modules define: none of the zoo's networks would compile. Its O2 changes the layers in place, as here.
+MindSpore's auto_mixed_precision(network, "O1") writes the network anew as source and loses names that its modules
+define: ECAPA-TDNN would not compile. Its O2 changes the layers in place, as here.
 """
 import mindspore as ms
 from mindspore import nn

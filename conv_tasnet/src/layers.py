@@ -53,7 +53,7 @@ class DepthwiseConv(nn.Cell):
     def convolve(self, operator, x):
         y = operator(x.expand_dims(2), self.weight)
         # the bias right behind the convolution: elsewhere MindSpore exports it to ONNX without its channels
-        return (y if self.bias is None else ops.bias_add(y, self.bias)).squeeze(2)
+        return (y if self.bias is None else ops.bias_add(y, self.bias.astype(y.dtype))).squeeze(2)
 
 
 class GlobalNorm(nn.Cell):

@@ -27,6 +27,7 @@ class PitSiSnr(nn.Cell):
 
     def construct(self, separated, sources, mixture, lengths):
         mask = sample_mask(mixture, lengths)
+        separated = separated.astype(ms.float32)
         score = self.best_assignment(si_snr(separated, sources, mask))             # (M,)
         before = si_snr(mixture.expand_dims(1), sources, mask).mean((1, 2))        # (M,)
         return -score.mean(), (score - before).mean()
