@@ -111,7 +111,8 @@ def preset(path):
 
 
 CONFIGS = {"ecapatdnn": EcapaConfig, "conv_tasnet": ConvTasNetConfig, "deepspeech2": DeepSpeech2Config}
-PRESETS = {f"{path.parent.parent.name} {path.stem}": preset(path) for path in sorted(ROOT.glob("*/configs/*.yaml"))}
+PRESETS = {f"{path.parent.parent.name} {path.stem}": preset(path) for path in sorted(ROOT.glob("*/configs/*.yaml"))
+           if path.stem != "speaker_id"}     # whose networks are not exported
 VARIATIONS = {
     **{f"ecapatdnn {variant}": small(EcapaConfig(variant=variant)) for variant in VARIANTS},
     **{f"ecapatdnn waveform {name}": small(EcapaConfig(front_end=name, input="waveform")) for name in FRONT_ENDS},

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from utils.config import (
     load_config,
     parse_config,
@@ -294,9 +295,10 @@ def test_every_default_has_the_type_of_its_field():
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_is_valid(path, monkeypatch):
     monkeypatch.setenv("SPEECH_DATA", "/data")
-    values, config = read_yaml(Config, path), parse_config(Config, ["--config", str(path)])
-    expected = {key: value.replace("$SPEECH_DATA", "/data") if isinstance(value, str) else value
-                for key, value in values.items()}
+    kind = SpeakerIdConfig if path.stem == "speaker_id" else Config
+    values, config = read_yaml(kind, path), parse_config(kind, ["--config", str(path)])
+    expected = {key: value.replace("$SPEECH_DATA", "/data").replace("<seed>", "1986") if isinstance(value, str)
+                else value for key, value in values.items()}
     assert {key: getattr(config, key) for key in values} == expected
     assert values and "$" not in str(config)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from documents import ROOT, defined_tests, table
-from test_repository import flags_of
+from test_repository import flags_of, recipe_flags
 
 TEXT = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")
 # section: (model, least number of rows)
@@ -34,7 +34,7 @@ def test_every_row_names_a_test_that_runs(section):
 def test_what_is_taken_as_it_stands_is_there(section):
     """In rows whose second cell begins with `as is`: scripts, programs, flags and settings that the first names."""
     model = SECTIONS[section][0]
-    known = flags_of(model)
+    known = flags_of(model) | recipe_flags()
     for document, here, _ in table(TEXT, section):
         if not here.startswith("as is"):
             continue
