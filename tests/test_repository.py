@@ -82,7 +82,7 @@ def test_model_folder_has_the_skeleton(model):
         assert (ROOT / model / name).is_file(), name
 
 
-@pytest.mark.parametrize("document", ["README.md", "README_CN.md", "CONTRIBUTING.md",
+@pytest.mark.parametrize("document", ["README.md", "README_CN.md", "CONTRIBUTING.md", "RESULTS.md",
                                       *(f"{model}/README_CN.md" for model in MODELS)])
 def test_links_and_paths_of_documents_exist(document):
     text = (ROOT / document).read_text(encoding="utf-8")
@@ -163,6 +163,17 @@ def test_faults_of_documents_have_their_tests(document):
     assert {name for names in named for name in names} <= {name for tests in defined_tests().values() for name in tests}
     other = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in other for names in named for name in names)
+
+
+def test_results_of_the_readmes_are_those_of_results_md():
+    def numbers(document, header):
+        rows = table((ROOT / document).read_text(encoding="utf-8"), header)
+        return [re.findall(r"[\d.]+ (?:%|dB)", row[3]) for row in rows]
+
+    shown = numbers("README.md", "Results on real speech")
+    assert len(shown) == len(MODELS) and all(shown) and shown == numbers("README_CN.md", "真实语音上的结果")
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert [number for row in shown for number in row if number not in text] == []
 
 
 def test_readmes_start_with_the_two_commands():
