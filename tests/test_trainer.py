@@ -1,6 +1,7 @@
 """The training loop on a network of a few numbers: resume, accumulation, clipping, mixed precision, faults."""
 import csv
 import dataclasses
+import multiprocessing
 import os
 import re
 import resource
@@ -373,6 +374,21 @@ def test_overflow_changes_nothing_and_halves_a_dynamic_scale():
     step.adjust_scale(bool(finite))
     assert not bool(finite) and float(step.scale) == before / 2
     assert all((a == b).all() for a, b in zip(start, weights_of(net), strict=True))
+
+
+def test_workers_go_on_when_all_processes_get_sigterm():
+    """As clusters send it: the main process still has the batch of its step to come before it saves."""
+    points = Points()
+    points.steps = 200
+    batches = Batches(points, workers=2)
+    try:
+        arrays = batches.epoch(1)
+        next(arrays)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        assert len(list(arrays)) == 199
+    finally:
+        batches.close()
 
 
 @pytest.mark.parametrize("level", ["O1", "O2"])

@@ -15,6 +15,7 @@ from utils.audio import AudioError
 from utils.errors import UserError
 
 BAD_SHARE = 0.01   # a corpus with more unreadable files than this needs mending, not skipping
+GRACE = 5          # seconds that a worker goes on after SIGTERM: the main process finishes its step and saves
 ATTEMPTS = 20      # files tried in place of one that cannot be read
 
 _dataset = None    # of a worker process
@@ -79,7 +80,7 @@ def _start_worker(dataset, parent):
     global _dataset
     _dataset = dataset
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the main process's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))   # clusters send it to all processes of a job
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG: no orphans when the parent is killed
     if os.getppid() != parent:
         os._exit(1)
