@@ -79,10 +79,11 @@ def write_score(folder):
     Epochs without validation have no line, as his; in a run that has none, all have one without EER.
     """
     best, lines = float("inf"), []
-    for row in [row for row in folder.rows if row.get("valid_eer", "") != ""] or folder.rows:
+    validated = [row for row in folder.rows if row.get("valid_eer", "") != ""]
+    for row in validated or folder.rows:
         line = (f"{int(row['epoch'])} epoch, LR {float(row['learning_rate']):f}, LOSS {float(row['loss']):f}, "
                 f"ACC {100 * float(row['accuracy']):2.2f}%")
-        if row.get("valid_eer", "") != "":
+        if validated:
             best = min(best, float(row["valid_eer"]))
             line += f", EER {float(row['valid_eer']):2.2f}%, bestEER {best:2.2f}%"
         lines.append(line)

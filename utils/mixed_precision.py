@@ -11,6 +11,9 @@ class HalfConv2d(nn.Conv2d):
     """float32 (B, I, F, T) -> float32 (B, O, F', T')."""
 
     def construct(self, x):
+        return self.convolve(x)
+
+    def convolve(self, x):
         y = self.conv2d(x.astype(ms.float16), self.weight.astype(ms.float16))
         if self.has_bias:
             y = self.bias_add(y, self.bias.astype(ms.float16))
@@ -20,11 +23,10 @@ class HalfConv2d(nn.Conv2d):
 class HalfConv1d(nn.Conv1d):
     """float32 (B, I, T) -> float32 (B, O, T')."""
 
+    convolve = HalfConv2d.convolve
+
     def construct(self, x):
-        y = self.conv2d(x.expand_dims(2).astype(ms.float16), self.weight.astype(ms.float16))
-        if self.has_bias:
-            y = self.bias_add(y, self.bias.astype(ms.float16))
-        return y.squeeze(2).astype(ms.float32)
+        return self.convolve(x.expand_dims(2)).squeeze(2)
 
 
 class HalfDense(nn.Dense):
