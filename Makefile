@@ -1,6 +1,8 @@
 # make demo    train, evaluate, export and use every model on a small synthetic corpus
 # make test    lint and tests
 # Both make .venv first; a second run finds it finished.
+# make results-deepspeech2                                    train and evaluate as RESULTS.md says
+# make results-deepspeech2 CHECKPOINT=pretrained/best.ckpt    evaluate only; likewise the other two
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,13 +39,13 @@ bench: $(VENV)/.demo
 	$(RUN) benchmarks/scale.py
 
 results-ecapatdnn: $(VENV)/.demo
-	bash ecapatdnn/scripts/results_librispeech_an4.sh
+	bash ecapatdnn/scripts/results_librispeech_an4.sh $(CHECKPOINT)
 
 results-conv_tasnet: $(VENV)/.demo
-	bash conv_tasnet/scripts/results_librispeech_an4.sh
+	bash conv_tasnet/scripts/results_librispeech_an4.sh $(CHECKPOINT)
 
 results-deepspeech2: $(VENV)/.demo
-	bash deepspeech2/scripts/results_an4.sh
+	bash deepspeech2/scripts/results_an4.sh $(CHECKPOINT)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

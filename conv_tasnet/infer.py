@@ -11,7 +11,7 @@ from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
-from utils.checkpoint import load_model, require_checkpoint
+from utils.checkpoint import load_model, pretrained
 from utils.config import load_config
 from utils.cpu_ops import fast
 from utils.device import setup_device
@@ -31,19 +31,18 @@ def main(argv):
 
 
 def parse(argv):
-    """The command line; UserError without a checkpoint."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="mixtures; mixture.wav becomes mixture_1.wav, mixture_2.wav, ...")
-    parser.add_argument("--checkpoint_path", default="", help="best.ckpt of a run folder")
+    parser.add_argument("--checkpoint_path", default=pretrained(__file__),
+                        help="best.ckpt of a run folder (default: the one that ships)")
     parser.add_argument("--output_dir", default="separated")
     parser.add_argument("--stream", action="store_true",
                         help="block by block with a causal network, as live; instead of overlapping windows")
     parser.add_argument("--window", type=float, default=WINDOW,
                         help="seconds separated at once, of which memory depends (%(default)s)")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
-    args = parser.parse_args(argv)
-    require_checkpoint(args.checkpoint_path)
-    return args
+    return parser.parse_args(argv)
 
 
 def make_separator(config, args, recordings, outputs):

@@ -14,7 +14,7 @@ from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.streaming import Stream, moments
 from deepspeech2.src.text import Alphabet
-from utils.checkpoint import load_model, require_checkpoint
+from utils.checkpoint import load_model, pretrained
 from utils.config import load_config
 from utils.cpu_ops import fast
 from utils.device import setup_device
@@ -42,10 +42,11 @@ def main(argv):
 
 
 def parse(argv):
-    """The command line; UserError without a checkpoint."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
-    parser.add_argument("--checkpoint_path", default="", help="best.ckpt of a run folder")
+    parser.add_argument("--checkpoint_path", default=pretrained(__file__),
+                        help="best.ckpt of a run folder (default: the one that ships)")
     parser.add_argument("--timestamps", action="store_true", help="one word a line with its start and end in seconds")
     parser.add_argument("--stream", action="store_true",
                         help="piece by piece with a unidirectional network, as live; instead of overlapping windows")
@@ -54,9 +55,7 @@ def parse(argv):
     parser.add_argument("--beta", type=float, help="reward of a word")
     parser.add_argument("--beam_width", type=int, help="prefixes kept; 0: greedy")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
-    args = parser.parse_args(argv)
-    require_checkpoint(args.checkpoint_path)
-    return args
+    return parser.parse_args(argv)
 
 
 def make_listener(config, args, recordings):

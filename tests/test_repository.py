@@ -11,7 +11,7 @@ import pytest
 from documents import ROOT, defined_tests, table
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
-TOOLS = {"average", "mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines, and what they share
+TOOLS = {"average", "publish", "mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines, and what they share
 
 
 def sources():
@@ -83,7 +83,8 @@ def test_model_folder_has_the_skeleton(model):
 
 
 @pytest.mark.parametrize("document", ["README.md", "README_CN.md", "CONTRIBUTING.md", "RESULTS.md",
-                                      *(f"{model}/README_CN.md" for model in MODELS)])
+                                      *(f"{model}/README_CN.md" for model in MODELS),
+                                      *(str(card.relative_to(ROOT)) for card in ROOT.glob("*/pretrained/README.md"))])
 def test_links_and_paths_of_documents_exist(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     folder = (ROOT / document).parent
@@ -196,7 +197,7 @@ def test_nothing_names_a_workplace():
                             text=True).stdout.split("\n")
     for name in filter(None, listed):
         path = ROOT / name
-        if path.suffix in {".png"} or name in {".ci/run", "tests/test_repository.py"} or not path.is_file():
+        if path.suffix in {".png", ".ckpt"} or name in {".ci/run", "tests/test_repository.py"} or not path.is_file():
             continue
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\.\./shared|/work/|/root/|/home/(?!abc000)", text), name

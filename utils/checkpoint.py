@@ -83,8 +83,13 @@ def load_model(path, model):
 def require_checkpoint(path):
     """UserError where no checkpoint is given."""
     if not path:
-        raise UserError("checkpoint_path: none given, and none ships with the repository yet; `make demo` trains one "
-                        "in minutes: pass --checkpoint_path runs/mini/best.ckpt")
+        raise UserError("checkpoint_path: none given, and none ships with this model yet; `make demo` trains one in "
+                        "minutes: pass --checkpoint_path runs/mini/best.ckpt")
+
+
+def pretrained(program):
+    """The checkpoint that ships beside a model's `program`, its __file__."""
+    return os.path.join(os.path.dirname(os.path.abspath(program)), "pretrained", "best.ckpt")
 
 
 @contextmanager

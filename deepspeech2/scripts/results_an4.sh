@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# 在 AN4 上训练并评估（README_CN.md 的结果表）。需要环境变量 SPEECH_DATA。用法：
-#   bash scripts/results_an4.sh
+# 在 AN4 上训练并评估；给出检查点时不训练，只评估（README_CN.md 的结果表）。需要环境变量 SPEECH_DATA。用法：
+#   bash scripts/results_an4.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with an4/}"
 cd "$(dirname "$0")/.."
 python=$(realpath ../.venv/bin/python)
-run=runs/an4
+checkpoint=${1:-runs/an4/best.ckpt}
 "$python" prepare.py --corpus an4 --data_folder "$SPEECH_DATA/an4" --output_folder lists/an4 --lm 3
-"$python" train.py --config configs/an4.yaml
-"$python" eval.py --checkpoint_path $run/best.ckpt --test_manifest lists/an4/valid.json --save_log_probs true
-"$python" lm.py tune --log_probs $run/eval_valid/log_probs.npz --lm lists/an4/lm.arpa
-"$python" eval.py --checkpoint_path $run/best.ckpt
-"$python" eval.py --checkpoint_path $run/best.ckpt --config $run/eval_valid/lm.json
+if [ $# = 0 ]; then
+  "$python" train.py --config configs/an4.yaml
+fi
+"$python" eval.py --checkpoint_path "$checkpoint" --test_manifest lists/an4/valid.json --save_log_probs true
+"$python" lm.py tune --log_probs "$(dirname "$checkpoint")/eval_valid/log_probs.npz" --lm lists/an4/lm.arpa
+"$python" eval.py --checkpoint_path "$checkpoint"
+"$python" eval.py --checkpoint_path "$checkpoint" --config "$(dirname "$checkpoint")/eval_valid/lm.json"

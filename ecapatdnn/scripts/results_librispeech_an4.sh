@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# 在真实语音上训练并评估（README_CN.md 的结果表）。需要环境变量 SPEECH_DATA。用法：
-#   bash scripts/results_librispeech_an4.sh
+# 在真实语音上训练并评估；给出检查点时不训练，只评估（README_CN.md 的结果表）。需要环境变量 SPEECH_DATA。用法：
+#   bash scripts/results_librispeech_an4.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with librispeech/, an4/, noise/ and rir/}"
 cd "$(dirname "$0")/.."
 python=$(realpath ../.venv/bin/python)
-run=runs/librispeech_an4
+checkpoint=${1:-runs/librispeech_an4/best.ckpt}
 lists=lists/librispeech_an4
 "$python" prepare.py --corpus librispeech_an4 --data_folder "$SPEECH_DATA" --output_folder $lists
-"$python" train.py --config configs/librispeech_an4.yaml
+if [ $# = 0 ]; then
+  "$python" train.py --config configs/librispeech_an4.yaml
+fi
 for list in dev_clean_all dev_clean_cross an4_test; do
-  "$python" eval.py --checkpoint_path $run/best.ckpt --eval_list $lists/$list.txt --as_norm true
+  "$python" eval.py --checkpoint_path "$checkpoint" --eval_list $lists/$list.txt --eval_path "$SPEECH_DATA" \
+    --train_path "$SPEECH_DATA" --as_norm true
 done

@@ -1,0 +1,129 @@
+"""What ships: utils/publish.py, and checkpoints that give the numbers of RESULTS.md again."""
+import csv
+import dataclasses
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from documents import ROOT, table
+from mindspore import Tensor
+from programs import program
+
+from ecapatdnn.eval import load_embedder
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.import_torch import shapes
+from utils import publish
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.config import load_config, save_config
+from utils.errors import UserError
+
+SHIPPED = sorted(ROOT.glob("*/pretrained/best.ckpt"))
+DATA = os.environ.get("SPEECH_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="SPEECH_DATA is not set: folder of librispeech/, an4/ and lists/")
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """A run with a checkpoint of a small ECAPA-TDNN, {name: array} of it."""
+    config = Config(channels=8, mfa_channels=12, emb_size=6, train_list=str(tmp_path / "train.txt"),
+                    valid_list="lists/valid.txt", ckpt_save_dir=str(tmp_path / "run"), device_target="CPU")
+    generator = np.random.default_rng(0)
+    arrays = {name: generator.uniform(0.5, 1, shape).astype(np.float32) for name, shape in shapes(config).items()}
+    save_config(config, tmp_path)
+    save_checkpoint(tmp_path / "best.ckpt", {name: Tensor(array) for name, array in
+                    (arrays | {"loss.weight": np.ones((3, 6), np.float32)}).items()}, epoch=4, threshold=0.25)
+    return tmp_path / "best.ckpt", arrays
+
+
+def test_published_weights_are_rounded_and_nothing_of_the_machine_is_kept(run_folder, tmp_path):
+    checkpoint, arrays = run_folder
+    path = publish.main([str(checkpoint), str(tmp_path / "pretrained")])
+    found, record = load_checkpoint(path)
+    assert record == {"epoch": 4, "threshold": 0.25} and set(found) == set(arrays)
+    for name, value in found.items():
+        assert value.asnumpy().dtype == np.float16
+        np.testing.assert_allclose(value.asnumpy(), arrays[name], rtol=2 ** -11, err_msg=name)
+    assert path.stat().st_size < 0.6 * checkpoint.stat().st_size
+    assert str(tmp_path) not in path.with_name("config.yaml").read_text()
+    config = load_config(Config, path)
+    assert (config.channels, config.valid_list, config.train_list) == (8, "lists/valid.txt", "")
+    network = load_embedder(dataclasses.replace(config, model_path=str(path))).net
+    assert {str(one.dtype) for one in network.get_parameters()} == {"Float32"}
+    with pytest.raises(UserError, match="conv1.*: holds 100000, expected at most 65504"):
+        publish.halved("conv1.weight", np.array([1.0, -1e5]))
+
+
+@pytest.mark.parametrize("checkpoint", SHIPPED, ids=lambda path: path.parts[-3])
+def test_what_ships_is_small_and_described(checkpoint):
+    assert checkpoint.stat().st_size < 20e6
+    card = checkpoint.with_name("README.md").read_text(encoding="utf-8")
+    assert all(f"## {part}" in card for part in ("Trained on", "Licence", "Where it fails"))
+    assert not re.search(r": /", checkpoint.with_name("config.yaml").read_text(encoding="utf-8"))
+
+
+@needs_data
+def test_numbers_of_deepspeech2_come_out_again(tmp_path):
+    """All of AN4's test part."""
+    shutil.copytree(ROOT / "deepspeech2" / "pretrained", tmp_path / "pretrained")
+    lists, checkpoint = tmp_path / "lists", tmp_path / "pretrained" / "best.ckpt"
+    code, output = program("deepspeech2", "prepare.py", "--corpus", "an4", "--data_folder", f"{DATA}/an4",
+                           "--output_folder", str(lists), "--lm", "3")
+    assert code == 0, output
+    for row, weights in (("greedy", []), ("with a trigram", ["--lm_path", lists / "lm.arpa", *weights_of_the_model()])):
+        code, output = program("deepspeech2", "eval.py", "--checkpoint_path", checkpoint, "--test_manifest",
+                               lists / "test.json", "--device_target", "CPU", *weights)
+        assert code == 0, output
+        found = re.search(r"Average WER ([\d.]+) Average CER ([\d.]+)", output)
+        # another processor rounds otherwise: one word of 773, a few characters
+        assert float(found[1]) == pytest.approx(shown("decoding", row, 1), abs=0.2)
+        assert float(found[2]) == pytest.approx(shown("decoding", row, 2), abs=0.1)
+
+
+@needs_data
+def test_numbers_of_conv_tasnet_come_out_again(tmp_path):
+    """The first mixtures of the table of scores that is kept, whose mean RESULTS.md shows."""
+    with open(ROOT / "conv_tasnet" / "results" / "librispeech_an4" / "scores.csv", newline="", encoding="utf-8") as file:
+        kept = list(csv.DictReader(file))
+    for name, column in (("si_snri", 2), ("sdri", 3), ("stoi", 4)):
+        mean = np.mean([float(row[name]) for row in kept])
+        assert mean == pytest.approx(shown("test", "Libri2Mix dev", column), abs=0.006)
+    shutil.copytree(ROOT / "conv_tasnet" / "pretrained", tmp_path / "pretrained")
+    code, output = program("conv_tasnet", "prepare.py", "--corpus", "librispeech_an4", "--data_folder", DATA,
+                           "--output_folder", str(tmp_path / "lists"))
+    assert code == 0, output
+    rows = (tmp_path / "lists" / "test.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "few.csv").write_text("".join(rows[:21]), encoding="utf-8")
+    code, output = program("conv_tasnet", "eval.py", "--checkpoint_path", tmp_path / "pretrained" / "best.ckpt",
+                           "--eval_dir", tmp_path / "few.csv", "--eval_path", DATA, "--device_target", "CPU",
+                           "--save_examples", "0")
+    assert code == 0, output
+    with open(tmp_path / "pretrained" / "eval_few" / "scores.csv", newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == 20
+    for row, expected in zip(found, kept, strict=False):
+        assert row["mixture_ID"] == expected["mixture_ID"]
+        assert float(row["si_snri"]) == pytest.approx(float(expected["si_snri"]), abs=0.05), row["mixture_ID"]
+
+
+@needs_data
+def test_a_clone_transcribes_and_separates_without_training(tmp_path):
+    file = next(Path(DATA, "an4", "wav", "an4test_clstk").rglob("*.flac"))
+    code, output = program("deepspeech2", "infer.py", file)
+    assert code == 0 and re.fullmatch(r"[A-Z' ]+", output.strip().splitlines()[-1]), output
+    code, output = program("conv_tasnet", "infer.py", file, "--output_dir", tmp_path)
+    assert code == 0 and len(list(tmp_path.glob("*_[12].wav"))) == 2, output
+
+
+def weights_of_the_model():
+    """The flags that the results' script was run with, as RESULTS.md states them."""
+    found = re.search(r"alpha ([\d.]+), beta ([\d.]+)", (ROOT / "RESULTS.md").read_text(encoding="utf-8"))
+    return ["--alpha", found[1], "--beta", found[2]]
+
+
+def shown(header, row, column):
+    """A number in a table of RESULTS.md: of the row that starts so, in this column."""
+    rows = table((ROOT / "RESULTS.md").read_text(encoding="utf-8"), header)
+    return float(re.search(r"-?[\d.]+", next(cells for cells in rows if cells[0].startswith(row))[column])[0])

@@ -1,0 +1,56 @@
+"""A run's checkpoint as it ships: python -m utils.publish RUN/best.ckpt MODEL/pretrained.
+
+The weights as float16, without the loss's, and the settings without this machine's folders. Programs that use a
+checkpoint compute in float32 all the same.
+"""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+from mindspore import Tensor
+
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.config import CONFIG_FILE, read_mapping
+from utils.errors import UserError, run
+from utils.files import write_text
+
+OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id"}
+
+
+def main(argv):
+    """Writes best.ckpt and config.yaml into the folder; returns the path of the checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("checkpoint", help="of a run folder, with its config.yaml beside it")
+    parser.add_argument("output", help="folder; a README.md in it is yours to write")
+    args = parser.parse_args(argv)
+    parameters, record = load_checkpoint(args.checkpoint)
+    settings = read_mapping(Path(args.checkpoint).parent / CONFIG_FILE, "the settings of the run")
+    path = Path(args.output, "best.ckpt")
+    weights = {name: Tensor(halved(name, value.asnumpy())) for name, value in parameters.items()
+               if not name.startswith("loss.")}
+    save_checkpoint(path, weights, **record)
+    write_text(path.with_name(CONFIG_FILE), yaml.safe_dump(without_folders(settings), sort_keys=False))
+    print(f"{path}: {len(weights)} tensors, {path.stat().st_size / 1e6:.1f} MB; settings in {CONFIG_FILE}")
+    return path
+
+
+def halved(name, array):
+    """The array in float16; UserError for a number that does not fit."""
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise UserError(f"{name}: holds {np.abs(array).max():g}, expected at most 65504, float16's largest number")
+    return half
+
+
+def without_folders(settings):
+    """The settings that mean the same on any machine: no absolute paths, nothing of the run itself."""
+    return {name: value for name, value in settings.items()
+            if name not in OF_THE_RUN and not (isinstance(value, str) and os.path.isabs(value))}
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])
