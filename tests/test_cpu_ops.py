@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
+from conv_tasnet.src.block import Block, FastBlock
 from conv_tasnet.src.config import Config as ConvTasNetConfig
+from conv_tasnet.src.layers import GlobalNorm
 from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.model import DeepSpeech2
@@ -58,6 +60,25 @@ def depthwise(x, weight, dilation, left, right):
     return sum(x[..., k * dilation:k * dilation + frames] * weight[:, :, 0, k:k + 1] for k in range(weight.shape[3]))
 
 
+def block(x, share, weights, dilation, left):
+    """Conv-TasNet's, of {name: array}: the residual path, and below it the skip."""
+    def pointwise(layer, x):
+        return np.einsum("oi,bit->bot", weights[f"{layer}.weight"][:, :, 0, 0], x) + column(f"{layer}.bias")
+
+    def bent_norm(number, x):
+        gain, bias = weights[f"norm{number}.gain"], weights[f"norm{number}.bias"]
+        return global_norm(prelu(x, weights[f"prelu{number}.slope"]), gain, bias, share)
+
+    def column(name):
+        return weights[name].reshape(-1, 1)
+
+    y = bent_norm(1, pointwise("expand", x)) * (share > 0).transpose(0, 2, 1)
+    taps = weights["depthwise.weight"]
+    y = depthwise(y[:, :, None], taps, dilation, left, (taps.shape[3] - 1) * dilation - left)[:, :, 0]
+    y = bent_norm(2, y + column("depthwise.bias"))
+    return np.concatenate((x + pointwise("residual", y), pointwise("skip", y)), 1)
+
+
 def lstm(x, frames, *weights):
     """Both directions, summed."""
     y = np.zeros((*x.shape[:2], weights[1].shape[1]))
@@ -99,6 +120,33 @@ def both_directions(steps, frames, inputs, units):
     return layer, [noise(steps, len(frames), inputs), np.array(frames, np.int32)], weights, lstm
 
 
+class BothEnds(nn.Cell):
+    """A block whose outputs lie in one tensor; its mask is where the shares of frames are not 0."""
+
+    fast_cells = ConvTasNet.fast_cells
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def construct(self, x, share):
+        residual, skip = self.block(x, share, (share > 0).astype(x.dtype))
+        return ms.ops.cat((residual, skip), 1)
+
+
+def temporal_block(items, frames, dilation, causal=False, **sizes):
+    config = ConvTasNetConfig(**{"B": 4, "H": 7, "Sc": 5, "P": 3} | sizes, causal=causal)
+    layer = Block(config, dilation, GlobalNorm, has_bias=True)
+    for i, weight in enumerate(layer.get_parameters()):
+        weight.set_data(Tensor(noise(*weight.shape, i + 1)[..., 0] * 0.5 + (0.5 if "gain" in weight.name else 0)))
+    weights = {weight.name: weight.asnumpy() for weight in layer.get_parameters()}
+    context = (config.P - 1) * dilation
+    layer = BothEnds(layer)
+    return layer, [noise(items, config.B, frames), frame_weights(items, frames)], list(weights.values()), (
+        lambda x, share, *values: block(x, share, dict(zip(weights, values, strict=True)), dilation,
+                                        context if causal else context // 2))
+
+
 def noise(*shape):
     return np.random.default_rng(abs(hash(shape)) % 2 ** 32).standard_normal(shape).astype(np.float32)
 
@@ -127,6 +175,10 @@ CASES = {
     "LSTM": lambda: both_directions(9, [9, 4, 1], 5, 7),
     "LSTM of one step": lambda: both_directions(1, [1], 1, 1),
     "LSTM of many items": lambda: both_directions(4, [4, 3, 4, 2, 4, 4, 1, 4, 4, 3, 2, 4, 4], 6, 16),
+    "block": lambda: temporal_block(3, 40, 2),
+    "block longer than a piece": lambda: temporal_block(2, 1100, 3),
+    "block whose taps reach beyond both ends": lambda: temporal_block(1, 9, 8, P=5),
+    "causal block": lambda: temporal_block(2, 30, 4, causal=True, B=3, Sc=2),
     "depthwise": lambda: (cpu_ops.Depthwise(5, 3, 4, 4, 4), [noise(2, 5, 1, 21), noise(5, 1, 1, 3)], [],
                           lambda x, weight: depthwise(x, weight, 4, 4, 4)),
     "depthwise beyond both ends": lambda: (cpu_ops.Depthwise(2, 5, 3, 9, 6), [noise(2, 2, 1, 4), noise(2, 1, 1, 5)], [],
@@ -153,14 +205,15 @@ def value_and_gradients(layer, arrays, slope):
 def test_value_is_the_formula_and_gradients_are_its_differences(name):
     layer, inputs, weights, formula = CASES[name]()
     cpu_ops.fast(layer)
-    assert type(layer) in FAST.values(), "a slow layer would pass too"
+    quick = [cell for _, cell in layer.cells_and_names() if type(cell) in (*FAST.values(), FastBlock)]
+    assert quick, "a slow layer would pass too"
     arguments = [array.astype(np.float64) for array in (*inputs, *weights)]
     expected = formula(*arguments)
     slope = noise(*expected.shape)
     value, gradients = value_and_gradients(layer, inputs, slope)
     np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     for i, gradient in enumerate(gradients):
-        if (name, i) == ("global norm", 3) or (name[:4], i) == ("LSTM", 1):
+        if (name, i) == ("global norm", 3) or (name[:4], i) == ("LSTM", 1) or "block" in name and i == 1:
             continue      # shares of frames, and numbers of frames, are no weights
         direction = noise(*gradient.shape, 1)[..., 0].astype(np.float64)
         either = []
@@ -190,9 +243,10 @@ def loss_and_gradients(model, x):
 @pytest.mark.parametrize("network, shape", [
     (lambda: EcapaTdnn(10, 16, 8, 24), (8, 30, 10)), (lambda: EcapaTdnn(10, 16, 8, 24, "speechbrain"), (8, 30, 10)),
     (lambda: ConvTasNet(ConvTasNetConfig(N=16, L=8, B=6, H=12, Sc=6, X=2, R=2)), (2, 203)),
+    (lambda: ConvTasNet(ConvTasNetConfig(N=16, L=8, B=6, H=12, Sc=5, X=2, R=2, variant="kaituoxu")), (2, 203)),
     (lambda: DeepSpeech2(DeepSpeech2Config(conv_channels=4, hidden_size=12, hidden_layers=2)), (2, 41, 161)),
     (lambda: DeepSpeech2(DeepSpeech2Config(conv_channels=4, hidden_size=12, hidden_layers=2, bidirectional=False)),
-     (2, 41, 161))], ids=["ecapa", "ecapa speechbrain", "conv_tasnet", "deepspeech2", "deepspeech2 unidirectional"])
+     (2, 41, 161))], ids=["ecapa", "ecapa speechbrain", "conv_tasnet", "kaituoxu", "deepspeech2", "unidirectional"])
 def test_a_fast_network_learns_what_the_plain_one_learns(network, shape):
     found = []
     for quick in (False, True):

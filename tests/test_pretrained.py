@@ -85,7 +85,8 @@ def test_numbers_of_deepspeech2_come_out_again(tmp_path):
 @needs_data
 def test_numbers_of_conv_tasnet_come_out_again(tmp_path):
     """The first mixtures of the table of scores that is kept, whose mean RESULTS.md shows."""
-    with open(ROOT / "conv_tasnet" / "results" / "librispeech_an4" / "scores.csv", newline="", encoding="utf-8") as file:
+    scores = ROOT / "conv_tasnet" / "results" / "librispeech_an4" / "scores.csv"
+    with open(scores, newline="", encoding="utf-8") as file:
         kept = list(csv.DictReader(file))
     for name, column in (("si_snri", 2), ("sdri", 3), ("stoi", 4)):
         mean = np.mean([float(row[name]) for row in kept])

@@ -11,7 +11,8 @@ import pytest
 from documents import ROOT, defined_tests, table
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
-TOOLS = {"average", "publish", "mini_corpus", "hccl_tools", "launch", "rank_table"}   # command lines, and what they share
+# command lines, and what they share
+TOOLS = {"average", "publish", "mini_corpus", "hccl_tools", "launch", "rank_table"}
 
 
 def sources():

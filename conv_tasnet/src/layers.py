@@ -31,11 +31,11 @@ class DepthwiseConv(nn.Cell):
     def __init__(self, channels, taps, dilation, causal, has_bias):
         super().__init__()
         self.context = (taps - 1) * dilation
-        left = self.context if causal else self.context // 2
+        self.dilation, self.left = dilation, self.context if causal else self.context // 2
         bound = Uniform(taps ** -0.5)     # as PyTorch draws the weights and biases of a convolution
         self.weight = Parameter(initializer(bound, (channels, 1, 1, taps)))
         self.bias = Parameter(initializer(bound, (channels,))) if has_bias else None
-        self.whole = cpu_ops.Depthwise(channels, taps, dilation, left, self.context - left)
+        self.whole = cpu_ops.Depthwise(channels, taps, dilation, self.left, self.context - self.left)
         self.following = cpu_ops.Depthwise(channels, taps, dilation, 0, 0)
 
     def construct(self, x):

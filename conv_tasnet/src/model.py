@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from conv_tasnet.src.layers import DepthwiseConv, PReLU, conv1x1, norm_class
+from conv_tasnet.src.block import Block, FastBlock
+from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
 from utils.errors import UserError
 from utils.shapes import ones_like
 
@@ -41,6 +42,8 @@ class ConvTasNet(nn.Cell):
     in the originals. `lengths` (M,) int: the samples of each mixture where the batch is padded; the result is then
     what each mixture gives alone (for BN: in evaluation).
     """
+
+    fast_cells = {Block: FastBlock}     # for utils.cpu_ops.fast
 
     def __init__(self, config):
         super().__init__()
@@ -126,41 +129,6 @@ class ConvTasNet(nn.Cell):
             shape = (score.shape[0], self.speakers, self.filters, -1)
             return ops.softmax(score.reshape(shape), 1).reshape(score.shape[0], self.speakers * self.filters, -1)
         return ops.relu(score) if self.mask_nonlinear == "relu" else ops.sigmoid(score)
-
-
-class Block(nn.Cell):
-    """1x1 convolution, PReLU, norm, depthwise convolution, PReLU, norm, 1x1 convolutions to the residual and the skip.
-
-    (M, B, T) -> (M, B, T), and (M, Sc, T) or 0 without a skip path.
-    """
-
-    def __init__(self, config, dilation, norm, has_bias):
-        super().__init__()
-        self.expand = conv1x1(config.B, config.H, has_bias)
-        self.prelu1, self.prelu2 = PReLU(), PReLU()
-        self.norm1, self.norm2 = norm(config.H), norm(config.H)
-        self.depthwise = DepthwiseConv(config.H, config.P, dilation, config.causal, has_bias)
-        self.residual = conv1x1(config.H, config.B, has_bias)
-        self.skip = conv1x1(config.H, config.Sc, has_bias) if config.Sc else None
-
-    def construct(self, x, weight, mask=None):
-        y = self.norm1(self.prelu1(self.expand(x)), weight)                # (M, H, T)
-        if mask is not None:
-            y = y * mask.transpose(0, 2, 1)
-        y = self.norm2(self.prelu2(self.depthwise(y)), weight)
-        return self.outputs(x, y)
-
-    def stream(self, x, state):
-        """`construct` for the frames that follow those of `state` (norm, past of the convolution, norm)."""
-        y, first = self.norm1.stream(self.prelu1(self.expand(x)), state[0])
-        y, past = self.depthwise.stream(y, state[1])
-        y, second = self.norm2.stream(self.prelu2(y), state[2])
-        residual, skip = self.outputs(x, y)
-        return residual, skip, (first, past, second)
-
-    def outputs(self, x, y):
-        """Residual and skip from the hidden y (M, H, T)."""
-        return x + self.residual(y), self.skip(y) if self.skip is not None else 0.0
 
 
 def check(config):

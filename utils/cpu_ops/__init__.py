@@ -13,12 +13,16 @@ __all__ = ["BothDirections", "ClippedReLU", "Depthwise", "GlobalNorm", "PReLU", 
 
 
 def fast(network):
-    """`network` with fast layers on a CPU that has a C++ compiler; unchanged elsewhere."""
+    """`network` with fast layers on a CPU that has a C++ compiler; unchanged elsewhere.
+
+    Its `fast_cells`, {class: fast class}, are what it knows beyond the layers that all networks share.
+    """
     if ms.get_context("device_target") == "CPU" and library():
+        known = FAST | getattr(network, "fast_cells", {})
         for _, cell in network.cells_and_names():
             kind = type(cell)
-            if kind in FAST:
-                cell.__class__ = FAST[kind]
+            if kind in known:
+                cell.__class__ = known[kind]
                 if not cell.prepare():
                     cell.__class__ = kind
     return network

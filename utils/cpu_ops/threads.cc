@@ -2,6 +2,7 @@
 //
 // Not OpenMP's: those keep spinning for a while after their work, on the cores that MindSpore's threads need next
 // (benchmarks/README.md).
+#include <malloc.h>
 #include <sched.h>
 
 #include <atomic>
@@ -47,6 +48,9 @@ class Pool {
     threads_ = wanted && std::atoi(wanted) > 0                    ? std::atoi(wanted)
                : sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores)
                                                                   : 1;
+    // operators ask for the same memory at every step: what is freed stays here, or the kernel clears it anew each time
+    mallopt(M_MMAP_THRESHOLD, 1 << 25);
+    mallopt(M_TRIM_THRESHOLD, 1 << 29);
     for (int64_t i = 1; i < threads_; ++i) std::thread(&Pool::Wait, this).detach();
   }
 

@@ -1,0 +1,73 @@
+"""The block that Conv-TasNet repeats. Letters as in model.py."""
+from mindspore import nn, ops
+
+from conv_tasnet.src.layers import DepthwiseConv, GlobalNorm, PReLU, conv1x1
+from utils.cpu_ops.build import operator
+
+
+class Block(nn.Cell):
+    """1x1 convolution, PReLU, norm, depthwise convolution, PReLU, norm, 1x1 convolutions to the residual and the skip.
+
+    (M, B, T) -> (M, B, T), and (M, Sc, T) or 0 without a skip path.
+    """
+
+    def __init__(self, config, dilation, norm, has_bias):
+        super().__init__()
+        self.expand = conv1x1(config.B, config.H, has_bias)
+        self.prelu1, self.prelu2 = PReLU(), PReLU()
+        self.norm1, self.norm2 = norm(config.H), norm(config.H)
+        self.depthwise = DepthwiseConv(config.H, config.P, dilation, config.causal, has_bias)
+        self.residual = conv1x1(config.H, config.B, has_bias)
+        self.skip = conv1x1(config.H, config.Sc, has_bias) if config.Sc else None
+
+    def construct(self, x, weight, mask=None):
+        y = self.norm1(self.prelu1(self.expand(x)), weight)                # (M, H, T)
+        if mask is not None:
+            y = y * mask.transpose(0, 2, 1)
+        y = self.norm2(self.prelu2(self.depthwise(y)), weight)
+        return self.outputs(x, y)
+
+    def stream(self, x, state):
+        """`construct` for the frames that follow those of `state` (norm, past of the convolution, norm)."""
+        y, first = self.norm1.stream(self.prelu1(self.expand(x)), state[0])
+        y, past = self.depthwise.stream(y, state[1])
+        y, second = self.norm2.stream(self.prelu2(y), state[2])
+        residual, skip = self.outputs(x, y)
+        return residual, skip, (first, past, second)
+
+    def outputs(self, x, y):
+        """Residual and skip from the hidden y (M, H, T)."""
+        return x + self.residual(y), self.skip(y) if self.skip is not None else 0.0
+
+
+class FastBlock(Block):
+    """A block as one operator of a CPU (utils/cpu_ops/temporal_block.cc), with its gradients."""
+
+    def prepare(self):
+        """False for a block without a skip path or with another norm than gLN."""
+        if self.skip is None or not isinstance(self.norm1, GlobalNorm):
+            return False
+        settings = (self.depthwise.dilation, self.depthwise.left)
+        gradient = operator("TemporalBlockGradient", settings, 15)
+
+        def gradients(x, weight, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias, slope2, gain2, bias2,
+                      residual, residual_bias, skip, skip_bias, out, dout):
+            dx, *dweights = gradient(dout[0], dout[1], x, weight, expand, expand_bias, slope1, gain1, bias1, taps,
+                                     taps_bias, slope2, gain2, bias2, residual, residual_bias, skip, skip_bias,
+                                     out[2], out[3], out[4])
+            return (dx, ops.zeros_like(weight), *dweights)
+
+        self.function = operator("TemporalBlock", settings, 5, gradients)
+        self.zeros = [ops.zeros(layer.weight.shape[0]) if layer.bias is None else None
+                      for layer in (self.expand, self.depthwise, self.residual, self.skip)]
+        return True
+
+    def construct(self, x, weight, mask=None):
+        expand, taps, residual, skip = self.expand, self.depthwise, self.residual, self.skip
+        norm1, norm2, none = self.norm1, self.norm2, self.zeros
+        y = self.function(
+            x, weight, expand.weight, expand.bias if none[0] is None else none[0], self.prelu1.slope, norm1.gain,
+            norm1.bias, taps.weight, taps.bias if none[1] is None else none[1], self.prelu2.slope, norm2.gain,
+            norm2.bias, residual.weight, residual.bias if none[2] is None else none[2], skip.weight,
+            skip.bias if none[3] is None else none[3])
+        return y[0], y[1]

@@ -1,0 +1,397 @@
+// A block of a temporal convolutional network (Conv-TasNet's), and its gradients, in few passes over memory.
+//
+//   hidden = expand x;  middle = depthwise gLN PReLU hidden;  y = x + residual gLN PReLU middle, and the skip likewise
+//
+// Between the matrix products everything is computed row by row from `hidden` and `middle`, which stay in a core's
+// cache; layer by layer, the same arithmetic waits for memory. Sums are taken over pieces of time and added in their
+// order, so that the number of threads changes nothing.
+//
+// x (M, B, T), share (M, T, 1) that turns sums over frames into means (0: padding), then the weights:
+//   expand (H, B) and bias (H), slope (1), gain and bias (H), depthwise (H, P) and bias (H), slope (1), gain and
+//   bias (H), residual (B, H) and bias (B), skip (S, H) and bias (S)
+// -> y (M, B, T), skip (M, S, T), hidden (M, H, T), middle (M, H, T), and of each norm mean and 1 / deviation (M, 4).
+// settings: dilation, zeros to the left.
+#include <cmath>
+
+#include "common.h"
+
+namespace {
+constexpr float kEpsilon = 1e-8f;  // under the variance, as in asteroid and kaituoxu's code
+constexpr int64_t kPiece = 512;    // frames of a piece, at most: H rows of them fit into a core's cache
+
+// The operator's inputs in their order; the gradient's follow dy and dskip.
+enum Input {
+  kX,
+  kShare,
+  kExpand,
+  kExpandBias,
+  kSlope1,
+  kGain1,
+  kBias1,
+  kFilter,
+  kFilterBias,
+  kSlope2,
+  kGain2,
+  kBias2,
+  kResidual,
+  kResidualBias,
+  kSkip,
+  kSkipBias,
+  kInputs
+};
+
+struct Block {
+  int64_t items, narrow, frames, wide, skip, taps, dilation, left;  // M, B, T, H, S, P
+  int64_t pieces;                                                   // of an item
+
+  Block(int64_t **shapes, const std::vector<int64_t> &settings)
+      : items(shapes[kX][0]),
+        narrow(shapes[kX][1]),
+        frames(shapes[kX][2]),
+        wide(shapes[kExpand][0]),
+        skip(shapes[kSkip][0]),
+        taps(shapes[kFilter][3]),
+        dilation(settings[0]),
+        left(settings[1]),
+        pieces((frames + kPiece - 1) / kPiece) {}
+
+  int64_t size() const { return items * wide * frames; }
+  int64_t context() const { return (taps - 1) * dilation; }
+
+  // Calls task(piece of all, item, first frame, frames) for all pieces, on all threads.
+  template <typename Task>
+  void InPieces(const Task &task) const {
+    Parallel(items * pieces, [&](int64_t i) {
+      const int64_t part = i % pieces, first = frames * part / pieces;
+      task(i, i / pieces, first, frames * (part + 1) / pieces - first);
+    });
+  }
+};
+
+inline float PRelu(float x, float slope) { return std::max(x, 0.0f) + slope * std::min(x, 0.0f); }
+
+// Sum over t < count of visit(t), in float: `count` is a piece.
+template <typename Visit>
+inline float PieceSum(int64_t count, const Visit &visit) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t t = 0; t < count; ++t) sum += visit(t);
+  return sum;
+}
+
+// Sums of each piece, `width` numbers, added up: for an item, or for all.
+std::vector<double> Total(const std::vector<double> &sums, int64_t width, int64_t first, int64_t last) {
+  std::vector<double> total(width);
+  for (int64_t piece = first; piece < last; ++piece) {
+    for (int64_t i = 0; i < width; ++i) total[i] += sums[piece * width + i];
+  }
+  return total;
+}
+
+// A norm over the rows of an item, after a PReLU: (PReLU(x) - mean) * scale * gain + bias.
+struct Norm {
+  float slope;
+  const float *gain, *bias, *statistics;  // (M, 4): mean and scale of this norm stand side by side
+
+  float mean(int64_t item) const { return statistics[4 * item]; }
+  float scale(int64_t item) const { return statistics[4 * item + 1]; }
+
+  // One row c of a piece; zero where there is padding.
+  void Row(int64_t item, int64_t c, const float *x, const float *share, int64_t count, float *to) const {
+    const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
+    for (int64_t t = 0; t < count; ++t) to[t] = share[t] > 0.0f ? PRelu(x[t], bend) * factor + offset : 0.0f;
+  }
+
+  // As Row, also of padding.
+  void Row(int64_t item, int64_t c, const float *x, int64_t count, float *to) const {
+    const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
+    for (int64_t t = 0; t < count; ++t) to[t] = PRelu(x[t], bend) * factor + offset;
+  }
+};
+
+// Means and 1 / deviations of each item, from sums (pieces, 2) of share x and share x x over all rows.
+void Statistics(const Block &b, const std::vector<double> &sums, float *statistics) {
+  for (int64_t item = 0; item < b.items; ++item) {
+    const auto total = Total(sums, 2, item * b.pieces, (item + 1) * b.pieces);
+    const double mean = total[0] / b.wide, variance = total[1] / b.wide - mean * mean;
+    statistics[4 * item] = static_cast<float>(mean);
+    statistics[4 * item + 1] = static_cast<float>(1.0 / std::sqrt(std::max(variance, 0.0) + kEpsilon));
+  }
+}
+
+// Adds the two sums of one row to those of its piece.
+void AddSums(const float *x, float slope, const float *share, int64_t count, double *sums) {
+  sums[0] += PieceSum(count, [&](int64_t t) { return share[t] * PRelu(x[t], slope); });
+  sums[1] += PieceSum(count, [&](int64_t t) {
+    const float value = PRelu(x[t], slope);
+    return share[t] * value * value;
+  });
+}
+
+// The row c of the first norm that the taps see for frames [first, first + count): context() more, zeros beyond.
+void NormalisedRow(const Block &b, const Norm &norm, int64_t item, int64_t c, const float *hidden, const float *share,
+                   int64_t first, int64_t count, float *to) {
+  const int64_t begin = first - b.left, all = count + b.context();
+  const int64_t from = std::clamp<int64_t>(-begin, 0, all), until = std::clamp<int64_t>(b.frames - begin, from, all);
+  std::fill(to, to + from, 0.0f);
+  norm.Row(item, c, hidden + begin + from, share + begin + from, until - from, to + from);
+  std::fill(to + until, to + all, 0.0f);
+}
+}  // namespace
+
+extern "C" Shapes TemporalBlockInferShape(int *, int64_t **shapes, AotExtra *) {
+  const int64_t items = shapes[kX][0], frames = shapes[kX][2], wide = shapes[kExpand][0];
+  return {{items, shapes[kX][1], frames},
+          {items, shapes[kSkip][0], frames},
+          {items, wide, frames},
+          {items, wide, frames},
+          {items, 4}};
+}
+
+extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  const Block b(shapes, Settings(extra));
+  const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
+  const auto out = [&](int64_t i) { return static_cast<float *>(data[kInputs + i]); };
+  float *y = out(0), *skip = out(1), *hidden = out(2), *middle = out(3), *statistics = out(4);
+  const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics};
+  const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2};
+  std::vector<double> sums(b.items * b.pieces * 2), more(b.items * b.pieces * 2);
+  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+    float *to = hidden + item * b.wide * b.frames + first;
+    for (int64_t c = 0; c < b.wide; ++c) std::fill_n(to + c * b.frames, count, in(kExpandBias)[c]);
+    Multiply(b.wide, count, b.narrow, in(kExpand), b.narrow, in(kX) + item * b.narrow * b.frames + first, b.frames,
+             1.0f, to, b.frames);
+    for (int64_t c = 0; c < b.wide; ++c) {
+      AddSums(to + c * b.frames, first_norm.slope, in(kShare) + item * b.frames + first, count, &sums[2 * piece]);
+    }
+  });
+  Statistics(b, sums, statistics);
+  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+    const Memory row = Allocate(count + b.context());
+    const float *share = in(kShare) + item * b.frames;
+    for (int64_t c = 0; c < b.wide; ++c) {
+      const int64_t start = (item * b.wide + c) * b.frames;
+      NormalisedRow(b, first_norm, item, c, hidden + start, share, first, count, row.get());
+      float *to = middle + start + first;
+      std::fill_n(to, count, in(kFilterBias)[c]);
+      for (int64_t k = 0; k < b.taps; ++k) {
+        const float tap = in(kFilter)[c * b.taps + k], *from = row.get() + k * b.dilation;
+        for (int64_t t = 0; t < count; ++t) to[t] += tap * from[t];
+      }
+      AddSums(to, second_norm.slope, share + first, count, &more[2 * piece]);
+    }
+  });
+  Statistics(b, more, statistics + 2);
+  b.InPieces([&](int64_t, int64_t item, int64_t first, int64_t count) {
+    const Memory normalised = Allocate(b.wide * count);
+    for (int64_t c = 0; c < b.wide; ++c) {
+      second_norm.Row(item, c, middle + (item * b.wide + c) * b.frames + first, count, normalised.get() + c * count);
+    }
+    float *to = y + item * b.narrow * b.frames + first;
+    const float *from = in(kX) + item * b.narrow * b.frames + first;
+    for (int64_t c = 0; c < b.narrow; ++c) {
+      const float add = in(kResidualBias)[c];
+      for (int64_t t = 0; t < count; ++t) to[c * b.frames + t] = from[c * b.frames + t] + add;
+    }
+    Multiply(b.narrow, count, b.wide, in(kResidual), b.wide, normalised.get(), count, 1.0f, to, b.frames);
+    to = skip + item * b.skip * b.frames + first;
+    for (int64_t c = 0; c < b.skip; ++c) std::fill_n(to + c * b.frames, count, in(kSkipBias)[c]);
+    Multiply(b.skip, count, b.wide, in(kSkip), b.wide, normalised.get(), count, 1.0f, to, b.frames);
+  });
+  return 0;
+}
+
+namespace {
+// A matrix (rows, columns) turned: (columns, rows).
+Memory Turned(const float *matrix, int64_t rows, int64_t columns) {
+  Memory turned = Allocate(rows * columns);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) turned[j * rows + i] = matrix[i * columns + j];
+  }
+  return turned;
+}
+
+// The way back through a norm: what its sums are made of, and the gradients that follow from them.
+struct NormGradient {
+  const Block &b;
+  const Norm &norm;
+  std::vector<double> sums;              // (pieces, 2 H): of d, and of d times the normalised x
+  std::vector<float> by_mean, by_scale;  // of each item
+  std::vector<double> slopes;            // of each piece
+
+  NormGradient(const Block &block, const Norm &norm)
+      : b(block),
+        norm(norm),
+        sums(block.items * block.pieces * 2 * block.wide),
+        by_mean(block.items),
+        by_scale(block.items),
+        slopes(block.items * block.pieces) {}
+
+  void AddSums(int64_t piece, int64_t item, int64_t c, const float *x, const float *d, int64_t count) {
+    const float mean = norm.mean(item), slope = norm.slope;
+    double *to = &sums[piece * 2 * b.wide];
+    to[c] = PieceSum(count, [&](int64_t t) { return d[t]; });
+    to[b.wide + c] = norm.scale(item) * PieceSum(count, [&](int64_t t) { return d[t] * (PRelu(x[t], slope) - mean); });
+  }
+
+  // dgain and dbias, once all pieces have their sums.
+  void Finish(float *dgain, float *dbias) {
+    for (int64_t item = 0; item < b.items; ++item) {
+      const auto total = Total(sums, 2 * b.wide, item * b.pieces, (item + 1) * b.pieces);
+      double mean = 0.0, scale = 0.0;
+      for (int64_t c = 0; c < b.wide; ++c) {
+        mean += norm.gain[c] * total[c];
+        scale += norm.gain[c] * total[b.wide + c];
+      }
+      by_mean[item] = static_cast<float>(mean / b.wide);
+      by_scale[item] = static_cast<float>(scale / b.wide);
+    }
+    const auto total = Total(sums, 2 * b.wide, 0, b.items * b.pieces);
+    for (int64_t c = 0; c < b.wide; ++c) {
+      dbias[c] = static_cast<float>(total[c]);
+      dgain[c] = static_cast<float>(total[b.wide + c]);
+    }
+  }
+
+  // d of one row, of the norm's result, becomes that of x before the PReLU; returns its sum.
+  float Row(int64_t piece, int64_t item, int64_t c, const float *x, const float *share, int64_t count, float *d) {
+    const float mean = norm.mean(item), scale = norm.scale(item), own = norm.gain[c] * scale, slope = norm.slope;
+    const float first = by_mean[item] * scale, second = by_scale[item] * scale * scale;
+    float bent = 0.0f, sum = 0.0f;
+#pragma omp simd reduction(+ : bent, sum)
+    for (int64_t t = 0; t < count; ++t) {
+      const float by = own * d[t] - share[t] * (first + second * (PRelu(x[t], slope) - mean));
+      bent += std::min(x[t], 0.0f) * by;
+      d[t] = x[t] > 0.0f ? by : slope * by;
+      sum += d[t];
+    }
+    slopes[piece] += bent;
+    return sum;
+  }
+
+  float slope() const { return static_cast<float>(std::accumulate(slopes.begin(), slopes.end(), 0.0)); }
+};
+
+// The sums of pieces (pieces, width) of float, added up in their order.
+void AddPieces(const float *parts, int64_t pieces, int64_t width, float *to) {
+  InBlocks(width, [&](int64_t, int64_t first, int64_t last) {
+    std::copy(parts + first, parts + last, to + first);
+    for (int64_t piece = 1; piece < pieces; ++piece) {
+      for (int64_t i = first; i < last; ++i) to[i] += parts[piece * width + i];
+    }
+  });
+}
+}  // namespace
+
+// dy, dskip, then what TemporalBlock takes, then hidden, middle, statistics -> dx and the gradients of the weights.
+extern "C" Shapes TemporalBlockGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  Shapes result = {ShapeOf(2 + kX, ndims, shapes)};
+  for (int i = kExpand; i < kInputs; ++i) result.push_back(ShapeOf(2 + i, ndims, shapes));
+  return result;
+}
+
+extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  const Block b(shapes + 2, Settings(extra));
+  const auto in = [&](int64_t i) { return static_cast<const float *>(data[2 + i]); };
+  const auto out = [&](int64_t i) { return static_cast<float *>(data[2 + kInputs + 3 + (i ? i - 1 : 0)]); };
+  const auto *dy = static_cast<const float *>(data[0]), *dskip = static_cast<const float *>(data[1]);
+  const float *hidden = in(kInputs), *middle = in(kInputs + 1), *statistics = in(kInputs + 2);
+  const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics};
+  const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2};
+  NormGradient first_back(b, first_norm), second_back(b, second_norm);
+  const int64_t all = b.items * b.pieces, tall = b.narrow + b.skip;
+  const Memory by_middle = Allocate(b.size()), by_hidden = Allocate(b.size());
+  const Memory from_residual = Turned(in(kResidual), b.narrow, b.wide), from_skip = Turned(in(kSkip), b.skip, b.wide);
+  const Memory from_expand = Turned(in(kExpand), b.wide, b.narrow);
+  // gradients of each piece: of the matrices, of biases and of taps
+  const Memory by_outputs = Allocate(all * tall * b.wide), by_expand = Allocate(all * b.wide * b.narrow);
+  const Memory by_output_bias = Allocate(all * tall), by_filter = Allocate(all * b.wide * b.taps);
+  const Memory by_filter_bias = Allocate(all * b.wide), by_expand_bias = Allocate(all * b.wide);
+  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+    const Memory normalised = Allocate(b.wide * count);
+    const float *x = middle + item * b.wide * b.frames + first;
+    for (int64_t c = 0; c < b.wide; ++c) {
+      second_norm.Row(item, c, x + c * b.frames, count, normalised.get() + c * count);
+    }
+    const float *ends[] = {dy + item * b.narrow * b.frames + first, dskip + item * b.skip * b.frames + first};
+    const float *turned[] = {from_residual.get(), from_skip.get()};
+    const int64_t heights[] = {b.narrow, b.skip};
+    float *d = by_middle.get() + item * b.wide * b.frames + first;
+    float *weights = by_outputs.get() + piece * tall * b.wide, *biases = by_output_bias.get() + piece * tall;
+    for (int end = 0; end < 2; ++end) {
+      Multiply(b.wide, count, heights[end], turned[end], heights[end], ends[end], b.frames, static_cast<float>(end), d,
+               b.frames);
+      MultiplyTransposed(heights[end], b.wide, count, ends[end], b.frames, normalised.get(), count, 0.0f, weights,
+                         b.wide);
+      for (int64_t c = 0; c < heights[end]; ++c) {
+        const float *row = ends[end] + c * b.frames;
+        biases[c] = PieceSum(count, [&](int64_t t) { return row[t]; });
+      }
+      weights += heights[end] * b.wide;
+      biases += heights[end];
+    }
+    for (int64_t c = 0; c < b.wide; ++c) {
+      second_back.AddSums(piece, item, c, x + c * b.frames, d + c * b.frames, count);
+    }
+  });
+  second_back.Finish(out(kGain2), out(kBias2));
+  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+    const float *share = in(kShare) + item * b.frames + first;
+    for (int64_t c = 0; c < b.wide; ++c) {
+      const int64_t start = (item * b.wide + c) * b.frames + first;
+      by_filter_bias[piece * b.wide + c] =
+          second_back.Row(piece, item, c, middle + start, share, count, by_middle.get() + start);
+    }
+  });
+  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+    const Memory row = Allocate(count + b.context());
+    const float *share = in(kShare) + item * b.frames;
+    for (int64_t c = 0; c < b.wide; ++c) {
+      const int64_t start = (item * b.wide + c) * b.frames;
+      NormalisedRow(b, first_norm, item, c, hidden + start, share, first, count, row.get());
+      const float *d = by_middle.get() + start;
+      float *to = by_hidden.get() + start;
+      std::fill_n(to + first, count, 0.0f);
+      for (int64_t k = 0; k < b.taps; ++k) {
+        const float *from = row.get() + k * b.dilation, *own = d + first;
+        by_filter[(piece * b.wide + c) * b.taps + k] = PieceSum(count, [&](int64_t t) { return own[t] * from[t]; });
+        const int64_t shift = b.left - k * b.dilation;  // frame t of the input reaches frame t + shift
+        const int64_t begin = std::max(first, -shift), end = std::min(first + count, b.frames - shift);
+        const float tap = in(kFilter)[c * b.taps + k];
+        for (int64_t t = begin; t < end; ++t) to[t] += tap * d[t + shift];
+      }
+      for (int64_t t = first; t < first + count; ++t) to[t] = share[t] > 0.0f ? to[t] : 0.0f;
+      first_back.AddSums(piece, item, c, hidden + start + first, to + first, count);
+    }
+  });
+  first_back.Finish(out(kGain1), out(kBias1));
+  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+    const float *share = in(kShare) + item * b.frames + first;
+    float *d = by_hidden.get() + item * b.wide * b.frames + first;
+    for (int64_t c = 0; c < b.wide; ++c) {
+      by_expand_bias[piece * b.wide + c] = first_back.Row(
+          piece, item, c, hidden + (item * b.wide + c) * b.frames + first, share, count, d + c * b.frames);
+    }
+    const int64_t start = item * b.narrow * b.frames + first;
+    for (int64_t c = 0; c < b.narrow; ++c) {
+      std::copy_n(dy + start + c * b.frames, count, out(kX) + start + c * b.frames);
+    }
+    Multiply(b.narrow, count, b.wide, from_expand.get(), b.wide, d, b.frames, 1.0f, out(kX) + start, b.frames);
+    MultiplyTransposed(b.wide, b.narrow, count, d, b.frames, in(kX) + start, b.frames, 0.0f,
+                       by_expand.get() + piece * b.wide * b.narrow, b.narrow);
+  });
+  *out(kSlope1) = first_back.slope();
+  *out(kSlope2) = second_back.slope();
+  std::vector<float> outputs(tall * b.wide), biases(tall);
+  AddPieces(by_outputs.get(), all, tall * b.wide, outputs.data());
+  AddPieces(by_output_bias.get(), all, tall, biases.data());
+  std::copy_n(outputs.data(), b.narrow * b.wide, out(kResidual));
+  std::copy_n(outputs.data() + b.narrow * b.wide, b.skip * b.wide, out(kSkip));
+  std::copy_n(biases.data(), b.narrow, out(kResidualBias));
+  std::copy_n(biases.data() + b.narrow, b.skip, out(kSkipBias));
+  AddPieces(by_expand.get(), all, b.wide * b.narrow, out(kExpand));
+  AddPieces(by_filter.get(), all, b.wide * b.taps, out(kFilter));
+  AddPieces(by_filter_bias.get(), all, b.wide, out(kFilterBias));
+  AddPieces(by_expand_bias.get(), all, b.wide, out(kExpandBias));
+  return 0;
+}
