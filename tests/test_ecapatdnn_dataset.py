@@ -1,4 +1,5 @@
 """The training data of ECAPA-TDNN: deterministic, sharded, augmented; bad files named."""
+import itertools
 import os
 
 import numpy as np
@@ -48,6 +49,23 @@ def test_speeds_are_speakers_of_their_own(ecapa_config):
     assert dataset.classes == 18 and set(speakers) == set(range(18))
     with pytest.raises(UserError, match="6 speakers at 3 speed"):
         TrainSet(ecapa_config(speeds="0.9,1.0,1.1", class_num=6))
+
+
+def test_a_crop_is_made_of_pieces_from_several_places(ecapa_config, tmp_path):
+    ramp = np.arange(64000, dtype=np.float32) / 64000
+    soundfile.write(tmp_path / "ramp.wav", ramp, 16000, subtype="FLOAT")
+    dataset = TrainSet(ecapa_config(pieces=3))
+    crop = dataset._speech(str(tmp_path / "ramp.wav"), 9001, np.random.default_rng(0))
+    assert crop.shape == (9001,)
+    sizes, starts = np.cumsum([0, 3001, 3000, 3000]), []
+    for first, last in itertools.pairwise(sizes):
+        inside = crop[first:last][80:-80] * 64000                       # 5 ms are faded at either end
+        np.testing.assert_allclose(np.diff(inside), 1, atol=0.01)
+        starts.append(round(float(inside[0])) - 80)
+    assert len(set(starts)) == 3 and all(0 <= start <= 61000 for start in starts)
+    assert abs(crop[0] * 64000 - starts[0]) < 1 and not crop[[3000, 3001, 6000, 6001]].any()
+    with pytest.raises(UserError, match="pieces: found 4, expected 1 to 3"):
+        TrainSet(ecapa_config(pieces=4))
 
 
 @pytest.mark.parametrize("front_end", ["taoruijie", "speechbrain", "kaldi"])

@@ -41,6 +41,7 @@ class Config:
     crop: int = 200                 # frames of a training crop
     crops_per_epoch: int = 0        # 0: one from every file; else this many, every speaker equally often
     speeds: str = "1.0"             # e.g. 0.9,1.0,1.1: each speed of a speaker is a speaker of its own
+    pieces: int = 1                 # of a file that a crop is made of; several hide what is said from the network
     spec_augment: bool = True       # one time and one frequency mask
     mp3_probability: float = 0.0    # share of crops that pass through MP3, against a codec mismatch
     num_workers: int = 1            # processes that read, augment and compute features; 0: none

@@ -121,11 +121,15 @@ void Statistics(const Block &b, const std::vector<double> &sums, float *statisti
 
 // Adds the two sums of one row to those of its piece.
 void AddSums(const float *x, float slope, const float *share, int64_t count, double *sums) {
-  sums[0] += PieceSum(count, [&](int64_t t) { return share[t] * PRelu(x[t], slope); });
-  sums[1] += PieceSum(count, [&](int64_t t) {
-    const float value = PRelu(x[t], slope);
-    return share[t] * value * value;
-  });
+  float sum = 0.0f, squares = 0.0f;
+#pragma omp simd reduction(+ : sum, squares)
+  for (int64_t t = 0; t < count; ++t) {
+    const float value = PRelu(x[t], slope), part = share[t] * value;
+    sum += part;
+    squares += part * value;
+  }
+  sums[0] += sum;
+  sums[1] += squares;
 }
 
 // The row c of the first norm that the taps see for frames [first, first + count): context() more, zeros beyond.
@@ -229,9 +233,14 @@ struct NormGradient {
 
   void AddSums(int64_t piece, int64_t item, int64_t c, const float *x, const float *d, int64_t count) {
     const float mean = norm.mean(item), slope = norm.slope;
-    double *to = &sums[piece * 2 * b.wide];
-    to[c] = PieceSum(count, [&](int64_t t) { return d[t]; });
-    to[b.wide + c] = norm.scale(item) * PieceSum(count, [&](int64_t t) { return d[t] * (PRelu(x[t], slope) - mean); });
+    float sum = 0.0f, product = 0.0f;
+#pragma omp simd reduction(+ : sum, product)
+    for (int64_t t = 0; t < count; ++t) {
+      sum += d[t];
+      product += d[t] * (PRelu(x[t], slope) - mean);
+    }
+    sums[piece * 2 * b.wide + c] = sum;
+    sums[(piece * 2 + 1) * b.wide + c] = norm.scale(item) * product;
   }
 
   // dgain and dbias, once all pieces have their sums.
