@@ -7,7 +7,7 @@ import numpy as np
 
 from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
-from utils.checkpoint import load_checkpoint, require_checkpoint
+from utils.checkpoint import load_checkpoint, pretrained
 from utils.config import load_config
 from utils.device import setup_device
 from utils.errors import UserError, run
@@ -34,13 +34,13 @@ def parse(argv):
     """The command line; UserError where it does not fit together."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
-    parser.add_argument("--checkpoint_path", default="", help="best.ckpt of a run folder")
+    parser.add_argument("--checkpoint_path", default=pretrained(__file__),
+                        help="best.ckpt of a run folder (default: the one that ships)")
     parser.add_argument("--threshold", type=float, help="default: at the EER of the run's validation")
     parser.add_argument("--embed", action="store_true", help="write embeddings instead of a verdict")
     parser.add_argument("--output", default="embeddings.npz")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     args = parser.parse_args(argv)
-    require_checkpoint(args.checkpoint_path)
     if not args.embed and len(args.audio) != 2:
         raise UserError(f"{len(args.audio)} audio file(s) given, two are compared; --embed takes any number")
     return args

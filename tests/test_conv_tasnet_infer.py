@@ -421,7 +421,7 @@ def test_infer_streams_a_causal_network(tmp_path, checkpoints, capfd):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ([], "checkpoint_path: none given"),
+    ([], "a.wav: no such audio file"),          # a checkpoint ships
     (["--checkpoint_path", "nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
     (["--checkpoint_path", "CHECKPOINT"], "a.wav: no such audio file"),
     (["--checkpoint_path", "CHECKPOINT", "--output_dir", "used"], "used/a_1.wav: is an input"),

@@ -80,13 +80,6 @@ def load_model(path, model):
     return load_into(path, {parameter.name: parameter for parameter in model.get_parameters()}, skip=("loss.",))
 
 
-def require_checkpoint(path):
-    """UserError where no checkpoint is given."""
-    if not path:
-        raise UserError("checkpoint_path: none given, and none ships with this model yet; `make demo` trains one in "
-                        "minutes: pass --checkpoint_path runs/mini/best.ckpt")
-
-
 def pretrained(program):
     """The checkpoint that ships beside a model's `program`, its __file__."""
     return os.path.join(os.path.dirname(os.path.abspath(program)), "pretrained", "best.ckpt")
