@@ -8,7 +8,6 @@ interrupted run goes on where it stopped).
 """
 import dataclasses
 import os
-import string
 import sys
 from typing import ClassVar
 
@@ -18,7 +17,7 @@ from utils.corpus import Job, choose_corpus, plan, verify, write_list, write_rej
 from utils.errors import UserError, nearest, run
 from utils.pack import pack
 from utils.packed import SUFFIX
-from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, speaker_tree
+from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")
@@ -35,7 +34,7 @@ class PrepareConfig:
                        an4                wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
                        tree               speaker/**/audio
                        mini               made in the data folder by utils/mini_corpus.py
-                       librispeech_an4    librispeech/{train-251spk,dev-clean}, an4/wav, lists/libri2mix_*.csv.gz
+                       librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
     --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them
     --task             of librimix: mix_clean or mix_both (with noise)
     --wav_folder       where resampled files go; default: wav/ in the output folder
@@ -75,14 +74,13 @@ class PrepareConfig:
     seed: int = 0
 
 
-def scan_librispeech_an4(config):
-    """One utterance of each of 251 speakers of LibriSpeech, and AN4's training speakers."""
+def scan_train_251(config):
+    """One utterance of each of 251 speakers of LibriSpeech."""
     folder = "librispeech/train-251spk"
-    return {"train": [(libri_speaker(path), f"{folder}/{path}") for path in find_in(config, folder)]
-            + speaker_tree(config, "an4/wav/an4_clstk", "an4-")}
+    return {"train": [(libri_speaker(path), f"{folder}/{path}") for path in find_in(config, folder)]}
 
 
-SCANNERS = {**SCANNERS, "librispeech_an4": scan_librispeech_an4}
+SCANNERS = {**SCANNERS, "librispeech_an4": scan_train_251}
 
 
 def prepare_speakers(config):
@@ -113,9 +111,7 @@ def split(parts, config):
     count = config.valid_speakers
     if count < 0:
         count = {"mini": 8, "librispeech_an4": 25}.get(config.corpus, 0)
-    # of librispeech_an4, LibriSpeech's: the test part is
-    prefix = tuple(string.digits) if config.corpus == "librispeech_an4" else ""
-    train, valid = hold_out(parts["train"], count, "valid_speakers", prefix, config.C)
+    train, valid = hold_out(parts["train"], count, "valid_speakers", least=config.C)
     parts = parts | ({"valid": valid} if valid else {})
     if config.test_speakers and "test" not in parts:
         train, parts["test"] = hold_out(train, config.test_speakers, "test_speakers", least=config.C)
@@ -148,7 +144,7 @@ def tell_folders(folders):
 
 
 def prepare_librispeech_an4(config):
-    """Training by mixing 226 LibriSpeech and 74 AN4 speakers anew, testing on official rows of Libri2Mix."""
+    """Training by mixing 226 speakers anew; the official Libri2Mix rows whose sources are there as test."""
     official = os.path.join(config.data_folder, "lists", "libri2mix_dev-clean.csv.gz")
     return prepare_speakers(config) + prepare_rows({"test": official}, config, "_test")
 

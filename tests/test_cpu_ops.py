@@ -79,6 +79,16 @@ def block(x, share, weights, dilation, left):
     return np.concatenate((x + pointwise("residual", y), pointwise("skip", y)), 1)
 
 
+def time_statistics(x):
+    return np.concatenate((x.mean(3, keepdims=True), x.var(3, keepdims=True)), 1)
+
+
+def softmax_statistics(x, score):
+    weight = np.exp(score) / np.exp(score).sum(3, keepdims=True)
+    mean = (x * weight).sum(3, keepdims=True)
+    return np.concatenate((mean, (x ** 2 * weight).sum(3, keepdims=True) - mean ** 2), 1)
+
+
 def lstm(x, frames, *weights):
     """Both directions, summed."""
     y = np.zeros((*x.shape[:2], weights[1].shape[1]))
@@ -121,17 +131,16 @@ def both_directions(steps, frames, inputs, units):
 
 
 class BothEnds(nn.Cell):
-    """A block whose outputs lie in one tensor; its mask is where the shares of frames are not 0."""
+    """The two outputs of a layer, one above the other. (A fast block finds padding by the shares of its frames.)"""
 
     fast_cells = ConvTasNet.fast_cells
 
-    def __init__(self, block):
+    def __init__(self, layer):
         super().__init__()
-        self.block = block
+        self.layer = layer
 
-    def construct(self, x, share):
-        residual, skip = self.block(x, share, (share > 0).astype(x.dtype))
-        return ms.ops.cat((residual, skip), 1)
+    def construct(self, *inputs):
+        return ms.ops.cat(self.layer(*inputs), 1)
 
 
 def temporal_block(items, frames, dilation, causal=False, **sizes):
@@ -179,6 +188,12 @@ CASES = {
     "block longer than a piece": lambda: temporal_block(2, 1100, 3),
     "block whose taps reach beyond both ends": lambda: temporal_block(1, 9, 8, P=5),
     "causal block": lambda: temporal_block(2, 30, 4, causal=True, B=3, Sc=2),
+    "time statistics": lambda: (BothEnds(cpu_ops.TimeStatistics()), [noise(3, 50, 1, 13) + 4], [], time_statistics),
+    "softmax statistics": lambda: (BothEnds(cpu_ops.SoftmaxStatistics()),
+                                   [noise(3, 50, 1, 13) + 4, noise(3, 50, 1, 13, 2)[..., 0] * 3], [],
+                                   softmax_statistics),
+    "statistics of one frame": lambda: (BothEnds(cpu_ops.SoftmaxStatistics()), [noise(2, 3, 1, 1)] * 2, [],
+                                        softmax_statistics),
     "depthwise": lambda: (cpu_ops.Depthwise(5, 3, 4, 4, 4), [noise(2, 5, 1, 21), noise(5, 1, 1, 3)], [],
                           lambda x, weight: depthwise(x, weight, 4, 4, 4)),
     "depthwise beyond both ends": lambda: (cpu_ops.Depthwise(2, 5, 3, 9, 6), [noise(2, 2, 1, 4), noise(2, 1, 1, 5)], [],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mindspore import nn, ops
 
+from utils import cpu_ops
 from utils.errors import UserError
 from utils.shapes import ones_like
 
@@ -126,9 +127,11 @@ class SqueezeExcitation(nn.Cell):
         super().__init__()
         self.squeeze = conv1x1(channels, SE_CHANNELS)
         self.excite = conv1x1(SE_CHANNELS, channels)
+        self.statistics = cpu_ops.TimeStatistics()
 
     def construct(self, x, mask=None):
-        gate = self.excite(ops.relu(self.squeeze(time_mean(x, mask))))   # (B, C, 1, 1)
+        mean, _ = self.statistics(x, mask)
+        gate = self.excite(ops.relu(self.squeeze(mean)))                 # (B, C, 1, 1)
         return x * ops.sigmoid(gate)
 
 
@@ -147,10 +150,10 @@ class AttentiveStatistics(nn.Cell):
         self.context = conv1x1(2 * channels, kind.attention_channels, has_bias=False)
         self.norm = batch_norm(kind.attention_channels)
         self.score = conv1x1(kind.attention_channels, channels)
+        self.statistics, self.weighted_statistics = cpu_ops.TimeStatistics(), cpu_ops.SoftmaxStatistics()
 
     def construct(self, x, mask=None):
-        mean = time_mean(x, mask)                                         # (B, M, 1, 1)
-        variance = time_mean((x - mean).square(), mask)
+        mean, variance = self.statistics(x, mask)                         # (B, M, 1, 1)
         if self.unbiased_context:
             frames = (ones_like(x[:, :1]) if mask is None else mask).sum(3, keepdims=True)
             variance = variance * (frames / (frames - 1))
@@ -159,9 +162,7 @@ class AttentiveStatistics(nn.Cell):
         score = self.score(ops.tanh(self.norm(x_hidden)))                 # (B, M, 1, T)
         if mask is not None:
             score = score + (mask - 1) * 1e4                              # within float16, and exp gives exactly 0
-        weight = ops.softmax(score, 3)
-        mean = (x * weight).sum(3, keepdims=True)
-        variance = ((x - mean).square() * weight).sum(3, keepdims=True)
+        mean, variance = self.weighted_statistics(x, score)
         return ops.cat((mean, self.deviation(variance)), 1)
 
     def deviation(self, variance):
@@ -200,13 +201,6 @@ def frame_mask(x, lengths):
     """1 for the frames of an utterance, 0 for its padding: (B, C, 1, T), (B,) -> (B, 1, 1, T)."""
     frames = ops.arange(x.shape[3]).reshape(1, 1, 1, -1)
     return (frames < lengths.reshape(-1, 1, 1, 1)).astype(x.dtype)
-
-
-def time_mean(x, mask):
-    """Mean over the frames of each utterance: (B, C, 1, T) -> (B, C, 1, 1)."""
-    if mask is None:
-        return x.mean(3, keep_dims=True)
-    return (x * mask).sum(3, keepdims=True) / mask.sum(3, keepdims=True)
 
 
 def reflect_pad(x, side):

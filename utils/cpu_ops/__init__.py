@@ -6,10 +6,19 @@ that it knows, in place.
 import mindspore as ms
 
 from utils.cpu_ops.build import library
-from utils.cpu_ops.functions import BothDirections, ClippedReLU, Depthwise, GlobalNorm, PReLU
+from utils.cpu_ops.functions import (
+    BothDirections,
+    ClippedReLU,
+    Depthwise,
+    GlobalNorm,
+    PReLU,
+    SoftmaxStatistics,
+    TimeStatistics,
+)
 from utils.cpu_ops.layers import FAST
 
-__all__ = ["BothDirections", "ClippedReLU", "Depthwise", "GlobalNorm", "PReLU", "fast"]
+__all__ = ["BothDirections", "ClippedReLU", "Depthwise", "GlobalNorm", "PReLU", "SoftmaxStatistics", "TimeStatistics",
+           "fast"]
 
 
 def fast(network):

@@ -42,6 +42,27 @@ class GlobalNorm(nn.Cell):
         return centred * (gain / deviation) + bias
 
 
+class TimeStatistics(nn.Cell):
+    """x (B, C, 1, T), mask (B, 1, 1, T) or None -> mean and variance over the frames of each, both (B, C, 1, 1)."""
+
+    def construct(self, x, mask=None):
+        if mask is None:
+            mean = x.mean(3, keep_dims=True)
+            return mean, (x - mean).square().mean(3, keep_dims=True)
+        count = mask.sum(3, keepdims=True)
+        mean = (x * mask).sum(3, keepdims=True) / count
+        return mean, ((x - mean).square() * mask).sum(3, keepdims=True) / count
+
+
+class SoftmaxStatistics(nn.Cell):
+    """x, score (B, C, 1, T) -> mean and variance over the frames, weighted by softmax(score), both (B, C, 1, 1)."""
+
+    def construct(self, x, score):
+        weight = ops.softmax(score, 3)
+        mean = (x * weight).sum(3, keepdims=True)
+        return mean, ((x - mean).square() * weight).sum(3, keepdims=True)
+
+
 class BothDirections(nn.Cell):
     """The sum of two recurrent layers, one of them backwards: (T, B, I), frames (B,) int32 -> (T, B, H)."""
 

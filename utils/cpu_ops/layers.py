@@ -5,7 +5,15 @@ A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`.
 from mindspore import nn, ops
 
 from utils.cpu_ops.build import operator
-from utils.cpu_ops.functions import BothDirections, ClippedReLU, Depthwise, GlobalNorm, PReLU
+from utils.cpu_ops.functions import (
+    BothDirections,
+    ClippedReLU,
+    Depthwise,
+    GlobalNorm,
+    PReLU,
+    SoftmaxStatistics,
+    TimeStatistics,
+)
 
 MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights anew at every step, and MindSpore's LSTM is faster
 
@@ -91,6 +99,34 @@ class FastGlobalNorm(GlobalNorm):
         return self.function(x, gain, bias, weight)[0]
 
 
+class FastTimeStatistics(TimeStatistics):
+    def prepare(self):
+        gradient = operator("TimeStatisticsGradient")
+
+        def gradients(x, out, dout):
+            return (gradient(dout[0], dout[1], x, out[0]),)
+
+        self.function = operator("TimeStatistics", outputs=2, bprop=gradients)
+        return True
+
+    def construct(self, x, mask=None):
+        return self.function(x) if mask is None else super().construct(x, mask)
+
+
+class FastSoftmaxStatistics(SoftmaxStatistics):
+    def prepare(self):
+        gradient = operator("SoftmaxStatisticsGradient", outputs=2)
+
+        def gradients(x, score, out, dout):
+            return gradient(dout[0], dout[1], x, score, out[0], out[1])
+
+        self.function = operator("SoftmaxStatistics", outputs=2, bprop=gradients)
+        return True
+
+    def construct(self, x, score):
+        return self.function(x, score)
+
+
 class FastBothDirections(BothDirections):
     def prepare(self):
         """False for anything but LSTMs of one layer with biases, few enough units to stay in a core's cache."""
@@ -130,4 +166,5 @@ class FastDepthwise(Depthwise):
 
 
 FAST = {nn.Conv1d: FastConv1d, nn.Conv2d: FastConv2d, PReLU: FastPReLU, ClippedReLU: FastClippedReLU,
-        GlobalNorm: FastGlobalNorm, BothDirections: FastBothDirections, Depthwise: FastDepthwise}
+        GlobalNorm: FastGlobalNorm, TimeStatistics: FastTimeStatistics, SoftmaxStatistics: FastSoftmaxStatistics,
+        BothDirections: FastBothDirections, Depthwise: FastDepthwise}

@@ -15,24 +15,6 @@ namespace {
 constexpr int64_t kUnits = 8;  // of a block: their weights of one gate fill an AVX register
 typedef float Vector __attribute__((vector_size(kUnits * sizeof(float))));
 
-// e^x to 2e-7, in a form that compilers turn into vector instructions (the polynomial is that of the Cephes library).
-inline float Exp(float x) {
-  x = std::min(std::max(x, -87.0f), 88.0f);
-  const float whole = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
-  const float rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-  float value = 1.9875691500e-4f;
-  value = value * rest + 1.3981999507e-3f;
-  value = value * rest + 8.3334519073e-3f;
-  value = value * rest + 4.1665795894e-2f;
-  value = value * rest + 1.6666665459e-1f;
-  value = value * rest + 5.0000001201e-1f;
-  value = value * rest * rest + rest + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof(power));
-  return value * power;
-}
-
 inline float Sigmoid(float x) { return 1.0f / (1.0f + Exp(-x)); }
 inline float Tanh(float x) { return 2.0f * Sigmoid(2.0f * x) - 1.0f; }
 
