@@ -259,9 +259,11 @@ def loss_and_gradients(model, x):
     (lambda: EcapaTdnn(10, 16, 8, 24), (8, 30, 10)), (lambda: EcapaTdnn(10, 16, 8, 24, "speechbrain"), (8, 30, 10)),
     (lambda: ConvTasNet(ConvTasNetConfig(N=16, L=8, B=6, H=12, Sc=6, X=2, R=2)), (2, 203)),
     (lambda: ConvTasNet(ConvTasNetConfig(N=16, L=8, B=6, H=12, Sc=5, X=2, R=2, variant="kaituoxu")), (2, 203)),
+    (lambda: ConvTasNet(ConvTasNetConfig(N=16, L=8, B=6, H=12, Sc=0, X=2, R=2)), (2, 203)),
     (lambda: DeepSpeech2(DeepSpeech2Config(conv_channels=4, hidden_size=12, hidden_layers=2)), (2, 41, 161)),
     (lambda: DeepSpeech2(DeepSpeech2Config(conv_channels=4, hidden_size=12, hidden_layers=2, bidirectional=False)),
-     (2, 41, 161))], ids=["ecapa", "ecapa speechbrain", "conv_tasnet", "kaituoxu", "deepspeech2", "unidirectional"])
+     (2, 41, 161))],
+    ids=["ecapa", "ecapa speechbrain", "conv_tasnet", "kaituoxu", "no skip", "deepspeech2", "unidirectional"])
 def test_a_fast_network_learns_what_the_plain_one_learns(network, shape):
     found = []
     for quick in (False, True):

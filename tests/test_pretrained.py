@@ -110,8 +110,26 @@ def test_numbers_of_conv_tasnet_come_out_again(tmp_path):
 
 
 @needs_data
-def test_a_clone_transcribes_and_separates_without_training(tmp_path):
-    file = next(Path(DATA, "an4", "wav", "an4test_clstk").rglob("*.flac"))
+def test_numbers_of_ecapatdnn_come_out_again(tmp_path):
+    """All trials of AN4's test part."""
+    shutil.copytree(ROOT / "ecapatdnn" / "pretrained", tmp_path / "pretrained")
+    code, output = program("ecapatdnn", "prepare.py", "--corpus", "librispeech_an4", "--data_folder", DATA,
+                           "--output_folder", str(tmp_path / "lists"))
+    assert code == 0, output
+    code, output = program("ecapatdnn", "eval.py", "--checkpoint_path", tmp_path / "pretrained" / "best.ckpt",
+                           "--eval_list", tmp_path / "lists" / "an4_test.txt", "--eval_path", DATA,
+                           "--device_target", "CPU")
+    assert code == 0, output
+    found = float(re.search(r"^EER = ([\d.]+)%", output, re.M)[1])
+    # another processor rounds otherwise: one of 780 targets
+    assert found == pytest.approx(shown("test list", "AN4", 2), abs=0.15)
+
+
+@needs_data
+def test_a_clone_recognises_separates_and_transcribes_without_training(tmp_path):
+    file, other = sorted(Path(DATA, "an4", "wav", "an4test_clstk").rglob("*.flac"))[:2]
+    code, output = program("ecapatdnn", "infer.py", file, other)
+    assert code == 0 and re.search(r"^(same|different) speaker: score -?[\d.]+, threshold 0\.\d+$", output, re.M)
     code, output = program("deepspeech2", "infer.py", file)
     assert code == 0 and re.fullmatch(r"[A-Z' ]+", output.strip().splitlines()[-1]), output
     code, output = program("conv_tasnet", "infer.py", file, "--output_dir", tmp_path)

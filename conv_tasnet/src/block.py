@@ -44,8 +44,8 @@ class FastBlock(Block):
     """A block as one operator of a CPU (utils/cpu_ops/temporal_block.cc), with its gradients."""
 
     def prepare(self):
-        """False for a block without a skip path or with another norm than gLN."""
-        if self.skip is None or not isinstance(self.norm1, GlobalNorm):
+        """False for a block with another norm than gLN."""
+        if not isinstance(self.norm1, GlobalNorm):
             return False
         settings = (self.depthwise.dilation, self.depthwise.left)
         gradient = operator("TemporalBlockGradient", settings, 15)
@@ -58,16 +58,22 @@ class FastBlock(Block):
             return (dx, ops.zeros_like(weight), *dweights)
 
         self.function = operator("TemporalBlock", settings, 5, gradients)
-        self.zeros = [ops.zeros(layer.weight.shape[0]) if layer.bias is None else None
-                      for layer in (self.expand, self.depthwise, self.residual, self.skip)]
+        narrow, wide = self.residual.weight.shape[:2]
+        self.no_bias, self.no_wide_bias = ops.zeros(narrow), ops.zeros(wide)
+        self.no_skip = ops.zeros((1, wide, 1, 1)), ops.zeros(1)    # the operator has one, if only of zeros
+        self.no_skip_bias = ops.zeros(self.skip.weight.shape[0]) if self.skip is not None else None
         return True
 
     def construct(self, x, weight, mask=None):
-        expand, taps, residual, skip = self.expand, self.depthwise, self.residual, self.skip
-        norm1, norm2, none = self.norm1, self.norm2, self.zeros
+        expand, taps, residual, norm1, norm2 = self.expand, self.depthwise, self.residual, self.norm1, self.norm2
+        if self.skip is None:
+            skip, skip_bias = self.no_skip
+        else:
+            skip, skip_bias = self.skip.weight, self.no_skip_bias if self.skip.bias is None else self.skip.bias
         y = self.function(
-            x, weight, expand.weight, expand.bias if none[0] is None else none[0], self.prelu1.slope, norm1.gain,
-            norm1.bias, taps.weight, taps.bias if none[1] is None else none[1], self.prelu2.slope, norm2.gain,
-            norm2.bias, residual.weight, residual.bias if none[2] is None else none[2], skip.weight,
-            skip.bias if none[3] is None else none[3])
-        return y[0], y[1]
+            x, weight, expand.weight, self.no_wide_bias if expand.bias is None else expand.bias,
+            self.prelu1.slope, norm1.gain, norm1.bias,
+            taps.weight, self.no_wide_bias if taps.bias is None else taps.bias,
+            self.prelu2.slope, norm2.gain, norm2.bias,
+            residual.weight, self.no_bias if residual.bias is None else residual.bias, skip, skip_bias)
+        return y[0], 0.0 if self.skip is None else y[1]
