@@ -4,7 +4,7 @@
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with librispeech/ and lists/}"
 cd "$(dirname "$0")/.."
-python=$(realpath ../.venv/bin/python)
+python=$PWD/../.venv/bin/python
 checkpoint=${1:-runs/librispeech_an4/best.ckpt}
 "$python" prepare.py --corpus librispeech_an4 --data_folder "$SPEECH_DATA" --output_folder lists/librispeech_an4
 if [ $# = 0 ]; then

@@ -4,13 +4,15 @@
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with an4/}"
 cd "$(dirname "$0")/.."
-python=$(realpath ../.venv/bin/python)
-checkpoint=${1:-runs/an4/best.ckpt}
-"$python" prepare.py --corpus an4 --data_folder "$SPEECH_DATA/an4" --output_folder lists/an4 --lm 3
+python=$PWD/../.venv/bin/python
+checkpoint=${1:-runs/an4/average.ckpt}
+folder=$(dirname "$checkpoint")
+"$python" prepare.py --corpus an4 --data_folder "$SPEECH_DATA/an4" --output_folder lists/an4 --lm 4
 if [ $# = 0 ]; then
   "$python" train.py --config configs/an4.yaml
+  "$python" -m utils.average runs/an4 --num 5
 fi
 "$python" eval.py --checkpoint_path "$checkpoint" --test_manifest lists/an4/valid.json --save_log_probs true
-"$python" lm.py tune --log_probs "$(dirname "$checkpoint")/eval_valid/log_probs.npz" --lm lists/an4/lm.arpa
+"$python" lm.py tune --log_probs "$folder/eval_valid/log_probs.npz" --lm lists/an4/lm.arpa --alpha_steps 9 --width 100
 "$python" eval.py --checkpoint_path "$checkpoint"
-"$python" eval.py --checkpoint_path "$checkpoint" --config "$(dirname "$checkpoint")/eval_valid/lm.json"
+"$python" eval.py --checkpoint_path "$checkpoint" --config "$folder/eval_valid/lm.json"

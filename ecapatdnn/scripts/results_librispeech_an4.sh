@@ -4,7 +4,7 @@
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with librispeech/, an4/, noise/ and rir/}"
 cd "$(dirname "$0")/.."
-python=$(realpath ../.venv/bin/python)
+python=$PWD/../.venv/bin/python
 checkpoint=${1:-runs/librispeech_an4/best.ckpt}
 lists=lists/librispeech_an4
 "$python" prepare.py --corpus librispeech_an4 --data_folder "$SPEECH_DATA" --output_folder $lists
