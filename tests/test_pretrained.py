@@ -70,9 +70,9 @@ def test_numbers_of_deepspeech2_come_out_again(tmp_path):
     shutil.copytree(ROOT / "deepspeech2" / "pretrained", tmp_path / "pretrained")
     lists, checkpoint = tmp_path / "lists", tmp_path / "pretrained" / "best.ckpt"
     code, output = program("deepspeech2", "prepare.py", "--corpus", "an4", "--data_folder", f"{DATA}/an4",
-                           "--output_folder", str(lists), "--lm", "3")
+                           "--output_folder", str(lists), "--lm", "4")
     assert code == 0, output
-    for row, weights in (("greedy", []), ("with a trigram", ["--lm_path", lists / "lm.arpa", *weights_of_the_model()])):
+    for row, weights in (("greedy", []), ("with a 4-gram", ["--lm_path", lists / "lm.arpa", *weights_of_the_model()])):
         code, output = program("deepspeech2", "eval.py", "--checkpoint_path", checkpoint, "--test_manifest",
                                lists / "test.json", "--device_target", "CPU", *weights)
         assert code == 0, output
