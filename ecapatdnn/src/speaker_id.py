@@ -9,12 +9,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from utils import cpu_ops
 from utils.errors import UserError
 from utils.lists import read_train_list
 from utils.progress import progress
 from utils.shapes import ones_like
 
-from .model import EcapaTdnn, batch_norm, frame_mask, reflect_pad, reflect_pad_each, time_mean
+from .model import EcapaTdnn, batch_norm, frame_mask, reflect_pad, reflect_pad_each
 from .scoring import WholeFiles
 
 KERNELS, DILATIONS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1)
@@ -48,14 +49,18 @@ class Xvector(nn.Cell):
         super().__init__()
         widths = (in_channels, *(channels,) * 4, last_channels)
         self.blocks = nn.CellList([TdnnBlock(*one) for one in zip(widths[:-1], widths[1:], KERNELS, DILATIONS)])
+        self.statistics = cpu_ops.TimeStatistics()
         self.fc = nn.Dense(2 * last_channels, emb_size)
 
     def construct(self, features, lengths=None):
         x = features.transpose(0, 2, 1).expand_dims(2)                      # (B, F, 1, T)
         for block in self.blocks:
             x = block(x, lengths)                                           # (B, C, 1, T), at last (B, M, 1, T)
-        mask = ones_like(x[:, :1]) if lengths is None else frame_mask(x, lengths)
-        return self.fc(statistics(x, mask))                                 # (B, E)
+        mask = None if lengths is None else frame_mask(x, lengths)
+        mean, variance = self.statistics(x, mask)                           # (B, M, 1, 1)
+        frames = (ones_like(x[:, :1]) if mask is None else mask).sum(3, keepdims=True)
+        deviation = ops.sqrt(ops.maximum(variance * (frames / (frames - 1)), FLOOR ** 2)) + FLOOR
+        return self.fc(ops.cat((mean, deviation), 1).reshape(x.shape[0], -1))    # (B, E)
 
 
 class TdnnBlock(nn.Cell):
@@ -92,15 +97,6 @@ class Classifier(nn.Cell):
 
 def leaky_relu(x):
     return ops.leaky_relu(x, 0.01)      # PyTorch's slope; MindSpore's default is 0.2
-
-
-def statistics(x, mask):
-    """Means, then deviations over the frames of each utterance: (B, M, 1, T), (B, 1, 1, T) -> (B, 2M)."""
-    mean = time_mean(x, mask)                                               # (B, M, 1, 1)
-    frames = mask.sum(3, keepdims=True)
-    variance = time_mean((x - mean).square(), mask) * (frames / (frames - 1))
-    deviation = ops.sqrt(ops.maximum(variance, FLOOR ** 2)) + FLOOR
-    return ops.cat((mean, deviation), 1).reshape(x.shape[0], -1)
 
 
 def likelihood_and_error(log_probabilities, speaker):
