@@ -20,6 +20,7 @@ class SpeakerIdConfig:
         "n_classes": "class_num"}
     speeds: ClassVar[str] = "1.0"           # of TrainSet, to which another speed is another speaker
     mp3_probability: ClassVar[float] = 0.0
+    pieces: ClassVar[int] = 1
 
     # data
     data_folder: str = "./data"
