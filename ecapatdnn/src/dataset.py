@@ -18,6 +18,7 @@ from utils.packed import load_index
 # signal-to-noise ratios in dB, and how many recordings are added
 NOISE = {"noise": (0, 15, 1, 1), "music": (5, 15, 1, 1), "babble": (13, 20, 3, 8)}
 MUSAN_FOLDER = {"noise": "noise", "music": "music", "babble": "speech"}
+PIECE = 20                      # frames of a piece, at least
 FADE = RATE // 200              # 5 ms, so that joints are no clicks
 FADING = np.sin(np.linspace(0, np.pi / 2, FADE, dtype=np.float32)) ** 2
 KEPT_SECONDS = 1000             # of noise in memory, 64 MB a data worker
@@ -38,8 +39,9 @@ class TrainSet:
         self.paths, self.speaker, self.names = read_train_list(config.train_list)
         self.speeds = [float(speed) for speed in config.speeds.split(",")]
         self.augmenter = Augmenter(config, self._read_speech)
-        if not 1 <= config.pieces <= config.crop // 20:
-            raise UserError(f"pieces: found {config.pieces}, expected 1 to {config.crop // 20}: of 20 frames at least")
+        most = max(1, config.crop // PIECE)
+        if not 1 <= config.pieces <= most:
+            raise UserError(f"pieces: found {config.pieces}, expected 1 to {most}: of {PIECE} frames at least")
         self.files = len(self.paths)
         self.classes = check_classes(config, len(self.names), len(self.speeds))
         self.by_speaker = np.argsort(self.speaker, kind="stable")
