@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import signal
+import time
 from types import SimpleNamespace
 
 import mindspore as ms
@@ -15,6 +16,7 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from ecapatdnn.src.config import Config
+from utils import loader
 from utils.checkpoint import load_checkpoint, load_into, save_checkpoint
 from utils.device import Device
 from utils.errors import UserError
@@ -376,8 +378,23 @@ def test_overflow_changes_nothing_and_halves_a_dynamic_scale():
     assert all((a == b).all() for a, b in zip(start, weights_of(net), strict=True))
 
 
-def test_workers_go_on_when_all_processes_get_sigterm():
-    """As clusters send it: the main process still has the batch of its step to come before it saves."""
+@pytest.mark.parametrize("delay", [0, 0.5])
+def test_workers_go_on_when_all_processes_get_sigterm(monkeypatch, delay):
+    """As clusters send it: the main process still has the batch of its step to come before it saves.
+
+    Also one that has hardly started: the machine may be busy.
+    """
+    start = loader._start_worker
+    late = multiprocessing.Value("b", 0)
+
+    def start_late(*arguments):
+        with late.get_lock():
+            late.value += 1
+            wait = delay * (late.value > 1)
+        time.sleep(wait)
+        start(*arguments)
+
+    monkeypatch.setattr(loader, "_start_worker", start_late)
     points = Points()
     points.steps = 200
     batches = Batches(points, workers=2)

@@ -36,10 +36,13 @@ class Batches:
         self.bad = {}
         self.pool = None
         if workers > 0:
+            # a SIGTERM waits until each worker knows what to do about it
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             # fork, and at once: the list is shared, not copied, and no operator has started a thread yet
             self.pool = concurrent.futures.ProcessPoolExecutor(
-                workers, multiprocessing.get_context("fork"), _start_worker, (dataset, os.getpid()))
+                workers, multiprocessing.get_context("fork"), _start_worker, (dataset, os.getpid(), mask))
             self.pool.submit(os.getpid).result()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def epoch(self, number, start=0):
         """Yields the arrays of batch `start`, `start + 1`, ... of epoch `number`."""
@@ -76,11 +79,12 @@ class Batches:
         return arrays
 
 
-def _start_worker(dataset, parent):
+def _start_worker(dataset, parent, mask):
     global _dataset
     _dataset = dataset
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the main process's to handle
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))   # clusters send it to all processes of a job
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG: no orphans when the parent is killed
     if os.getppid() != parent:
         os._exit(1)
