@@ -9,7 +9,7 @@ extern "C" int PRelu(int, void **data, int *ndims, int64_t **shapes, const char 
   const float slope = *static_cast<const float *>(data[1]);
   auto *y = static_cast<float *>(data[2]);
   InBlocks(Product(shapes[0], ndims[0]), [&](int64_t, int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) y[i] = std::max(x[i], 0.0f) + slope * std::min(x[i], 0.0f);
+    for (int64_t i = first; i < last; ++i) y[i] = ParametricRelu(x[i], slope);
   });
   return 0;
 }

@@ -3,6 +3,7 @@
 #define UTILS_CPU_OPS_COMMON_H_
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -94,6 +95,14 @@ inline float Exp(float x) {
   float power;
   std::memcpy(&power, &bits, sizeof(power));
   return value * power;
+}
+
+// x where positive, else slope x.
+inline float ParametricRelu(float x, float slope) { return std::max(x, 0.0f) + slope * std::min(x, 0.0f); }
+
+// 1 / deviation in a global layer norm; under the root asteroid's and kaituoxu's epsilon.
+inline float InverseDeviation(double variance) {
+  return static_cast<float>(1.0 / std::sqrt(std::max(variance, 0.0) + 1e-8));
 }
 
 // Uninitialised memory.

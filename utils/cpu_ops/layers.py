@@ -4,16 +4,8 @@ A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`.
 """
 from mindspore import nn, ops
 
+from utils.cpu_ops import functions
 from utils.cpu_ops.build import operator
-from utils.cpu_ops.functions import (
-    BothDirections,
-    ClippedReLU,
-    Depthwise,
-    GlobalNorm,
-    PReLU,
-    SoftmaxStatistics,
-    TimeStatistics,
-)
 
 MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights anew at every step, and MindSpore's LSTM is faster
 
@@ -57,7 +49,7 @@ def convolution(settings):
     return operator("Convolution", settings, bprop=gradients)
 
 
-class FastPReLU(PReLU):
+class FastPReLU(functions.PReLU):
     def prepare(self):
         gradient = operator("PReluGradient", outputs=2)
 
@@ -71,7 +63,7 @@ class FastPReLU(PReLU):
         return self.function(x, slope)
 
 
-class FastClippedReLU(ClippedReLU):
+class FastClippedReLU(functions.ClippedReLU):
     def prepare(self):
         gradient = operator("ClippedReluGradient", (self.ceiling,))
 
@@ -85,7 +77,7 @@ class FastClippedReLU(ClippedReLU):
         return self.function(x)
 
 
-class FastGlobalNorm(GlobalNorm):
+class FastGlobalNorm(functions.GlobalNorm):
     def prepare(self):
         gradient = operator("GlobalNormGradient", outputs=3)
 
@@ -99,7 +91,7 @@ class FastGlobalNorm(GlobalNorm):
         return self.function(x, gain, bias, weight)[0]
 
 
-class FastTimeStatistics(TimeStatistics):
+class FastTimeStatistics(functions.TimeStatistics):
     def prepare(self):
         gradient = operator("TimeStatisticsGradient")
 
@@ -113,7 +105,7 @@ class FastTimeStatistics(TimeStatistics):
         return self.function(x) if mask is None else super().construct(x, mask)
 
 
-class FastSoftmaxStatistics(SoftmaxStatistics):
+class FastSoftmaxStatistics(functions.SoftmaxStatistics):
     def prepare(self):
         gradient = operator("SoftmaxStatisticsGradient", outputs=2)
 
@@ -127,7 +119,7 @@ class FastSoftmaxStatistics(SoftmaxStatistics):
         return self.function(x, score)
 
 
-class FastBothDirections(BothDirections):
+class FastBothDirections(functions.BothDirections):
     def prepare(self):
         """False for anything but LSTMs of one layer with biases, few enough units to stay in a core's cache."""
         for cell in (self.forward, self.backward):
@@ -151,7 +143,7 @@ class FastBothDirections(BothDirections):
                              two.w_ih_list[0], two.w_hh_list[0], two.b_ih_list[0] + two.b_hh_list[0])[0]
 
 
-class FastDepthwise(Depthwise):
+class FastDepthwise(functions.Depthwise):
     def prepare(self):
         gradient = operator("DepthwiseGradient", self.settings, 2)
 
@@ -165,6 +157,5 @@ class FastDepthwise(Depthwise):
         return self.function(x, weight)
 
 
-FAST = {nn.Conv1d: FastConv1d, nn.Conv2d: FastConv2d, PReLU: FastPReLU, ClippedReLU: FastClippedReLU,
-        GlobalNorm: FastGlobalNorm, TimeStatistics: FastTimeStatistics, SoftmaxStatistics: FastSoftmaxStatistics,
-        BothDirections: FastBothDirections, Depthwise: FastDepthwise}
+FAST = {cell.__base__: cell for cell in (FastConv1d, FastConv2d, FastPReLU, FastClippedReLU, FastGlobalNorm,
+                                         FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastDepthwise)}

@@ -2,13 +2,7 @@
 //
 // One pass over the numbers for the statistics and one for the result; sums in double, of each row on its own and then
 // in the order of the rows, so that the number of threads changes nothing.
-#include <cmath>
-
 #include "common.h"
-
-namespace {
-constexpr float kEpsilon = 1e-8f;  // under the variance, as in asteroid and kaituoxu's code
-}  // namespace
 
 // x (B, C, T), gain (1, C, 1), bias (1, C, 1), weight (B, T, 1) that turns sums over frames into means -> y (B, C, T),
 // mean and 1 / deviation of each item (B, 2).
@@ -32,7 +26,7 @@ extern "C" int GlobalNorm(int, void **data, int *, int64_t **shapes, const char 
     const double mean = std::accumulate(&sums[begin], &sums[end], 0.0) / channels;
     const double variance = std::accumulate(&squares[begin], &squares[end], 0.0) / channels - mean * mean;
     statistics[2 * b] = static_cast<float>(mean);
-    statistics[2 * b + 1] = static_cast<float>(1.0 / std::sqrt(std::max(variance, 0.0) + kEpsilon));
+    statistics[2 * b + 1] = InverseDeviation(variance);
   }
   Parallel(batch * channels, [&](int64_t row) {
     const float *from = x + row * frames, mean = statistics[row / channels * 2];

@@ -11,13 +11,10 @@
 //   bias (H), residual (B, H) and bias (B), skip (S, H) and bias (S)
 // -> y (M, B, T), skip (M, S, T), hidden (M, H, T), middle (M, H, T), and of each norm mean and 1 / deviation (M, 4).
 // settings: dilation, zeros to the left.
-#include <cmath>
-
 #include "common.h"
 
 namespace {
-constexpr float kEpsilon = 1e-8f;  // under the variance, as in asteroid and kaituoxu's code
-constexpr int64_t kPiece = 512;    // frames of a piece, at most: H rows of them fit into a core's cache
+constexpr int64_t kPiece = 512;  // frames of a piece, at most: H rows of them fit into a core's cache
 
 // The operator's inputs in their order; the gradient's follow dy and dskip.
 enum Input {
@@ -68,8 +65,6 @@ struct Block {
   }
 };
 
-inline float PRelu(float x, float slope) { return std::max(x, 0.0f) + slope * std::min(x, 0.0f); }
-
 // Sum over t < count of visit(t), in float: `count` is a piece.
 template <typename Visit>
 inline float PieceSum(int64_t count, const Visit &visit) {
@@ -99,13 +94,19 @@ struct Norm {
   // One row c of a piece; zero where there is padding.
   void Row(int64_t item, int64_t c, const float *x, const float *share, int64_t count, float *to) const {
     const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
-    for (int64_t t = 0; t < count; ++t) to[t] = share[t] > 0.0f ? PRelu(x[t], bend) * factor + offset : 0.0f;
+    for (int64_t t = 0; t < count; ++t) to[t] = share[t] > 0.0f ? ParametricRelu(x[t], bend) * factor + offset : 0.0f;
   }
 
-  // As Row, also of padding.
-  void Row(int64_t item, int64_t c, const float *x, int64_t count, float *to) const {
-    const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
-    for (int64_t t = 0; t < count; ++t) to[t] = PRelu(x[t], bend) * factor + offset;
+  // All rows (width, count) of a piece, also of padding. x: (width, stride).
+  Memory Rows(int64_t item, const float *x, int64_t width, int64_t stride, int64_t count) const {
+    Memory rows = Allocate(width * count);
+    for (int64_t c = 0; c < width; ++c) {
+      const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
+      const float *from = x + c * stride;
+      float *to = rows.get() + c * count;
+      for (int64_t t = 0; t < count; ++t) to[t] = ParametricRelu(from[t], bend) * factor + offset;
+    }
+    return rows;
   }
 };
 
@@ -115,7 +116,7 @@ void Statistics(const Block &b, const std::vector<double> &sums, float *statisti
     const auto total = Total(sums, 2, item * b.pieces, (item + 1) * b.pieces);
     const double mean = total[0] / b.wide, variance = total[1] / b.wide - mean * mean;
     statistics[4 * item] = static_cast<float>(mean);
-    statistics[4 * item + 1] = static_cast<float>(1.0 / std::sqrt(std::max(variance, 0.0) + kEpsilon));
+    statistics[4 * item + 1] = InverseDeviation(variance);
   }
 }
 
@@ -124,7 +125,7 @@ void AddSums(const float *x, float slope, const float *share, int64_t count, dou
   float sum = 0.0f, squares = 0.0f;
 #pragma omp simd reduction(+ : sum, squares)
   for (int64_t t = 0; t < count; ++t) {
-    const float value = PRelu(x[t], slope), part = share[t] * value;
+    const float value = ParametricRelu(x[t], slope), part = share[t] * value;
     sum += part;
     squares += part * value;
   }
@@ -187,10 +188,8 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
   });
   Statistics(b, more, statistics + 2);
   b.InPieces([&](int64_t, int64_t item, int64_t first, int64_t count) {
-    const Memory normalised = Allocate(b.wide * count);
-    for (int64_t c = 0; c < b.wide; ++c) {
-      second_norm.Row(item, c, middle + (item * b.wide + c) * b.frames + first, count, normalised.get() + c * count);
-    }
+    const Memory normalised =
+        second_norm.Rows(item, middle + item * b.wide * b.frames + first, b.wide, b.frames, count);
     float *to = y + item * b.narrow * b.frames + first;
     const float *from = in(kX) + item * b.narrow * b.frames + first;
     for (int64_t c = 0; c < b.narrow; ++c) {
@@ -237,7 +236,7 @@ struct NormGradient {
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t t = 0; t < count; ++t) {
       sum += d[t];
-      product += d[t] * (PRelu(x[t], slope) - mean);
+      product += d[t] * (ParametricRelu(x[t], slope) - mean);
     }
     sums[piece * 2 * b.wide + c] = sum;
     sums[(piece * 2 + 1) * b.wide + c] = norm.scale(item) * product;
@@ -269,7 +268,7 @@ struct NormGradient {
     float bent = 0.0f, sum = 0.0f;
 #pragma omp simd reduction(+ : bent, sum)
     for (int64_t t = 0; t < count; ++t) {
-      const float by = own * d[t] - share[t] * (first + second * (PRelu(x[t], slope) - mean));
+      const float by = own * d[t] - share[t] * (first + second * (ParametricRelu(x[t], slope) - mean));
       bent += std::min(x[t], 0.0f) * by;
       d[t] = x[t] > 0.0f ? by : slope * by;
       sum += d[t];
@@ -317,11 +316,8 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
   const Memory by_output_bias = Allocate(all * tall), by_filter = Allocate(all * b.wide * b.taps);
   const Memory by_filter_bias = Allocate(all * b.wide), by_expand_bias = Allocate(all * b.wide);
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
-    const Memory normalised = Allocate(b.wide * count);
     const float *x = middle + item * b.wide * b.frames + first;
-    for (int64_t c = 0; c < b.wide; ++c) {
-      second_norm.Row(item, c, x + c * b.frames, count, normalised.get() + c * count);
-    }
+    const Memory normalised = second_norm.Rows(item, x, b.wide, b.frames, count);
     const float *ends[] = {dy + item * b.narrow * b.frames + first, dskip + item * b.skip * b.frames + first};
     const float *turned[] = {from_residual.get(), from_skip.get()};
     const int64_t heights[] = {b.narrow, b.skip};
