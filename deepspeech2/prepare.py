@@ -24,7 +24,8 @@ from utils.pack import pack
 from utils.progress import progress
 from utils.speakers import hold_out
 
-VALID_SPEAKERS = {"an4": 8, "mini": 8}
+VALID_SPEAKERS = {"an4": 8, "librispeech_an4": 8, "mini": 8}
+VALID_PREFIX = {"librispeech_an4": "an4-"}      # of the speakers that can be kept
 ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's splits
 
 
@@ -35,6 +36,7 @@ class PrepareConfig:
     --corpus           an4          CMU's: etc/an4_{train,test}.{fileids,transcription}, wav/*.wav, .flac, .sph or .raw
                        librispeech  split/speaker/chapter/*.flac with *.trans.txt; a manifest per split, and train.json
                                     of all train-*, valid.json of all dev-*
+                       librispeech_an4  an4/ and, as more to train on, librispeech/dev-clean/
                        deepspeech   *_{train,val,test}_manifest.csv or .json as deepspeech.pytorch writes them
                        tree         {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/
                        mini         made in the data folder by utils/mini_corpus.py
@@ -43,7 +45,7 @@ class PrepareConfig:
     --resample         true: a corpus of another rate is written once as 16 kHz wav to the wav folder
     --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, and the
                        manifests name that folder
-    --valid_speakers   training speakers kept for valid.json; -1: 8 of an4 and mini, else 0
+    --valid_speakers   training speakers kept for valid.json; -1: 8 of AN4's and of mini's, else 0
     --lm               words of the longest n-gram of lm.arpa, estimated from the training transcripts; 0: none
     --min_seconds      shorter files are left out
     --workers          processes; 0: one per core
@@ -98,9 +100,10 @@ def divided(parts, config):
     if "valid" in parts:
         raise UserError(f"valid_speakers: found {count}, but the corpus has a part to validate on; leave it 0")
     # evenly spaced speakers, as women and men are sorted apart; a seed begins with another
-    names = sorted({item.speaker for item in parts.get("train", ())})
+    items = [item for item in parts.get("train", ()) if item.speaker.startswith(VALID_PREFIX.get(config.corpus, ""))]
+    names = sorted({item.speaker for item in items})
     turned = {name: f"{(i + config.seed) % len(names):06d}" for i, name in enumerate(names)}
-    _, valid = hold_out([(turned[item.speaker], item) for item in parts.get("train", ())], count, "valid_speakers")
+    _, valid = hold_out([(turned[item.speaker], item) for item in items], count, "valid_speakers")
     held = {item.speaker for _, item in valid}
     kept = {part: [item for item in items if not (part.startswith("train") and item.speaker in held)]
             for part, items in parts.items()}

@@ -444,7 +444,7 @@ def test_mini(mini_corpus, tmp_path):
     assert not set(found["train"].values()) & set(found["test"].values())
 
 
-@pytest.mark.parametrize("name", ["librispeech", "an4", "tree", "deepspeech"])
+@pytest.mark.parametrize("name", ["librispeech", "an4", "tree", "deepspeech", "librispeech_an4"])
 def test_empty_corpus_is_refused(name, tmp_path):
     (tmp_path / "data/other").mkdir(parents=True)
     with pytest.raises(UserError, match="data: no .* in it, found other; name "):
@@ -659,6 +659,21 @@ def test_real_an4(tmp_path, capsys):
     for text in found["test"].values():
         assert Alphabet().decode(Alphabet().encode(text)) == text
     assert "rejected: 0 of 1078 files" in printed(capsys)
+
+
+@needs_data
+def test_real_librispeech_an4(tmp_path, capsys):
+    """AN4 with the same eight speakers held out; all of dev-clean is in the training part."""
+    prepare_corpus("an4", os.path.join(DATA, "an4"), tmp_path / "an4", "--workers", "2")
+    prepare_corpus("librispeech_an4", DATA, tmp_path / "both", "--workers", "2")
+    an4, both = ({name: texts(tmp_path / folder / f"{name}.json") for name in ("train", "valid", "test")}
+                 for folder in ("an4", "both"))
+    for name in ("valid", "test"):
+        assert both[name] == {f"an4/{path}": text for path, text in an4[name].items()}
+    libri = {path: text for path, text in both["train"].items() if path.startswith("librispeech/dev-clean/")}
+    assert len(libri) == 1313 and len(both["train"]) == 1313 + len(an4["train"])
+    assert libri["librispeech/dev-clean/84/121123/84-121123-0000.mp3"].startswith("GO DO YOU HEAR")
+    assert "rejected: 0 of 2391 files" in printed(capsys)
 
 
 @needs_data

@@ -1,4 +1,5 @@
 """The corpora that prepare.py knows: which audio says what, found by the names each of them uses."""
+import dataclasses
 import os
 import re
 from typing import NamedTuple
@@ -111,6 +112,21 @@ def scan_librispeech(config):
     return config.data_folder, parts, reasons
 
 
+def scan_librispeech_an4(config):
+    """AN4 below an4/; LibriSpeech's dev-clean, below librispeech/, is more to train on."""
+    parts, reasons = {}, []
+    for scan, folder, prefix in ((scan_an4, "an4", "an4-"), (scan_librispeech, "librispeech/dev-clean", "libri-")):
+        if not os.path.isdir(os.path.join(config.data_folder, folder)):
+            raise missing(config, f"{folder}/", "the folder of an4/ and librispeech/")
+        root, found, some = scan(dataclasses.replace(config, data_folder=os.path.join(config.data_folder, folder)))
+        reasons += some
+        for part, items in found.items():
+            parts.setdefault("train" if part == "dev-clean" else part, []).extend(
+                item._replace(speaker=prefix + item.speaker, path=under(config.data_folder, root, item.path))
+                for item in items)
+    return config.data_folder, parts, reasons
+
+
 def scan_deepspeech(config):
     """The manifests of deepspeech.pytorch. Their paths may be those of the machine where they were written."""
     parts, reasons = {}, []
@@ -133,7 +149,7 @@ def scan_deepspeech(config):
         raise missing(config, "*_{train,val,test}_manifest.csv or .json", "deepspeech.pytorch's data folder")
     folders = [os.path.dirname(os.path.abspath(item.path)) for items in parts.values() for item in items]
     root = os.path.commonpath(folders) if folders else config.data_folder
-    return root, {part: [item._replace(path=os.path.relpath(item.path, root).replace(os.sep, "/")) for item in items]
+    return root, {part: [item._replace(path=under(root, item.path)) for item in items]
                   for part, items in parts.items()}, reasons
 
 
@@ -177,10 +193,16 @@ def missing(config, what, folder):
     return UserError(f"{config.data_folder}: no {what} in it, found {found}; name {folder} as --data_folder")
 
 
+def under(root, *path):
+    """The path below `root` of a file."""
+    return os.path.relpath(os.path.join(*path), root).replace(os.sep, "/")
+
+
 def stem(path):
     """`path` without its ending."""
     return os.path.splitext(path)[0]
 
 
-CORPORA = {"an4": scan_an4, "librispeech": scan_librispeech, "deepspeech": scan_deepspeech, "tree": scan_tree,
+CORPORA = {"an4": scan_an4, "librispeech": scan_librispeech,
+           "librispeech_an4": scan_librispeech_an4, "deepspeech": scan_deepspeech, "tree": scan_tree,
            "mini": scan_mini}
