@@ -9,22 +9,20 @@ python=$PWD/../.venv/bin/python
 lists=lists/librispeech_an4
 declare -A changes=(
   [recipe]=""
-  [seed_1]="--seed 1"
-  [seed_2]="--seed 2"
-  [no_noise_or_reverberation]="--musan_path= --rir_path="
+  [noise_and_reverberation]="--musan_path $SPEECH_DATA/noise --rir_path $SPEECH_DATA/rir"
   [no_mp3]="--mp3_probability 0"
   [no_speeds]="--speeds 1.0"
   [no_pieces]="--pieces 1"
   [no_spec_augment]="--spec_augment false"
-  [no_margin]="--margin 0 --margin_start 0 --margin_end 0"
-  [margin_from_the_first]="--margin_start 0 --margin_end 0"
+  [no_margin]="--margin 0"
   [channels_128]="--channels 128"
   [front_end_speechbrain]="--front_end speechbrain"
-  [front_end_kaldi]="--front_end kaldi"
+  [seed_1]="--seed 1"
+  [seed_2]="--seed 2"
 )
 names=("$@")
-[ $# -gt 0 ] || names=(recipe no_noise_or_reverberation no_mp3 no_speeds no_pieces no_margin channels_128
-  front_end_speechbrain seed_1 seed_2 no_spec_augment margin_from_the_first front_end_kaldi)
+[ $# -gt 0 ] || names=(recipe seed_1 seed_2 noise_and_reverberation no_mp3 no_speeds no_pieces no_spec_augment no_margin
+  channels_128 front_end_speechbrain)
 "$python" prepare.py --corpus librispeech_an4 --data_folder "$SPEECH_DATA" --output_folder $lists
 for name in "${names[@]}"; do
   folder=runs/ablation/$name
