@@ -3,6 +3,7 @@
 # Both make .venv first; a second run finds it finished.
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
 # make results-deepspeech2 CHECKPOINT=pretrained/best.ckpt    evaluate only; likewise the other two
+# make ablation-ecapatdnn    short trainings, each with one change of the recipe
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,8 @@ RUN := $(VENV)/bin/python
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 clean
+.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
+  ablation-ecapatdnn clean
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
@@ -40,6 +42,9 @@ bench: $(VENV)/.demo
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh $(CHECKPOINT)
+
+ablation-ecapatdnn: $(VENV)/.demo
+	bash ecapatdnn/scripts/ablation_librispeech_an4.sh
 
 results-conv_tasnet: $(VENV)/.demo
 	bash conv_tasnet/scripts/results_librispeech_an4.sh $(CHECKPOINT)

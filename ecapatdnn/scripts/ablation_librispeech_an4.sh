@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 消融实验：用 configs/librispeech_an4.yaml 约四分之一的训练量，每次改动一处，比较 EER（RESULTS.md 的消融表）。
+# 消融实验：用 configs/librispeech_an4.yaml 约六分之一的训练量，每次改动一处，比较 EER（RESULTS.md 的消融表）。
 # 需要环境变量 SPEECH_DATA；中断后再次运行会接着做。用法：
 #   bash scripts/ablation_librispeech_an4.sh [NAME...]      默认全部，单核每项约 12 分钟
 set -euo pipefail
@@ -28,16 +28,15 @@ for name in "${names[@]}"; do
   folder=runs/ablation/$name
   read -ra change <<< "${changes[$name]?is no run of this script}"
   if [ ! -f "$folder/eval.txt" ]; then
-    resume=()
-    [ ! -d "$folder/last" ] || resume=(--resume auto)
     "$python" train.py --config configs/librispeech_an4.yaml --num_epochs 4 --margin_start 1 --margin_end 2 \
-      --test_step 4 --ckpt_save_dir "$folder" "${resume[@]}" "${change[@]}"
+      --test_step 4 --resume auto --ckpt_save_dir "$folder" "${change[@]}"
     "$python" eval.py --checkpoint_path "$folder/best.ckpt" --score_crops 0 | tee "$folder/eval.part"
     mv "$folder/eval.part" "$folder/eval.txt"
   fi
 done
 printf '%-28s %12s %14s\n' run "valid EER %" "dev-clean EER"
 for name in "${names[@]}"; do
-  printf '%-28s %12.2f %14s\n' "$name" "$(awk -F, 'END { print $5 }' "runs/ablation/$name/metrics.csv")" \
-    "$(awk '/^EER/ { print $3 }' "runs/ablation/$name/eval.txt")"
+  valid=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i } END { print $column["valid_eer"] }' \
+    "runs/ablation/$name/metrics.csv")
+  printf '%-28s %12.2f %14s\n' "$name" "$valid" "$(awk '/^EER/ { print $3 }' "runs/ablation/$name/eval.txt")"
 done
