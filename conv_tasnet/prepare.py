@@ -17,10 +17,11 @@ from utils.corpus import Job, choose_corpus, plan, verify, write_list, write_rej
 from utils.errors import UserError, nearest, run
 from utils.pack import pack
 from utils.packed import SUFFIX
-from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers
+from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")
+VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (25, "")}     # how many, of what prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +109,7 @@ def prepare_speakers(config):
 
 def split(parts, config):
     """`parts` with the speakers held out of training in parts of their own."""
-    count = config.valid_speakers
-    if count < 0:
-        count = {"mini": 8, "librispeech_an4": 25}.get(config.corpus, 0)
+    count, _ = valid_speakers(config, VALID_SPEAKERS)
     train, valid = hold_out(parts["train"], count, "valid_speakers", least=config.C)
     parts = parts | ({"valid": valid} if valid else {})
     if config.test_speakers and "test" not in parts:

@@ -22,10 +22,9 @@ from utils.errors import UserError, run
 from utils.files import write_text
 from utils.pack import pack
 from utils.progress import progress
-from utils.speakers import hold_out
+from utils.speakers import hold_out, valid_speakers
 
-VALID_SPEAKERS = {"an4": 8, "librispeech_an4": 8, "mini": 8}
-VALID_PREFIX = {"librispeech_an4": "an4-"}      # of the speakers that can be kept
+VALID_SPEAKERS = {"an4": (8, ""), "librispeech_an4": (8, "an4-"), "mini": (8, "")}     # how many, of what prefix
 ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's splits
 
 
@@ -94,13 +93,13 @@ def divided(parts, config):
     for name, splits in (("train", "train-"), ("valid", "dev-")):
         if together := [item for part in parts if part.startswith(splits) for item in parts[part]]:
             parts = parts | {name: together}
-    count = VALID_SPEAKERS.get(config.corpus, 0) if config.valid_speakers < 0 else config.valid_speakers
+    count, prefix = valid_speakers(config, VALID_SPEAKERS)
     if not count:
         return parts
     if "valid" in parts:
         raise UserError(f"valid_speakers: found {count}, but the corpus has a part to validate on; leave it 0")
     # evenly spaced speakers, as women and men are sorted apart; a seed begins with another
-    items = [item for item in parts.get("train", ()) if item.speaker.startswith(VALID_PREFIX.get(config.corpus, ""))]
+    items = [item for item in parts.get("train", ()) if item.speaker.startswith(prefix)]
     names = sorted({item.speaker for item in items})
     turned = {name: f"{(i + config.seed) % len(names):06d}" for i, name in enumerate(names)}
     _, valid = hold_out([(turned[item.speaker], item) for item in items], count, "valid_speakers")

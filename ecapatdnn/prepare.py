@@ -17,11 +17,14 @@ from utils.config import parse_config
 from utils.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
 from utils.errors import UserError, run
 from utils.pack import pack
-from utils.speakers import SCANNERS, find, hold_out, require_speakers
+from utils.speakers import SCANNERS, find, hold_out, require_speakers, valid_speakers
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
 KNOWN = {5994: ("VoxCeleb2 dev", 1_092_009), 118: ("VoxCeleb2 test", 36_237), 1251: ("VoxCeleb1", 153_516),
          1211: ("VoxCeleb1 dev", 148_642), 40: ("VoxCeleb1 test", 4_874)}   # speakers: files
+
+# how many, of what prefix; librispeech_an4 has one utterance of each LibriSpeech speaker: no target pairs
+VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (14, "an4-")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +61,6 @@ class PrepareConfig:
     resample: bool = False
     pack: bool = False
     seed: int = 0
-
-
-def hold_out_valid(items, config):
-    """(training items, validation items) with no speaker in both."""
-    count = config.valid_speakers
-    if count < 0:
-        count = {"mini": 8, "librispeech_an4": 14}.get(config.corpus, 0)
-    # librispeech_an4 has one utterance of each LibriSpeech speaker: no target pairs
-    return hold_out(items, count, "valid_speakers", prefix="an4-" if config.corpus == "librispeech_an4" else "")
 
 
 def note_counts(items, config):
@@ -144,7 +138,8 @@ def given_trials(parts, config):
 
 def make_lists(parts, config):
     """{list: lines}; takes the validation speakers out of parts["train"] into parts["valid"]."""
-    parts["train"], valid = hold_out_valid(parts["train"], config)
+    count, prefix = valid_speakers(config, VALID_SPEAKERS)
+    parts["train"], valid = hold_out(parts["train"], count, "valid_speakers", prefix)
     lists = {"train.txt": [f"{speaker} {_cut(path, config)}" for speaker, path in parts["train"]]}
     if valid:
         parts["valid"] = valid

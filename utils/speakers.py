@@ -72,6 +72,12 @@ def evenly_spaced(items, count):
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
+def valid_speakers(config, by_corpus):
+    """(how many speakers to hold out of training, their prefix) of {corpus: both}; --valid_speakers says how many."""
+    count, prefix = by_corpus.get(config.corpus, (0, ""))
+    return (count if config.valid_speakers < 0 else config.valid_speakers), prefix
+
+
 def hold_out(items, count, setting, prefix="", least=2):
     """(items, held items) with no speaker in both; `count` are chosen evenly among the sorted with the `prefix`.
 
