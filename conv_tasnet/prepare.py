@@ -109,8 +109,8 @@ def prepare_speakers(config):
 
 def split(parts, config):
     """`parts` with the speakers held out of training in parts of their own."""
-    count, _ = valid_speakers(config, VALID_SPEAKERS)
-    train, valid = hold_out(parts["train"], count, "valid_speakers", least=config.C)
+    count, prefix = valid_speakers(config, VALID_SPEAKERS)
+    train, valid = hold_out(parts["train"], count, "valid_speakers", prefix, config.C)
     parts = parts | ({"valid": valid} if valid else {})
     if config.test_speakers and "test" not in parts:
         train, parts["test"] = hold_out(train, config.test_speakers, "test_speakers", least=config.C)
