@@ -3,6 +3,7 @@
 # Both make .venv first; a second run finds it finished.
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
 # make results-deepspeech2 CHECKPOINT=pretrained/best.ckpt    evaluate only; likewise the other two
+# make seeds-ecapatdnn       the same training with three seeds, their mean and spread
 # make ablation-ecapatdnn    short trainings, each with one change of the recipe
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
-  ablation-ecapatdnn clean
+  seeds-ecapatdnn ablation-ecapatdnn clean
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
@@ -42,6 +43,9 @@ bench: $(VENV)/.demo
 
 results-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/results_librispeech_an4.sh $(CHECKPOINT)
+
+seeds-ecapatdnn: $(VENV)/.demo
+	bash ecapatdnn/scripts/seeds_librispeech_an4.sh
 
 ablation-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/ablation_librispeech_an4.sh

@@ -1,4 +1,4 @@
-"""utils/average.py: the mean of the last checkpoints of a run."""
+"""utils/average.py: the mean of the last checkpoints of a run, or of several."""
 import dataclasses
 
 import numpy as np
@@ -38,3 +38,20 @@ def test_mean_of_the_last(tmp_path):
     save_checkpoint(tmp_path / "checkpoints" / "epoch_0012.ckpt", {"other": Tensor(np.ones(3, np.float32))})
     with pytest.raises(UserError, match="epoch_0012.ckpt: holds other tensors than"):
         average.main([str(tmp_path), "--num", "2"])
+
+
+def test_mean_of_several_runs(tmp_path):
+    """Each run's last count alike, though the runs are of different lengths."""
+    for run, epochs in (("seed_1", 4), ("seed_2", 3)):
+        for epoch in range(1, epochs + 1):
+            value = 10 * epoch + (100 if run == "seed_2" else 0)
+            save_checkpoint(tmp_path / run / "checkpoints" / f"epoch_{epoch:04d}.ckpt",
+                            {"weight": Tensor(np.full(2, value, np.float32))})
+    runs = [str(tmp_path / run) for run in ("seed_1", "seed_2")]
+    path = average.main([*runs, "--num", "2", "--output", str(tmp_path / "seed_1" / "soup.ckpt")])
+    found, record = load_checkpoint(path)
+    assert path == tmp_path / "seed_1" / "soup.ckpt"
+    assert found["weight"].asnumpy().tolist() == [80, 80]       # of 30, 40, 120, 130
+    assert record == {"averaged": ["seed_1/epoch_0003", "seed_1/epoch_0004", "seed_2/epoch_0002", "seed_2/epoch_0003"]}
+    with pytest.raises(UserError, match="num: 4 checkpoints asked for, but .*seed_2.* holds 3"):
+        average.main([*runs, "--num", "4"])

@@ -1,7 +1,8 @@
 """The mean of the last checkpoints of a run: python -m utils.average RUN --num 10, after wespeaker's average_model.
 
-Every tensor is averaged, BatchNorm's statistics too. RUN/average.ckpt is used like best.ckpt, but holds no threshold:
-eval.py finds it anew.
+Of several runs that began with the same weights and differ by their seed, the mean over all: a "model soup" (Wortsman
+et al., ICML 2022). Every tensor is averaged, BatchNorm's statistics too. The result is used like best.ckpt, but holds no
+threshold: eval.py finds it anew.
 """
 import argparse
 import sys
@@ -15,22 +16,27 @@ from utils.errors import UserError, run
 
 
 def main(argv):
-    """Writes the mean of RUN/checkpoints/epoch_*.ckpt, the last `num` of them; returns its path."""
+    """Writes the mean of the last `num` of each run's checkpoints/epoch_*.ckpt; returns its path."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("run", help="run folder")
-    parser.add_argument("--num", type=int, default=10, help="checkpoints to average (%(default)s)")
-    parser.add_argument("--output", default="", help="default: average.ckpt in the run folder")
+    parser.add_argument("runs", nargs="+", metavar="run", help="run folder")
+    parser.add_argument("--num", type=int, default=10, help="checkpoints of each run to average (%(default)s)")
+    parser.add_argument("--output", default="", help="default: average.ckpt in the first run folder")
     args = parser.parse_args(argv)
-    found = sorted(Path(args.run, "checkpoints").glob("epoch_*.ckpt"))
-    if not 0 < args.num <= len(found):
-        raise UserError(f"num: {args.num} checkpoints asked for, but {args.run}/checkpoints holds {len(found)}; give "
-                        "fewer, or train with a larger --keep_checkpoint_max")
-    path = Path(args.output or Path(args.run, "average.ckpt"))
-    chosen = found[-args.num:]
-    save_checkpoint(path, {name: Tensor(array) for name, array in mean(chosen).items()},
-                    averaged=[one.stem for one in chosen])
-    print(f"{path}: the mean of {', '.join(one.stem for one in chosen)}")
+    chosen = [path for run in args.runs for path in last(run, args.num)]
+    names = [path.stem if len(args.runs) == 1 else f"{path.resolve().parts[-3]}/{path.stem}" for path in chosen]
+    path = Path(args.output or Path(args.runs[0], "average.ckpt"))
+    save_checkpoint(path, {name: Tensor(array) for name, array in mean(chosen).items()}, averaged=names)
+    print(f"{path}: the mean of {', '.join(names)}")
     return path
+
+
+def last(run, num):
+    """Paths of the last `num` checkpoints of a run folder."""
+    found = sorted(Path(run, "checkpoints").glob("epoch_*.ckpt"))
+    if not 0 < num <= len(found):
+        raise UserError(f"num: {num} checkpoints asked for, but {run}/checkpoints holds {len(found)}; give fewer, or "
+                        "train with a larger --keep_checkpoint_max")
+    return found[-num:]
 
 
 def mean(paths):
@@ -40,7 +46,7 @@ def mean(paths):
         arrays = {name: value.asnumpy() for name, value in load_checkpoint(path)[0].items()}
         shapes = {name: array.shape for name, array in arrays.items()}
         if sums and shapes != {name: array.shape for name, array in sums.items()}:
-            raise UserError(f"{path}: holds other tensors than {paths[0]}; expected checkpoints of one run")
+            raise UserError(f"{path}: holds other tensors than {paths[0]}; expected checkpoints of one network")
         for name, array in arrays.items():
             kinds[name], sums[name] = array.dtype, sums.get(name, 0) + array.astype(np.float64)
     return {name: (array / len(paths)).astype(kinds[name]) for name, array in sums.items()}
