@@ -1,8 +1,8 @@
 """The mean of the last checkpoints of a run: python -m utils.average RUN --num 10, after wespeaker's average_model.
 
 Of several runs that began with the same weights and differ by their seed, the mean over all: a "model soup" (Wortsman
-et al., ICML 2022). Every tensor is averaged, BatchNorm's statistics too. The result is used like best.ckpt, but holds no
-threshold: eval.py finds it anew.
+et al., ICML 2022). Every tensor is averaged, BatchNorm's statistics too. The result is used like best.ckpt, but holds
+no threshold: eval.py finds it anew.
 """
 import argparse
 import sys
