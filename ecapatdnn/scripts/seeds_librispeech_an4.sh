@@ -23,15 +23,29 @@ import statistics
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from ecapatdnn.src.metric import equal_error_rate, error_rates, read_trials
+
+
+def fused(name, kind):
+    """EER in % of the mean of all seeds' scores."""
+    scores = [np.loadtxt(run / f"eval_{name}" / f"scores_{kind}.txt", usecols=0) for run in runs]
+    target = read_trials(f"lists/librispeech_an4/{name}.txt").target
+    return 100 * equal_error_rate(error_rates(target, np.mean(scores, axis=0)))[0]
+
+
+runs = [Path("runs/seeds", seed) for seed in sys.argv[1:]]
 print("EER %     valid      all  AS-norm    cross  AS-norm      AN4  AS-norm")
 found = []
-for seed in sys.argv[1:]:
-    run = Path("runs/seeds", seed)
+for run in runs:
     with open(run / "metrics.csv", newline="") as file:
         valid = min(float(row["valid_eer"]) for row in csv.DictReader(file) if row["valid_eer"])
     found.append([valid, *map(float, re.findall(r"EER = ([\d.]+)", (run / "eval.txt").read_text()))])
-    print(f"seed {seed:<2}", *(f"{eer:>7.2f}" for eer in found[-1]), sep="  ")
+    print(f"seed {run.name:<2}", *(f"{eer:>7.2f}" for eer in found[-1]), sep="  ")
 if len(found) > 1:
     for name, function in (("mean", statistics.mean), ("std", statistics.stdev)):
         print(f"{name:<7}", *(f"{function(column):>7.2f}" for column in zip(*found)), sep="  ")
+    eers = [fused(name, kind) for name in ("dev_clean_all", "dev_clean_cross", "an4_test") for kind in ("cosine", "AS-norm")]
+    print(f"{'fused':<16}", *(f"{eer:>7.2f}" for eer in eers), sep="  ")
 END
