@@ -58,12 +58,13 @@ def script(model, name, *arguments, target="CPU", folder=None):
 def recorded(model, name, *arguments, place, inside=False):
     """(exit code, what it printed, [what it called]) of a copy of the script in the folder `place`.
 
-    There `python` is a stand-in that notes its folder, its environment and its arguments; only its -c is the real one.
+    There `python`, .venv's too, is a stand-in that notes its folder, its environment and its arguments; only its -c is
+    the real one.
     `inside`: called from scripts/ by its bare name, else as scripts/<name> from the model's folder.
     """
-    copy, calls, stand_in = Path(place, model), Path(place, "calls"), Path(place, "bin", "python")
+    copy, calls, stand_in = Path(place, model), Path(place, "calls"), Path(place, ".venv", "bin", "python")
     shutil.copytree(ROOT / model / "scripts", copy / "scripts", dirs_exist_ok=True)
-    stand_in.parent.mkdir(exist_ok=True)
+    stand_in.parent.mkdir(parents=True, exist_ok=True)
     stand_in.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\n'
                         f'echo "$PWD: $DEVICE_TARGET $DEVICE_ID: $*" >> {calls}\n')
     stand_in.chmod(0o755)

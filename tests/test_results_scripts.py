@@ -1,0 +1,100 @@
+"""scripts/results_*.sh: hours of commands, of which each finds what an earlier one has made.
+
+The script itself runs, with a stand-in for Python; its commands are then read by the real command lines, and leave the
+files that they would.
+"""
+import dataclasses
+import importlib
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from documents import ROOT
+from programs import recorded
+
+from deepspeech2.lm import TuneConfig
+from utils.config import parse_config, parse_train_config, parse_use_config, save_config
+
+SCRIPTS = {"ecapatdnn": "results_librispeech_an4.sh", "conv_tasnet": "results_librispeech_an4.sh",
+           "deepspeech2": "results_an4.sh"}
+
+
+@pytest.fixture(params=SCRIPTS)
+def model(request, tmp_path, monkeypatch):
+    """Name of a model whose scripts can run in `tmp_path`, where its folder is the current one."""
+    folder = tmp_path / request.param
+    folder.mkdir()
+    (folder / "configs").symlink_to(ROOT / request.param / "configs")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SPEECH_DATA", "/data")
+    return request.param
+
+
+def test_every_step_finds_what_an_earlier_one_made(model, tmp_path):
+    code, output, calls = recorded(model, SCRIPTS[model], place=tmp_path)
+    assert code == 0, output
+    evaluated = [path for path in (played(model, command) for command in commands(calls)) if path]
+    assert evaluated[-1].parent.is_dir() and len(set(evaluated[-2:])) == 1
+
+
+def test_a_given_checkpoint_is_only_evaluated(model, tmp_path):
+    code, output, calls = recorded(model, SCRIPTS[model], "pretrained/best.ckpt", place=tmp_path)
+    assert code == 0, output
+    config = importlib.import_module(f"{model}.src.config").Config()
+    save_config(config, made(Path("pretrained", "best.ckpt")).parent)
+    assert {played(model, command) for command in commands(calls)} == {None, Path("pretrained/best.ckpt")}
+    assert not Path("runs").exists()
+
+
+def commands(calls):
+    """Programs and arguments of what was recorded."""
+    return [shlex.split(call.split(": ", 2)[2]) for call in calls]
+
+
+def played(model, command):
+    """Leaves the files that the command would, if those it reads are there; of eval.py, the checkpoint it takes."""
+    name, *arguments = command
+    if name == "-m":
+        assert arguments[0] == "utils.average"
+        *runs, flag, num = arguments[1:]
+        found = [sorted(Path(run, "checkpoints").glob("epoch_*.ckpt")) for run in runs]
+        assert flag == "--num" and all(len(paths) >= int(num) > 0 for paths in found)
+        made(Path(runs[0], "average.ckpt"))
+        return None
+    if name == "lm.py":
+        config = parse_config(TuneConfig, arguments[1:])
+        assert arguments[0] == "tune" and Path(config.log_probs).is_file() and Path(config.lm).is_file()
+        weights = {"lm_path": config.lm, "alpha": 0.25, "beta": 2.0, "beam_width": config.width}
+        Path(config.log_probs).with_name("lm.json").write_text(json.dumps(weights))
+        return None
+    if name == "prepare.py":
+        config = parse_config(importlib.import_module(f"{model}.prepare").PrepareConfig, arguments)
+        made(Path(config.output_folder, "lm.arpa" if getattr(config, "lm", 0) else "train"))
+        return None
+    kind = importlib.import_module(f"{model}.src.config").Config
+    config = {"train.py": parse_train_config, "eval.py": parse_use_config}[name](kind, arguments)
+    for value in dataclasses.asdict(config).values():
+        if isinstance(value, str) and value.startswith("lists/") and (name == "train.py" or value in arguments):
+            assert Path(value).parent.is_dir(), value
+    if name == "train.py":
+        assert not config.initial_model or Path(config.initial_model).is_file(), config.initial_model
+        run = Path(config.ckpt_save_dir)
+        assert not run.exists()     # of an earlier stage
+        for epoch in range(max(0, config.num_epochs - config.keep_checkpoint_max), config.num_epochs):
+            made(run / "checkpoints" / f"epoch_{epoch + 1:04d}.ckpt")
+        made(run / "best.ckpt")
+        save_config(config, run)
+        return None
+    if getattr(config, "save_log_probs", False):
+        made(Path(config.model_path).parent / f"eval_{Path(config.test_manifest).stem}" / "log_probs.npz")
+    if model == "deepspeech2" and "runs/" in config.model_path and config.lm_path:
+        assert Path(config.lm_path).is_file() and (config.alpha, config.beta) == (0.25, 2.0)      # those tuned
+    return Path(config.model_path)
+
+
+def made(path):
+    """`path`, an empty file now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
