@@ -17,7 +17,7 @@ from ecapatdnn.src.config import Config
 from ecapatdnn.src.import_torch import shapes
 from utils import publish
 from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.config import load_config, save_config
+from utils.config import load_config, read_mapping, save_config
 from utils.errors import UserError
 
 SHIPPED = sorted(ROOT.glob("*/pretrained/best.ckpt"))
@@ -69,6 +69,9 @@ def test_numbers_of_deepspeech2_come_out_again(tmp_path):
     """All of AN4's test part."""
     shutil.copytree(ROOT / "deepspeech2" / "pretrained", tmp_path / "pretrained")
     lists, checkpoint = tmp_path / "lists", tmp_path / "pretrained" / "best.ckpt"
+    stated = re.search(r"alpha ([\d.]+), beta ([\d.]+)", (ROOT / "RESULTS.md").read_text(encoding="utf-8"))
+    saved = read_mapping(checkpoint.with_name("config.yaml"), "settings")
+    assert [saved["alpha"], saved["beta"]] == [float(stated[1]), float(stated[2])]
     code, output = program("deepspeech2", "prepare.py", "--corpus", "an4", "--data_folder", f"{DATA}/an4",
                            "--output_folder", str(lists), "--lm", "4", "--valid_speakers", "0")
     assert code == 0, output

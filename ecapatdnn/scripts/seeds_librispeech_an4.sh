@@ -46,6 +46,7 @@ for run in runs:
 if len(found) > 1:
     for name, function in (("mean", statistics.mean), ("std", statistics.stdev)):
         print(f"{name:<7}", *(f"{function(column):>7.2f}" for column in zip(*found)), sep="  ")
-    eers = [fused(name, kind) for name in ("dev_clean_all", "dev_clean_cross", "an4_test") for kind in ("cosine", "AS-norm")]
+    eers = (fused(name, kind) for name in ("dev_clean_all", "dev_clean_cross", "an4_test")
+            for kind in ("cosine", "AS-norm"))
     print(f"{'fused':<16}", *(f"{eer:>7.2f}" for eer in eers), sep="  ")
 END
