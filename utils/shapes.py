@@ -1,5 +1,6 @@
 """What the length of a graph's input depends on, written so that the exported graph can be resized."""
-from mindspore import ops
+import mindspore as ms
+from mindspore import Tensor, ops
 
 
 def ones_like(x):
@@ -9,6 +10,15 @@ def ones_like(x):
     exported with such a constant runs for that one shape only.
     """
     return (x.abs() >= 0.0).astype(x.dtype)
+
+
+def length_mask(x: Tensor, lengths: Tensor) -> Tensor:
+    """1 for the first `lengths` (B,) of the T columns of x (B, T), 0 for the rest: (B, T) float32.
+
+    The columns are counted by a sum, for ops.arange would fix T. In float32, where it is exact for 2^24 of them.
+    """
+    number = ops.cumsum(ones_like(x).astype(ms.float32), 1)
+    return (number <= lengths.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)
 
 
 def mirror_ends(x, side):

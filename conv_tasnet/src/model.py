@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 from conv_tasnet.src.block import Block, FastBlock
 from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
 from utils.errors import UserError
-from utils.shapes import ones_like
+from utils.shapes import length_mask, ones_like
 
 MASKS = ("relu", "sigmoid", "softmax")
 
@@ -173,8 +173,7 @@ def overlap_add(frames):
 
 def frame_mask(x, count):
     """1 for the first `count` (M,) frames of each mixture, 0 for the rest: (M, T, 1)."""
-    frame = ops.arange(x.shape[2]).reshape(1, -1, 1)
-    return (frame < count.reshape(-1, 1, 1)).astype(x.dtype)
+    return length_mask(x[:, 0], count).expand_dims(2).astype(x.dtype)
 
 
 def mean_weight(x, mask):

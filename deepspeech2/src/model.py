@@ -11,7 +11,7 @@ from mindspore.common.initializer import Uniform, initializer
 from deepspeech2.src.features import BINS
 from utils import cpu_ops
 from utils.errors import UserError
-from utils.shapes import ones_like
+from utils.shapes import length_mask
 
 CEILING = 20        # of the clipped ReLU
 BEFORE, AFTER = 16, 14   # features around those of their own time that frames of 20 ms depend on
@@ -199,5 +199,4 @@ def bins_after(bins):
 
 def time_mask(features, frames):
     """1 for the first `frames` (B,) of the T frames of features (B, T, F), 0 for the rest: (B, T) float32."""
-    number = ops.cumsum(ones_like(features[:, :, 0]).astype(ms.float32), 1)
-    return (number <= frames.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)
+    return length_mask(features[:, :, 0], frames)

@@ -13,7 +13,7 @@ from mindspore import nn, ops
 
 from utils import cpu_ops
 from utils.errors import UserError
-from utils.shapes import ones_like
+from utils.shapes import length_mask, ones_like
 
 DILATIONS = (2, 3, 4)
 RES2NET_SCALE = 8
@@ -199,8 +199,7 @@ def batch_norm(channels):
 
 def frame_mask(x, lengths):
     """1 for the frames of an utterance, 0 for its padding: (B, C, 1, T), (B,) -> (B, 1, 1, T)."""
-    frames = ops.arange(x.shape[3]).reshape(1, 1, 1, -1)
-    return (frames < lengths.reshape(-1, 1, 1, 1)).astype(x.dtype)
+    return length_mask(x[:, 0, 0], lengths).expand_dims(1).expand_dims(1).astype(x.dtype)
 
 
 def reflect_pad(x, side):
@@ -210,9 +209,15 @@ def reflect_pad(x, side):
 
 
 def reflect_pad_each(x, side, lengths):
-    """`reflect_pad` with the right mirror at each utterance's own end."""
-    end = lengths.reshape(-1, 1, 1, 1) - 1
-    frame = ops.arange(-side, x.shape[3] + side).reshape(1, 1, 1, -1).abs()
-    frame = ops.maximum(ops.minimum(frame, 2 * end - frame), 0)
-    index = frame.broadcast_to((x.shape[0], x.shape[1], 1, x.shape[3] + 2 * side))
-    return ops.gather_elements(x, 3, index)
+    """`reflect_pad` with the right mirror at each utterance's own end.
+
+    Each utterance is reversed, mirrored at its start, which was its end, and reversed again: no operator here fixes T.
+    """
+    x = ops.reverse_sequence(x, lengths, 3, 0)
+    x = ops.reverse_sequence(mirror_start(x, side), lengths + side, 3, 0)
+    return mirror_start(x, side)
+
+
+def mirror_start(x, side):
+    """Mirrors `side` frames at the start: (B, C, 1, T) -> (B, C, 1, T + side)."""
+    return ops.cat((ops.flip(x[..., 1:side + 1], (3,)), x), 3)
