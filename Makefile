@@ -30,7 +30,7 @@ test-slow: lint
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
-	$(VENV)/bin/shellcheck .ci/run */scripts/*.sh */test/*.sh ascend310_infer/*.sh utils/*.sh
+	$(VENV)/bin/shellcheck .ci/run *.sh */scripts/*.sh */test/*.sh ascend310_infer/*.sh utils/*.sh
 	$(VENV)/bin/clang-format --dry-run --Werror ascend310_infer/inc/*.h ascend310_infer/src/*.cc \
 	  utils/cpu_ops/*.h utils/cpu_ops/*.cc
 

@@ -12,7 +12,7 @@ from documents import ROOT, defined_tests, table
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
 # command lines, and what they share
-TOOLS = {"average", "publish", "mini_corpus", "hccl_tools", "launch", "rank_table"}
+TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "launch", "rank_table"}
 
 
 def sources():

@@ -1,0 +1,260 @@
+"""ascend_report.sh: one text file of what a machine makes of this repository; what an Ascend needs beside it."""
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from documents import ROOT
+from packaging.requirements import Requirement
+
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.mixtures import load_mixture, read_mixtures
+from deepspeech2.src.manifest import read_manifest
+from ecapatdnn.src.metric import read_trials
+from utils import ascend_report
+from utils.errors import UserError
+from utils.lists import read_train_list
+
+MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
+
+
+def report(*arguments, **environment):
+    """(exit code, what it printed) of ascend_report.sh."""
+    done = subprocess.run(["bash", ROOT / "ascend_report.sh", *map(str, arguments)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False, env=os.environ | environment)
+    return done.returncode, done.stdout
+
+
+def steps(text):
+    """{step: its command} of a dry run."""
+    return dict(re.findall(r"^(.+?): \(cd \S+ && (.*)\)$", text, re.M))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """The report's corpus."""
+    folder = tmp_path_factory.mktemp("report") / "corpus"
+    ascend_report.corpus(folder)
+    return folder
+
+
+@pytest.fixture
+def failing_python(tmp_path):
+    """A Python that fails at every eval.py with 60 lines and does nothing else of the models, but the helper's work."""
+    path = tmp_path / "bin" / "python"
+    path.parent.mkdir()
+    path.write_text(f"""#!/bin/bash
+case "$*" in
+  *ascend_report*clean) exec {sys.executable} "$@" ;;
+  */eval.py*) for i in $(seq 60); do echo "line $i in $PWD"; done; exit 3 ;;
+esac
+echo "did $2"
+""")
+    path.chmod(0o755)
+    return path
+
+
+def test_dry_run_shows_a_whole_chain_for_every_model():
+    code, output = report("--dry_run", DEVICE_TARGET="Ascend")
+    assert code == 0
+    found = steps(output)
+    chain = ("train", "train in float16", "evaluate", "evaluate on a CPU", "evaluation, difference", "export",
+             "export for the runner", "inputs of the runner", "the graph on a CPU", "build", "C++", "C++, difference",
+             "convert", "converted, C++", "converted, C++, difference")
+    assert list(found) == ["versions", "MindSpore's own check", "corpus",
+                           *(f"{model}: {name}" for model in MODELS for name in chain)]
+    assert all("--device_target Ascend" in found[f"{model}: C++"] for model in MODELS)
+    assert all("--device_target CPU" in found[f"{model}: evaluate on a CPU"] for model in MODELS)
+
+
+def test_dry_run_on_a_cpu_converts_nothing_and_several_devices_are_started_by_msrun():
+    code, output = report("--dry_run", "--devices", 2, "ecapatdnn", DEVICE_TARGET="CPU", MS_LITE_HOME="")
+    assert code == 0 and "converter_lite" not in output and "conv_tasnet" not in output
+    command = steps(output)["ecapatdnn: train on 2 devices"]
+    assert command.startswith("msrun --worker_num=2 ") and command.endswith("--distribute true")
+
+
+@pytest.mark.parametrize("arguments", [["--devices", "0"], ["--devices"], ["tacotron"], ["--dryrun"]])
+def test_a_mistake_gets_one_line(arguments):
+    code, output = report(*arguments)
+    assert code == 2 and output.startswith("error: ") and output.count("\n") == 1
+
+
+def test_flags_are_those_of_the_programs():
+    from test_repository import flags_of, runner_flags
+
+    for name, command in steps(report("--dry_run", DEVICE_TARGET="Ascend")[1]).items():
+        if match := re.search(r"/(\w+)/(?:train|eval|export|preprocess)\.py", command):
+            known = flags_of(match[1])
+        elif "/build/main " in command:
+            known = runner_flags()
+        else:
+            continue
+        assert set(re.findall(r" --(\w+)", command)) <= known, name
+
+
+def test_a_failing_step_is_written_down_and_the_next_begins(tmp_path, failing_python):
+    output = tmp_path / "found.txt"
+    code, printed = report("--output", output, "deepspeech2", PYTHON=str(failing_python), DEVICE_TARGET="CPU")
+    text = output.read_text()
+    assert code == 1 and "eval.py" in text
+    assert re.search(r"^deepspeech2: evaluate: FAILED with exit code 3, \d+ s$", text, re.M)
+    assert re.search(r"^deepspeech2: export: ok, \d+ s$", text, re.M)
+    section = text.split("== deepspeech2: evaluate: FAILED")[1].split("\n== ")[0].splitlines()
+    assert [line for line in section if line.startswith("line ")] == [f"line {i} in WORK/deepspeech2"
+                                                                      for i in range(21, 61)]
+    assert str(tmp_path) not in text and str(ROOT) not in text
+    assert printed.splitlines()[-1] == str(output)
+
+
+def test_corpus_is_what_the_lists_say(corpus):
+    paths, speaker, _ = read_train_list(corpus / "train.txt")
+    assert len(paths) == 32 and len(set(speaker)) == 8
+    trials = read_trials(corpus / "trials.txt")
+    assert 0 < trials.target.sum() < len(trials.target)
+    config = Config(C=2, sample_rate=16000)
+    for item in read_mixtures(corpus / "mixtures.csv", corpus / "wav", config):
+        mixture, sources = load_mixture(item, config)
+        np.testing.assert_allclose(mixture, sources.sum(0), atol=2 / 32768)     # all three are rounded to 16 bits
+    for one in read_manifest(corpus / "test.json"):
+        samples, rate = soundfile.read(one.audio)
+        assert (len(samples), rate) == (32000, 16000) and 0.1 < np.abs(samples).max() < 0.5
+
+
+def test_corpus_is_the_same_every_time(corpus, tmp_path):
+    ascend_report.corpus(tmp_path / "again")
+    for path in (corpus / "wav").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / "wav" / path.name).read_bytes()
+
+
+def write_results(folder, values):
+    """A result of every kind that holds `values`."""
+    folder.mkdir()
+    (folder / "scores_cosine.txt").write_text("".join(f"{value:.5f} a.wav b.wav\n" for value in values))
+    np.savez(folder / "log_probs.npz", keys=np.array(["a"]), **{"log_probs.a": np.array(values, np.float32)})
+    np.array(values, np.float32).tofile(folder / "a_0.bin")
+    soundfile.write(folder / "a_separated_1.wav", np.array(values), 8000, subtype="FLOAT")
+    np.savez(folder / "embeddings.npz", other=np.array(values))     # no result
+
+
+def test_comparison_tells_the_largest_difference_of_each_kind(tmp_path, capsys):
+    expected = np.array([0.5, -0.25, 0.1])
+    write_results(tmp_path / "expected", expected)
+    write_results(tmp_path / "found", expected + [0, 0, 0.005])
+    ascend_report.compare(tmp_path / "found", tmp_path / "expected")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all("1 files, largest difference 1.0e-02 of" in line for line in lines)
+
+
+@pytest.mark.parametrize("values", [[0.5, -0.25, 0.2], [0.5, -0.25], [0.5, np.nan, 0.1]])
+def test_comparison_fails_for_other_numbers(values, tmp_path):
+    write_results(tmp_path / "expected", [0.5, -0.25, 0.1])
+    write_results(tmp_path / "found", values)
+    with pytest.raises(UserError, match="4 of 4 files differ"):
+        ascend_report.compare(tmp_path / "found", tmp_path / "expected")
+
+
+def test_comparison_fails_without_results(tmp_path):
+    write_results(tmp_path / "expected", [0.5])
+    with pytest.raises(UserError, match="missing"):
+        ascend_report.compare(tmp_path, tmp_path / "expected")
+    with pytest.raises(UserError, match="no results"):
+        ascend_report.compare(tmp_path / "expected", tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("text, cleaned", [
+    ("/data/alice/zoo/utils/device.py, line 3", "./utils/device.py, line 3"),
+    ("/data/alice/zoo2/x.py", ".../x.py"),
+    ("alice@gpu07: no space", "USER@HOST: no space"),
+    ("malice and gpu07b stay", "malice and gpu07b stay"),
+    ("/opt/conda/lib/python3.11/site-packages/mindspore/ops.py", "site-packages/mindspore/ops.py"),
+    ("ASCEND_OPP_PATH=/usr/local/Ascend/cann/opp:/nfs/team/opp", "ASCEND_OPP_PATH=Ascend/cann/opp:.../opp"),
+    ("/nfs/team/mindspore-lite-2.10.0-linux-aarch64/lib/x.so", "mindspore-lite-2.10.0-linux-aarch64/lib/x.so"),
+    ("HCCL_IF_IP=10.1.2.3 127.0.0.1 hccl_8p_10.1.2.3.json", "HCCL_IF_IP=ADDRESS 127.0.0.1 hccl_8p_ADDRESS.json"),
+    ("fe80:0:0:0:1:2:3:4 and 00:1a:2b:3c:4d:5e", "ADDRESS and ADDRESS"),
+    ("firmware 7.7.0.1.231, driver 26.0.RC1, 0000:C1:00.0, at 15:23:06", "firmware 7.7.0.1.231, driver 26.0.RC1, "
+     "0000:C1:00.0, at 15:23:06"),
+    ("see https://www.mindspore.cn/install, std::vector, 3/4, runs/mini/best.ckpt",
+     "see https://www.mindspore.cn/install, std::vector, 3/4, runs/mini/best.ckpt"),
+])
+def test_names_are_left_out(text, cleaned):
+    names = [("/data/alice/zoo", "."), ("alice", "USER"), ("gpu07", "HOST")]
+    assert ascend_report.without_names(text, names) == cleaned
+
+
+def test_own_names_are_those_of_this_machine():
+    found = dict(ascend_report.own_names())
+    assert found[str(ROOT)] == "." and not {"root", "localhost", ""} & set(found)
+    lengths = [len(name) for name in found]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_of_a_progress_bar_only_its_end_is_kept():
+    done = subprocess.run([sys.executable, "-m", "utils.ascend_report", "clean"], input="1/2\r2/2\n\n  \nend\n",
+                          cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "2/2\nend\n"
+
+
+def test_versions_name_packages_and_variables_but_nothing_else_of_the_environment(capsys, monkeypatch):
+    monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "600")
+    monkeypatch.setenv("SECRET_TOKEN", "abc123")
+    ascend_report.versions()
+    text = capsys.readouterr().out
+    assert f"mindspore {importlib.metadata.version('mindspore')}\n" in text and "HCCL_CONNECT_TIMEOUT=600\n" in text
+    assert "abc123" not in text
+
+
+def test_npu_smi_tells_nothing_of_other_peoples_processes(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "npu-smi"
+    path.write_text("#!/bin/sh\nprintf '| npu-smi 26.0.rc1 |\\n| 0 910B3 OK |\\n| NPU Chip | Process id | Process name "
+                    "|\\n| 0 0 | 77 | secret.py |\\n'\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ascend_report.print_tool(["npu-smi", "info"])
+    assert capsys.readouterr().out == "| npu-smi 26.0.rc1 |\n| 0 910B3 OK |\n"
+
+
+def requirements():
+    """{name: requirement} of requirements-ascend.txt."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / "requirements-ascend.txt").read_text().splitlines())
+    found = [Requirement(line) for line in lines if line and not line.startswith("-r")]
+    return {one.name: one for one in found}
+
+
+def test_requirements_of_an_ascend_fit_those_of_mindspore():
+    """protobuf: the version that MindSpore's generated code asks for, and no limit that those installed here break."""
+    own = requirements()
+    folder = Path(importlib.metadata.distribution("mindspore").locate_file("mindspore"))
+    code = (folder / "train" / "mind_ir_pb2.py").read_text()
+    version = re.search(r"ValidateProtobufRuntimeVersion\(\s*\S+,\s*(\d+),\s*(\d+),\s*(\d+)", code)
+    assert str(own["protobuf"].specifier) == f">={'.'.join(version.groups())}"
+    for name, one in own.items():
+        try:
+            installed = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue    # what only an Ascend needs
+        assert one.specifier.contains(installed, prereleases=True), one
+
+
+@pytest.mark.slow
+def test_requirements_of_an_ascend_can_be_installed():
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "-r", "requirements-ascend.txt"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_report_of_this_cpu(tmp_path):
+    output = tmp_path / "report.txt"
+    code, printed = report("--output", output, DEVICE_TARGET="CPU")
+    text = output.read_text()
+    assert code == 0 and "FAILED" not in text, printed
+    assert len(re.findall(r"^\w+: (?:evaluation|C\+\+), difference: ok", text, re.M)) == 2 * len(MODELS)
+    for difference in re.findall(r"largest difference (\S+) of the largest value", text):
+        assert float(difference) < 1e-4
+    assert str(ROOT) not in text and str(tmp_path) not in text
