@@ -15,15 +15,40 @@ def ones_like(x):
 def length_mask(x: Tensor, lengths: Tensor) -> Tensor:
     """1 for the first `lengths` (B,) of the T columns of x (B, T), 0 for the rest: (B, T) float32.
 
-    The columns are counted by a sum, for ops.arange would fix T. In float32, where it is exact for 2^24 of them.
+    The columns are counted by a sum, for ops.arange would fix T; in whole numbers, for float16 counts to 2048.
     """
-    number = ops.cumsum(ones_like(x).astype(ms.float32), 1)
-    return (number <= lengths.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)
+    number = ops.cumsum((x.abs() >= 0.0).astype(ms.int32), 1)
+    return (number <= lengths.reshape(-1, 1)).astype(ms.float32)
 
 
-def mirror_ends(x, side):
-    """Reflects `side` samples at both ends: (B, N) -> (B, N + 2 side).
+def mirror_ends(x: Tensor, side: int, lengths: Tensor | None = None) -> Tensor:
+    """Reflects `side` numbers at both ends of the last axis: (B, ..., N) -> (B, ..., N + 2 side).
 
-    In two dimensions: MindSpore Lite 2.0 writes beyond its memory where a graph slices its input after ExpandDims.
+    With `lengths` (B,) each item ends where it does, with its mirror behind; what follows is of no meaning. Each is
+    reversed, mirrored at its start, which was its end, and reversed again: no operator here fixes N.
+    For samples in two dimensions: MindSpore Lite 2.0 writes beyond its memory where a graph slices its input after
+    ExpandDims or Reshape.
     """
-    return ops.cat((ops.flip(x[:, 1:side + 1], (1,)), x, ops.flip(x[:, -side - 1:-1], (1,))), 1)
+    axis = x.ndim - 1
+    if lengths is None:
+        return ops.cat((ops.flip(x[..., 1:side + 1], (axis,)), x, ops.flip(x[..., -side - 1:-1], (axis,))), axis)
+    x = ops.reverse_sequence(x, lengths, axis, 0)
+    x = ops.reverse_sequence(mirror_start(x, side), lengths + side, axis, 0)
+    return mirror_start(x, side)
+
+
+def mirror_start(x: Tensor, side: int) -> Tensor:
+    """Reflects `side` numbers at the start of the last axis: (B, ..., N) -> (B, ..., N + side)."""
+    axis = x.ndim - 1
+    return ops.cat((ops.flip(x[..., 1:side + 1], (axis,)), x), axis)
+
+
+def mean_over(x: Tensor, axis: int, mask: Tensor | None = None) -> Tensor:
+    """Mean over an axis, which stays as 1, of what `mask` has ones for; it broadcasts to x.
+
+    A mean of products divided by the mean of the mask: sums over a long axis would leave float16, and 1 / N of a long
+    axis is hardly a number in it.
+    """
+    if mask is None:
+        return x.mean(axis, keep_dims=True)
+    return (x * mask).mean(axis, keep_dims=True) / mask.mean(axis, keep_dims=True)

@@ -13,7 +13,7 @@ from mindspore import nn, ops
 
 from utils import cpu_ops
 from utils.errors import UserError
-from utils.shapes import length_mask, ones_like
+from utils.shapes import length_mask, mirror_ends, ones_like
 
 DILATIONS = (2, 3, 4)
 RES2NET_SCALE = 8
@@ -183,7 +183,7 @@ class ConvReluNorm(nn.Cell):
 
     def construct(self, x, lengths=None, mask=None):
         if self.reflect:
-            x = reflect_pad(x, self.side) if lengths is None else reflect_pad_each(x, self.side, lengths)
+            x = mirror_ends(x, self.side, lengths)
         elif mask is not None and self.side > 0:
             x = x * mask
         return self.norm(ops.relu(self.conv(x)))
@@ -200,24 +200,3 @@ def batch_norm(channels):
 def frame_mask(x, lengths):
     """1 for the frames of an utterance, 0 for its padding: (B, C, 1, T), (B,) -> (B, 1, 1, T)."""
     return length_mask(x[:, 0, 0], lengths).expand_dims(1).expand_dims(1).astype(x.dtype)
-
-
-def reflect_pad(x, side):
-    """Mirrors `side` frames at both ends: (B, C, 1, T) -> (B, C, 1, T + 2 side)."""
-    left, right = x[..., 1:side + 1], x[..., -side - 1:-1]
-    return ops.cat((ops.flip(left, (3,)), x, ops.flip(right, (3,))), 3)
-
-
-def reflect_pad_each(x, side, lengths):
-    """`reflect_pad` with the right mirror at each utterance's own end.
-
-    Each utterance is reversed, mirrored at its start, which was its end, and reversed again: no operator here fixes T.
-    """
-    x = ops.reverse_sequence(x, lengths, 3, 0)
-    x = ops.reverse_sequence(mirror_start(x, side), lengths + side, 3, 0)
-    return mirror_start(x, side)
-
-
-def mirror_start(x, side):
-    """Mirrors `side` frames at the start: (B, C, 1, T) -> (B, C, 1, T + side)."""
-    return ops.cat((ops.flip(x[..., 1:side + 1], (3,)), x), 3)

@@ -13,9 +13,9 @@ from utils import cpu_ops
 from utils.errors import UserError
 from utils.lists import read_train_list
 from utils.progress import progress
-from utils.shapes import ones_like
+from utils.shapes import mirror_ends, ones_like
 
-from .model import EcapaTdnn, batch_norm, frame_mask, reflect_pad, reflect_pad_each
+from .model import EcapaTdnn, batch_norm, frame_mask
 from .scoring import WholeFiles
 
 KERNELS, DILATIONS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1)
@@ -75,7 +75,7 @@ class TdnnBlock(nn.Cell):
 
     def construct(self, x, lengths=None):
         if self.side > 0:
-            x = reflect_pad(x, self.side) if lengths is None else reflect_pad_each(x, self.side, lengths)
+            x = mirror_ends(x, self.side, lengths)
         return self.norm(leaky_relu(self.conv(x)))
 
 
