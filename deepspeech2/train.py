@@ -34,10 +34,10 @@ def main(config):
     train_set = TrainSet(config, device.rank, device.size)
     batches = Batches(train_set, config.num_workers)
     model, loss = DeepSpeech2(config), CtcLoss()
-    level = adapt(model, config, device)
+    precision = adapt(model, config, device)
     model.set_train()
     folder = RunFolder(config, device.rank)
-    folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "
+    folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {precision} on "
                f"{device}")
     weights = parameters(model)
     if config.initial_model:
@@ -51,7 +51,7 @@ def main(config):
     optimizer = make_optimizer(config, trainable(model), schedule(0))
     try:
         return fit(objective, optimizer, schedule, batches, weights, folder, config, device,
-                   loss_scale=1.0 if level == "O0" else config.loss_scale, metric="infinite",
+                   loss_scale=precision.loss_scale, metric="infinite",
                    validate=validation(config, model, device))
     finally:
         batches.close()

@@ -33,11 +33,11 @@ def main(config):
     train_set = TrainSet(config, device.rank, device.size)
     batches = Batches(train_set, config.num_workers)
     model = SpeakerId(config, train_set.classes)
-    level = adapt(model, config, device)
+    precision = adapt(model, config, device)
     model.set_train()
     folder = RunFolder(config, device.rank, checkpoints="save")
     folder.say(f"{config.network}, {train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an "
-               f"epoch, {level} on {device}")
+               f"epoch, {precision} on {device}")
 
     def objective(features, speaker):     # (B, T, F), (B,) -> scalar, scalar
         return likelihood_and_error(model(features), speaker)
@@ -50,7 +50,7 @@ def main(config):
     optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
     try:
         progress = fit(objective, optimizer, schedule, batches, parameters(model), folder, config, device,
-                       loss_scale=1.0 if level == "O0" else config.loss_scale, metric="error", validate=validate,
+                       loss_scale=precision.loss_scale, metric="error", validate=validate,
                        after_epoch=lambda row: write_log(folder))
     finally:
         batches.close()

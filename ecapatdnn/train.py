@@ -30,10 +30,10 @@ def main(config, after_epoch=lambda folder, row: write_score(folder)):
     model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
     loss = AamSoftmax(config.emb_size, train_set.classes, config.margin, config.scale, config.sub_centers)
     loss.update_parameters_name("loss.")
-    level = adapt(model, config, device)
+    precision = adapt(model, config, device)
     model.set_train()
     folder = RunFolder(config, device.rank)
-    folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {level} on "
+    folder.say(f"{train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an epoch, {precision} on "
                f"{device}")
     weights = parameters(model, loss)
     if config.initial_model:
@@ -46,7 +46,7 @@ def main(config, after_epoch=lambda folder, row: write_score(folder)):
     optimizer = nn.Adam(trainable(model, loss), learning_rate=schedule(0), weight_decay=config.weight_decay)
     try:
         return fit(objective, optimizer, schedule, batches, weights, folder, config, device,
-                   loss_scale=1.0 if level == "O0" else config.loss_scale, validate=validation(config, model, device),
+                   loss_scale=precision.loss_scale, validate=validation(config, model, device),
                    before_epoch=lambda epoch: loss.set_margin(margin_at(epoch, config.margin, config.margin_start,
                                                                         config.margin_end)),
                    after_epoch=lambda row: after_epoch(folder, row))

@@ -8,12 +8,11 @@ import resource
 import shutil
 import signal
 import time
-from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from ecapatdnn.src.config import Config
 from utils import loader
@@ -23,7 +22,7 @@ from utils.errors import UserError
 from utils.loader import Batches
 from utils.mixed_precision import mixed
 from utils.run_folder import RunFolder
-from utils.state import Progress, parameters
+from utils.state import Progress, parameters, statistics
 from utils.train_step import TrainStep, adapt
 from utils.trainer import fit, trainable
 
@@ -378,6 +377,36 @@ def test_overflow_changes_nothing_and_halves_a_dynamic_scale():
     assert all((a == b).all() for a, b in zip(start, weights_of(net), strict=True))
 
 
+class Saturating(nn.Cell):
+    """FloatStatus of a device on which an input beyond 1000 overflows and every number stays finite."""
+
+    def __init__(self):
+        super().__init__(auto_prefix=False)
+        self.largest = Parameter(Tensor(0, ms.float32), "largest", requires_grad=False)
+
+    def clear(self, batch):
+        x, label = batch
+        ops.assign(self.largest, x.abs().max())
+        return x.clip(-1, 1), label
+
+    def found(self, gradients):
+        return ops.depend(self.largest > 1000, gradients)
+
+
+def test_overflow_on_a_device_that_saturates_skips_the_step_also_of_a_batch_added_before():
+    net = make_net(norm=True)
+    step = step_of(net, loss_scale=0.0, accumulate=2, overflow=Saturating(), statistics=statistics(parameters(net)))
+    scale, huge = float(step.scale), np.full_like(X, 1e4)
+    before = {name: value.asnumpy().copy() for name, value in parameters(net).items()}
+    for added, last, good in ((huge, X, False), (X, huge, False), (X, X, True)):
+        step.add(Tensor(added), Tensor(LABEL))
+        finite = bool(step(Tensor(last), Tensor(LABEL))[2])
+        step.adjust_scale(finite)
+        moved = {name for name, value in parameters(net).items() if (value.asnumpy() != before[name]).any()}
+        assert (finite, "norm.moving_mean" in moved, "last.weight" in moved, bool(moved)) == (good,) * 4
+    assert float(step.scale) == scale / 4
+
+
 @pytest.mark.parametrize("delay", [0, 0.5])
 def test_workers_go_on_when_all_processes_get_sigterm(monkeypatch, delay):
     """As clusters send it: the main process still has the batch of its step to come before it saves.
@@ -413,7 +442,7 @@ def test_mixed_precision_follows_float32(level):
     losses = {}
     for name in ("O0", level):
         net = make_net(norm=True)
-        adapt(net, SimpleNamespace(amp_level=name), SimpleNamespace(target="CPU"))
+        adapt(net, Config(amp_level=name), Device("CPU"))
         step = step_of(net, loss_scale=1.0 if name == "O0" else 128.0)
         losses[name] = [float(step(Tensor(X), Tensor(LABEL))[0]) for _ in range(8)]
     np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.02)
@@ -441,11 +470,12 @@ def test_layers_of_o1_compute_in_float16_and_give_float32():
     assert 1e-6 < difference < 5e-3
 
 
-def test_ascend_defaults_to_o1_and_elsewhere_float32():
-    for target, level in (("Ascend", "O1"), ("CPU", "O0")):
-        assert adapt(Net(), SimpleNamespace(amp_level=""), SimpleNamespace(target=target)) == level
+def test_ascend_defaults_to_o1_and_scales_the_loss_at_every_level():
+    for target, level, precision in (("Ascend", "", ("O1", 64.0)), ("Ascend", "O0", ("O0", 64.0)),
+                                     ("CPU", "", ("O0", 1.0)), ("CPU", "O2", ("O2", 64.0))):
+        assert adapt(Net(), Config(amp_level=level, loss_scale=64.0), Device(target)) == precision
     with pytest.raises(UserError, match="O3"):
-        adapt(Net(), SimpleNamespace(amp_level="O3"), SimpleNamespace(target="CPU"))
+        adapt(Net(), Config(amp_level="O3"), Device("CPU"))
 
 
 # checkpoints

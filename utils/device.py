@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, communication, ops
+from mindspore._c_expression import MSContext  # as mindspore/amp.py asks which Ascend it is
 
 from utils.errors import UserError
 
@@ -21,6 +22,17 @@ class Device:
 
     def __str__(self):
         return f"{self.size} x {self.target}" if self.size > 1 else self.target
+
+    @property
+    def saturates(self) -> bool:
+        """Whether an overflow gives the largest number in place of infinity, so that `isfinite` sees none of it.
+
+        A 910A always does, later chips where MS_ASCEND_CHECK_OVERFLOW_MODE asks for it.
+        """
+        if self.target != "Ascend":
+            return False
+        classic = MSContext.get_instance().ascend_soc_supports_feature("amp_loss_scale_train_classic_target")
+        return classic or os.environ.get("MS_ASCEND_CHECK_OVERFLOW_MODE") == "SATURATION_MODE"
 
     def gather(self, values):
         """values (k,) of every process, k the same for all -> (size, k) float32, the same for all."""
@@ -69,6 +81,9 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
         # the launchers set it: processes with as many threads as cores each would take the cores from one another
         ms.device_context.cpu.op_tuning.threads_num(int(os.environ["OMP_NUM_THREADS"]))
     ms.set_context(mode=ms.GRAPH_MODE)
+    if target == "Ascend":
+        # kernel by kernel: a 910A would take the GE backend, which is deprecated and knows no dynamic shapes
+        ms.set_context(jit_config={"jit_level": "O0"})
     ms.set_seed(seed)
     if not distribute:
         return Device(target)

@@ -1,21 +1,37 @@
 """One training step as one compiled graph: gradients, scaling, averaging over devices, clipping, update."""
+from typing import NamedTuple
+
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloatStatusV2
 
 from utils.cpu_ops import fast
+from utils.device import Device
 from utils.errors import UserError
 from utils.mixed_precision import mixed
 
 AMP_LEVELS = ("O0", "O1", "O2")
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
+BACKEND = "ms_backend"      # kernel by kernel: by default a 910A takes GE for jitted methods, whatever jit_level says
 GROW_AFTER = 2000   # finite steps in a row after which a dynamic loss scale doubles
 
 
-def adapt(network, config, device):
-    """Makes `network` fast on its device, in place: casts it to the level that amp_level names; returns the level.
+class Precision(NamedTuple):
+    """In what a network computes on its device, and by what its loss is scaled."""
+
+    level: str
+    loss_scale: float   # 1: not at all; 0: dynamic
+
+    def __str__(self) -> str:
+        return self.level
+
+
+def adapt(network: nn.Cell, config, device: Device) -> Precision:
+    """Makes `network` fast on its device, in place: casts it to the level that amp_level names.
 
     O1: the operators that gain from float16; O2: all but BatchNorm. The default is O1 on Ascend, O0 elsewhere, and O0
-    on a CPU takes kernels of our own.
+    on a CPU takes kernels of our own. An Ascend computes with less than float32 at O0 too: its LSTM casts to float16,
+    its convolutions round to HF32 (a 910A's to float16). So the loss is scaled there at every level.
     """
     level = config.amp_level or ("O1" if device.target == "Ascend" else "O0")
     if level not in AMP_LEVELS:
@@ -26,7 +42,7 @@ def adapt(network, config, device):
         mixed(network)
     else:
         ms.amp.auto_mixed_precision(network, level)
-    return level
+    return Precision(level, 1.0 if level == "O0" and device.target != "Ascend" else config.loss_scale)
 
 
 for_each = ops.HyperMap()   # over hundreds of gradients; a Python loop in a graph takes twice as long to compile
@@ -49,16 +65,46 @@ def clear(total, mean):
     return ops.assign(total, ops.depend(ops.zeros_like(mean), mean))
 
 
+def keep(finite, kept, current):
+    """Both become `current` where the step is `finite`, else `kept`."""
+    value = ops.select(finite, current, kept)
+    ops.assign(current, value)
+    ops.assign(kept, value)
+
+
+class FloatStatus(nn.Cell):
+    """Whether anything has overflowed, on chips that saturate: there no gradient is infinite.
+
+    As MindSpore's TrainOneStepWithLossScaleCell takes it: the device counts, from `clear` to `found`.
+    """
+
+    def __init__(self, devices: int):
+        super().__init__(auto_prefix=False)
+        self.get, self.reset = NPUGetFloatStatusV2(), NPUClearFloatStatusV2()
+        self.sum_over_devices = ops.AllReduce() if devices > 1 else nn.Identity()
+
+    def clear(self, batch):
+        """The batch, once the count is at zero."""
+        return ops.depend(batch, self.reset(Tensor([0] * 8, ms.int32)))
+
+    def found(self, gradients):
+        """Whether an overflow was counted on any device until `gradients` were there; scalar bool."""
+        status = self.get(ops.depend(Tensor([0] * 8, ms.int32), gradients))
+        return (self.sum_over_devices(status) != 0).any()
+
+
 class TrainStep(nn.Cell):
     """`step(*batch)` -> loss, metric, whether the gradients were finite; all scalar.
 
     `objective(*batch)` returns (loss, metric). The optimiser moves by the mean gradient of the calls of `add` since
     the last step and this one, `accumulate` in all. Gradients that are not finite change nothing. `loss_scale` 1
     means none, 0 one that halves when gradients overflow and doubles after GROW_AFTER finite steps. With it,
-    `statistics` (BatchNorm's) too are what they were before a step whose gradients were not finite.
+    `statistics` (BatchNorm's) too are what they were before a step whose gradients were not finite. `overflow` is
+    the FloatStatus of a device that saturates: what it has counted makes gradients not finite too.
     """
 
-    def __init__(self, objective, optimizer, loss_scale=1.0, clip_norm=0.0, accumulate=1, devices=1, statistics=()):
+    def __init__(self, objective, optimizer, loss_scale=1.0, clip_norm=0.0, accumulate=1, devices=1, statistics=(),
+                 overflow=None):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.dynamic = loss_scale == 0
@@ -80,10 +126,16 @@ class TrainStep(nn.Cell):
             loss, metric = objective(*batch)
             return loss * self.scale if self.scaled else loss, loss, metric
 
+        self.overflow = overflow if self.scaled else None
+        self.overflowed = Parameter(Tensor(0, ms.float32), "accumulated.overflow", requires_grad=False) \
+            if self.overflow is not None and accumulate > 1 else None   # in a batch since the last step
+
         self.value_and_gradients = ms.value_and_grad(scaled_objective, None, self.weights, has_aux=True)
 
-    @ms.jit
+    @ms.jit(backend=BACKEND)
     def construct(self, *batch):
+        if self.overflow is not None:
+            batch = self.overflow.clear(batch)
         (_, loss, metric), gradients = self.value_and_gradients(*batch)
         if self.accumulate > 1:
             gradients = self._take_sums(gradients)
@@ -94,26 +146,34 @@ class TrainStep(nn.Cell):
         factor = 1 / self.scale
         norm = factor * ops.sqrt(ops.addn(for_each(energy, gradients)))
         finite = ops.isfinite(norm)
+        if self.overflow is not None:
+            finite = ops.logical_and(finite, ops.logical_not(self._overflowed(gradients)))
         if self.clip_norm > 0:
             factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if finite:
             self.optimizer(for_each(ops.partial(times, factor), gradients))
         if self.scaled and len(self.kept) > 0:
-            self._keep_statistics(finite)
+            for_each(ops.partial(keep, finite), self.kept, self.statistics)
         return loss, metric, finite
 
-    @ms.jit
+    @ms.jit(backend=BACKEND)
     def add(self, *batch):
         """Gradients of one more batch for the next step: loss, metric."""
+        if self.overflow is not None:
+            batch = self.overflow.clear(batch)
         (_, loss, metric), gradients = self.value_and_gradients(*batch)
+        if self.overflow is not None:
+            ops.assign_add(self.overflowed, self.overflow.found(gradients).astype(ms.float32))
         for_each(ops.assign_add, self.sums, gradients)
         return loss, metric
 
-    def _keep_statistics(self, finite):
-        if finite:
-            for_each(ops.assign, self.kept, self.statistics)
-        else:
-            for_each(ops.assign, self.statistics, self.kept)
+    def _overflowed(self, gradients):
+        """Whether this batch, or one added before it, has overflowed; the next step begins without."""
+        found = self.overflow.found(gradients)
+        if self.overflowed is not None:
+            found = ops.logical_or(found, self.overflowed > 0)
+            ops.assign(self.overflowed, ops.depend(ops.zeros_like(self.overflowed), found))
+        return found
 
     def _take_sums(self, gradients):
         means = for_each(ops.partial(mean_of_sum, 1 / self.accumulate), self.sums, gradients)

@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.progress import progress as progress_bar
 from utils.state import State, statistics
 from utils.step_clock import StepClock
-from utils.train_step import TrainStep
+from utils.train_step import FloatStatus, TrainStep
 
 
 def trainable(*cells):
@@ -34,7 +34,7 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
     config.max_steps:    steps of this call, whatever num_epochs and early_stop say, with their speed told; 0: no limit
     """
     step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size,
-                     statistics(weights))
+                     statistics(weights), FloatStatus(device.size) if device.saturates else None)
     loop = Loop(step, schedule, batches, weights, run, config, metric, device)
     if config.resume:
         loop.resume()
