@@ -38,5 +38,5 @@ bash "$here/build.sh"
 export GLOG_v=${GLOG_v:-4}   # the runtime logs warnings and errors that are its own affair
 rm -rf result_Files
 "$here/build/main" --mindir_path "$mindir" --input_path "$data" --output_path result_Files \
-  --device_target "${DEVICE_TARGET:-Ascend}" --device_id "$device"
+  --device_target "${DEVICE_TARGET:-Ascend}" --device_id "$device" ${PRECISION:+--precision "$PRECISION"}
 python postprocess.py --checkpoint_path "$mindir" "${list[@]}" | tee "$log"

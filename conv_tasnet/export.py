@@ -1,4 +1,8 @@
-"""Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length S]."""
+"""Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length S].
+
+--gears 16000,32000 takes mixtures up to the last of these lengths, padded to the next, with the results that they have
+alone.
+"""
 import sys
 
 from mindspore import nn
@@ -10,6 +14,7 @@ from utils.config import parse_use_config
 from utils.device import setup_device
 from utils.errors import UserError, run
 from utils.export import Port, export_model
+from utils.gears import read_gears
 
 
 def main(config):
@@ -23,11 +28,13 @@ def main(config):
     # MindSpore Lite 2.0.0 writes beyond its memory where a convolution has more zeros on a side than there are frames
     reach = (config.P - 1) * 2 ** (config.X - 1) // (1 if config.causal else 2)
     shortest = (reach + 2) * stride if config.runtime else 2 * stride
-    return export_model(WholeStrides(model), config,
-                        inputs=[Port("mixture", "float32", (1, config.length or None), 300 * stride)],
-                        outputs=[Port("sources", "float32", (1, config.C, config.length or None))],
-                        name="conv_tasnet", sample_rate=config.sample_rate, step_seconds=1 / config.sample_rate,
-                        wav_multiple=stride, shortest=shortest)
+    gears = read_gears(config.gears, stride, shortest)
+    length = None if gears else config.length or None
+    inputs = [Port("mixture", "float32", (1, length), 300 * stride), Port("lengths", "int32", (1,))]
+    return export_model(WholeStrides(model), config, inputs if gears else inputs[:1],
+                        outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1))], name="conv_tasnet",
+                        gears=gears, sample_rate=config.sample_rate, step_seconds=1 / config.sample_rate,
+                        wav_multiple=stride, shortest=2 * stride if gears else shortest)
 
 
 class WholeStrides(nn.Cell):
@@ -37,8 +44,8 @@ class WholeStrides(nn.Cell):
         super().__init__()
         self.model = model
 
-    def construct(self, mixture):
-        return self.model.separate(mixture)
+    def construct(self, mixture, lengths=None):
+        return self.model.separate(mixture, lengths)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from utils.runner import RESULTS, graph_input, read_output
 def main(config):
     """Prints what eval.py prints and returns the means."""
     require(config, "eval_dir")
-    _, length = graph_input(config)
+    length = graph_input(config).length
     rows = []
     for item in read_mixtures(config.eval_dir, config.eval_path, config):
         mixture, sources = load_mixture(item, config, length=length or None)

@@ -1,7 +1,7 @@
 """Mixtures for the C++ runner: python preprocess.py --checkpoint_path RUN/conv_tasnet.mindir [--eval_dir LIST].
 
 Writes preprocess_Result/00_data/<mixture_ID>.bin, float32 (1, S) each. Where the graph has a fixed length, mixtures are
-cut or padded to it; else S is their own, in whole strides.
+cut or padded to it; else S is their own, in whole strides, and those longer than the last gear are an error.
 """
 import sys
 
@@ -18,12 +18,14 @@ PREPARING = {"--in-dir", "--out-dir", "--sample-rate", "--train_name", "--test_n
 def main(config):
     """Writes one file a mixture of eval_dir; returns their folder."""
     require(config, "eval_dir")
-    _, length = graph_input(config)
+    graph = graph_input(config)
     mixtures = read_mixtures(config.eval_dir, config.eval_path, config)
     start_inputs()
     for item in progress(mixtures, "written", unit="mixture"):
-        mixture, _ = load_mixture(item, config, length=length or None)
-        write_inputs(item.key, pad_mixture(mixture, config.L // 2, length))
+        mixture, _ = load_mixture(item, config, length=graph.length or None)
+        mixture = pad_mixture(mixture, config.L // 2, graph.length)
+        graph.check(item.key, len(mixture))
+        write_inputs(item.key, mixture)
     print(f"{INPUTS}: {len(mixtures)} mixtures")
     return INPUTS
 

@@ -1,7 +1,8 @@
 """Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length T].
 
 --input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0,
-lite2.0-cpu one that is faster there on a CPU and good for nothing else.
+lite2.0-cpu one that is faster there on a CPU and good for nothing else. --gears 400,800,1600 takes recordings up to the
+last of these lengths, padded to the next, with the results that they have alone.
 """
 import sys
 
@@ -18,6 +19,7 @@ from utils.config import parse_use_config
 from utils.device import setup_device
 from utils.errors import UserError, run
 from utils.export import Port, export_model
+from utils.gears import read_gears
 
 
 class FixedLength(nn.Cell):
@@ -38,25 +40,29 @@ def main(config):
     setup_device(config.device_target, device_id=config.device_id)
     model = DeepSpeech2(config)
     load_model(config.model_path, model)
-    length = config.length or None
+    gears = read_gears(config.gears)
+    length = None if gears else config.length or None
     if config.input == "features":
         inputs = [Port("features", "float32", (1, length, BINS)), Port("frames", "int32", (1,))]
         if config.file_format.upper() == "ONNX" and length:
             model = FixedLength(model, length)
-        facts = {"step_seconds": HOP / RATE}
+        facts, halved = {"step_seconds": HOP / RATE}, (1, 2)
     elif config.input == "waveform":
         if config.file_format.upper() == "ONNX":
             raise UserError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
                             "the front-end as ONNX, take MINDIR")
         model = FromWaveform(model)
         inputs = [Port("waveform", "float32", (1, length and (length - 1) * HOP), RATE)]
-        facts = {"step_seconds": 1 / RATE, "wav_multiple": 1}
+        if gears:
+            gears = [(gear - 1) * HOP for gear in gears]
+            inputs.append(Port("samples", "int32", (1,)))
+        facts, halved = {"step_seconds": 1 / RATE, "wav_multiple": 1}, (2 * HOP, 2 * HOP)
     else:
         raise UserError(f"input: found {config.input!r}, expected features or waveform")
-    outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels))),
+    outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels)), length=halved),
                Port("log_prob_frames", "int32", (1,))]
-    return export_model(model, config, inputs, outputs, "deepspeech2", sample_rate=RATE, labels=config.labels,
-                        branches=1 + config.bidirectional, **facts)
+    return export_model(model, config, inputs, outputs, "deepspeech2", gears=gears, sample_rate=RATE,
+                        labels=config.labels, branches=1 + config.bidirectional, **facts)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 """Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length T].
 
 --input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0,
-lite2.0-cpu one that is faster there on a CPU and good for nothing else.
+lite2.0-cpu one that is faster there on a CPU and good for nothing else. --gears 200,400,800 takes recordings up to the
+last of these lengths, padded to the next, with the results that they have alone.
 """
 import sys
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, RATE, sample_count
 from ecapatdnn.src.model import EcapaTdnn
+from ecapatdnn.src.scoring import MIN_FRAMES
 from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.device import setup_device
 from utils.errors import UserError, run
 from utils.export import Port, export_model
+from utils.gears import read_gears
 
 
 def main(config):
@@ -21,18 +24,22 @@ def main(config):
     setup_device(config.device_target, device_id=config.device_id)
     model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
     load_model(config.model_path, model)
+    gears = read_gears(config.gears, least=MIN_FRAMES)
+    length = None if gears else config.length or None
     if config.input == "features":
-        port = Port("features", "float32", (1, config.length or None, config.in_channels))
+        inputs = [Port("features", "float32", (1, length, config.in_channels)), Port("lengths", "int32", (1,))]
         facts = {"step_seconds": HOP / RATE}
     elif config.input == "waveform":
         model = FromWaveform(model, config.front_end, config.in_channels)
-        samples = sample_count(config.length, config.front_end) if config.length else None
-        port = Port("waveform", "float32", (1, samples), RATE)
+        samples = length and sample_count(length, config.front_end)
+        gears = [-(-sample_count(gear, config.front_end) // HOP) * HOP for gear in gears]
+        inputs = [Port("waveform", "float32", (1, samples), RATE), Port("samples", "int32", (1,))]
         facts = {"step_seconds": 1 / RATE, "wav_multiple": 1}
     else:
         raise UserError(f"input: found {config.input!r}, expected features or waveform")
-    return export_model(model, config, inputs=[port], outputs=[Port("embedding", "float32", (1, config.emb_size))],
-                        name="ecapatdnn", front_end=config.front_end, sample_rate=RATE, **facts)
+    return export_model(model, config, inputs if gears else inputs[:1],
+                        outputs=[Port("embedding", "float32", (1, config.emb_size))], name="ecapatdnn", gears=gears,
+                        front_end=config.front_end, sample_rate=RATE, **facts)
 
 
 if __name__ == "__main__":

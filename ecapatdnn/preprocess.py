@@ -1,7 +1,8 @@
 """Features for the C++ runner: python preprocess.py --checkpoint_path RUN/ecapatdnn.mindir [--eval_list LIST].
 
 Writes preprocess_Result/00_data/<file without suffix>.bin for every file of the trials: float32 features (1, T, F), or
-samples (1, N) for a graph that takes a waveform. Where the graph has a fixed length, files are repeated or cut to it.
+samples (1, N) for a graph that takes a waveform. Where the graph has a fixed length, files are repeated or cut to it;
+those longer than its last gear are an error.
 """
 import os
 import sys
@@ -21,17 +22,17 @@ from utils.runner import INPUTS, graph_input, start_inputs, write_inputs
 def main(config):
     """Writes one file for each of the trials' files; returns their folder."""
     require(config, "eval_list", "eval_path")
-    kind, length = graph_input(config)
-    if kind == "features" and length:
-        length = sample_count(length, config.front_end)
+    graph = graph_input(config)
+    length = sample_count(graph.length, config.front_end) if graph.name == "features" and graph.length else graph.length
     files = read_trials(config.eval_list).files
     start_inputs()
     for file in progress([file.decode() for file in files], "written"):
         samples = audio.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
         if length:
             samples = np.resize(samples, length)
-        if kind == "features":
+        if graph.name == "features":
             samples = filter_bank(samples, config.front_end, config.in_channels)
+        graph.check(file, len(samples))
         write_inputs(os.path.splitext(file)[0], samples)
     print(f"{INPUTS}: {len(files)} files")
     return INPUTS

@@ -1,4 +1,5 @@
 """The C++ runner: what it computes, what it reads, how it takes mistakes. Whole chains are in test_*_train.py."""
+import configparser
 import dataclasses
 import json
 import os
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from mindspore import Tensor, nn, ops
+from mindspore.train import mind_ir_pb2 as pb
 from originals import golden, take_over
 from programs import ROOT
 
@@ -30,9 +32,11 @@ from ecapatdnn.src.features import FRONT_ENDS, filter_bank
 from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from ecapatdnn.src.waveform import FilterBank
 from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
-from utils.config import load_config, parse_use_config, read_yaml
+from utils.checkpoint import save_checkpoint
+from utils.config import load_config, parse_use_config, read_yaml, save_config
 from utils.errors import UserError
 from utils.export import Port, export_model
+from utils.gears import read_gears
 
 RATE = 16000
 FACTS = {"sample_rate": RATE, "step_seconds": 1 / RATE, "wav_multiple": 1}
@@ -90,8 +94,10 @@ def small(config):
     return dataclasses.replace(config, **sizes[type(config)])
 
 
-def ecapa(config):
-    return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+def network_of(config):
+    if isinstance(config, EcapaConfig):
+        return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+    return ConvTasNet(config) if isinstance(config, ConvTasNetConfig) else DeepSpeech2(config)
 
 
 def randomised(model, generator):
@@ -110,6 +116,7 @@ def preset(path):
     return CONFIGS[path.parent.parent.name](**read_yaml(CONFIGS[path.parent.parent.name], path))
 
 
+PROGRAMS = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": deepspeech2}
 CONFIGS = {"ecapatdnn": EcapaConfig, "conv_tasnet": ConvTasNetConfig, "deepspeech2": DeepSpeech2Config}
 PRESETS = {f"{path.parent.parent.name} {path.stem}": preset(path) for path in sorted(ROOT.glob("*/configs/*.yaml"))
            if path.stem != "speaker_id"}     # whose networks are not exported
@@ -174,10 +181,10 @@ def case(config, generator):
     """(network to export, its ports, {name: inputs}, function of the inputs that Python evaluates)."""
     if isinstance(config, ConvTasNetConfig):
         stride = config.L // 2
-        model = randomised(ConvTasNet(config), generator)
+        model = randomised(network_of(config), generator)
         items = {str(n): [noise(generator, n * stride)] for n in (900, 450, 1200, shortest(config))}
         return WholeStrides(model), [Port("mixture", "float32", (1, None), 300 * stride)], items, python(model)
-    model = randomised(ecapa(config) if isinstance(config, EcapaConfig) else DeepSpeech2(config), generator)
+    model = randomised(network_of(config), generator)
     if config.input == "waveform":
         return waveform_case(config, model, generator)
     bins = 80 if isinstance(config, EcapaConfig) else BINS
@@ -198,16 +205,24 @@ def shortest(config):
 def waveform_case(config, model, generator):
     """Compared with the features that features.py computes of the same samples."""
     items = {str(n): [noise(generator, n)] for n in (RATE, 21001, 50320, 16401)}
-    port, evaluate = [Port("waveform", "float32", (1, None), RATE)], python(model)
-    if isinstance(config, EcapaConfig):
-        network = EcapaFromWaveform(model, config.front_end, 80)
-        return network, port, items, lambda x: evaluate(filter_bank(x[0], config.front_end)[None])
+    port = [Port("waveform", "float32", (1, None), RATE)]
+    network = (EcapaFromWaveform(model, config.front_end, 80) if isinstance(config, EcapaConfig)
+               else DeepSpeech2FromWaveform(model))
+    return network, port, items, alone(config, model)
+
+
+def alone(config, model):
+    """The function of a recording, (1, n) or (1, n, bins), that the model without a length computes."""
+    evaluate = python(model)
 
     def reference(x):
-        features = spectrogram(x[0])
-        return evaluate(features[None], np.array([len(features)], np.int32))
+        if isinstance(config, ConvTasNetConfig):
+            return evaluate(x)
+        if config.input == "waveform":
+            x = (filter_bank(x[0], config.front_end) if isinstance(config, EcapaConfig) else spectrogram(x[0]))[None]
+        return evaluate(x) if isinstance(config, EcapaConfig) else evaluate(x, np.array(x.shape[1:2], np.int32))
 
-    return DeepSpeech2FromWaveform(model), port, items, reference
+    return reference
 
 
 def python(model):
@@ -221,11 +236,153 @@ def python(model):
     return evaluate
 
 
+GEARED = {
+    **{f"ecapatdnn {variant}": small(EcapaConfig(variant=variant, gears="64,130,200")) for variant in VARIANTS},
+    **{f"ecapatdnn waveform {name}": small(EcapaConfig(front_end=name, input="waveform", gears="81,101,181"))
+       for name in FRONT_ENDS},
+    "conv_tasnet": small(ConvTasNetConfig(gears="3200,6400,9600")),
+    "conv_tasnet kaituoxu": small(ConvTasNetConfig(variant="kaituoxu", gears="3200,6400,9600")),
+    "conv_tasnet causal": small(ConvTasNetConfig(causal=True, norm="cgLN", mask_nonlinear="softmax",
+                                                 gears="3200,6400,9600")),
+    "conv_tasnet BN": small(ConvTasNetConfig(norm="BN", gears="3200,6400,9600")),
+    "deepspeech2": small(DeepSpeech2Config(gears="64,130,200")),
+    "deepspeech2 unidirectional": small(DeepSpeech2Config(bidirectional=False, gears="64,130,200")),
+    "deepspeech2 waveform": small(DeepSpeech2Config(input="waveform", gears="81,101,181")),
+}
+IN_EVERY_RUN = ("ecapatdnn taoruijie", "ecapatdnn speechbrain", "conv_tasnet", "deepspeech2")
+
+
+def exported(name, config, folder, generator):
+    """(graph that export.py writes with the settings of `config`, inputs.json, the network) in `folder`."""
+    model = randomised(network_of(config), generator)
+    save_checkpoint(folder / "best.ckpt", {parameter.name: parameter for parameter in model.get_parameters()})
+    save_config(config, folder)
+    graph = PROGRAMS[name.split()[0]].export.main(dataclasses.replace(config, model_path=str(folder / "best.ckpt")))
+    return graph, json.loads((folder / "inputs.json").read_text()), model
+
+
+def recording(shape, length, generator):
+    """One for an input of `shape`, so long."""
+    shape = [length if size is None else size for size in shape]
+    return noise(generator, length) if len(shape) == 2 else generator.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow)
+                                  for name in GEARED])
+def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, runner, tmp_path):
+    """export.py --gears and the runner, to 1e-4: one that fills its gear, shorter and longer ones, one too long."""
+    config, generator = dataclasses.replace(GEARED[name], runtime="lite2.0-cpu"), np.random.default_rng(0)
+    graph, description, model = exported(name, config, tmp_path, generator)
+    shape, (first, second, last) = description["inputs"][0]["shape"], description["gears"]
+    items = {f"{i} {n}": recording(shape, n, generator)
+             for i, n in enumerate((second, last // 3 // 8 * 8, last - 8, first + 8, last + 8))}
+    write_inputs(tmp_path / "in", {item: [x] for item, x in items.items()})
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--threads", "1", "--warmup", "0")
+    assert code == 2 and "error: 1 of 5 items not run" in output, output
+    assert f"4 {last + 8}.bin: {last + 8} long, but the graph takes {last} at most, its last gear" in output
+    reference = alone(config, model)
+    for item, x in list(items.items())[:4]:
+        expected = reference(x)
+        for number, value in enumerate(expected if isinstance(expected, tuple) else (expected,)):
+            value = value.asnumpy()
+            found = np.fromfile(tmp_path / "out" / f"{item}_{number}.bin", value.dtype).reshape(value.shape)
+            np.testing.assert_allclose(found, value, rtol=0, atol=1e-4 * np.abs(value).max(), err_msg=item)
+
+
+@pytest.mark.parametrize("name", [pytest.param("conv_tasnet", marks=pytest.mark.slow), "ecapatdnn speechbrain",
+                                  pytest.param("deepspeech2", marks=pytest.mark.slow)])
+def test_graph_with_gears_for_any_runtime(name, tmp_path):
+    """It gives what a recording gives alone, and its inputs are those that the converter is told of."""
+    config, generator = GEARED[name], np.random.default_rng(0)
+    graph, description, model = exported(name, config, tmp_path, generator)
+    mindir = pb.ModelProto()
+    mindir.ParseFromString(graph.read_bytes())
+    settings = configparser.ConfigParser()
+    settings.read(tmp_path / description["config"])
+    build = {key: value.strip('"') for key, value in settings["acl_build_options"].items()}
+    shapes = dict(one.split(":") for one in build["input_shape"].split(";"))
+    # runtimes name an input by what stands behind the colon
+    assert shapes == {one.name.split(":")[-1]: ",".join(map(str, one.tensor[0].dims)) for one in mindir.graph.input}
+    assert list(shapes) == [one["name"] for one in description["inputs"]]
+    assert list(shapes)[-1] == description["length_input"] and sum("-1" in one for one in shapes.values()) == 1
+    assert build["input_format"] == "ND" and build["ge.dynamicdims"].split(";") == config.gears.split(",")
+    first, gear, _ = description["gears"]
+    x = recording(description["inputs"][0]["shape"], first + 8, generator)
+    padded = np.pad(x, [(0, 0), (0, gear - x.shape[1])] + [(0, 0)] * (x.ndim - 2), constant_values=3)
+    outputs = (nn.GraphCell(ms.load(str(graph)))(Tensor(padded), Tensor(np.array(x.shape[1:2], np.int32))),
+               alone(config, model)(x))
+    found, expected = [(one[0] if isinstance(one, tuple) else one).asnumpy() for one in outputs]
+    found = found[..., :expected.shape[-1]][:expected.shape[0]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+class DoubledFrames(nn.Cell):
+    """2 x of every second frame, and n."""
+
+    def construct(self, x, n):
+        return x[:, ::2] * 2.0, n + 0
+
+
+def gears(folder, runtime="lite2.0", **facts):
+    """The exported `DoubledFrames` for lengths up to 8 and 16."""
+    config = dataclasses.replace(EcapaConfig(), runtime=runtime, file_name=str(folder / "net.mindir"))
+    return export_model(DoubledFrames(), config, [Port("x", "float32", (1, None, 3), 8), Port("n", "int32", (1,))],
+                        [Port("y", "float32", (1, None, 3), length=(1, 2)), Port("m", "int32", (1,))], "net",
+                        gears=[8, 16], **(FACTS | facts))
+
+
+def test_configuration_is_loaded(runner, tmp_path):
+    """On a CPU as well, where it changes nothing; from plain .bin files, as the length has none."""
+    graph = gears(tmp_path / "graph")
+    items = {n: np.arange(3 * n, dtype=np.float32) for n in (1, 8, 5, 16, 9)}
+    (tmp_path / "in").mkdir()
+    for n, x in items.items():
+        x.tofile(tmp_path / "in" / f"{n}.bin")
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    assert code == 0, output
+    for n, x in items.items():
+        np.testing.assert_array_equal(np.fromfile(tmp_path / "out" / f"{n}_0.bin", np.float32),
+                                      2 * x.reshape(n, 3)[::2].ravel())
+        assert np.fromfile(tmp_path / "out" / f"{n}_1.bin", np.int32).tolist() == [n]
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--device_target=Ascend")
+    assert code == 2, output
+    assert f"on one compile it for its gears, with converter_lite --configFile={graph.parent}/net.ini" in output
+    (graph.parent / "net.ini").unlink()
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    assert code == 2 and "net.ini: cannot be loaded; export.py writes it" in output
+
+
+def test_gears_that_make_no_sense(runner, tmp_path):
+    for text, message in (("200", "found 1, expected 2 to 100"), ("200,100", "expected rising whole"),
+                          ("200,200", "expected rising whole"), ("2e2,300", "expected rising whole"),
+                          ("8,20", "found 20, expected 8 or more and multiples of 8"), ("0,8", "found 0, expected 8"),
+                          (",".join(str(8 * i) for i in range(1, 102)), "found 101, expected 2 to 100")):
+        with pytest.raises(UserError, match=message):
+            read_gears(text, 8, 8)
+    assert read_gears("") == [] and read_gears("8, 16", 8, 8) == [8, 16]
+    with pytest.raises(UserError, match="gears: found 8,16 with file_format ONNX, expected MINDIR"):
+        export_model(DoubledFrames(), EcapaConfig(file_format="ONNX", gears="8,16"), [], [], "net", gears=[8, 16])
+    graph = gears(tmp_path)
+    description = json.loads((tmp_path / "inputs.json").read_text())
+    write_inputs(tmp_path / "in", {"a": [np.ones(9, np.float32)]})
+    first, second = description["outputs"]
+    for change, message in (({"gears": [16, 8]}, "its gears are no rising lengths"),
+                            ({"gears": []}, "its gears are no rising lengths"),
+                            ({"gears": "8"}, "not what export.py writes"),
+                            ({"length_input": "x"}, "its last input is no length_input of one int32"),
+                            ({"outputs": []}, "gives 2 outputs, inputs.json tells of 0"),
+                            ({"outputs": [first | {"length": [1, 0]}, second]}, "does not tell the length of y"),
+                            ({"outputs": [first | {"length": [1, 1]}, second]}, "48 bytes for y, which are no mult")):
+        (tmp_path / "inputs.json").write_text(json.dumps(description | change))
+        code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+        assert code == 2 and message in output, output
+
+
 def golden_case(name, run):
     """(graph of the golden original's weights, {item: inputs}, {item: what the original computed}, of its result)."""
     model, form, file = name.split()
     path, arrays = golden(file)
-    programs = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": deepspeech2}[model]
+    programs = PROGRAMS[model]
     checkpoint = take_over(programs.import_torch, form, path, run)
     flags = ["--checkpoint_path", str(checkpoint), "--runtime", "lite2.0", "--length", "0"]
     graph = programs.export.main(parse_use_config(CONFIGS[model], flags))
@@ -380,6 +537,7 @@ def test_mistakes_are_told_in_one_line(doubled, runner, tmp_path):
             ((doubled, tmp_path, tmp_path / "out", "--threads", "two"), "--threads: found 'two', expected a whole"),
             ((doubled, tmp_path, tmp_path / "out", "--thread", "2"), "found '--thread'; usage: main"),
             ((doubled, tmp_path, tmp_path / "out", "--device_target", "GPU"), "found 'GPU', expected Ascend or CPU"),
+            ((doubled, tmp_path, tmp_path / "out", "--precision", "fp16"), "found 'fp16', expected enforce_fp32, "),
             ((doubled, tmp_path, tmp_path / "out", "--warmup"), "--warmup: a value is missing"),
             ((anywhere, tmp_path, tmp_path / "out", "--device_target=Ascend"), "cannot be built for Ascend 0"),
             ((doubled, tmp_path, doubled), "net.mindir")):

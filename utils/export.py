@@ -9,6 +9,7 @@ from mindspore import Tensor, nn
 
 from utils.errors import UserError
 from utils.files import write_text
+from utils.gears import converter_config
 from utils.mindir_compat import downgrade
 
 RUNTIMES = ("", "lite2.0", "lite2.0-cpu")
@@ -18,28 +19,35 @@ TOLERANCE = 1e-5   # of the largest output, between a network and its graph load
 
 @dataclass(frozen=True)
 class Port:
-    """A tensor that goes in or out; None in its shape is any size, `example` one to try."""
+    """A tensor that goes in or out; None in its shape is any size, `example` one to try.
+
+    `length` (a, s) of an output: its None is (n + a) // s where that of the first input is n.
+    """
 
     name: str
     dtype: str
     shape: tuple
     example: int = 300
+    length: tuple = ()
 
     def describe(self):
         """What inputs.json says."""
-        return {"name": self.name, "dtype": self.dtype, "shape": self.shape}
+        description = {"name": self.name, "dtype": self.dtype, "shape": self.shape}
+        return description | {"length": self.length} if self.length and None in self.shape else description
 
     def example_shape(self):
         """The shape where any size is the example's."""
         return [size or self.example for size in self.shape]
 
 
-def export_model(network, config, inputs, outputs, name, **facts):
+def export_model(network, config, inputs, outputs, name, gears=(), **facts):
     """Writes `network` as config.file_format to config.file_name, or <name>.<suffix> beside the checkpoint.
 
     `facts` go into inputs.json as they are: sample_rate, step_seconds (of the second dimension of the first input),
     wav_multiple (of samples, where it is a waveform), branches (of the graph that can run side by side), shortest
     (length of the first input that it takes), labels, ...
+    With `gears` the graph is compiled for so many lengths of the first input, and the last input is the length of a
+    recording. The configuration of the converter that does so for an Ascend is written beside the graph.
     Returns the path of the graph.
     """
     kind = config.file_format.upper()
@@ -52,6 +60,8 @@ def export_model(network, config, inputs, outputs, name, **facts):
         raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
     if kind == "ONNX" and any(None in port.shape for port in inputs):
         raise UserError("file_format ONNX: MindSpore writes it with fixed shapes only; give --length, or take MINDIR")
+    if gears and kind != "MINDIR":
+        raise UserError(f"gears: found {config.gears} with file_format {kind}, expected MINDIR")
     path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     network.set_train(False)
@@ -65,6 +75,11 @@ def export_model(network, config, inputs, outputs, name, **facts):
             _check_reloaded(network, inputs, path)
         if config.runtime:
             downgrade(path, cpu=config.runtime == "lite2.0-cpu")
+    if gears:
+        facts |= {"gears": gears, "length_input": inputs[-1].name}
+    if gears and config.runtime != "lite2.0-cpu":
+        facts["config"] = path.with_suffix(".ini").name
+        write_text(path.with_suffix(".ini"), converter_config(inputs, gears))
     description = {"model": name, "file": path.name, "inputs": [port.describe() for port in inputs],
                    "outputs": [port.describe() for port in outputs], "runtime": config.runtime, **facts}
     write_text(path.parent / "inputs.json", json.dumps(description, indent=2) + "\n")

@@ -1,11 +1,13 @@
 """The files that pass between Python and the C++ runner (ascend310_infer). Imports no MindSpore.
 
-    preprocess_Result/00_data/<name>.bin, 01_data/<name>.bin, ...   the inputs of the graph for an item
+    preprocess_Result/00_data/<name>.bin, 01_data/<name>.bin, ...   the inputs of the graph for an item, but for the
+                                                                    length that a graph with gears takes
     result_Files/<name>_0.bin, <name>_1.bin, ...                    its outputs
 """
 import json
 import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +16,32 @@ from utils.errors import UserError
 INPUTS, RESULTS = Path("preprocess_Result"), Path("result_Files")
 
 
-def graph_input(config):
-    """(name, length) of the first input of the graph beside config.model_path; length 0: any."""
+class GraphInput(NamedTuple):
+    """The first input of a graph."""
+
+    name: str
+    length: int         # of it; 0: any, or that of a gear
+    gears: list[int]    # lengths that the runner pads it to; []: none
+
+    def check(self, file: str, length: int) -> None:
+        """UserError where the recording in `file`, so long, is longer than the graph takes."""
+        longest = self.gears[-1] if self.gears else self.length
+        if longest and length > longest:
+            unit = "frames" if self.name == "features" else "samples"
+            setting = "a longer last one in --gears" if self.gears else f"--length {length} or more, or 0"
+            raise UserError(f"{file}: {length} {unit}, but the graph takes {longest}; export it with {setting}")
+
+
+def graph_input(config: Any) -> GraphInput:
+    """That of the graph beside config.model_path."""
     path = Path(config.model_path).parent / "inputs.json"
     try:
-        port = json.loads(path.read_text(encoding="utf-8"))["inputs"][0]
-        return port["name"], port["shape"][1] or 0
+        description = json.loads(path.read_text(encoding="utf-8"))
+        port = description["inputs"][0]
+        return GraphInput(port["name"], port["shape"][1] or 0, description.get("gears", []))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; export.py writes it beside the graph") from None
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise UserError(f"{path}: not what export.py writes; export the graph anew") from None
 
 

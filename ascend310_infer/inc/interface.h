@@ -13,6 +13,8 @@ struct Port {
   std::string name;
   std::string dtype;           // float32 or int32
   std::vector<int64_t> shape;  // kAnySize at one place at most
+  int64_t add = 0;             // of an output: its size at that place is (n + add) / step, rounded down,
+  int64_t step = 0;            // where that of the first input is n; step 0: not known
 
   // The shape of a tensor of so many bytes; UserError where they do not fit.
   std::vector<int64_t> ShapeOf(size_t bytes) const;
@@ -20,12 +22,18 @@ struct Port {
 
 struct Interface {
   std::vector<Port> inputs;
-  std::string runtime;       // the one it was exported for; empty: any that reads its version of MindIR
-  int64_t branches = 1;      // operators that can run side by side
-  double step_seconds = 0;   // that the second dimension of the first input advances in time
-  int64_t sample_rate = 0;   // Hz
-  int64_t shortest = 0;      // that the second dimension of the first input may be
-  int64_t wav_multiple = 0;  // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform
+  std::vector<Port> outputs;
+  std::string runtime;         // the one it was exported for; empty: any that reads its version of MindIR
+  int64_t branches = 1;        // operators that can run side by side
+  double step_seconds = 0;     // that the second dimension of the first input advances in time
+  int64_t sample_rate = 0;     // Hz
+  int64_t shortest = 0;        // that the second dimension of the first input may be
+  int64_t wav_multiple = 0;    // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform
+  std::vector<int64_t> gears;  // lengths, rising, that the first input is padded to, and the last input tells its own
+  std::filesystem::path config;  // of the runtime, and of the converter that compiles the gears; may be empty
+
+  // The inputs that come from files: all but the length.
+  size_t FileCount() const { return inputs.size() - (gears.empty() ? 0 : 1); }
 };
 
 // Reads inputs.json beside the graph. UserError where it is missing or does not describe a graph.

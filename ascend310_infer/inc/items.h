@@ -21,9 +21,10 @@ struct Item {
 
 // Items of a folder in the order of their names: of its numbered folders 00_data, 01_data, ..., one an input; else of
 // the .bin files in it; else of its wav files, for a graph that takes a waveform. UserError where there are none.
+// The length that a graph with gears takes has no file.
 std::vector<Item> FindItems(const std::filesystem::path &folder, const Interface &interface);
 
-// The tensors of an item. UserError where a file is unreadable or of another size than the graph takes.
+// The tensors of an item's files. UserError where a file is unreadable or of another size than the graph takes.
 std::vector<HostTensor> ReadItem(const Item &item, const Interface &interface);
 
 #endif  // ASCEND310_INFER_INC_ITEMS_H_

@@ -10,8 +10,9 @@ struct Options {
   std::string output_path;               // folder for <name>_<output>.bin and time_report.txt
   std::string device_target = "Ascend";  // or CPU
   int device_id = 0;
-  int threads = 2;  // on a CPU
-  int warmup = 1;   // runs of the first item that are not timed
+  std::string precision = "preferred_fp32";  // on an Ascend: a name of AscendDeviceInfo::SetPrecisionMode
+  int threads = 2;                           // on a CPU
+  int warmup = 1;                            // runs of the first item that are not timed
 };
 
 // UserError for a flag that is unknown, missing or has no sense.

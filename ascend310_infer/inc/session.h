@@ -12,7 +12,8 @@
 
 class Session {
  public:
-  // Loads and compiles the graph. UserError where the device or the graph cannot be used or is not as described.
+  // Loads the configuration and the graph, and compiles it. UserError where the device, the configuration or the graph
+  // cannot be used or is not as described.
   Session(const Options &options, const Interface &interface);
 
   // The bytes of every output, in the graph's order. Resizes the graph where the shapes are others than before.
@@ -22,6 +23,7 @@ class Session {
   void Resize(const std::vector<HostTensor> &inputs);
 
   mindspore::Model model_;
+  std::string remedy_;                        // where the graph is not compiled for a length
   std::vector<std::vector<int64_t>> shapes_;  // of the inputs last run
   std::vector<std::vector<char>> memory_;     // of the inputs
   std::vector<mindspore::MSTensor> tensors_;  // that refer to it

@@ -20,7 +20,25 @@ Port ReadPort(const nlohmann::json &json) {
   if (std::count(port.shape.begin(), port.shape.end(), kAnySize) > 1) {
     throw UserError(port.name + " has several dimensions of any size, expected one at most");
   }
+  if (json.contains("length")) {
+    port.add = json.at("length").at(0);
+    port.step = json.at("length").at(1);
+  }
   return port;
+}
+
+std::vector<int64_t> ReadGears(const nlohmann::json &json, const std::vector<Port> &inputs) {
+  std::vector<int64_t> gears = json.at("gears");
+  const bool padded =
+      inputs.size() > 1 && inputs[0].shape.size() > 1 && inputs[0].shape[0] == 1 && inputs[0].shape[1] == kAnySize;
+  if (!padded || gears.empty() || gears[0] < 1 || !std::is_sorted(gears.begin(), gears.end())) {
+    throw UserError("its gears are no rising lengths of the second dimension of the first input");
+  }
+  const Port &last = inputs.back();
+  if (last.name != json.at("length_input") || last.dtype != "int32" || last.shape != std::vector<int64_t>{1}) {
+    throw UserError("its last input is no length_input of one int32");
+  }
+  return gears;
 }
 }  // namespace
 
@@ -56,6 +74,15 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     Interface interface;
     for (const auto &port : json.at("inputs")) {
       interface.inputs.push_back(ReadPort(port));
+    }
+    for (const auto &port : json.at("outputs")) {
+      interface.outputs.push_back(ReadPort(port));
+    }
+    if (json.contains("gears")) {
+      interface.gears = ReadGears(json, interface.inputs);
+    }
+    if (json.contains("config")) {
+      interface.config = mindir_path.parent_path() / json.at("config").get<std::string>();
     }
     interface.runtime = json.value("runtime", "");
     interface.branches = json.value("branches", 1);

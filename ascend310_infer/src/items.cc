@@ -64,7 +64,7 @@ std::vector<Item> FindItems(const fs::path &folder, const Interface &interface) 
     throw UserError(folder.string() + ": no such folder; preprocess.py writes one");
   }
   std::vector<Item> items;
-  const size_t inputs = interface.inputs.size();
+  const size_t inputs = interface.FileCount();
   const bool numbered = fs::is_directory(folder / FolderName(0));
   if (numbered || inputs == 1) {
     for (const fs::path &file : Find(numbered ? folder / FolderName(0) : folder, ".bin")) {

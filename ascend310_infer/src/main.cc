@@ -1,7 +1,7 @@
 // Runs an exported graph over a folder of files:
 //
 //   main --mindir_path FILE --input_path FOLDER --output_path FOLDER [--device_target Ascend|CPU] [--device_id N]
-//        [--threads N] [--warmup N]
+//        [--precision NAME] [--threads N] [--warmup N]
 //
 // Writes <name>_<output>.bin for every item and time_report.txt. A file that cannot be run is reported and skipped.
 // Exit code 0 where all items were run, 2 where some or all could not be.
@@ -11,6 +11,7 @@
 #include <iostream>
 
 #include "error.h"
+#include "gears.h"
 #include "interface.h"
 #include "items.h"
 #include "options.h"
@@ -36,23 +37,26 @@ void WriteFile(const fs::path &path, const std::string &content) {
 }
 
 void RunItem(const Item &item, const Interface &interface, const Options &options, Session *session, Report *report) {
-  const std::vector<HostTensor> inputs = ReadItem(item, interface);
-  if (inputs[0].shape[1] < interface.shortest) {
-    throw UserError(item.files[0].string() + ": " + std::to_string(inputs[0].shape[1]) + " long, but the graph takes " +
-                    std::to_string(interface.shortest) + " and more; leave the file out");
-  }
+  std::vector<HostTensor> recording = ReadItem(item, interface);
+  const int64_t length = recording[0].shape[1];
   std::vector<std::string> outputs;
   try {
+    if (length < interface.shortest) {
+      throw UserError(std::to_string(length) + " long, but the graph takes " + std::to_string(interface.shortest) +
+                      " and more; leave the file out");
+    }
+    const std::vector<HostTensor> inputs = PadToGear(std::move(recording), interface);
     for (int i = 0; report->predict_ms.empty() && i < options.warmup; ++i) {
       session->Predict(inputs);
     }
     const auto start = Clock::now();
     outputs = session->Predict(inputs);
     report->predict_ms.push_back(Milliseconds(start));
+    outputs = CutToLength(std::move(outputs), length, interface);
   } catch (const UserError &error) {
     throw UserError(item.files[0].string() + ": " + error.what());
   }
-  report->audio_seconds += static_cast<double>(inputs[0].shape[1]) * interface.step_seconds;
+  report->audio_seconds += static_cast<double>(length) * interface.step_seconds;
   const fs::path target = fs::path(options.output_path) / item.name;
   fs::create_directories(target.parent_path());
   for (size_t i = 0; i < outputs.size(); ++i) {

@@ -2,13 +2,25 @@
 
 #include <charconv>
 #include <map>
+#include <vector>
 
 #include "error.h"
 
 namespace {
 constexpr char kUsage[] =
     "usage: main --mindir_path FILE --input_path FOLDER --output_path FOLDER [--device_target Ascend|CPU] "
-    "[--device_id N] [--threads N] [--warmup N]";
+    "[--device_id N] [--precision NAME] [--threads N] [--warmup N]";
+
+void CheckName(const std::string &flag, const std::string &name, const std::vector<std::string> &known) {
+  std::string list;
+  for (const std::string &other : known) {
+    if (name == other) {
+      return;
+    }
+    list += (list.empty() ? "" : other == known.back() ? " or " : ", ") + other;
+  }
+  throw UserError("--" + flag + ": found '" + name + "', expected " + list);
+}
 
 int ParseNumber(const std::string &flag, const std::string &text, int least) {
   int number = 0;
@@ -26,7 +38,8 @@ Options ParseOptions(int argc, const char *const *argv) {
   const std::map<std::string, std::string *> texts = {{"mindir_path", &options.mindir_path},
                                                       {"input_path", &options.input_path},
                                                       {"output_path", &options.output_path},
-                                                      {"device_target", &options.device_target}};
+                                                      {"device_target", &options.device_target},
+                                                      {"precision", &options.precision}};
   const std::map<std::string, std::pair<int *, int>> numbers = {
       {"device_id", {&options.device_id, 0}}, {"threads", {&options.threads, 1}}, {"warmup", {&options.warmup, 0}}};
   for (int i = 1; i < argc; ++i) {
@@ -53,8 +66,8 @@ Options ParseOptions(int argc, const char *const *argv) {
       throw UserError(std::string("--") + flag + " is missing; " + kUsage);
     }
   }
-  if (options.device_target != "Ascend" && options.device_target != "CPU") {
-    throw UserError("--device_target: found '" + options.device_target + "', expected Ascend or CPU");
-  }
+  CheckName("device_target", options.device_target, {"Ascend", "CPU"});
+  CheckName("precision", options.precision,
+            {"enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"});
   return options;
 }

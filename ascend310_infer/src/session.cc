@@ -41,6 +41,7 @@ std::shared_ptr<mindspore::Context> MakeContext(const Options &options, const In
   } else {
     auto device = std::make_shared<mindspore::AscendDeviceInfo>();
     device->SetDeviceID(static_cast<uint32_t>(options.device_id));
+    device->SetPrecisionMode(options.precision);  // else Lite takes enforce_fp16
     context->MutableDeviceInfo().push_back(device);
   }
   return context;
@@ -53,13 +54,22 @@ mindspore::DataType TypeOf(const Port &port) {
 
 Session::Session(const Options &options, const Interface &interface) {
   CheckRuntime(options, interface);
+  if (!interface.config.empty() && model_.LoadConfig(interface.config.string()) != mindspore::kSuccess) {
+    throw UserError(interface.config.string() +
+                    ": cannot be loaded; export.py writes it beside the graph, keep the two "
+                    "together");
+  }
+  const bool gears = options.device_target != "CPU" && !interface.gears.empty();
+  remedy_ = gears ? "compile it for its gears, with converter_lite --configFile=" + interface.config.string()
+                  : "export it for this length";
   const mindspore::Status status =
       model_.Build(options.mindir_path, mindspore::kMindIR, MakeContext(options, interface));
   if (status != mindspore::kSuccess) {
     throw UserError(options.mindir_path + ": cannot be built for " + options.device_target +
                     (options.device_target == "CPU"
                          ? "; export it for this runtime, see export.py --runtime"
-                         : " " + std::to_string(options.device_id) + "; without an Ascend use --device_target CPU"));
+                         : " " + std::to_string(options.device_id) + "; without an Ascend use --device_target CPU" +
+                               (gears ? ", on one " + remedy_ : "")));
   }
   const std::vector<mindspore::MSTensor> own = model_.GetInputs();
   bool fits = own.size() == interface.inputs.size();
@@ -104,7 +114,7 @@ void Session::Resize(const std::vector<HostTensor> &inputs) {
   }
   if (!same && model_.Resize(own, shapes) != mindspore::kSuccess) {
     shapes_.clear();
-    throw UserError("the graph cannot be resized to " + ToText(shapes[0]) + "; export it for this length");
+    throw UserError("the graph cannot be resized to " + ToText(shapes[0]) + "; " + remedy_);
   }
   // The memory of GetInputs() is no place for the data: MindSpore Lite 2.0 frees it in Resize and hands it out still.
   // Ours stays where it is until the next Resize: an operator that works in place keeps its address.

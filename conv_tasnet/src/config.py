@@ -78,6 +78,7 @@ class Config:
     model_path: str = ""            # checkpoint that eval.py and export.py take
     save_examples: int = 3          # mixtures whose separation eval.py keeps as wav and PNG
     length: int = 32000             # samples of the exported graph and of 310 inference; 0: any length
+    gears: str = ""                 # in place of length, e.g. 16000,32000: recordings are padded to the next
     file_format: str = "MINDIR"     # or ONNX, AIR
     runtime: str = ""               # MINDIR for lite2.0: MindSpore (Lite) 2.0; lite2.0-cpu: faster, CPU only
     file_name: str = ""             # of the export; "": conv_tasnet.<format> beside the checkpoint

@@ -88,6 +88,7 @@ class Config:
     model_path: str = ""            # checkpoint that eval.py and export.py take
     save_log_probs: bool = False    # eval.py keeps what the network says, for lm.py tune
     length: int = 800               # frames of 10 ms of the exported graph and of 310 inference; 0: any number
+    gears: str = ""                 # in place of length, e.g. 400,800,1600: recordings are padded to the next
     file_format: str = "MINDIR"     # or ONNX, AIR
     input: str = "features"         # or waveform: the front-end is a part of the graph
     runtime: str = ""               # MINDIR for lite2.0: MindSpore (Lite) 2.0; lite2.0-cpu: faster, CPU only

@@ -86,6 +86,7 @@ class Config:
     top_n: int = 300                # nearest cohort speakers that count
     subtract_mean: bool = False     # the cohort's mean embedding, before the cosine
     length: int = 1199              # frames of the exported graph and of 310 scoring; 0: any length
+    gears: str = ""                 # in place of length, e.g. 200,400,800: recordings are padded to the next
     file_format: str = "MINDIR"     # or ONNX, AIR
     input: str = "features"         # or waveform: the front-end is a part of the graph
     runtime: str = ""               # MINDIR for lite2.0: MindSpore (Lite) 2.0; lite2.0-cpu: faster, CPU only
