@@ -4,6 +4,7 @@
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
 # make results-deepspeech2 CHECKPOINT=pretrained/best.ckpt    evaluate only; likewise the other two
 # make seeds-ecapatdnn       the same training with three seeds, their mean and spread
+# make ascend-check          compiles every graph for an Ascend on this CPU: backend and kernels in a table
 # make ablation-ecapatdnn    short trainings, each with one change of the recipe
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
-  seeds-ecapatdnn ablation-ecapatdnn clean
+  seeds-ecapatdnn ablation-ecapatdnn ascend-check clean
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
@@ -55,6 +56,9 @@ results-conv_tasnet: $(VENV)/.demo
 
 results-deepspeech2: $(VENV)/.demo
 	bash deepspeech2/scripts/results_an4.sh $(CHECKPOINT)
+
+ascend-check: $(VENV)/.demo
+	$(RUN) -m utils.ascend_check
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -4,6 +4,9 @@ import io
 import os
 from pathlib import Path
 
+# what is compiled or downloaded once for all checkouts
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mindspore_speech_zoo")
+
 
 def write_text(path, text):
     """Replaces the file `path` by `text`, under a temporary name first."""

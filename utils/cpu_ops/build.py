@@ -10,12 +10,13 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import ops
 
+from utils.files import CACHE
+
 SOURCES = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-pthread",
          "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
          "-Wl,-z,nodelete",                # MindSpore closes the library after use, but its threads go on
          "-D_GLIBCXX_USE_CXX11_ABI=0")     # as MindSpore is built
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mindspore_speech_zoo")
 
 
 @functools.cache

@@ -1,0 +1,91 @@
+"""The graphs that an Ascend has to compile for Conv-TasNet: what utils/ascend_check checks."""
+import dataclasses
+
+import numpy as np
+from mindspore import Tensor, nn
+
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.loss import PitSiSnr
+from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.separation import Separator
+from conv_tasnet.src.streaming import Stream
+from utils.ascend_check.graphs import distributed, training_calls, variants
+from utils.cpu_ops import fast
+from utils.state import parameters
+from utils.train_step import adapt
+from utils.trainer import trainable
+
+CONFIG = Config
+
+
+def train(config, device):
+    """As train.py."""
+    model, loss = ConvTasNet(config), PitSiSnr(config.C)
+    precision = adapt(model, config, device)
+    model.set_train()
+
+    def objective(mixture, sources, lengths):
+        return loss(model(mixture, lengths), sources, mixture, lengths)
+
+    if config.optimizer == "adam":
+        optimizer = nn.Adam(trainable(model), learning_rate=1e-3, weight_decay=config.l2)
+    else:
+        optimizer = nn.SGD(trainable(model), learning_rate=1e-3, momentum=config.momentum, weight_decay=config.l2)
+    count, samples = config.minibatch_size, round(config.segment * config.sample_rate)
+    batch = [Tensor(np.zeros(shape, np.float32)) for shape in ((count, samples), (count, config.C, samples))]
+    batch.append(Tensor(np.full(count, samples, np.int32)))
+    return training_calls(objective, optimizer, parameters(model), config, device, precision, batch)
+
+
+def validate(config, device):
+    """As train.py does after an epoch: in the precision of the training, up to cv_maxlen seconds."""
+    model = ConvTasNet(config)
+    adapt(model, config, device)
+    longest = round(config.cv_maxlen * config.sample_rate)
+    separator = Separator(model, config, longest)
+    return [lambda: separator(np.zeros(longest or config.sample_rate, np.float32))]
+
+
+def evaluate(config, device):
+    """As eval.py, for any length."""
+    separator = Separator(fast(ConvTasNet(config)), config)
+    return [lambda: separator(np.zeros(config.sample_rate, np.float32))]
+
+
+def stream(config, device):
+    """As `infer.py --stream`; nothing where the network is not causal."""
+    if not config.causal:
+        return []
+    parts = Stream(fast(ConvTasNet(config)), config)
+    return [lambda: parts.push(np.zeros(config.sample_rate, np.float32))]
+
+
+KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "streaming": stream}
+SMALL = dataclasses.replace(Config(), N=32, B=16, H=32, Sc=16, X=2, R=2, segment=1.0, cv_maxlen=1.0, minibatch_size=2)
+KAITUOXU = {"variant": "kaituoxu", "Sc": 0}
+NETWORKS = {
+    "gLN": {},
+    "cLN": {"norm": "cLN"},
+    "BN": {"norm": "BN"},
+    "causal, cgLN": {"norm": "cgLN", "causal": True},
+    "kaituoxu's network": KAITUOXU}
+GRAPHS = {
+    **variants("train", train, SMALL, {
+        **NETWORKS,
+        "O0": {"amp_level": "O0"},
+        "O2": {"amp_level": "O2"},
+        "O2, BN": {"amp_level": "O2", "norm": "BN"},
+        "O2, causal, cgLN": {"amp_level": "O2", "norm": "cgLN", "causal": True},
+        "no loss scale": {"loss_scale": 1.0},
+        "dynamic loss scale": {"loss_scale": 0.0},
+        "accumulated": {"accumulate": 2},
+        "not clipped": {"clip_norm": 0.0},
+        "SGD": {"optimizer": "sgd"},
+        "three speakers": {"C": 3},
+        "softmax masks": {"mask_nonlinear": "softmax"}}),
+    **distributed(train, SMALL),
+    **variants("validation", validate, SMALL, NETWORKS),
+    **variants("evaluation", evaluate, SMALL, NETWORKS),
+    **variants("streaming", stream, dataclasses.replace(SMALL, causal=True), {
+        "cgLN": {"norm": "cgLN"}, "cLN": {"norm": "cLN"}, "BN": {"norm": "BN"}}),
+}

@@ -1,0 +1,101 @@
+"""The graphs that an Ascend has to compile for DeepSpeech2: what utils/ascend_check checks."""
+import dataclasses
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from deepspeech2.src.config import Config
+from deepspeech2.src.features import BINS, RATE
+from deepspeech2.src.loss import CtcLoss
+from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.optimizer import make_optimizer
+from deepspeech2.src.recognition import Recogniser
+from deepspeech2.src.streaming import Stream
+from deepspeech2.src.waveform import FromWaveform
+from utils.ascend_check.graphs import distributed, training_calls, variants
+from utils.cpu_ops import fast
+from utils.state import parameters
+from utils.train_step import adapt
+from utils.trainer import trainable
+
+CONFIG = Config
+FRAMES, LABELS = 200, 20    # of an utterance
+
+
+def train(config, device):
+    """As train.py."""
+    model, loss = DeepSpeech2(config), CtcLoss()
+    precision = adapt(model, config, device)
+    model.set_train()
+
+    def objective(features, frames, labels, counts):
+        log_probs, frames = model(features, frames)
+        return loss(log_probs, frames, labels, counts)
+
+    count = config.minibatch_size
+    batch = [Tensor(np.zeros((count, FRAMES, BINS), np.float32)), Tensor(np.full(count, FRAMES, np.int32)),
+             Tensor(np.ones((count, LABELS), np.int32)), Tensor(np.full(count, LABELS, np.int32))]
+    return training_calls(objective, make_optimizer(config, trainable(model), 1e-3), parameters(model), config, device,
+                          precision, batch)
+
+
+def validate(config, device):
+    """As train.py does after an epoch: in the precision of the training."""
+    model = DeepSpeech2(config)
+    adapt(model, config, device)
+    return batches(Recogniser(model, config))
+
+
+def evaluate(config, device):
+    """As eval.py."""
+    return batches(Recogniser(fast(DeepSpeech2(config)), config))
+
+
+def batches(recogniser):
+    """A batch of utterances, padded to one length."""
+    return [lambda: recogniser.batch([np.zeros((FRAMES, BINS), np.float32)], FRAMES)]
+
+
+def stream(config, device):
+    """As `infer.py --stream`; nothing where the network is bidirectional."""
+    if config.bidirectional:
+        return []
+    parts = Stream(fast(DeepSpeech2(config)), config)
+    return [lambda: parts.push(np.zeros(2 * RATE, np.float32))]
+
+
+def waveform(config, device):
+    """As `export.py --input waveform`, for one length and for any."""
+    fixed, free = (FromWaveform(DeepSpeech2(config)).set_train(False) for _ in range(2))
+    free.set_inputs(Tensor(shape=(1, None), dtype=ms.float32))
+    samples = Tensor(np.zeros((1, RATE), np.float32))
+    return [lambda: fixed(samples), lambda: free(samples)]
+
+
+KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "streaming": stream, "waveform": waveform}
+SMALL = dataclasses.replace(Config(), hidden_size=64, hidden_layers=2, conv_channels=8, minibatch_size=3)
+ONE_WAY = {"bidirectional": False}
+NETWORKS = {
+    "LSTM": {},
+    "GRU": {"rnn_type": "gru"},
+    "one-way LSTM": ONE_WAY,
+    "one-way GRU": ONE_WAY | {"rnn_type": "gru"}}
+GRAPHS = {
+    **variants("train", train, SMALL, {
+        **NETWORKS,
+        "O0": {"amp_level": "O0"},
+        "O2": {"amp_level": "O2"},
+        "O2, GRU": {"amp_level": "O2", "rnn_type": "gru"},
+        "O2, one-way LSTM": ONE_WAY | {"amp_level": "O2"},
+        "no loss scale": {"loss_scale": 1.0},
+        "dynamic loss scale": {"loss_scale": 0.0},
+        "accumulated": {"accumulate": 2},
+        "not clipped": {"clip_norm": 0.0},
+        "SGD": {"optimizer": "sgd"}}),
+    **distributed(train, SMALL),
+    **variants("validation", validate, SMALL, NETWORKS),
+    **variants("evaluation", evaluate, SMALL, NETWORKS),
+    **variants("streaming", stream, SMALL, {"LSTM": ONE_WAY, "GRU": ONE_WAY | {"rnn_type": "gru"}}),
+    **variants("waveform", waveform, SMALL, {"": {}}),
+}

@@ -1,0 +1,117 @@
+"""The graphs that an Ascend has to compile for ECAPA-TDNN: what utils/ascend_check checks."""
+import dataclasses
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.features import RATE
+from ecapatdnn.src.loss import AamSoftmax
+from ecapatdnn.src.model import EcapaTdnn
+from ecapatdnn.src.scoring import SCORE_CROP, Embedder, WholeFiles
+from ecapatdnn.src.speaker_id import SpeakerId, likelihood_and_error
+from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
+from ecapatdnn.src.waveform import FromWaveform
+from utils.ascend_check.graphs import distributed, training_calls, variants
+from utils.cpu_ops import fast
+from utils.state import parameters
+from utils.train_step import adapt
+from utils.trainer import trainable
+
+CONFIG = Config
+SPEAKERS = 10       # the loss's
+
+
+def build(config):
+    return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+
+
+def train(config, device):
+    """As train.py."""
+    model, loss = build(config), AamSoftmax(config.emb_size, SPEAKERS, config.margin, config.scale, config.sub_centers)
+    loss.update_parameters_name("loss.")
+    precision = adapt(model, config, device)
+    model.set_train()
+
+    def objective(features, speaker):
+        return loss(model(features), speaker)
+
+    optimizer = nn.Adam(trainable(model, loss), learning_rate=1e-3, weight_decay=config.weight_decay)
+    return training_calls(objective, optimizer, parameters(model, loss), config, device, precision, crops(config))
+
+
+def crops(config):
+    """A batch of training."""
+    features = np.zeros((config.minibatch_size, config.crop, config.in_channels), np.float32)
+    return [Tensor(features), Tensor(np.zeros(config.minibatch_size, np.int32))]
+
+
+def validate(config, device):
+    """As train.py does with whole files, after an epoch: in the precision of the training."""
+    model = build(config)
+    adapt(model, config, device)
+    return whole_files(Embedder(model, config))
+
+
+def evaluate(config, device):
+    """As eval.py."""
+    return whole_files(Embedder(fast(build(config)), config))
+
+
+def whole_files(net):
+    """A file and a batch of crops, by the graph for any length."""
+    return [lambda: net.outputs(np.zeros((1, 321, net.config.in_channels), np.float32)),
+            lambda: net.outputs(np.zeros((5, SCORE_CROP, net.config.in_channels), np.float32))]
+
+
+def waveform(config, device):
+    """As `export.py --input waveform`, for one length and for any."""
+    fixed, free = (FromWaveform(build(config), config.front_end, config.in_channels).set_train(False) for _ in range(2))
+    free.set_inputs(Tensor(shape=(1, None), dtype=ms.float32))
+    samples = Tensor(np.zeros((1, RATE), np.float32))
+    return [lambda: fixed(samples), lambda: free(samples)]
+
+
+def identify(config, device):
+    """As speaker_id.py: a step of the training, then whole files."""
+    model = SpeakerId(config, SPEAKERS)
+    precision = adapt(model, config, device)
+    model.set_train()
+
+    def objective(features, speaker):
+        return likelihood_and_error(model(features), speaker)
+
+    optimizer = nn.Adam(trainable(model), learning_rate=1e-3, weight_decay=config.weight_decay)
+    calls = training_calls(objective, optimizer, parameters(model), config, device, precision, crops(config))
+
+    def test():
+        WholeFiles(model, config).outputs(np.zeros((1, 321, config.in_channels), np.float32))
+
+    return [*calls, test]
+
+
+KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "waveform": waveform}
+SMALL = dataclasses.replace(Config(), channels=64, mfa_channels=96, emb_size=32, minibatch_size=4)
+SMALL_ID = dataclasses.replace(SpeakerIdConfig(), channels=32, mfa_channels=48, emb_size=32, minibatch_size=4)
+SPEECHBRAIN = {"variant": "speechbrain", "front_end": "speechbrain"}
+GRAPHS = {
+    **variants("train", train, SMALL, {
+        "O0": {"amp_level": "O0"},
+        "O1": {"amp_level": "O1"},
+        "O2": {"amp_level": "O2"},
+        "no loss scale": {"loss_scale": 1.0},
+        "dynamic loss scale": {"loss_scale": 0.0},
+        "accumulated, clipped": {"accumulate": 2, "clip_norm": 5.0},
+        "sub-centres": {"sub_centers": 2},
+        "SpeechBrain's network": SPEECHBRAIN,
+        "SpeechBrain's network, O2": SPEECHBRAIN | {"amp_level": "O2"}}),
+    **distributed(train, SMALL),
+    **variants("validation", validate, SMALL, {"": {}, "SpeechBrain's network": SPEECHBRAIN}),
+    **variants("evaluation", evaluate, SMALL, {"": {}, "SpeechBrain's network": SPEECHBRAIN}),
+    **variants("waveform", waveform, SMALL, {
+        "TaoRuijie's features": {},
+        "SpeechBrain's features": SPEECHBRAIN,
+        "Kaldi's features": {"front_end": "kaldi"}}),
+    **variants("speaker_id", identify, SMALL_ID, {"x-vector": {}, "ECAPA-TDNN": {"network": "ecapa"}}),
+}

@@ -1,0 +1,113 @@
+"""Compiles a model's graphs for an Ascend, on a CPU: python -m utils.ascend_check [--model NAME] [--soc CHIP] [...].
+
+No Ascend and no CANN is needed: MindSpore's own plugin compiles, and libraries without content stand in for CANN's.
+One row a graph: how many operators have a kernel, and which; what is left to the host; the backend. A verdict is bad,
+and the exit code 1, where a graph does not compile, has an operator without a kernel, calls Python, computes tensors on
+the host or takes the GE backend. With --config the network is that of your settings, without it some small ones.
+What it cannot see: whether CANN compiles every kernel, values and speed (docs/ascend_check.md).
+"""
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from utils.errors import UserError, nearest, run
+from utils.files import write_text
+
+CHIPS = ("910a", "910b")
+
+
+def main(argv: list[str]) -> None:
+    """Prints the table; exit code 1 if a verdict is bad."""
+    args = parse(argv)
+    from utils.ascend_check import report
+    from utils.ascend_check.runs import make_tasks, run_tasks
+    from utils.ascend_check.stubs import check_machine, stubs
+
+    check_machine()
+    wanted = choose(args)
+    if args.list:
+        print("\n".join(f"{model}: {name}" for model, graphs in wanted.items() for name in graphs))
+        return
+    folder = stubs()
+    tasks = [task for model, graphs in wanted.items()
+             for task in make_tasks(module_of(model), graphs, args.soc, args.config)]
+    longest = max(len(name) for graphs in wanted.values() for name in graphs)
+    widths = (max(map(len, wanted)), longest, 4, 5, 5, 5, 30, 16, 0)
+    print(report.line(report.HEADER, widths), flush=True)
+
+    def show(task, name, record):
+        cells = report.row(task.module.split(".")[0], name, task.chip, record)
+        print(report.line(cells, widths, sys.stdout.isatty() and cells[-1] != report.GOOD), flush=True)
+        if args.log and record.error:
+            print(record.error, flush=True)
+
+    found = run_tasks(tasks, folder, show, args.jobs)
+    rows = [report.row(model, name, chip, found[module_of(model), chip, name])
+            for model, graphs in wanted.items() for name in graphs for chip in args.soc]
+    if args.markdown:
+        write_text(args.markdown, report.markdown(rows))
+    bad = [cells for cells in rows if cells[-1] != report.GOOD]
+    print(f"{len(rows)} graphs, {len(rows) - len(bad)} good, {len(bad)} bad")
+    sys.exit(1 if bad else 0)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m utils.ascend_check", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", nargs="+", default=models(), metavar="NAME", help="default: all")
+    parser.add_argument("--graph", nargs="+", default=[], metavar="NAME",
+                        help="a kind such as train, or a whole name; default: all, --list shows them")
+    parser.add_argument("--soc", nargs="+", default=list(CHIPS), type=str.lower, metavar="CHIP",
+                        help=f"{' or '.join(CHIPS)}; default: both")
+    parser.add_argument("--config", default="", metavar="FILE", help="YAML file of settings as train.py takes it")
+    parser.add_argument("--list", action="store_true", help="only names the graphs")
+    parser.add_argument("--log", action="store_true", help="the whole error of a graph that does not compile, too")
+    parser.add_argument("--markdown", metavar="FILE", help="writes the table there")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
+                        help="processes at a time (%(default)s)")
+    args = parser.parse_args(argv)
+    for what, given, known in (("model", args.model, models()), ("soc", args.soc, CHIPS)):
+        for name in given:
+            if name not in known:
+                raise UserError(f"{what}: found {name!r}, expected one of {', '.join(known)}")
+    if args.config and len(args.model) > 1:
+        raise UserError("config: settings are those of one model; name it by --model")
+    if args.jobs < 1:
+        raise UserError(f"jobs: found {args.jobs}, expected at least 1")
+    return args
+
+
+def models() -> list[str]:
+    """The folders that say which graphs they have."""
+    return sorted(path.parent.parent.name for path in Path(__file__).parents[2].glob("*/src/ascend_graphs.py"))
+
+
+def module_of(model: str) -> str:
+    return f"{model}.src.ascend_graphs"
+
+
+def choose(args: argparse.Namespace) -> dict:
+    """{model: {name: Graph}} of what the command line asks for."""
+    from utils.ascend_check.runs import graphs_of
+
+    found = {model: graphs_of(importlib.import_module(module_of(model)), args.config) for model in args.model}
+    for wanted in args.graph:
+        if not any(fits(name, wanted) for graphs in found.values() for name in graphs):
+            known = {part for graphs in found.values() for name in graphs for part in (name, name.split(",")[0])}
+            raise UserError(f"graph: found {wanted!r}, expected a name or a kind{nearest(wanted, known)}; --list shows "
+                            "them all")
+    return {model: {name: graph for name, graph in graphs.items()
+                    if not args.graph or any(fits(name, wanted) for wanted in args.graph)}
+            for model, graphs in found.items()}
+
+
+def fits(name: str, wanted: str) -> bool:
+    """Whether a graph's name is what is wanted, or of that kind."""
+    return wanted in (name, name.split(",")[0])
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

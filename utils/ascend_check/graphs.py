@@ -1,0 +1,51 @@
+"""What a model's src/ascend_graphs.py says of its graphs, and the training step that all of them have.
+
+    CONFIG    the dataclass of its settings
+    KINDS     {kind: function (config, device) -> calls}: each builds a network and returns what compiles its graphs;
+              no calls where such a network has no such graph
+    GRAPHS    {name: Graph}: `kind`, or `kind, what differs`, of networks small enough to compile in seconds
+"""
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mindspore import Tensor, nn
+
+from utils.device import Device
+from utils.state import statistics
+from utils.train_step import FloatStatus, Precision, TrainStep
+
+ALONE, TABLE, MSRUN = "alone", "rank table", "msrun"    # how the processes of a graph are started
+RANKS = 4                                               # of those that are not alone
+
+
+class Graph(NamedTuple):
+    """A graph to compile: what `run` gives for `config`, a dataclass."""
+
+    run: Callable
+    config: object
+    start: str = ALONE
+
+
+def variants(kind: str, run: Callable, config, differences: dict[str, dict]) -> dict[str, Graph]:
+    """{name: Graph} of one kind: for each of `differences` {what: settings} a network that differs from `config`."""
+    return {f"{kind}, {what}" if what else kind: Graph(run, dataclasses.replace(config, **settings))
+            for what, settings in differences.items()}
+
+
+def distributed(run: Callable, config) -> dict[str, Graph]:
+    """{name: Graph} of several processes that train together, in each way to start them."""
+    return {f"distributed, {start}": Graph(run, config, start) for start in (TABLE, MSRUN)}
+
+
+def training_calls(objective: Callable, optimizer: nn.Optimizer, weights: dict, config, device: Device,
+                   precision: Precision, batch: list[Tensor]) -> list[Callable]:
+    """What utils.trainer.fit compiles for these: the step, the gradients of an accumulated batch, the gathering."""
+    step = TrainStep(objective, optimizer, precision.loss_scale, config.clip_norm, config.accumulate, device.size,
+                     statistics(weights), FloatStatus(device.size) if device.saturates else None)
+    calls = [lambda: step(*batch)]
+    if config.accumulate > 1:
+        calls.append(lambda: step.add(*batch))
+    if device.size > 1:
+        calls.append(lambda: device.gather([0.0]))
+    return calls

@@ -1,0 +1,63 @@
+"""Verdicts on graphs, and their table."""
+import re
+from collections.abc import Iterable
+
+from utils.ascend_check.log import ACLNN, ACLOP, GE, PYTHON, Record
+from utils.ascend_check.runs import ROOT
+
+HEADER = ("model", "graph", "chip", "aclnn", "aclop", "other", "on the host", "backend", "verdict")
+GOOD = "good"
+RED, PLAIN = "\033[31m", "\033[0m"
+
+
+def verdict(record: Record) -> str:
+    """GOOD, or all that is wrong with a graph."""
+    reasons = []
+    if GE in record.backends:
+        reasons.append("takes the GE backend, which is deprecated and knows no dynamic shapes")
+    if PYTHON in record.host:
+        reasons.append(f"calls Python in every step ({record.host[PYTHON]} {PYTHON})")
+    if record.tensors:
+        reasons.append(f"computes tensors on the host: {names(record.tensors)}")
+    if record.error:
+        reasons.append(f"does not compile: {complaint(record.error)}")
+    elif not record.kernels and GE not in record.backends:
+        reasons.append("no operator has got a kernel")
+    return "; ".join(reasons) or GOOD
+
+
+def names(counts) -> str:
+    """Operators, each with its number where that is not 1."""
+    return ", ".join(name if number == 1 else f"{name} {number}" for name, number in sorted(counts.items()))
+
+
+def complaint(error: str) -> str:
+    """What a traceback says in the end, and the last line of this repository in it: one line."""
+    said = re.findall(r"^(\w[\w.]*(?:Error|Exception|Exit|Interrupt)\b.*)$", error, re.M)
+    message = said[-1] if said else next((line for line in reversed(error.splitlines()) if line.strip()), "")
+    places = re.findall(rf'{re.escape(str(ROOT))}/(\S+?\.py)(?:", line |:)(\d+)', error)
+    places = [place for place in places if not place[0].startswith((".venv/", "utils/ascend_check/"))]
+    where = f" ({places[-1][0]}:{places[-1][1]})" if places else ""
+    return " ".join(message.split())[:400] + where
+
+
+def row(model: str, name: str, chip: str, record: Record) -> list[str]:
+    """The cells of a graph in the table."""
+    other = sum(kind.total() for kind in record.kernels.values()) - record.count(ACLNN, ACLOP)
+    backend = "GE" if GE in record.backends else "kernel by kernel" if record.kernels else "none"
+    return [model, name, chip.upper(), str(record.count(ACLNN)), str(record.count(ACLOP)), str(other),
+            names(record.host), backend, verdict(record)]
+
+
+def line(cells: Iterable[str], widths: Iterable[int], is_red: bool = False) -> str:
+    """A line of the table on the screen."""
+    *first, last = [cell.ljust(width) for cell, width in zip(cells, widths)]
+    return "  ".join([*first, f"{RED}{last}{PLAIN}" if is_red else last]).rstrip()
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """The table for a document."""
+    def escaped(cells):
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([escaped(HEADER), "|" + "---|" * len(HEADER), *map(escaped, rows), ""])

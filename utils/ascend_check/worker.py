@@ -1,0 +1,91 @@
+"""The process that compiles graphs: python -m utils.ascend_check.worker TASK.json, in the environment of runs.py.
+
+Everything goes into the log that the task names: MindSpore writes the kernels it chooses there, and this process marks
+which graph they are of. It ends at the first graph that cannot be compiled, for nobody knows what such a process is
+still good for.
+"""
+import ctypes
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from utils.ascend_check.log import mark
+
+CHIPS = {"910a": ("ascend910", "Ascend910A"), "910b": ("ascend910b", "Ascend910B2")}    # MindSpore's names, CANN's
+SIMULATION = "1"        # compile everything, launch nothing
+# what MindSpore says once a graph for any length is compiled and would have to run to know its sizes
+ENOUGH = "The dry run mode can not support dynamic shape graph"
+WAIT = 3600             # seconds that the other ranks wait for rank 0
+
+
+def main(path: Path) -> None:
+    """Compiles the graphs of the task at `path`."""
+    task = json.loads(path.read_text(encoding="utf-8"))
+    rank, is_scheduler = int(os.environ.get("RANK_ID") or 0), os.environ.get("MS_ROLE") == "MS_SCHED"
+    if not is_scheduler:
+        os.environ["MS_SIMULATION_LEVEL"] = SIMULATION
+    log = os.open(task["log"] if rank == 0 and not is_scheduler else os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+
+    from utils.device import setup_device
+
+    ctypes.CDLL(task["chip_library"]).set_chip(*(name.encode() for name in CHIPS[task["chip"]]))
+    device = setup_device("Ascend", task["distribute"])
+    done = Path(f"{task['log']}.done")
+    if rank:
+        wait_for(done)
+        return
+    try:
+        graphs = importlib.import_module(task["module"])
+        for name in task["graphs"]:
+            if not compile_graph(name, chosen(graphs, name, task["config"]), device):
+                break
+    finally:
+        done.touch()
+
+
+def chosen(module, name: str, config: str):
+    """The Graph `name` of a model's module; with the path of a `config` that of this network."""
+    from utils.ascend_check.runs import graphs_of
+
+    return graphs_of(module, config)[name]
+
+
+def compile_graph(name: str, graph, device) -> bool:
+    """Compiles a Graph, with marks in the log; whether it can be."""
+    write(mark("begin", name))
+    try:
+        calls = graph.run(graph.config, device)
+        write(mark("compile", name))
+        for call in calls:
+            try:
+                call()
+            except RuntimeError as error:
+                if ENOUGH not in str(error):
+                    raise
+    except Exception:   # whatever stops a graph is its verdict
+        write(mark("error", name, traceback.format_exc()))
+        return False
+    write(mark("end", name))
+    return True
+
+
+def write(text: str) -> None:
+    """Into the log, in one piece between the lines of MindSpore's threads."""
+    os.write(2, text.encode())
+
+
+def wait_for(path: Path) -> None:
+    """Returns when there is a file at `path`."""
+    end = time.monotonic() + WAIT
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
