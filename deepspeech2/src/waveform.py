@@ -5,40 +5,54 @@ Letters: N samples, T frames, F frequency bins, T' and K as in model.py.
 import mindspore as ms
 import numpy as np
 import scipy.fft
-from mindspore import Tensor, nn, ops
+from mindspore import nn, ops
 
-from deepspeech2.src.features import BINS, HAMMING, HOP, WINDOW
-from utils.shapes import mirror_ends, ones_like
+from deepspeech2.src.features import BINS, HAMMING, HOP, WINDOW, frames_of
+from utils.shapes import length_mask, mean_over
+from utils.spectrum import RAISE, Squares
 
 
 class FromWaveform(nn.Cell):
-    """Samples (1, N) in [-1, 1] -> what `model` gives for their features: log probabilities (T', 1, K), T' (1,)."""
+    """Samples (1, N) in [-1, 1] -> what `model` gives for their features: log probabilities (T', 1, K), T' (1,).
 
-    def __init__(self, model):
+    With `samples` (1,) int32 it is what the first of them give alone: N is a multiple of HOP then, the rest zeros.
+    """
+
+    def __init__(self, model: nn.Cell):
         super().__init__()
         self.features, self.model = Spectrogram(), model
 
-    def construct(self, waveform):
-        features = self.features(waveform)
-        frames = ones_like(features[:, :, 0]).sum(1).astype(ms.int32)
-        return self.model(features, frames)
+    def construct(self, waveform, samples=None):
+        features = self.features(waveform, samples)
+        return self.model(features, rows(features[0]) if samples is None else frames_of(samples))
 
 
 class Spectrogram(nn.Cell):
-    """Samples (1, N) -> features (1, T, F): features.spectrogram."""
+    """Samples (1, N) -> features (1, T, F): features.spectrogram.
+
+    `samples` as in FromWaveform; the features of frames beyond them are of no meaning.
+    """
 
     def __init__(self):
         super().__init__()
         spectrum = scipy.fft.rfft(np.diag(HAMMING.astype(np.float64)))          # the response to each sample of a frame
         kernel = np.concatenate((spectrum.real, spectrum.imag), axis=1).T
-        self.spectrum = nn.Conv2d(1, 2 * BINS, (1, WINDOW), stride=(1, HOP), pad_mode="valid",
-                                  weight_init=Tensor(kernel[:, None, None].astype(np.float32)))
+        self.squares = Squares(kernel, HOP, WINDOW // 2, mirrored=True)
 
-    def construct(self, waveform):
-        x = mirror_ends(waveform, WINDOW // 2)
-        parts = self.spectrum(x.expand_dims(1).expand_dims(1)).square()         # (1, 2 F, 1, T)
-        x = ops.log(1 + ops.sqrt(parts[:, :BINS] + parts[:, BINS:]))
-        x = x - x.mean((1, 3), keep_dims=True)
-        count = ones_like(x).sum((1, 3), keepdims=True)
-        deviation = ops.sqrt(x.square().sum((1, 3), keepdims=True) / (count - 1))
-        return (x / ops.maximum(deviation, 1e-5)).squeeze(2).transpose(0, 2, 1)
+    def construct(self, waveform, samples=None):
+        squares, gain = self.squares(waveform, samples)                         # (T, 2 F), (T, 1)
+        frames = rows(gain) if samples is None else frames_of(samples)
+        mask = None if samples is None else length_mask(gain.reshape(1, -1), frames).reshape(-1, 1)
+        magnitude = ops.sqrt(squares[:, :BINS] + squares[:, BINS:]) / (gain * RAISE)
+        x = ops.log(1 + magnitude)                                              # (T, F)
+        x = x - mean_over(x.mean(1, keep_dims=True), 0, mask)
+        variance = mean_over(x.square().mean(1, keep_dims=True), 0, mask)
+        # unbiased: n / (n - 1) of n = T F, which would leave float16; of more frames it is 1 in float32 too
+        few = ops.minimum(frames, 50000).astype(x.dtype)
+        variance = variance / ((few - 1 / BINS) / few)
+        return (x / ops.maximum(ops.sqrt(variance), 1e-5)).expand_dims(0)
+
+
+def rows(x):
+    """The rows of x (T, any), counted in whole numbers: (1,) int32."""
+    return (x[:, :1].abs() >= 0.0).astype(ms.int32).sum(0)

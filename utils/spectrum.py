@@ -1,0 +1,82 @@
+"""Squares of the spectra of frames, in numbers that float16 holds, by operators that an Ascend has.
+
+Letters: N samples, T frames, K frequency bins.
+"""
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+from utils.shapes import mirror_ends
+
+QUIET = 2.0 ** -10      # what no part of a spectrum exceeds in silence
+LOUD = 2.0 ** 5         # to where a frame's largest part is raised: the squares under a mel filter stay below 65504
+RAISE = LOUD / QUIET
+
+
+class Squares(nn.Cell):
+    """Samples (1, N), how many of them count (1,) -> squares of a spectrum's parts (T, 2 K), gain of each frame (T, 1).
+
+    Frame t begins `side` samples before sample t `hop`; `kernel` (2 K, width) turns it into real, then imaginary
+    parts. Beyond its ends the signal is mirrored or zero for `side` samples. Where a count is given, N is a multiple
+    of `hop` and zero from there on, and the frames of what counts are as they would be without the rest.
+
+    The parts of a frame are multiplied by its gain, which is 1 in silence, and by RAISE before they are squared. As
+    they are, the squares of those below 2e-4 and above 256 are 0 and infinite in float16.
+    """
+
+    def __init__(self, kernel: np.ndarray, hop: int, side: int, mirrored: bool):
+        super().__init__()
+        outputs, width = kernel.shape
+        self.hop, self.side, self.mirrored = hop, side, mirrored
+        self.blocks = -(-width // hop)
+        self.beyond = self.blocks * hop - width
+        kernel = np.pad(kernel, ((0, 0), (0, self.beyond))).astype(np.float32)
+        self.kernel = Parameter(Tensor(kernel[:, None, None]), "kernel", requires_grad=False)
+        self.convolution = ops.Conv2D(outputs, (1, self.blocks * hop), pad_mode="valid", stride=(1, hop))
+        self.product = ops.MatMul(transpose_b=True)
+        self.whole_blocks = False
+        # no plain number: of a quotient with one MindSpore makes an operator that neither ONNX nor the runner knows
+        self.quiet = Tensor([[QUIET]], ms.float32)
+
+    def for_ascend(self):
+        """Without the convolution, also where no count is given; the graph is of one length then.
+
+        Its kernel and its stride are too wide for an Ascend: CANN's Conv2D has at most 255 taps and a stride of 63.
+        """
+        self.whole_blocks = True
+
+    def construct(self, x, count=None):
+        x = self.ends(x, count)
+        if count is not None or self.whole_blocks:
+            parts = self.product(self.frames(x, count), self.kernel.squeeze(2).squeeze(1))
+        else:       # for any N, which no reshape takes
+            x = self.follow(x, self.beyond)
+            parts = self.convolution(x.expand_dims(1).expand_dims(1), self.kernel).squeeze(2).squeeze(0).transpose(1, 0)
+        gain = self.quiet / ops.maximum(parts.abs().max((1,), keepdims=True), QUIET)
+        return (parts * (gain * RAISE)).square(), gain
+
+    def ends(self, x, count):
+        """The signal with what is beyond its ends, (1, N + 2 side)."""
+        if self.side == 0:
+            return x
+        if self.mirrored:
+            return mirror_ends(x, self.side, count)
+        nothing = ops.zeros((1, self.side), x.dtype)
+        return ops.cat((nothing, x, nothing), 1)
+
+    def frames(self, x, count):
+        """(1, N + 2 side) -> (T, blocks hop): blocks of a hop, beside them those that follow."""
+        if count is None:
+            length = ((x.shape[1] + self.beyond) // self.hop) * self.hop
+            x = self.follow(x, self.beyond)[:, :length]
+        else:
+            x = self.follow(x, -2 * self.side % self.hop)
+        parts = ()
+        for block in range(self.blocks):
+            begin, left = block * self.hop, (self.blocks - 1 - block) * self.hop
+            parts += ((x[:, begin:-left] if left else x[:, begin:]).reshape(-1, self.hop),)
+        return ops.cat(parts, 1)
+
+    def follow(self, x, zeros):
+        """x with zeros behind."""
+        return ops.cat((x, ops.zeros((1, zeros), x.dtype)), 1) if zeros else x
