@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -16,10 +17,16 @@ from programs import ROOT
 
 import conv_tasnet.export
 import conv_tasnet.import_torch
+import conv_tasnet.postprocess
+import conv_tasnet.preprocess
 import deepspeech2.export
 import deepspeech2.import_torch
+import deepspeech2.postprocess
+import deepspeech2.preprocess
 import ecapatdnn.export
 import ecapatdnn.import_torch
+import ecapatdnn.postprocess
+import ecapatdnn.preprocess
 from conv_tasnet.export import WholeStrides
 from conv_tasnet.src.config import Config as ConvTasNetConfig
 from conv_tasnet.src.model import ConvTasNet
@@ -252,13 +259,12 @@ GEARED = {
 IN_EVERY_RUN = ("ecapatdnn taoruijie", "ecapatdnn speechbrain", "conv_tasnet", "deepspeech2")
 
 
-def exported(name, config, folder, generator):
-    """(graph that export.py writes with the settings of `config`, inputs.json, the network) in `folder`."""
-    model = randomised(network_of(config), generator)
+def exported(name, model, config, folder):
+    """(graph of `model` that export.py writes with the settings of `config`, inputs.json) in `folder`."""
     save_checkpoint(folder / "best.ckpt", {parameter.name: parameter for parameter in model.get_parameters()})
     save_config(config, folder)
     graph = PROGRAMS[name.split()[0]].export.main(dataclasses.replace(config, model_path=str(folder / "best.ckpt")))
-    return graph, json.loads((folder / "inputs.json").read_text()), model
+    return graph, json.loads((folder / "inputs.json").read_text())
 
 
 def recording(shape, length, generator):
@@ -272,7 +278,8 @@ def recording(shape, length, generator):
 def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, runner, tmp_path):
     """export.py --gears and the runner, to 1e-4: one that fills its gear, shorter and longer ones, one too long."""
     config, generator = dataclasses.replace(GEARED[name], runtime="lite2.0-cpu"), np.random.default_rng(0)
-    graph, description, model = exported(name, config, tmp_path, generator)
+    model = randomised(network_of(config), generator)
+    graph, description = exported(name, model, config, tmp_path)
     shape, (first, second, last) = description["inputs"][0]["shape"], description["gears"]
     items = {f"{i} {n}": recording(shape, n, generator)
              for i, n in enumerate((second, last // 3 // 8 * 8, last - 8, first + 8, last + 8))}
@@ -294,7 +301,8 @@ def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, runner, tm
 def test_graph_with_gears_for_any_runtime(name, tmp_path):
     """It gives what a recording gives alone, and its inputs are those that the converter is told of."""
     config, generator = GEARED[name], np.random.default_rng(0)
-    graph, description, model = exported(name, config, tmp_path, generator)
+    model = randomised(network_of(config), generator)
+    graph, description = exported(name, model, config, tmp_path)
     mindir = pb.ModelProto()
     mindir.ParseFromString(graph.read_bytes())
     settings = configparser.ConfigParser()
@@ -314,6 +322,55 @@ def test_graph_with_gears_for_any_runtime(name, tmp_path):
     found, expected = [(one[0] if isinstance(one, tuple) else one).asnumpy() for one in outputs]
     found = found[..., :expected.shape[-1]][:expected.shape[0]]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def listed(model, folder):
+    """Settings of preprocess.py for wav files of 0.5 to 1.9 s in `folder`, in the model's kind of list."""
+    generator, rate = np.random.default_rng(1), 8000 if model == "conv_tasnet" else RATE
+    seconds, path = {"a": 1.9, "b": 0.5, "c": 1.2, "d": 1.234567}, folder / "list"
+    for name, length in seconds.items():
+        samples = [0.1 * generator.standard_normal(int(length * rate)) for _ in range(2)]
+        for number, one in enumerate((sum(samples), *samples)):
+            soundfile.write(folder / f"{name}{number}.wav", one, rate)
+    if model == "ecapatdnn":
+        path.write_text("1 a0.wav b0.wav\n0 a0.wav c0.wav\n0 b0.wav d0.wav\n")
+        return {"eval_list": str(path), "eval_path": str(folder)}
+    if model == "conv_tasnet":
+        rows = [f"{name},{name}0.wav,{name}1.wav,{name}2.wav,{int(length * rate)}" for name, length in seconds.items()]
+        path = path.with_suffix(".csv")
+        path.write_text("\n".join(["mixture_ID,mixture_path,source_1_path,source_2_path,length", *rows]) + "\n")
+        return {"eval_dir": str(path), "eval_path": str(folder)}
+    path.with_suffix(".txt").write_text("YES\n")
+    path.with_suffix(".csv").write_text("".join(f"{folder}/{name}0.wav,{folder}/list.txt\n" for name in seconds))
+    return {"test_manifest": str(path.with_suffix(".csv"))}
+
+
+@pytest.mark.parametrize("model, gears", [("ecapatdnn", "100,200"), ("conv_tasnet", "8000,16000"),
+                                          ("deepspeech2", "100,200")])
+def test_scores_with_gears_are_those_without(model, gears, runner, tmp_path, monkeypatch):
+    """preprocess.py, the runner and postprocess.py around a graph with gears, and one for any length."""
+    monkeypatch.chdir(tmp_path)
+    lists, found = listed(model, tmp_path), []
+    network = randomised(network_of(small(CONFIGS[model]())), np.random.default_rng(0))
+    for folder, settings in (("any", {"length": 0}), ("gears", {"gears": gears})):
+        Path(folder).mkdir()
+        config = dataclasses.replace(small(CONFIGS[model]()), runtime="lite2.0-cpu", **settings, **lists)
+        graph, description = exported(model, network, config, tmp_path / folder)
+        config = dataclasses.replace(config, model_path=str(graph))
+        PROGRAMS[model].preprocess.main(config)
+        code, output = runner(graph, "preprocess_Result", "result_Files")
+        assert code == 0, output
+        score = PROGRAMS[model].postprocess.main(config)
+        found.append((score, {path.name: np.fromfile(path, np.int32 if path.stat().st_size == 4 else np.float32)
+                              for path in Path("result_Files").glob("*.bin")}))
+    (scores, outputs), (geared_scores, geared_outputs) = found
+    assert geared_scores == pytest.approx(scores, abs=1e-3) and geared_outputs.keys() == outputs.keys()
+    for name, value in outputs.items():
+        np.testing.assert_allclose(geared_outputs[name], value, rtol=0, atol=1e-4 * np.abs(value).max(), err_msg=name)
+    last = description["gears"].pop()
+    (tmp_path / "gears" / "inputs.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=f", but the graph takes {last // 2}; export it with a longer last one"):
+        PROGRAMS[model].preprocess.main(config)
 
 
 class DoubledFrames(nn.Cell):
@@ -548,7 +605,7 @@ def test_mistakes_are_told_in_one_line(doubled, runner, tmp_path):
 
 @pytest.mark.slow
 def test_sanitizers_find_nothing(doubled, runner, tmp_path):
-    """Wav files cut at every byte, with every byte changed, and longer than they say; .bin files of odd sizes."""
+    """Wav files cut at every byte, with every byte changed, longer than they say; .bin files of odd sizes; gears."""
     subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh", "--sanitize"], check=True, capture_output=True)
     generator = np.random.default_rng(0)
     wavs, bins = tmp_path / "wavs", tmp_path / "bins"
@@ -564,10 +621,10 @@ def test_sanitizers_find_nothing(doubled, runner, tmp_path):
             changed[place] = int(generator.integers(256))
             (wavs / f"{kind} changed {place}.wav").write_bytes(changed)
         (wavs / f"{kind} long.wav").write_bytes(whole + whole)
-    for size in range(40):
+    for size in range(220):
         (bins / f"{size}.bin").write_bytes(bytes(size))
-    for folder in (wavs, bins):
-        code, output = runner(doubled, folder, tmp_path / "out", program=ROOT / "ascend310_infer/build_sanitize/main",
+    for graph, folder in ((doubled, wavs), (doubled, bins), (gears(tmp_path / "gears"), bins)):
+        code, output = runner(graph, folder, tmp_path / "out", program=ROOT / "ascend310_infer/build_sanitize/main",
                               # of the runtime: it keeps what it allocated once, and frees what it got by new
                               ASAN_OPTIONS="detect_leaks=0:alloc_dealloc_mismatch=0")
         assert code == 2 and " items not run, for the reasons above" in output, output[-2000:]
