@@ -137,4 +137,4 @@ def test_distributed_script_takes_the_documents_arguments(tmp_path, inside):
     assert len(calls) == 1 and calls[0].endswith(f"{table.name} --config configs/librimix_sgd.yaml")
     code, output = script("conv_tasnet", "run_distribute_train.sh", "2", "1", table.name, "--dry_run", target="Ascend",
                           folder=tmp_path)
-    assert code == 0 and output.count(f"RANK_TABLE_FILE={table} ") == len(output.splitlines()) == 2
+    assert code == 0 and output.count(f"RANK_TABLE_FILE={table} ") == len(output.splitlines()) - 1 == 2

@@ -1,9 +1,10 @@
-"""Two processes on this CPU: what they share, agree on and keep alike; what stops one stops all.
+"""Two processes on this CPU: what they share, agree on and keep alike; what stops one stops all. Two servers likewise.
 
 A small network here; the models through their scripts: test_<model>_train.py.
 """
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from programs import ROOT
-from test_rank_table import ONE, write
+from test_rank_table import ONE, table, write
 from test_trainer import Points, rows, train
 
 from utils.checkpoint import load_checkpoint
 from utils.device import setup_device
 from utils.errors import run
+from utils.launch import free_port
 
 # train.py of a model: the function of this file that the second flag names
 PROGRAM = """
@@ -54,7 +56,8 @@ class Halves(Points):
 
 def main(function, folder):
     """One process of the launcher."""
-    run({"facts": facts, "lost_worker": lost_worker}[function], setup_device("CPU", True), Path(folder))
+    run({"facts": facts, "lost_worker": lost_worker, "plain": plain, "endless": endless}[function],
+        setup_device("CPU", True), Path(folder))
 
 
 def facts(device, folder):
@@ -82,6 +85,17 @@ def facts(device, folder):
     (folder / f"rank{device.rank}.json").write_text(json.dumps(found))
 
 
+def plain(device, folder):
+    """Trains as `facts` does first; each rank writes what it ends with."""
+    _, weights = train(folder / "plain", Share(device), device=device, norm=False)
+    np.savez(folder / f"rank{device.rank}.npz", **weights)
+
+
+def endless(device, folder):
+    """Trains until it is stopped."""
+    train(folder / "run", Share(device), device=device, num_epochs=10 ** 6)
+
+
 def lost_worker(device, folder):
     """Kills the data worker of rank 1."""
     train(folder / "run", Share(device, kill=2 if device.rank else None), device=device, workers=1)
@@ -91,11 +105,41 @@ def launch(folder, function):
     """(exit code, what the launcher printed) of two processes of this file's `function`."""
     (folder / "model").mkdir()
     (folder / "model" / "train.py").write_text(PROGRAM)
-    table = write(folder / "table.json", ONE)
-    done = subprocess.run([sys.executable, ROOT / "utils" / "launch.py", folder / "model", table, function, folder],
+    path = write(folder / "table.json", ONE)
+    done = subprocess.run([sys.executable, ROOT / "utils" / "launch.py", folder / "model", path, function, folder],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=200,
                           env=os.environ | {"DEVICE_TARGET": "CPU", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
     return done.returncode, done.stdout
+
+
+# "$@" on both servers of a table, 10.9.9.1 and .2: this network namespace and that of the process $second
+SERVERS = """
+ip link set lo up
+unshare --net sleep 300 & second=$!
+until ! [ /proc/self/ns/net -ef /proc/$second/ns/net ]; do sleep 0.01; done
+ip link add left type veth peer name right netns $second
+ip addr add 10.9.9.1/24 dev left && ip link set left up
+nsenter --target $second --net sh -c 'ip addr add 10.9.9.2/24 dev right && ip link set right up && ip link set lo up'
+SERVER_ID=1 nsenter --target $second --net timeout 120 "$@" > 1.log 2>&1 & other=$!
+code=0
+SERVER_ID=0 timeout 120 "$@" > 0.log 2>&1 || code=$?
+wait $other || code=$?
+kill $second
+exit $code
+"""
+NAMESPACES = ["unshare", "--user", "--map-root-user", "--net", "bash", "-eu", "-c"]
+
+
+def two_servers(folder, function, *addresses):
+    """(command of the launcher, its environment) for this file's `function` on either server of a table."""
+    (folder / "model").mkdir()
+    (folder / "model" / "train.py").write_text(PROGRAM)
+    content = table([(4, 0)], [(5, 1)])
+    for server, address in zip(content["server_list"], addresses, strict=True):
+        server["server_id"] = address
+    command = [sys.executable, str(ROOT / "utils" / "launch.py"), str(folder / "model"),
+               str(write(folder / "table.json", content)), function, str(folder)]
+    return command, os.environ | {"DEVICE_TARGET": "CPU", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +213,36 @@ def test_a_lost_worker_of_one_rank_stops_all_and_is_told(tmp_path):
     assert code == 2 and time.monotonic() - started < 120
     assert "error: rank 1 failed with exit code 2, the others are stopped" in output
     assert "error: a data worker was killed (out of memory?)" in output
+
+
+@pytest.mark.slow
+def test_two_servers_train_as_one_does(two, tmp_path):
+    """Each in a network of its own, joined by a cable: the first has the scheduler, the other finds it by the table."""
+    cable = "ip link add left type veth peer name right"
+    if subprocess.run([*NAMESPACES, cable], check=False, capture_output=True).returncode:
+        pytest.skip("this machine gives no network namespaces")
+    command, environment = two_servers(tmp_path, "plain", "10.9.9.1", "10.9.9.2")
+    done = subprocess.run([*NAMESPACES, SERVERS, "servers", *command], cwd=tmp_path, env=environment, check=False)
+    printed = [(tmp_path / f"{server}.log").read_text() for server in (0, 1)]
+    assert done.returncode == 0, printed
+    assert printed[1].startswith("waiting for the scheduler of server 0, 10.9.9.1:8118\n")
+    for rank in (0, 1):
+        for name, value in np.load(tmp_path / f"rank{rank}.npz").items():
+            np.testing.assert_array_equal(value, two[2][0][f"plain/{name}"], err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_lost_server_stops_the_other(tmp_path, victim):
+    """Its launcher is killed with all it started; MindSpore misses its heartbeat."""
+    command, environment = two_servers(tmp_path, "endless", "127.0.0.1", "127.0.0.2")
+    environment |= {"MS_SCHED_PORT": str(free_port()), "MS_NODE_TIMEOUT": "6"}
+    servers = [subprocess.Popen(command, env=environment | {"SERVER_ID": str(server)}, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True) for server in (0, 1)]
+    end = time.monotonic() + 100
+    while not (tmp_path / "run" / "metrics.csv").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    servers[victim].kill()
+    output = servers[1 - victim].communicate(timeout=100)[0]
+    assert servers[1 - victim].returncode not in (0, None)
+    assert re.search(r"error: (rank \d|scheduler) .*, the others are stopped|has not answered for 60 s", output), output

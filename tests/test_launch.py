@@ -1,8 +1,13 @@
-"""The launcher: what it starts, and what it does when a process fails. Real trainings: test_*_train.py."""
+"""The launcher: what it starts, and what it does when a process fails.
+
+Here a listening socket is the scheduler, which saves MindSpore's import. A real one: test_distributed.py,
+test_*_train.py.
+"""
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from programs import ROOT, script
-from test_rank_table import ONE, TWO, write
+from test_rank_table import ONE, TWO, table, write
 
 from utils import launch
 from utils.errors import UserError
@@ -27,13 +32,44 @@ if kind == "fail" and rank == "1":
     sys.exit(3)
 if kind == "killed" and rank == "1":
     os.kill(os.getpid(), signal.SIGKILL)
+if kind == "leaves" and rank == "1":
+    sys.exit(143)
 if kind == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if kind == "leaves":
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(3), print("saved late", flush=True), sys.exit(143)))
 if kind == "saves":
     signal.signal(signal.SIGTERM, lambda *_: (print("saved", flush=True), sys.exit(143)))
 if kind != "quick":
     time.sleep(60)
 """
+
+# in the scheduler's place: it ends well as soon as its folder holds the file "left"
+SCHEDULER = """
+import os, pathlib, socket, time
+with socket.create_server((os.environ["MS_SCHED_HOST"], int(os.environ["MS_SCHED_PORT"]))):
+    while not pathlib.Path("left").exists():
+        time.sleep(0.05)
+"""
+
+# the launcher with that scheduler and, for the loss of one, less patience
+LAUNCHER = f"""
+import sys
+from utils import launch
+from utils.errors import run
+launch.SCHEDULER, launch.PROBE, launch.LOST = {SCHEDULER!r}, 0.1, 1
+run(launch.main, sys.argv[1:])
+"""
+
+# what the shell that calls us may have, none of which is ours
+LEFTOVERS = ("SERVER_ID", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_TOPO_TIMEOUT", "HCCL_CONNECT_TIMEOUT",
+             "ASCEND_RT_VISIBLE_DEVICES", "OMP_NUM_THREADS", "GLOG_v")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in LEFTOVERS:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -45,11 +81,19 @@ def model(tmp_path):
     return folder
 
 
-def start(model, *flags):
+def start(model, *flags, **environment):
     """The launcher as a process."""
-    return subprocess.Popen([sys.executable, ROOT / "utils" / "launch.py", model, model.parent / "table.json", *flags],
+    return subprocess.Popen([sys.executable, "-c", LAUNCHER, model, model.parent / "table.json", *flags],
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
-                            env=os.environ | {"DEVICE_TARGET": "Ascend", "PYTHONPATH": str(ROOT)})
+                            env=os.environ | {"DEVICE_TARGET": "Ascend", "PYTHONPATH": str(ROOT)} | environment)
+
+
+def two_servers(folder):
+    """A table of two servers that are both this one, of one device each."""
+    content = table([(4, 0)], [(5, 1)])
+    for number, server in enumerate(content["server_list"]):
+        server["server_id"] = f"127.0.0.{1 + number}"
+    return write(folder / "table.json", content)
 
 
 def wait_for(model, text, rank=1):
@@ -80,7 +124,19 @@ def test_all_ranks_run_and_rank_0_is_shown(model):
     assert process.returncode == 0, output
     assert output == "rank 0 of 2 device 0 --distribute true quick --lr 0.1\n"
     assert (model / "train_parallel1" / "train.log").read_text().startswith("rank 1 of 2 device 1")
-    assert "RANK_TABLE_FILE=" + str(model.parent / "table.json") in (model / "train_parallel1" / "env.log").read_text()
+    assert not running(model)
+
+
+def test_only_ranks_see_the_table(model):
+    """The scheduler would renumber them by it. What the shell has of it reaches nobody."""
+    process = start(model, "quick", RANK_TABLE_FILE="/elsewhere.json", RANK_ID="7", DEVICE_ID="7", MS_NODE_ID="7")
+    assert process.wait(timeout=30) == 0
+    scheduler, rank = [dict(line.split("=", 1) for line in (model / f"train_parallel{name}" / "env.log").read_text()
+                            .splitlines() if "=" in line) for name in ("_scheduler", "1")]
+    assert rank["RANK_TABLE_FILE"] == str(model.parent / "table.json")
+    assert [rank[name] for name in ("MS_ROLE", "RANK_ID", "DEVICE_ID", "MS_NODE_ID")] == ["MS_WORKER", "1", "1", "1"]
+    assert scheduler["MS_ROLE"] == "MS_SCHED"
+    assert not {"RANK_TABLE_FILE", "RANK_ID", "DEVICE_ID", "MS_NODE_ID"} & set(scheduler)
 
 
 @pytest.mark.parametrize(("kind", "code", "message"), [("fail", 3, "rank 1 failed with exit code 3"),
@@ -105,15 +161,23 @@ def test_signals_stop_all_after_they_saved(model, number):
     assert (model / "train_parallel1" / "train.log").read_text().endswith("saved\n") and not running(model)
 
 
+def test_who_leaves_on_a_signal_leaves_the_others_time_to_save(model):
+    """All ranks leave at the same step when one was told to; rank 0 alone saves, for longer than the rest of them."""
+    process = start(model, "leaves")
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 143 and "error: rank 1 has ended on SIGTERM, the others are stopped" in output, output
+    assert (model / "train_parallel0" / "train.log").read_text().endswith("saved late\n") and not running(model)
+
+
 def test_a_process_that_does_not_end_is_killed(model, monkeypatch):
     monkeypatch.setattr(launch, "GRACE", 0.5)
-    monkeypatch.setenv("DEVICE_TARGET", "Ascend")
+    monkeypatch.setattr(launch, "SCHEDULER", SCHEDULER)
     watch = launch.Watch(launch.make_jobs(model, model.parent / "table.json", "Ascend", ["stubborn"], False))
     watch.processes = [launch.start(job) for job in watch.jobs]
     wait_for(model, "rank 1")
     wait_for(model, "rank 0", rank=0)
     watch._stop()
-    assert [process.returncode for process in watch.processes] == [-signal.SIGKILL] * 2
+    assert [process.returncode for process in watch.processes] == [-signal.SIGTERM] + [-signal.SIGKILL] * 2
 
 
 def test_no_orphans_when_the_launcher_is_killed(model):
@@ -128,25 +192,147 @@ def test_no_orphans_when_the_launcher_is_killed(model):
 
 
 def test_servers_of_a_table_take_their_own_ranks(tmp_path, monkeypatch):
-    table = write(tmp_path / "two.json", TWO)
-    monkeypatch.setenv("SERVER_ID", "1")
-    jobs = launch.make_jobs(tmp_path, table, "Ascend", [], False)
-    assert [(job.environment["RANK_ID"], job.environment["DEVICE_ID"], job.environment["RANK_SIZE"]) for job in jobs] \
-        == [("2", "4", "4"), ("3", "5", "4")]
+    """And the first the scheduler, which all know by its address and a fixed port."""
+    path = write(tmp_path / "two.json", TWO)
+    cluster = {"MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "8118", "MS_WORKER_NUM": "4", "MS_TOPO_TIMEOUT": "600",
+               "HCCL_CONNECT_TIMEOUT": "600"}
+    for server, devices in enumerate(((0, 1), (4, 5))):
+        monkeypatch.setenv("SERVER_ID", str(server))
+        jobs = launch.make_jobs(tmp_path, path, "Ascend", [], False)
+        if server == 0:
+            scheduler = jobs.pop(0)
+            assert scheduler.name == "scheduler"
+            assert scheduler.environment == {"DEVICE_TARGET": "Ascend", "MS_ROLE": "MS_SCHED"} | cluster
+        assert [job.name for job in jobs] == [f"rank {2 * server}", f"rank {2 * server + 1}"]
+        for rank, (job, device) in enumerate(zip(jobs, devices, strict=True), 2 * server):
+            assert job.environment == cluster | {
+                "DEVICE_TARGET": "Ascend", "RANK_TABLE_FILE": str(path), "RANK_ID": str(rank), "RANK_SIZE": "4",
+                "DEVICE_NUM": "4", "DEVICE_ID": str(device), "MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
     for value in ("2", "", "first"):
         monkeypatch.setenv("SERVER_ID", value)
         with pytest.raises(UserError, match="SERVER_ID: found '.*', expected 0 to 1"):
-            launch.make_jobs(tmp_path, table, "Ascend", [], False)
+            launch.make_jobs(tmp_path, path, "Ascend", [], False)
 
 
-def test_cpu_processes_get_a_scheduler_and_no_rank_table(tmp_path, monkeypatch):
-    monkeypatch.delenv("SERVER_ID", raising=False)
-    scheduler, *workers = launch.make_jobs(tmp_path, write(tmp_path / "two.json", TWO), "CPU", [], False)
-    assert scheduler.environment["MS_ROLE"] == "MS_SCHED" and len(workers) == 4
-    port = scheduler.environment["MS_SCHED_PORT"]
-    assert port.isdigit() and all(job.environment["MS_SCHED_PORT"] == port for job in workers)
-    assert [job.environment["MS_NODE_ID"] for job in workers] == ["0", "1", "2", "3"]
-    assert not any("RANK_TABLE_FILE" in job.environment for job in workers)
+def test_what_the_shell_sets_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERVER_ID", "1")
+    for name, value in {"MS_SCHED_PORT": "9000", "MS_SCHED_HOST": "10.0.0.9", "HCCL_CONNECT_TIMEOUT": "7200"}.items():
+        monkeypatch.setenv(name, value)
+    environment = launch.make_jobs(tmp_path, write(tmp_path / "two.json", TWO), "Ascend", [], False)[0].environment
+    assert environment["MS_SCHED_PORT"] == "9000" and environment["MS_SCHED_HOST"] == "10.0.0.9"
+    assert "HCCL_CONNECT_TIMEOUT" not in environment
+    for port in ("http", "80", "65536"):
+        monkeypatch.setenv("MS_SCHED_PORT", port)
+        with pytest.raises(UserError, match=f"MS_SCHED_PORT: found '{port}', expected a port, 1024 to 65535"):
+            launch.make_jobs(tmp_path, tmp_path / "two.json", "Ascend", [], False)
+
+
+def test_server_0_is_known_by_its_address(tmp_path, monkeypatch):
+    """host_ip before server_id; a name is looked up."""
+    monkeypatch.setenv("SERVER_ID", "1")
+    for server, address in (({"server_id": "10.0.0.1"}, "10.0.0.1"), ({"server_id": "fd00::1"}, "fd00::1"),
+                            ({"server_id": "1", "host_ip": "172.16.0.100"}, "172.16.0.100"),
+                            ({"server_id": "0.localhost", "host_ip": "localhost"}, "127.0.0.1")):
+        content = table([(0, 0)], [(0, 1)])
+        content["server_list"][0] |= server
+        content["server_list"][1]["server_id"] = "node_1"
+        path = write(tmp_path / "t.json", content)
+        jobs = launch.make_jobs(tmp_path, path, "Ascend", [], False)
+        assert [job.environment["MS_SCHED_HOST"] for job in jobs] == [address]
+    content["server_list"][0] = table([(0, 0)])["server_list"][0] | {"server_id": "node_0.invalid"}
+    with pytest.raises(UserError, match="server 0 of the table: 'node_0.invalid' has no address .*; write its"):
+        launch.make_jobs(tmp_path, write(path, content), "Ascend", [], False)
+
+
+def test_devices_are_told_as_the_process_counts_them(tmp_path, monkeypatch):
+    """Those of a table are physical; with ASCEND_RT_VISIBLE_DEVICES a process counts from 0."""
+    path = write(tmp_path / "t.json", table([(5, 0), (7, 1)]))
+
+    def devices(visible, target="Ascend"):
+        monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
+        return [job.environment["DEVICE_ID"] for job in launch.make_jobs(tmp_path, path, target, [], False)[1:]]
+
+    assert devices("") == devices("0,1,2,3,4,5,6,7") == devices("1,2", "CPU") == ["5", "7"]
+    assert devices("4,5,6,7") == ["1", "3"] and devices("5,7") == ["0", "1"]
+    with pytest.raises(UserError, match="device 5 of the rank table is not in ASCEND_RT_VISIBLE_DEVICES=6,7; unset"):
+        devices("6,7")
+    for wrong in ("5, 7", "7,5", "5,5,7", "all"):
+        with pytest.raises(UserError, match=f"ASCEND_RT_VISIBLE_DEVICES: found '{wrong}', expected rising device ids"):
+            devices(wrong)
+
+
+def test_a_cpu_takes_all_servers_or_one(tmp_path, monkeypatch):
+    """Without SERVER_ID all ranks join here, at a port that is free; with it as the Ascends of that server do."""
+    path = write(tmp_path / "two.json", TWO)
+    scheduler, *ranks = launch.make_jobs(tmp_path, path, "CPU", [], False)
+    assert scheduler.environment["MS_ROLE"] == "MS_SCHED"
+    assert [job.environment["MS_NODE_ID"] for job in ranks] == ["0", "1", "2", "3"]
+    for job in (scheduler, *ranks):
+        assert job.environment["MS_SCHED_HOST"] == "127.0.0.1"
+        assert job.environment["MS_SCHED_PORT"] == scheduler.environment["MS_SCHED_PORT"]
+    own = {"DEVICE_TARGET": "CPU", "GLOG_v": "3"}
+    for server in ("0", "1"):
+        monkeypatch.setenv("SERVER_ID", server)
+        cpu, ascend = [launch.make_jobs(tmp_path, path, target, ["--lr", "1"], False) for target in ("CPU", "Ascend")]
+        for job, other in zip(cpu, ascend, strict=True):
+            threads = job.environment.pop("OMP_NUM_THREADS")
+            assert int(threads) >= 1 and job == other._replace(environment=other.environment | own)
+
+
+def one_line(process, *parts):
+    """Ends with exit code 2, that line alone, and no folder of logs."""
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 2 and all(part in output for part in parts), output
+    assert output.splitlines()[-1].startswith("error: ") and len(output.splitlines()) <= 2
+
+
+def test_a_port_that_is_taken(model):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        one_line(start(model, "quick", MS_SCHED_PORT=str(port)), f"error: MS_SCHED_PORT: {port} is taken at 127.0.0.1")
+    assert not list(model.glob("train_parallel*"))
+
+
+def test_a_server_that_is_not_the_first(model):
+    write(model.parent / "table.json", TWO)
+    one_line(start(model, "quick", SERVER_ID="0"), "error: MS_SCHED_HOST: 10.0.0.1 is no address of this server")
+    assert not list(model.glob("train_parallel*"))
+
+
+def test_a_first_server_that_does_not_answer(model):
+    two_servers(model.parent)
+    port = str(launch.free_port())
+    one_line(start(model, "quick", SERVER_ID="1", MS_SCHED_PORT=port, MS_TOPO_TIMEOUT="1"),
+             f"waiting for the scheduler of server 0, 127.0.0.1:{port}\n",
+             f"error: the scheduler of server 0, 127.0.0.1:{port}, does not answer in 1 s; start the launcher there")
+    assert not list(model.glob("train_parallel*"))
+
+
+def test_the_scheduler_waits_for_the_ranks_of_other_servers(model):
+    two_servers(model.parent)
+    port = str(launch.free_port())
+    servers = [start(model, "quick", SERVER_ID=server, MS_SCHED_PORT=port) for server in ("1", "0")]
+    wait_for(model, "rank 1")
+    wait_for(model, "rank 0", rank=0)
+    assert servers[0].communicate(timeout=30)[0].endswith("rank 1 of 2 device 5 --distribute true quick\n")
+    assert servers[0].returncode == 0
+    with pytest.raises(subprocess.TimeoutExpired):
+        servers[1].wait(timeout=1)
+    (model / "left").touch()
+    assert servers[1].communicate(timeout=30)[0] == "rank 0 of 2 device 4 --distribute true quick\n"
+    assert servers[1].returncode == 0 and not running(model)
+
+
+def test_a_server_without_the_first_stops(model):
+    """The first server's launcher is killed; ranks that wait for an NPU would not notice."""
+    two_servers(model.parent)
+    port = str(launch.free_port())
+    first, second = [start(model, "stubborn", SERVER_ID=server, MS_SCHED_PORT=port) for server in ("0", "1")]
+    wait_for(model, "rank 1")
+    first.kill()
+    output = second.communicate(timeout=30)[0]
+    assert second.returncode == 1 and not running(model)
+    assert f"error: the scheduler of server 0, 127.0.0.1:{port}, has not answered for 1 s" in output
 
 
 def test_cores_are_shared_out(monkeypatch):
@@ -159,12 +345,24 @@ def test_cores_are_shared_out(monkeypatch):
 @pytest.mark.parametrize("name", MODELS)
 def test_scripts_say_what_they_would_start(name, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK_TABLE_FILE", "/elsewhere.json")
-    table = write(tmp_path / "table.json", ONE)
-    code, output = script(name, "run_distribute_train_ascend.sh", table, "--dry_run", "--num_epochs", "3",
+    path = write(tmp_path / "table.json", ONE)
+    code, output = script(name, "run_distribute_train_ascend.sh", path, "--dry_run", "--num_epochs", "3",
                           target="Ascend")
-    assert code == 0 and len(output.splitlines()) == 2
-    assert re.match(rf"rank 0: DEVICE_TARGET=Ascend RANK_TABLE_FILE={table} RANK_ID=0 RANK_SIZE=2 DEVICE_NUM=2 "
-                    r"DEVICE_ID=0 \S+ train.py --distribute true --num_epochs 3 > .*/train_parallel0/train.log", output)
+    assert code == 0
+    scheduler, first, second = output.splitlines()
+    assert re.match(r"scheduler: DEVICE_TARGET=Ascend MS_ROLE=MS_SCHED MS_SCHED_HOST=127.0.0.1 MS_SCHED_PORT=\d+ "
+                    r"MS_WORKER_NUM=2 ", scheduler) and "RANK_TABLE_FILE" not in scheduler
+    assert re.match(rf"rank 0: DEVICE_TARGET=Ascend RANK_TABLE_FILE={path} RANK_ID=0 RANK_SIZE=2 DEVICE_NUM=2 "
+                    r"DEVICE_ID=0 MS_ROLE=MS_WORKER MS_NODE_ID=0 MS_SCHED_HOST=127.0.0.1 MS_SCHED_PORT=\d+ "
+                    r"MS_WORKER_NUM=2 MS_TOPO_TIMEOUT=600 HCCL_CONNECT_TIMEOUT=600 "
+                    r"\S+ train.py --distribute true --num_epochs 3 > .*/train_parallel0/train.log", first)
+    assert second.startswith("rank 1: ") and " DEVICE_ID=1 MS_ROLE=MS_WORKER MS_NODE_ID=1 " in second
+    write(path, TWO)
+    for server, names in (("0", ["scheduler", "rank 0", "rank 1"]), ("1", ["rank 2", "rank 3"])):
+        monkeypatch.setenv("SERVER_ID", server)
+        code, output = script(name, "run_distribute_train_ascend.sh", path, "--dry_run", target="Ascend")
+        assert code == 0 and [line.split(":")[0] for line in output.splitlines()] == names
+        assert output.count(" MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4 ") == len(names)
     code, output = script(name, "run_distribute_train_ascend.sh")
     assert code == 2 and output.startswith("error: RANK_TABLE_FILE is missing")
     bad = write(tmp_path / "bad.json", ONE | {"status": "initializing"})
@@ -174,10 +372,36 @@ def test_scripts_say_what_they_would_start(name, tmp_path, monkeypatch):
     assert code == 2 and "WORKER_NUM: found 'many', expected a number" in output
 
 
+def test_msrun_gets_what_the_launcher_gives(tmp_path, monkeypatch):
+    """A stand-in notes what it is called with."""
+    stand_in = tmp_path / "msrun"
+    stand_in.write_text("#!/bin/sh\n"
+                        "echo $RANK_TABLE_FILE, $HCCL_CONNECT_TIMEOUT, $DEVICE_TARGET, $OMP_NUM_THREADS: $*\n")
+    stand_in.chmod(0o755)
+    for name, value in {"RANK_TABLE_FILE": "/elsewhere.json", "MS_SCHED_PORT": "9000"}.items():
+        monkeypatch.setenv(name, value)
+    environment = os.environ | {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def msrun(**differences):
+        done = subprocess.run(["bash", ROOT / "deepspeech2/scripts/run_distribute_train_msrun.sh", "2", "--lr", "1"],
+                              capture_output=True, text=True, check=False,
+                              env=environment | {"DEVICE_TARGET": "Ascend"} | differences)
+        return done.returncode, done.stdout + done.stderr
+
+    assert msrun() == (0, ", 600, Ascend, : --worker_num=2 --local_worker_num=2 --master_port=9000 --log_dir="
+                       "train_parallel --cluster_time_out=600 --join=True train.py --distribute true --lr 1\n")
+    threads = launch.cluster_jobs([], 2, "CPU", tmp_path)[1].environment["OMP_NUM_THREADS"]
+    assert msrun(DEVICE_TARGET="CPU")[1].startswith(f", 600, CPU, {threads}: ")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, output = msrun(MS_SCHED_PORT=str(port))
+    assert code == 2 and output.startswith(f"error: MS_SCHED_PORT: {port} is taken") and len(output.splitlines()) == 1
+
+
 def test_the_documented_form_of_conv_tasnet(tmp_path):
-    table = write(tmp_path / "table.json", ONE)
-    code, output = script("conv_tasnet", "run_distribute_train.sh", "2", "true", table, "--dry_run", target="Ascend")
-    assert code == 0 and len(output.splitlines()) == 2
-    code, output = script("conv_tasnet", "run_distribute_train.sh", "8", "true", table, "--dry_run", target="Ascend")
-    assert code == 2 and f"DEVICE_NUM: found 8, but {table} has 2 devices" in output
-    assert json.loads(table.read_text()) == ONE
+    path = write(tmp_path / "table.json", ONE)
+    code, output = script("conv_tasnet", "run_distribute_train.sh", "2", "true", path, "--dry_run", target="Ascend")
+    assert code == 0 and len(output.splitlines()) == 3
+    code, output = script("conv_tasnet", "run_distribute_train.sh", "8", "true", path, "--dry_run", target="Ascend")
+    assert code == 2 and f"DEVICE_NUM: found 8, but {path} has 2 devices" in output
+    assert json.loads(path.read_text()) == ONE

@@ -263,7 +263,7 @@ def test_a_training_that_fails_fails_the_script(stubbed, tmp_path):
     ("train_full_1p", ["--data_path=../data", "--rank_size=2"],
      "error: rank_size: found 2, expected 1; train_full_8p.sh trains on several devices"),
     ("train_full_8p", ["--data_path=../data", "--rank_size=two"], "error: rank_size: found two, expected a number"),
-    ("train_full_8p", ["--data_path=../data", "--rank_size=3"], "error: device_num: 3 devices, expected 1, 2, 4, 8"),
+    ("train_full_8p", ["--data_path=../data", "--rank_size=17"], "error: device_num: device 16, expected 0 to 15"),
     ("train_full_8p", ["--data_path=../data", "--rank_table=none.json"], "error: .*none.json: No such file"),
 ])
 def test_mistakes_of_the_scripts(stubbed, name, arguments, message):

@@ -3,6 +3,8 @@
     python utils/hccl_tools.py --device_num "[0,8)"           this server's table: hccl_8p_01234567_<ip>.json
     python utils/hccl_tools.py --merge a.json b.json          those of several servers as one: hccl_2s_16p.json
     python utils/hccl_tools.py --check hccl_8p.json           says all that is wrong with a table
+
+What only a 910A refuses, such as 3 devices or 16, is no mistake: a line on stderr says so.
 """
 import argparse
 import json
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from utils.errors import UserError, run
 from utils.files import write_text
-from utils.rank_table import group_violations, load, read_rank_table, violations
+from utils.rank_table import demands_of_910a, group_violations, load, violations
 
 HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
 
@@ -23,9 +25,9 @@ def main(argv):
     """Does what the command line says; returns the path of the table written."""
     args = parse(argv)
     if args.check:
-        processes = read_rank_table(args.check)
-        servers = len({one.server for one in processes})
-        print(f"{args.check}: valid, {servers} server(s), {len(processes)} devices")
+        table = load(args.check)
+        print(f"{args.check}: valid, {len(table['server_list'])} server(s), {device_count(table)} devices")
+        note_910a(table)
         return Path(args.check)
     if args.merge:
         table = merge([load(path) for path in args.merge])
@@ -34,18 +36,26 @@ def main(argv):
         ids = device_ids(args.device_num, args.visible_devices)
         address = args.server_ip or own_address()
         table = make_table(address, ids, args.hccn_conf)
-        name = f"hccl_{len(ids)}p_{''.join(map(str, ids))}_{address}.json"
+        name = f"hccl_{len(ids)}p_{('-' if max(ids) > 9 else '').join(map(str, ids))}_{address}.json"
     path = Path(args.output_dir, name)
     write_text(path, json.dumps(table, indent=2) + "\n")
     print(f"{path}: {device_count(table)} devices")
+    note_910a(table)
     return path
+
+
+def note_910a(table: dict) -> None:
+    """Says what a 910A would not take of a valid table."""
+    if reasons := demands_of_910a(table):
+        print(f"note: not for a 910A: {'; '.join(reasons)}", file=sys.stderr)
 
 
 def parse(argv):
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device_num", default="[0,8)", help='the devices as a range, default "[0,8)"')
+    parser.add_argument("--device_num", default="[0,8)",
+                        help='the devices as a range, default "[0,8)"; an Atlas A3 has "[0,16)"')
     parser.add_argument("--visible_devices", default="", help="which are meant by 0, 1, ...: e.g. 4,5,6,7")
     parser.add_argument("--server_ip", default="", help="this server's address, default: what its name resolves to")
     parser.add_argument("--hccn_conf", default=HCCN_CONF, help="the devices' addresses; else hccn_tool is asked")
@@ -120,8 +130,13 @@ def device_count(table):
     return sum(len(server["device"]) for server in table["server_list"])
 
 
-def merge(tables):
-    """One table of several, each of one or more servers; ranks anew, in the order of the servers' ids."""
+def merge(tables: list[dict]) -> dict:
+    """One table of several, each of one or more servers; ranks anew, in the order of the servers' ids.
+
+    Super pods of the same id become one.
+    """
+    if len({table["version"] for table in tables}) > 1:
+        raise UserError("merge: found tables of the versions 1.0 and 1.2, expected one version")
     # HCCL wants ranks in the order of the ids as text, whatever the order of the files
     servers = sorted((server for table in tables for server in table["server_list"]),
                      key=lambda server: server["server_id"])
@@ -129,7 +144,14 @@ def merge(tables):
     for server in servers:
         for device in sorted(server["device"], key=lambda device: int(device["rank_id"])):
             device["rank_id"], rank = str(rank), rank + 1
-    return checked(tables[0] | {"server_count": str(len(servers)), "server_list": servers})
+    merged = tables[0] | {"server_count": str(len(servers)), "server_list": servers}
+    pods = {}
+    for table in tables:
+        for pod in table.get("super_pod_list", []):
+            pods.setdefault(pod["super_pod_id"], []).extend(pod["server_list"])
+    if pods:
+        merged["super_pod_list"] = [{"super_pod_id": name, "server_list": members} for name, members in pods.items()]
+    return checked(merged)
 
 
 def checked(table):
