@@ -409,6 +409,27 @@ def test_configuration_is_loaded(runner, tmp_path):
     assert code == 2 and "net.ini: cannot be loaded; export.py writes it" in output
 
 
+def test_wav_files_with_gears(runner, tmp_path):
+    """Of so many samples as the graph takes, a multiple of 4; then padded, and the results cut."""
+    class Doubled(nn.Cell):
+        def construct(self, waveform, samples):
+            return waveform * 2.0, samples + 0
+
+    config = dataclasses.replace(EcapaConfig(), runtime="lite2.0", file_name=str(tmp_path / "net"))
+    graph = export_model(Doubled(), config, [Port("waveform", "float32", (1, None)), Port("samples", "int32", (1,))],
+                         [Port("x", "float32", (1, None), length=(0, 1)), Port("n", "int32", (1,))], "net",
+                         gears=[8, 16], **(FACTS | {"wav_multiple": 4}))
+    (tmp_path / "in").mkdir()
+    for n in (5, 9, 8, 17):
+        soundfile.write(tmp_path / "in" / f"{n}.wav", np.full(n, 0.25), RATE)
+    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    assert code == 2 and "17.wav: 20 long, but the graph takes 16 at most" in output, output
+    for n, whole in ((5, 8), (9, 12), (8, 8)):
+        expected = [0.5] * n + [0] * (whole - n)
+        assert np.fromfile(tmp_path / "out" / f"{n}_0.bin", np.float32).tolist() == expected
+        assert np.fromfile(tmp_path / "out" / f"{n}_1.bin", np.int32).tolist() == [whole]
+
+
 def test_gears_that_make_no_sense(runner, tmp_path):
     for text, message in (("200", "found 1, expected 2 to 100"), ("200,100", "expected rising whole"),
                           ("200,200", "expected rising whole"), ("2e2,300", "expected rising whole"),
@@ -429,7 +450,9 @@ def test_gears_that_make_no_sense(runner, tmp_path):
                             ({"length_input": "x"}, "its last input is no length_input of one int32"),
                             ({"outputs": []}, "gives 2 outputs, inputs.json tells of 0"),
                             ({"outputs": [first | {"length": [1, 0]}, second]}, "does not tell the length of y"),
-                            ({"outputs": [first | {"length": [1, 1]}, second]}, "48 bytes for y, which are no mult")):
+                            ({"outputs": [first | {"length": [1, 1]}, second]}, "48 bytes for y, expected multiples"),
+                            ({"outputs": [first | {"length": [-8, 1]}, second]}, "48 bytes for y, expected multiples"),
+                            ({"outputs": [first | {"shape": [1, None, 0]}, second]}, "48 bytes for y, expected mul")):
         (tmp_path / "inputs.json").write_text(json.dumps(description | change))
         code, output = runner(graph, tmp_path / "in", tmp_path / "out")
         assert code == 2 and message in output, output

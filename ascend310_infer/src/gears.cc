@@ -7,7 +7,7 @@
 #include "error.h"
 
 namespace {
-constexpr size_t kElementBytes = 4;
+constexpr int64_t kElementBytes = 4;
 
 int64_t NextGear(int64_t length, const Interface &interface) {
   const auto gear = std::lower_bound(interface.gears.begin(), interface.gears.end(), length);
@@ -35,15 +35,16 @@ std::string Cut(const std::string &content, const Port &port, int64_t length, in
   if (port.step < 1) {
     throw UserError("inputs.json does not tell the length of " + port.name + "; export the graph anew");
   }
-  const auto rows = static_cast<size_t>((gear + port.add) / port.step);
-  const auto kept = static_cast<size_t>((length + port.add) / port.step);
-  const auto size = static_cast<size_t>(std::accumulate(any + 1, port.shape.end(), int64_t{1}, std::multiplies<>()));
-  if (kept > rows || content.size() % (rows * size * kElementBytes) != 0) {
-    throw UserError("the graph gives " + std::to_string(content.size()) + " bytes for " + port.name +
-                    ", which are no multiple of " + std::to_string(rows) + " x " + std::to_string(size) +
-                    " numbers; export the graph anew");
+  const int64_t rows = (gear + port.add) / port.step;
+  const int64_t kept = (length + port.add) / port.step;
+  const int64_t size = std::accumulate(any + 1, port.shape.end(), kElementBytes, std::multiplies<>());
+  const auto bytes = static_cast<int64_t>(content.size());
+  if (kept < 1 || kept > rows || size < 1 || bytes % (rows * size) != 0) {
+    throw UserError("the graph gives " + std::to_string(bytes) + " bytes for " + port.name +
+                    ", expected multiples of " + std::to_string(rows) + " x " + std::to_string(size) +
+                    "; export the graph anew");
   }
-  return FirstRows(content, rows, kept, size * kElementBytes);
+  return FirstRows(content, static_cast<size_t>(rows), static_cast<size_t>(kept), static_cast<size_t>(size));
 }
 }  // namespace
 
@@ -52,8 +53,8 @@ std::vector<HostTensor> PadToGear(std::vector<HostTensor> tensors, const Interfa
     return tensors;
   }
   HostTensor &first = tensors[0];
+  const int64_t gear = NextGear(first.shape[1], interface);
   const auto length = static_cast<int32_t>(first.shape[1]);
-  const int64_t gear = NextGear(length, interface);
   first.bytes.resize(first.bytes.size() / static_cast<size_t>(length) * static_cast<size_t>(gear));
   first.shape[1] = gear;
   tensors.push_back({{1}, std::string(reinterpret_cast<const char *>(&length), sizeof(length))});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "error.h"
@@ -31,7 +32,8 @@ std::vector<int64_t> ReadGears(const nlohmann::json &json, const std::vector<Por
   std::vector<int64_t> gears = json.at("gears");
   const bool padded =
       inputs.size() > 1 && inputs[0].shape.size() > 1 && inputs[0].shape[0] == 1 && inputs[0].shape[1] == kAnySize;
-  if (!padded || gears.empty() || gears[0] < 1 || !std::is_sorted(gears.begin(), gears.end())) {
+  if (!padded || gears.empty() || gears[0] < 1 || gears.back() > std::numeric_limits<int32_t>::max() ||
+      !std::is_sorted(gears.begin(), gears.end())) {
     throw UserError("its gears are no rising lengths of the second dimension of the first input");
   }
   const Port &last = inputs.back();
