@@ -3,9 +3,13 @@
 Since version 3 the settings of an operator (an axis, a mask) are constant inputs behind its real ones; in version 1
 they are attributes of its primitive. Some operators are new, and some of MindSpore Lite 2.0.0 compute something else
 on a CPU: those are rewritten. What is not known to mean the same in both versions is refused.
+
+Newer runtimes read version 1 too: MindSpore 2.10 computes the same from it.
 """
 import copy
 import struct
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from mindspore.train import mind_ir_pb2 as pb
@@ -19,9 +23,11 @@ SCALARS = {pb.TensorProto.FLOAT: "<f", pb.TensorProto.DOUBLE: "<d", pb.TensorPro
            pb.TensorProto.INT64: "<q", pb.TensorProto.BOOL: "<?"}
 
 # operators whose inputs and attributes are the same in both versions
-SAME = {"Abs", "Add", "Cast", "Conv2D", "Div", "ExpandDims", "FloorDiv", "GreaterEqual", "LSTM", "LessEqual", "Log",
+SAME = {"Abs", "Add", "Cast", "Conv2D", "Div", "ExpandDims", "FloorDiv", "GreaterEqual", "LessEqual", "Log",
         "MakeTuple", "Maximum", "Minimum", "Mul", "PReLU", "ReLU", "RealDiv", "Reshape", "ReverseSequence", "Sigmoid",
         "Sqrt", "Square", "Stack", "Sub", "Tanh", "Transpose", "TupleGetItem"}
+# and those that have a kernel on a CPU only, or on an Ascend only
+CPU_ONLY, ASCEND_ONLY = {"LSTM"}, {"DynamicRNN", "DynamicGRUV2"}
 FORMATS = {0: "NCHW"}
 # operator: number of its real inputs, then the attributes that the constant inputs behind them were
 SETTINGS = {
@@ -43,25 +49,33 @@ SETTINGS = {
 TUPLES = {"ReverseV2", "Softmax", "Squeeze"}      # whose axis is one even where it is a single number
 FORWARDED = {"Load", "Depend"}                    # to their first input: an inference graph has no side effects
 DROPPED = {"UpdateState"}
-SEVERAL = {"Split", "LSTM", "BatchNorm"}          # operators with several outputs
+SEVERAL = {"Split", "BatchNorm"} | CPU_ONLY | ASCEND_ONLY     # operators with several outputs
 
 
-def downgrade(path, cpu=False):
+def downgrade(path: Path, runtime: str, shapes: Iterable[tuple] = ()) -> None:
     """Rewrites the graph at `path` in place. UserError where an operator has no known meaning in version 1.
 
-    With `cpu` it is right, and faster, in MindSpore Lite 2.0.0 on a CPU only.
+    The `runtime` lite2.0 is any that reads version 1; for lite2.0-cpu the graph is right, and faster, in MindSpore
+    Lite 2.0.0 on a CPU only; for ascend it holds no operator that an Ascend has no kernel for. `shapes`, where given,
+    are those that the graph's inputs are said to have, None for any size: a graph of one size, whose constants hold
+    none, has no operators of shapes, and yet runs for any.
     """
     model = pb.ModelProto()
     model.ParseFromString(path.read_bytes())
-    _Rewriter(model, cpu).run()
+    _Rewriter(model, runtime).run()
+    for value, shape in zip(model.graph.input, shapes, strict=False):
+        value.tensor[0].dims[:] = [size or -1 for size in shape]
+    path.unlink()           # MindSpore writes what nobody may change
     path.write_bytes(model.SerializeToString())
 
 
 class _Rewriter:
     """Goes through the nodes in their order; a node's result keeps its name, whatever computes it."""
 
-    def __init__(self, model, cpu):
-        self.model, self.graph, self.cpu = model, model.graph, cpu
+    def __init__(self, model, runtime):
+        self.model, self.graph, self.cpu = model, model.graph, runtime == "lite2.0-cpu"
+        self.same = SAME | (ASCEND_ONLY if runtime == "ascend" else CPU_ONLY)
+        self.rewrites = REWRITES if runtime == "ascend" else REWRITES | LITE_REWRITES
         self.primitives = {one.name: one for one in model.primitives}
         self.constants = {node.output[0]: node.attribute[0] for node in self.graph.node if node.op_type == "Constant"}
         self.parameters = {one.name: one for one in self.graph.parameter}
@@ -94,7 +108,7 @@ class _Rewriter:
             self.shapes[node.output[0]] = _shape(node)
             while inputs and self._is_monad(inputs[-1]):
                 inputs.pop()
-            rewrite = REWRITES.get(operator)
+            rewrite = self.rewrites.get(operator)
             if rewrite is None or not rewrite(self, node, inputs):
                 self.keep(node, operator, inputs)
 
@@ -111,9 +125,9 @@ class _Rewriter:
                     settings["data_format"] = value = FORMATS[value]
                 settings[name] = value
             inputs = inputs[:count]
-        elif operator not in SAME:
-            raise UserError(f"{operator}: an operator whose meaning in MindIR version 1 is not known; export without "
-                            "--runtime")
+        elif operator not in self.same:
+            raise UserError(f"{operator}: an operator whose meaning in MindIR version 1 is not known, or that has no "
+                            "kernel there; export without --runtime")
         new = copy.deepcopy(node)
         new.input[:] = [self._as_float(name, node) for name in inputs]
         new.op_type = self._primitive(operator, settings, self.primitives.get(_reference(node)))
@@ -349,10 +363,13 @@ def _add_wide(graph, node, inputs):
     graph.add("Squeeze", [graph.wide[node.output[0]]], shape, node.output[0], axis=(2,))
 
 
-REWRITES = {"Add": _pointwise, "Mul": _pointwise, "PReLU": _prelu, "ReLU": _pointwise, "Sigmoid": _pointwise,
-            "Square": _pointwise, "Sub": _pointwise, "Squeeze": _squeeze, "ExpandDims": _expand_dims,
-            "ClampScalar": _clamp, "Divs": _scalar("RealDiv"), "LSTM": _lstm, "MeanExt": _reduction("ReduceMean"),
-            "Muls": _scalar("Mul"), "SumExt": _reduction("ReduceSum", skip_mode=False), "TupleGetItem": _item}
+# what is new since version 1
+REWRITES = {"ClampScalar": _clamp, "Divs": _scalar("RealDiv"), "MeanExt": _reduction("ReduceMean"),
+            "Muls": _scalar("Mul"), "SumExt": _reduction("ReduceSum", skip_mode=False)}
+# what MindSpore Lite 2.0.0 computes wrongly or slowly on a CPU
+LITE_REWRITES = {"Add": _pointwise, "Mul": _pointwise, "PReLU": _prelu, "ReLU": _pointwise, "Sigmoid": _pointwise,
+                 "Square": _pointwise, "Sub": _pointwise, "Squeeze": _squeeze, "ExpandDims": _expand_dims,
+                 "LSTM": _lstm, "TupleGetItem": _item}
 
 
 # values of attributes

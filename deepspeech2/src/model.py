@@ -10,6 +10,7 @@ from mindspore.common.initializer import Uniform, initializer
 
 from deepspeech2.src.features import BINS
 from utils import cpu_ops
+from utils.ascend_layers import UNITS
 from utils.errors import UserError
 from utils.shapes import length_mask
 
@@ -182,9 +183,10 @@ def check(config):
     for name in ("conv_channels", "hidden_size", "hidden_layers", "lookahead_context"):
         if getattr(config, name) < 1:
             raise UserError(f"{name}: found {getattr(config, name)}, expected at least 1")
-    if config.rnn_type == "gru" and config.hidden_size % 16 and ms.get_context("device_target") == "Ascend":
-        raise UserError(f"hidden_size: found {config.hidden_size}, expected a multiple of 16, which a GRU needs on "
-                        "Ascend")
+    for_ascend = config.runtime == "ascend" or ms.get_context("device_target") == "Ascend"
+    if for_ascend and config.hidden_size % UNITS:
+        raise UserError(f"hidden_size: found {config.hidden_size}, expected a multiple of {UNITS}, which the recurrent "
+                        "layers of an Ascend need")
 
 
 def frames_after(frames):
