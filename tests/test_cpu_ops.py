@@ -48,8 +48,8 @@ def clipped_relu(x):
     return np.clip(x, 0, 2)
 
 
-def global_norm(x, gain, bias, weight):
-    share = weight.transpose(0, 2, 1) / x.shape[1]
+def global_norm(x, gain, bias, mask):
+    share = mask / mask.sum(2, keepdims=True) / x.shape[1]
     mean = (x * share).sum((1, 2), keepdims=True)
     return gain * (x - mean) / np.sqrt(((x - mean) ** 2 * share).sum((1, 2), keepdims=True) + 1e-8) + bias
 
@@ -60,19 +60,19 @@ def depthwise(x, weight, dilation, left, right):
     return sum(x[..., k * dilation:k * dilation + frames] * weight[:, :, 0, k:k + 1] for k in range(weight.shape[3]))
 
 
-def block(x, share, weights, dilation, left):
+def block(x, mask, weights, dilation, left):
     """Conv-TasNet's, of {name: array}: the residual path, and below it the skip."""
     def pointwise(layer, x):
         return np.einsum("oi,bit->bot", weights[f"{layer}.weight"][:, :, 0, 0], x) + column(f"{layer}.bias")
 
     def bent_norm(number, x):
         gain, bias = weights[f"norm{number}.gain"], weights[f"norm{number}.bias"]
-        return global_norm(prelu(x, weights[f"prelu{number}.slope"]), gain, bias, share)
+        return global_norm(prelu(x, weights[f"prelu{number}.slope"]), gain, bias, mask)
 
     def column(name):
         return weights[name].reshape(-1, 1)
 
-    y = bent_norm(1, pointwise("expand", x)) * (share > 0).transpose(0, 2, 1)
+    y = bent_norm(1, pointwise("expand", x)) * mask
     taps = weights["depthwise.weight"]
     y = depthwise(y[:, :, None], taps, dilation, left, (taps.shape[3] - 1) * dilation - left)[:, :, 0]
     y = bent_norm(2, y + column("depthwise.bias"))
@@ -131,7 +131,7 @@ def both_directions(steps, frames, inputs, units):
 
 
 class BothEnds(nn.Cell):
-    """The two outputs of a layer, one above the other. (A fast block finds padding by the shares of its frames.)"""
+    """The two outputs of a layer, one above the other."""
 
     fast_cells = ConvTasNet.fast_cells
 
@@ -151,8 +151,8 @@ def temporal_block(items, frames, dilation, causal=False, **sizes):
     weights = {weight.name: weight.asnumpy() for weight in layer.get_parameters()}
     context = (config.P - 1) * dilation
     layer = BothEnds(layer)
-    return layer, [noise(items, config.B, frames), frame_weights(items, frames)], list(weights.values()), (
-        lambda x, share, *values: block(x, share, dict(zip(weights, values, strict=True)), dilation,
+    return layer, [noise(items, config.B, frames), frame_mask(items, frames)], list(weights.values()), (
+        lambda x, mask, *values: block(x, mask, dict(zip(weights, values, strict=True)), dilation,
                                         context if causal else context // 2))
 
 
@@ -160,10 +160,9 @@ def noise(*shape):
     return np.random.default_rng(abs(hash(shape)) % 2 ** 32).standard_normal(shape).astype(np.float32)
 
 
-def frame_weights(batch, frames):
+def frame_mask(batch, frames):
     """Each item has some frames of padding."""
-    present = (np.arange(frames)[None] < frames - np.arange(batch)[:, None]).astype(np.float32)
-    return (present / present.sum(1, keepdims=True))[:, :, None]
+    return (np.arange(frames) < frames - np.arange(batch)[:, None]).astype(np.float32)[:, None]
 
 
 CASES = {
@@ -180,7 +179,7 @@ CASES = {
     "PReLU": lambda: (cpu_ops.PReLU(), [noise(2, 3, 70000), np.float32([0.3])], [], prelu),
     "clipped ReLU": lambda: (cpu_ops.ClippedReLU(2), [noise(3, 5, 7)], [], clipped_relu),
     "global norm": lambda: (cpu_ops.GlobalNorm(), [noise(3, 5, 37) * 3 + 2, noise(1, 5, 1), noise(1, 5, 1),
-                                                   frame_weights(3, 37)], [], global_norm),
+                                                   frame_mask(3, 37)], [], global_norm),
     "LSTM": lambda: both_directions(9, [9, 4, 1], 5, 7),
     "LSTM of one step": lambda: both_directions(1, [1], 1, 1),
     "LSTM of many items": lambda: both_directions(4, [4, 3, 4, 2, 4, 4, 1, 4, 4, 3, 2, 4, 4], 6, 16),
@@ -229,7 +228,7 @@ def test_value_is_the_formula_and_gradients_are_its_differences(name):
     np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     for i, gradient in enumerate(gradients):
         if (name, i) == ("global norm", 3) or (name[:4], i) == ("LSTM", 1) or "block" in name and i == 1:
-            continue      # shares of frames, and numbers of frames, are no weights
+            continue      # masks and numbers of frames are no weights
         direction = noise(*gradient.shape, 1)[..., 0].astype(np.float64)
         either = []
         for sign in (1, -1):

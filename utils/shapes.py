@@ -51,4 +51,11 @@ def mean_over(x: Tensor, axis: int, mask: Tensor | None = None) -> Tensor:
     """
     if mask is None:
         return x.mean(axis, keep_dims=True)
+    mask = mask.astype(x.dtype)
     return (x * mask).mean(axis, keep_dims=True) / mask.mean(axis, keep_dims=True)
+
+
+def unbiased(frames: Tensor, numbers: int = 1) -> Tensor:
+    """n / (n - 1) of n = `frames` times `numbers`, what makes a variance unbiased; where n would leave float16 too."""
+    few = ops.minimum(frames, 60000.0)      # of more it is 1 within 2e-5
+    return few / (few - 1 / numbers)

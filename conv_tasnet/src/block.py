@@ -3,6 +3,7 @@ from mindspore import nn, ops
 
 from conv_tasnet.src.layers import DepthwiseConv, GlobalNorm, PReLU, conv1x1
 from utils.cpu_ops.build import operator
+from utils.shapes import ones_like
 
 
 class Block(nn.Cell):
@@ -20,11 +21,12 @@ class Block(nn.Cell):
         self.residual = conv1x1(config.H, config.B, has_bias)
         self.skip = conv1x1(config.H, config.Sc, has_bias) if config.Sc else None
 
-    def construct(self, x, weight, mask=None):
-        y = self.norm1(self.prelu1(self.expand(x)), weight)                # (M, H, T)
+    def construct(self, x, mask=None):
+        """`mask` (M, 1, T): 1 for the frames that count, 0 for padding."""
+        y = self.norm1(self.prelu1(self.expand(x)), mask)                  # (M, H, T)
         if mask is not None:
-            y = y * mask.transpose(0, 2, 1)
-        y = self.norm2(self.prelu2(self.depthwise(y)), weight)
+            y = y * mask
+        y = self.norm2(self.prelu2(self.depthwise(y)), mask)
         return self.outputs(x, y)
 
     def stream(self, x, state):
@@ -50,12 +52,12 @@ class FastBlock(Block):
         settings = (self.depthwise.dilation, self.depthwise.left)
         gradient = operator("TemporalBlockGradient", settings, 15)
 
-        def gradients(x, weight, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias, slope2, gain2, bias2,
+        def gradients(x, mask, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias, slope2, gain2, bias2,
                       residual, residual_bias, skip, skip_bias, out, dout):
-            dx, *dweights = gradient(dout[0], dout[1], x, weight, expand, expand_bias, slope1, gain1, bias1, taps,
+            dx, *dweights = gradient(dout[0], dout[1], x, mask, expand, expand_bias, slope1, gain1, bias1, taps,
                                      taps_bias, slope2, gain2, bias2, residual, residual_bias, skip, skip_bias,
                                      out[2], out[3], out[4])
-            return (dx, ops.zeros_like(weight), *dweights)
+            return (dx, ops.zeros_like(mask), *dweights)
 
         self.function = operator("TemporalBlock", settings, 5, gradients)
         narrow, wide = self.residual.weight.shape[:2]
@@ -64,14 +66,15 @@ class FastBlock(Block):
         self.no_skip_bias = ops.zeros(self.skip.weight.shape[0]) if self.skip is not None else None
         return True
 
-    def construct(self, x, weight, mask=None):
+    def construct(self, x, mask=None):
         expand, taps, residual, norm1, norm2 = self.expand, self.depthwise, self.residual, self.norm1, self.norm2
         if self.skip is None:
             skip, skip_bias = self.no_skip
         else:
             skip, skip_bias = self.skip.weight, self.no_skip_bias if self.skip.bias is None else self.skip.bias
         y = self.function(
-            x, weight, expand.weight, self.no_wide_bias if expand.bias is None else expand.bias,
+            x, ones_like(x[:, :1]) if mask is None else mask, expand.weight,
+            self.no_wide_bias if expand.bias is None else expand.bias,
             self.prelu1.slope, norm1.gain, norm1.bias,
             taps.weight, self.no_wide_bias if taps.bias is None else taps.bias,
             self.prelu2.slope, norm2.gain, norm2.bias,

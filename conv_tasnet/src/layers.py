@@ -59,7 +59,7 @@ class DepthwiseConv(nn.Cell):
 class GlobalNorm(nn.Cell):
     """gLN: mean and variance over all channels and frames of a mixture: (B, C, T) -> same.
 
-    `weight` (B, T, 1) turns sums over the frames of a mixture into means: it is 0 for padding.
+    `mask` (B, 1, T): 1 for the frames that count, 0 for padding; the other norms need none.
     """
 
     causal = False
@@ -70,8 +70,8 @@ class GlobalNorm(nn.Cell):
         self.bias = Parameter(ops.zeros((1, channels, 1)))
         self.function = cpu_ops.GlobalNorm()
 
-    def construct(self, x, weight):
-        return self.function(x, self.gain, self.bias, weight)
+    def construct(self, x, mask=None):
+        return self.function(x, self.gain, self.bias, mask)
 
 
 class FramewiseNorm(nn.Cell):
@@ -95,40 +95,43 @@ class FrameNorm(FramewiseNorm):
         super().__init__()
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
+        self.function = cpu_ops.FrameNorm()
 
-    def construct(self, x, weight=None):
-        centred = x - x.mean(1, keep_dims=True)
-        return centred / ops.sqrt(centred.square().mean(1, keep_dims=True) + EPS) * self.gain + self.bias
+    def construct(self, x, mask=None):
+        return self.function(x, self.gain, self.bias)
 
 
 class CumulativeNorm(nn.Cell):
-    """cgLN: mean and variance over all channels of a frame and of those before it: (B, C, T) -> same."""
+    """cgLN: mean and variance over all channels of a frame and of those before it: (B, C, T) -> same.
+
+    In float32 whatever x is: sums over thousands of frames have no place in float16.
+    """
 
     causal = True
+    MEMORY = 2.0 ** 23      # frames, two hours at 8 kHz: of more, what came long ago fades; float32 counts to 2^24
 
     def __init__(self, channels):
         super().__init__()
-        self.channels = channels
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
 
-    def construct(self, x, weight=None):
+    def construct(self, x, mask=None):
         return self.stream(x, self.start(x))[0]
 
     def start(self, x):
-        """State before the first frame: sums of x, of its square and of the frames, (B, 3, 1)."""
-        return ops.zeros((x.shape[0], 3, 1), x.dtype)
+        """State before the first frame: means of x and of its square, number of frames: (B, 3, 1)."""
+        return ops.zeros((x.shape[0], 3, 1), ms.float32)
 
     def stream(self, x, state):
         """The frames that follow those of `state`, and the state after them."""
-        frames = ones_like(x[:, :1])
-        sums = ops.cat((x.sum(1, keepdims=True), x.square().sum(1, keepdims=True), frames), 1)
-        sums = ops.cumsum(sums, 2) + state                                              # (B, 3, T)
-        count = sums[:, 2:] * self.channels
-        mean = sums[:, :1] / count
-        variance = ops.relu(sums[:, 1:2] / count - mean.square())
-        y = (x - mean) / ops.sqrt(variance + EPS) * self.gain + self.bias
-        return y, sums[:, :, -1:]
+        y = x.astype(ms.float32)
+        before = state[:, 2:]                                                           # (B, 1, 1)
+        count = ops.cumsum(ones_like(y[:, :1]), 2) + before                             # (B, 1, T)
+        means = ops.cat((y.mean(1, keep_dims=True), y.square().mean(1, keep_dims=True)), 1)     # of each frame
+        means = (ops.cumsum(means, 2) + state[:, :2] * before) / count                  # (B, 2, T)
+        deviation = ops.sqrt(ops.relu(means[:, 1:] - means[:, :1].square()) + EPS)
+        y = (y - means[:, :1]) / deviation * self.gain + self.bias
+        return y.astype(x.dtype), ops.cat((means[:, :, -1:], ops.minimum(count[:, :, -1:], self.MEMORY)), 1)
 
 
 class BatchNorm(FramewiseNorm):
@@ -138,7 +141,7 @@ class BatchNorm(FramewiseNorm):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, momentum=0.9)   # PyTorch's 0.1
 
-    def construct(self, x, weight=None):
+    def construct(self, x, mask=None):
         return self.norm(x.expand_dims(2)).squeeze(2)
 
 

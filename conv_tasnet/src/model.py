@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 from conv_tasnet.src.block import Block, FastBlock
 from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
 from utils.errors import UserError
-from utils.shapes import length_mask, ones_like
+from utils.shapes import length_mask
 
 MASKS = ("relu", "sigmoid", "softmax")
 
@@ -72,12 +72,11 @@ class ConvTasNet(nn.Cell):
     def separate(self, mixture, lengths=None):
         """`construct` for whole strides of samples."""
         x = self.encode(self.frames(mixture))                              # (M, N, T)
-        mask = None if lengths is None else frame_mask(x, lengths // self.stride - 1)
-        weight = mean_weight(x, mask)                                      # (M, T, 1)
-        y = self.bottleneck(self.norm(x, weight))                          # (M, B, T)
+        mask = None if lengths is None else frame_mask(x, lengths // self.stride - 1)      # (M, 1, T)
+        y = self.bottleneck(self.norm(x, mask))                            # (M, B, T)
         skips = 0.0
         for block in self.blocks:
-            y, skip = block(y, weight, mask)
+            y, skip = block(y, mask)
             skips = skips + skip
         return self.decode(x, skips if self.has_skip else y, mask)
 
@@ -118,7 +117,7 @@ class ConvTasNet(nn.Cell):
         """Masks from y (M, B or Sc, T) on x (M, N, T), back to sound: (M, C, (T + 1) L / 2)."""
         masks = self.nonlinear(self.mask(self.mask_prelu(y)))              # (M, C N, T)
         if mask is not None:
-            x = x * mask.transpose(0, 2, 1)
+            x = x * mask
         sounds = ()
         for one in ops.split(masks, self.filters, 1):                      # of each speaker (M, N, T)
             sounds += (overlap_add(self.decoder(one * x)),)
@@ -172,14 +171,8 @@ def overlap_add(frames):
 
 
 def frame_mask(x, count):
-    """1 for the first `count` (M,) frames of each mixture, 0 for the rest: (M, T, 1)."""
-    return length_mask(x[:, 0], count).expand_dims(2).astype(x.dtype)
-
-
-def mean_weight(x, mask):
-    """What turns sums over the frames of each mixture into means: (M, T, 1), 0 where `mask` is."""
-    present = ones_like(x[:, :1]).transpose(0, 2, 1) if mask is None else mask
-    return present / present.sum(1, keepdims=True)
+    """1 for the first `count` (M,) frames of each mixture, 0 for the rest: (M, 1, T)."""
+    return length_mask(x[:, 0], count).expand_dims(1).astype(x.dtype)
 
 
 def pad_to(sounds, samples, stride):

@@ -8,7 +8,7 @@ import scipy.fft
 from mindspore import nn, ops
 
 from deepspeech2.src.features import BINS, HAMMING, HOP, WINDOW, frames_of
-from utils.shapes import length_mask, mean_over
+from utils.shapes import length_mask, mean_over, ones_like, unbiased
 from utils.spectrum import RAISE, Squares
 
 
@@ -41,15 +41,12 @@ class Spectrogram(nn.Cell):
 
     def construct(self, waveform, samples=None):
         squares, gain = self.squares(waveform, samples)                         # (T, 2 F), (T, 1)
-        frames = rows(gain) if samples is None else frames_of(samples)
-        mask = None if samples is None else length_mask(gain.reshape(1, -1), frames).reshape(-1, 1)
+        mask = None if samples is None else length_mask(gain.reshape(1, -1), frames_of(samples)).reshape(-1, 1)
         magnitude = ops.sqrt(squares[:, :BINS] + squares[:, BINS:]) / (gain * RAISE)
         x = ops.log(1 + magnitude)                                              # (T, F)
         x = x - mean_over(x.mean(1, keep_dims=True), 0, mask)
-        variance = mean_over(x.square().mean(1, keep_dims=True), 0, mask)
-        # unbiased: n / (n - 1) of n = T F, which would leave float16; of more frames it is 1 in float32 too
-        few = ops.minimum(frames, 50000).astype(x.dtype)
-        variance = variance / ((few - 1 / BINS) / few)
+        frames = (ones_like(gain) if mask is None else mask).sum(0)
+        variance = mean_over(x.square().mean(1, keep_dims=True), 0, mask) * unbiased(frames, BINS)
         return (x / ops.maximum(ops.sqrt(variance), 1e-5)).expand_dims(0)
 
 

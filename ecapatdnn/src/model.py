@@ -13,7 +13,7 @@ from mindspore import nn, ops
 
 from utils import cpu_ops
 from utils.errors import UserError
-from utils.shapes import length_mask, mirror_ends, ones_like
+from utils.shapes import length_mask, mirror_ends, ones_like, unbiased
 
 DILATIONS = (2, 3, 4)
 RES2NET_SCALE = 8
@@ -156,7 +156,7 @@ class AttentiveStatistics(nn.Cell):
         mean, variance = self.statistics(x, mask)                         # (B, M, 1, 1)
         if self.unbiased_context:
             frames = (ones_like(x[:, :1]) if mask is None else mask).sum(3, keepdims=True)
-            variance = variance * (frames / (frames - 1))
+            variance = variance * unbiased(frames)
         context = ops.cat((mean, self.deviation(variance)), 1)            # (B, 2M, 1, 1)
         x_hidden = ops.relu(self.hidden(x) + self.context(context))       # (B, A, 1, T)
         score = self.score(ops.tanh(self.norm(x_hidden)))                 # (B, M, 1, T)

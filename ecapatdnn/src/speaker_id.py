@@ -13,7 +13,7 @@ from utils import cpu_ops
 from utils.errors import UserError
 from utils.lists import read_train_list
 from utils.progress import progress
-from utils.shapes import mirror_ends, ones_like
+from utils.shapes import mirror_ends, ones_like, unbiased
 
 from .model import EcapaTdnn, batch_norm, frame_mask
 from .scoring import WholeFiles
@@ -59,7 +59,7 @@ class Xvector(nn.Cell):
         mask = None if lengths is None else frame_mask(x, lengths)
         mean, variance = self.statistics(x, mask)                           # (B, M, 1, 1)
         frames = (ones_like(x[:, :1]) if mask is None else mask).sum(3, keepdims=True)
-        deviation = ops.sqrt(ops.maximum(variance * (frames / (frames - 1)), FLOOR ** 2)) + FLOOR
+        deviation = ops.sqrt(ops.maximum(variance * unbiased(frames), FLOOR ** 2)) + FLOOR
         return self.fc(ops.cat((mean, deviation), 1).reshape(x.shape[0], -1))    # (B, E)
 
 

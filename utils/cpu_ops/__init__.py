@@ -10,6 +10,7 @@ from utils.cpu_ops.functions import (
     BothDirections,
     ClippedReLU,
     Depthwise,
+    FrameNorm,
     GlobalNorm,
     PReLU,
     SoftmaxStatistics,
@@ -17,8 +18,8 @@ from utils.cpu_ops.functions import (
 )
 from utils.cpu_ops.layers import FAST
 
-__all__ = ["BothDirections", "ClippedReLU", "Depthwise", "GlobalNorm", "PReLU", "SoftmaxStatistics", "TimeStatistics",
-           "fast"]
+__all__ = ["BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU", "SoftmaxStatistics",
+           "TimeStatistics", "fast"]
 
 
 def fast(network):

@@ -97,6 +97,17 @@ inline float Exp(float x) {
   return value * power;
 }
 
+// What turns sums over the frames of an item into means: mask (items, frames) divided by its sum, 0 for padding.
+inline std::vector<float> Shares(const float *mask, int64_t items, int64_t frames) {
+  std::vector<float> shares(mask, mask + items * frames);
+  for (int64_t item = 0; item < items; ++item) {
+    const auto begin = shares.begin() + item * frames, end = begin + frames;
+    const float count = static_cast<float>(std::accumulate(begin, end, 0.0));
+    for (auto share = begin; share != end; ++share) *share /= count;
+  }
+  return shares;
+}
+
 // x where positive, else slope x.
 inline float ParametricRelu(float x, float slope) { return std::max(x, 0.0f) + slope * std::min(x, 0.0f); }
 

@@ -2,7 +2,10 @@
 
 utils/cpu_ops/layers.py has the fast ones. Letters: B items, C channels, T frames.
 """
-from mindspore import nn, ops
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+from utils.shapes import mean_over
 
 
 class PReLU(nn.Cell):
@@ -27,38 +30,66 @@ class ClippedReLU(nn.Cell):
 
 
 class GlobalNorm(nn.Cell):
-    """x (B, C, T), gain and bias (1, C, 1), weight (B, T, 1) -> each item at mean 0 and variance 1, by gain and bias.
+    """x (B, C, T), gain and bias (1, C, 1) -> each item at mean 0 and variance 1, times gain, plus bias.
 
-    `weight` turns sums over the frames of an item into means: it is 0 for padding.
+    `mask` (B, 1, T): 1 for the frames that count, 0 for padding; without it all count. In float32 whatever x is.
     """
 
-    EPS = 1e-8   # under the variances, as in asteroid and kaituoxu's code
+    EPS = 1e-8      # under the variances, as in asteroid and kaituoxu's code
+    AXES = (1, 2)   # of which mean and variance are taken
 
-    def construct(self, x, gain, bias, weight):
-        weight = weight / x.shape[1]
-        centred = x - ops.bmm(x, weight).sum(1, keepdims=True)
-        # divided by the root: MindSpore cannot export Rsqrt and Reciprocal as ONNX
-        deviation = ops.sqrt(ops.bmm(centred.square(), weight).sum(1, keepdims=True) + self.EPS)
-        return centred * (gain / deviation) + bias
+    def __init__(self):
+        super().__init__()
+        self.divided = False
+        self.least = Tensor(self.EPS ** 0.5, ms.float32)
+
+    def for_ascend(self):
+        """For an Ascend that is told to compute all in float16: squares of what is divided by its largest number.
+
+        The networks of this zoo have numbers of 1000 here, whose squares float16 lacks, and in pauses some of 1e-4.
+        """
+        self.divided = True
+
+    def construct(self, x, gain, bias, mask=None):
+        y = x.astype(ms.float32)
+        y = y - self.mean(y, mask)
+        return (y * (gain / self.deviation(y, mask)) + bias).astype(x.dtype)
+
+    def mean(self, x, mask):
+        """Of the channels, then of the frames: 1 / (C T) is hardly a number in float16."""
+        return mean_over(x.mean(1, keep_dims=True), 2, mask)
+
+    def deviation(self, x, mask):
+        # divided by the root, and a tensor by a tensor: MindSpore cannot export Rsqrt and Reciprocal as ONNX
+        if not self.divided:
+            return ops.sqrt(self.mean(x.square(), mask) + self.EPS)
+        peak = ops.maximum(x.abs().max(self.AXES, keepdims=True), self.EPS ** 0.5)
+        return peak * ops.sqrt(self.mean((x / peak).square(), mask) + (self.least / peak).square())
+
+
+class FrameNorm(GlobalNorm):
+    """As GlobalNorm, each frame on its own."""
+
+    AXES = (1,)
+
+    def mean(self, x, mask):
+        return x.mean(1, keep_dims=True)
 
 
 class TimeStatistics(nn.Cell):
-    """x (B, C, 1, T), mask (B, 1, 1, T) or None -> mean and variance over the frames of each, both (B, C, 1, 1)."""
+    """x (B, C, 1, T), mask (B, 1, 1, T) or None -> mean and variance over the frames of each, (B, C, 1, 1) float32."""
 
     def construct(self, x, mask=None):
-        if mask is None:
-            mean = x.mean(3, keep_dims=True)
-            return mean, (x - mean).square().mean(3, keep_dims=True)
-        count = mask.sum(3, keepdims=True)
-        mean = (x * mask).sum(3, keepdims=True) / count
-        return mean, ((x - mean).square() * mask).sum(3, keepdims=True) / count
+        x = x.astype(ms.float32)
+        mean = mean_over(x, 3, mask)
+        return mean, mean_over((x - mean).square(), 3, mask)
 
 
 class SoftmaxStatistics(nn.Cell):
-    """x, score (B, C, 1, T) -> mean and variance over the frames, weighted by softmax(score), both (B, C, 1, 1)."""
+    """x, score (B, C, 1, T) -> mean and variance over the frames, weighted by softmax(score), (B, C, 1, 1) float32."""
 
     def construct(self, x, score):
-        weight = ops.softmax(score, 3)
+        x, weight = x.astype(ms.float32), ops.softmax(score.astype(ms.float32), 3)
         mean = (x * weight).sum(3, keepdims=True)
         return mean, ((x - mean).square() * weight).sum(3, keepdims=True)
 
@@ -82,11 +113,20 @@ class Depthwise(nn.Cell):
     `left` and `right` are the frames of zeros at either end. The axis of 1 is the operator's.
     """
 
+    MOST_ZEROS = 255    # that CANN's convolutions put at an end by themselves
+
     def __init__(self, channels, taps, dilation, left, right):
         super().__init__()
         self.settings = (dilation, left, right)
-        self.operator = ops.Conv2D(channels, (1, taps), pad_mode="pad", pad=(0, 0, left, right), dilation=(1, dilation),
+        sides = [min(side, self.MOST_ZEROS) for side in (left, right)]
+        self.more = [side - zeros for side, zeros in zip((left, right), sides, strict=True)]
+        self.operator = ops.Conv2D(channels, (1, taps), pad_mode="pad", pad=(0, 0, *sides), dilation=(1, dilation),
                                    group=channels)
 
     def construct(self, x, weight):
+        left, right = self.more
+        if left:
+            x = ops.cat((ops.zeros((*x.shape[:3], left), x.dtype), x), 3)
+        if right:
+            x = ops.cat((x, ops.zeros((*x.shape[:3], right), x.dtype)), 3)
         return self.operator(x, weight)

@@ -6,6 +6,7 @@ from mindspore import nn, ops
 
 from utils.cpu_ops import functions
 from utils.cpu_ops.build import operator
+from utils.shapes import ones_like
 
 MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights anew at every step, and MindSpore's LSTM is faster
 
@@ -81,14 +82,14 @@ class FastGlobalNorm(functions.GlobalNorm):
     def prepare(self):
         gradient = operator("GlobalNormGradient", outputs=3)
 
-        def gradients(x, gain, bias, weight, out, dout):
-            return (*gradient(dout[0], x, gain, weight, out[1]), ops.zeros_like(weight))
+        def gradients(x, gain, bias, mask, out, dout):
+            return (*gradient(dout[0], x, gain, mask, out[1]), ops.zeros_like(mask))
 
         self.function = operator("GlobalNorm", outputs=2, bprop=gradients)
         return True
 
-    def construct(self, x, gain, bias, weight):
-        return self.function(x, gain, bias, weight)[0]
+    def construct(self, x, gain, bias, mask=None):
+        return self.function(x, gain, bias, ones_like(x[:, :1]) if mask is None else mask)[0]
 
 
 class FastTimeStatistics(functions.TimeStatistics):

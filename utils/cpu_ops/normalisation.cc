@@ -4,8 +4,8 @@
 // in the order of the rows, so that the number of threads changes nothing.
 #include "common.h"
 
-// x (B, C, T), gain (1, C, 1), bias (1, C, 1), weight (B, T, 1) that turns sums over frames into means -> y (B, C, T),
-// mean and 1 / deviation of each item (B, 2).
+// x (B, C, T), gain (1, C, 1), bias (1, C, 1), mask (B, 1, T) of the frames that count -> y (B, C, T), mean and
+// 1 / deviation of each item (B, 2).
 extern "C" Shapes GlobalNormInferShape(int *ndims, int64_t **shapes, AotExtra *) {
   return {ShapeOf(0, ndims, shapes), {shapes[0][0], 2}};
 }
@@ -13,11 +13,12 @@ extern "C" Shapes GlobalNormInferShape(int *ndims, int64_t **shapes, AotExtra *)
 extern "C" int GlobalNorm(int, void **data, int *, int64_t **shapes, const char **, void *, void *) {
   const int64_t batch = shapes[0][0], channels = shapes[0][1], frames = shapes[0][2];
   const auto *x = static_cast<const float *>(data[0]), *gain = static_cast<const float *>(data[1]),
-             *bias = static_cast<const float *>(data[2]), *weight = static_cast<const float *>(data[3]);
+             *bias = static_cast<const float *>(data[2]);
+  const std::vector<float> shares = Shares(static_cast<const float *>(data[3]), batch, frames);
   auto *y = static_cast<float *>(data[4]), *statistics = static_cast<float *>(data[5]);
   std::vector<double> sums(batch * channels), squares(batch * channels);
   Parallel(batch * channels, [&](int64_t row) {
-    const float *from = x + row * frames, *share = weight + row / channels * frames;
+    const float *from = x + row * frames, *share = &shares[row / channels * frames];
     sums[row] = Sum(frames, [&](int64_t t) { return static_cast<double>(share[t]) * from[t]; });
     squares[row] = Sum(frames, [&](int64_t t) { return static_cast<double>(share[t]) * from[t] * from[t]; });
   });
@@ -37,7 +38,7 @@ extern "C" int GlobalNorm(int, void **data, int *, int64_t **shapes, const char 
   return 0;
 }
 
-// dy, x, gain, weight, statistics -> dx, dgain, dbias.
+// dy, x, gain, mask, statistics -> dx, dgain, dbias.
 extern "C" Shapes GlobalNormGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
   return {ShapeOf(1, ndims, shapes), ShapeOf(2, ndims, shapes), ShapeOf(2, ndims, shapes)};
 }
@@ -45,8 +46,8 @@ extern "C" Shapes GlobalNormGradientInferShape(int *ndims, int64_t **shapes, Aot
 extern "C" int GlobalNormGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *) {
   const int64_t batch = shapes[1][0], channels = shapes[1][1], frames = shapes[1][2];
   const auto *dy = static_cast<const float *>(data[0]), *x = static_cast<const float *>(data[1]),
-             *gain = static_cast<const float *>(data[2]), *weight = static_cast<const float *>(data[3]),
-             *statistics = static_cast<const float *>(data[4]);
+             *gain = static_cast<const float *>(data[2]), *statistics = static_cast<const float *>(data[4]);
+  const std::vector<float> shares = Shares(static_cast<const float *>(data[3]), batch, frames);
   auto *dx = static_cast<float *>(data[5]), *dgain = static_cast<float *>(data[6]),
        *dbias = static_cast<float *>(data[7]);
   std::vector<double> sums(batch * channels), products(batch * channels);  // of dy, and of dy times normalised x
@@ -70,7 +71,7 @@ extern "C" int GlobalNormGradient(int, void **data, int *, int64_t **shapes, con
   }
   Parallel(batch * channels, [&](int64_t row) {
     const int64_t b = row / channels;
-    const float *from = x + row * frames, *d = dy + row * frames, *share = weight + b * frames;
+    const float *from = x + row * frames, *d = dy + row * frames, *share = &shares[b * frames];
     const float mean = statistics[2 * b], scale = statistics[2 * b + 1], own = gain[row % channels];
     const float first = static_cast<float>(by_mean[b]), second = static_cast<float>(by_scale[b]) * scale;
     float *to = dx + row * frames;

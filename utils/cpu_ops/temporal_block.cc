@@ -6,7 +6,7 @@
 // cache; layer by layer, the same arithmetic waits for memory. Sums are taken over pieces of time and added in their
 // order, so that the number of threads changes nothing.
 //
-// x (M, B, T), share (M, T, 1) that turns sums over frames into means (0: padding), then the weights:
+// x (M, B, T), mask (M, 1, T) of the frames that count (0: padding), then the weights:
 //   expand (H, B) and bias (H), slope (1), gain and bias (H), depthwise (H, P) and bias (H), slope (1), gain and
 //   bias (H), residual (B, H) and bias (B), skip (S, H) and bias (S)
 // -> y (M, B, T), skip (M, S, T), hidden (M, H, T), middle (M, H, T), and of each norm mean and 1 / deviation (M, 4).
@@ -19,7 +19,7 @@ constexpr int64_t kPiece = 512;  // frames of a piece, at most: H rows of them f
 // The operator's inputs in their order; the gradient's follow dy and dskip.
 enum Input {
   kX,
-  kShare,
+  kMask,
   kExpand,
   kExpandBias,
   kSlope1,
@@ -158,6 +158,7 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
   const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
   const auto out = [&](int64_t i) { return static_cast<float *>(data[kInputs + i]); };
   float *y = out(0), *skip = out(1), *hidden = out(2), *middle = out(3), *statistics = out(4);
+  const std::vector<float> shares = Shares(in(kMask), b.items, b.frames);
   const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics};
   const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2};
   std::vector<double> sums(b.items * b.pieces * 2), more(b.items * b.pieces * 2);
@@ -167,13 +168,13 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
     Multiply(b.wide, count, b.narrow, in(kExpand), b.narrow, in(kX) + item * b.narrow * b.frames + first, b.frames,
              1.0f, to, b.frames);
     for (int64_t c = 0; c < b.wide; ++c) {
-      AddSums(to + c * b.frames, first_norm.slope, in(kShare) + item * b.frames + first, count, &sums[2 * piece]);
+      AddSums(to + c * b.frames, first_norm.slope, shares.data() + item * b.frames + first, count, &sums[2 * piece]);
     }
   });
   Statistics(b, sums, statistics);
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
     const Memory row = Allocate(count + b.context());
-    const float *share = in(kShare) + item * b.frames;
+    const float *share = shares.data() + item * b.frames;
     for (int64_t c = 0; c < b.wide; ++c) {
       const int64_t start = (item * b.wide + c) * b.frames;
       NormalisedRow(b, first_norm, item, c, hidden + start, share, first, count, row.get());
@@ -304,6 +305,7 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
   const auto out = [&](int64_t i) { return static_cast<float *>(data[2 + kInputs + 3 + (i ? i - 1 : 0)]); };
   const auto *dy = static_cast<const float *>(data[0]), *dskip = static_cast<const float *>(data[1]);
   const float *hidden = in(kInputs), *middle = in(kInputs + 1), *statistics = in(kInputs + 2);
+  const std::vector<float> shares = Shares(in(kMask), b.items, b.frames);
   const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics};
   const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2};
   NormGradient first_back(b, first_norm), second_back(b, second_norm);
@@ -341,7 +343,7 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
   });
   second_back.Finish(out(kGain2), out(kBias2));
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
-    const float *share = in(kShare) + item * b.frames + first;
+    const float *share = shares.data() + item * b.frames + first;
     for (int64_t c = 0; c < b.wide; ++c) {
       const int64_t start = (item * b.wide + c) * b.frames + first;
       by_filter_bias[piece * b.wide + c] =
@@ -350,7 +352,7 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
   });
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
     const Memory row = Allocate(count + b.context());
-    const float *share = in(kShare) + item * b.frames;
+    const float *share = shares.data() + item * b.frames;
     for (int64_t c = 0; c < b.wide; ++c) {
       const int64_t start = (item * b.wide + c) * b.frames;
       NormalisedRow(b, first_norm, item, c, hidden + start, share, first, count, row.get());
@@ -371,7 +373,7 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
   });
   first_back.Finish(out(kGain1), out(kBias1));
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
-    const float *share = in(kShare) + item * b.frames + first;
+    const float *share = shares.data() + item * b.frames + first;
     float *d = by_hidden.get() + item * b.wide * b.frames + first;
     for (int64_t c = 0; c < b.wide; ++c) {
       by_expand_bias[piece * b.wide + c] = first_back.Row(
