@@ -73,8 +73,13 @@ def weights_of(layer: nn.LSTM | nn.GRU) -> tuple[np.ndarray, np.ndarray, list[np
 
 
 def for_ascend(network: nn.Cell) -> nn.Cell:
-    """`network` with every nn.LSTM and nn.GRU in it replaced, in place, by what an Ascend has a kernel for."""
+    """`network` with every nn.LSTM and nn.GRU in it replaced, in place, by what an Ascend has a kernel for.
+
+    Cells with a method of this name change themselves.
+    """
     for path, cell in list(network.cells_and_names()):
+        if hasattr(cell, "for_ascend"):
+            cell.for_ascend()
         for name, layer in cell.name_cells().items():
             if type(layer) in LAYERS:
                 new = LAYERS[type(layer)](layer)

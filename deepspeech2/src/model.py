@@ -28,6 +28,8 @@ class DeepSpeech2(nn.Cell):
         super().__init__()
         check(config)
         self.conv = ConvStack(config.conv_channels)
+        if ms.get_context("device_target") == "Ascend":
+            self.conv.for_ascend()
         width = config.conv_channels * bins_after(BINS)
         sizes = [width] + [config.hidden_size] * (config.hidden_layers - 1)
         self.layers = nn.CellList([Recurrent(config, size, has_norm=i > 0) for i, size in enumerate(sizes)])
@@ -80,7 +82,10 @@ class DeepSpeech2(nn.Cell):
 
 
 class ConvStack(nn.Cell):
-    """Two convolutions over time and frequency: (B, T, F), mask (B, T) -> (T', B, 41 C), mask (B, T')."""
+    """Two convolutions over time and frequency: (B, T, F), mask (B, T) -> (T', B, 41 C), mask (B, T').
+
+    Between them are images of frequency by time, or for an Ascend of time by frequency.
+    """
 
     def __init__(self, channels):
         super().__init__()
@@ -89,24 +94,61 @@ class ConvStack(nn.Cell):
         self.second = conv(channels, channels, (21, 11), (2, 1))
         self.second_norm = nn.BatchNorm2d(channels, momentum=0.9)
         self.clip = cpu_ops.ClippedReLU(CEILING)
+        self.upright = False
+
+    def for_ascend(self):
+        """Exchanges the axes of the images: the convolutions of CANN take 100,000 rows, but 4096 columns.
+
+        And fewer under a tall kernel, of whose rows the buffer L1 must hold all and some more (CANN's check_l1_size
+        in util_conv2d_dynamic.py): 43 rows of 762 columns, where a recording has 100 columns a second.
+        """
+        self.upright = True
+        for layer in (self.first, self.second):
+            layer.conv2d = ExchangedAxes(layer)
 
     def construct(self, features, mask):
-        x = self.first(features.transpose(0, 2, 1).expand_dims(1))          # (B, C, 81, T')
+        x = self.first(self.image(features))                                # (B, C, 81, T')
         mask = mask[:, ::2]
-        inside = mask.reshape(x.shape[0], 1, 1, -1)
+        inside = self.image_mask(mask)
         x = self.clip(self.first_norm(x * inside)) * inside
         x = self.clip(self.second_norm(self.second(x) * inside)) * inside   # (B, C, 41, T')
         return self.flatten(x), mask
 
     def slide(self, features, inside):
         """Features (1, BEFORE + 2 n + AFTER, F), mask of the first layer (1, n + 10) -> (n, 1, 41 C), not padded."""
-        x = self.first(features.transpose(0, 2, 1).expand_dims(1))[:, :, :, 3:-2]   # the rest has seen padding
-        x = self.clip(self.first_norm(x)) * inside.reshape(1, 1, 1, -1)
-        return self.flatten(self.clip(self.second_norm(self.second(x)))[:, :, :, 5:-5])
+        x = self.cut(self.first(self.image(features)), 3, 2)                # the rest has seen padding
+        x = self.clip(self.first_norm(x)) * self.image_mask(inside)
+        return self.flatten(self.cut(self.clip(self.second_norm(self.second(x))), 5, 5))
+
+    def image(self, features):
+        """(B, T, F) -> (B, 1, F, T)."""
+        return (features if self.upright else features.transpose(0, 2, 1)).expand_dims(1)
+
+    def image_mask(self, mask):
+        """(B, T) -> (B, 1, 1, T)."""
+        return mask.reshape(mask.shape[0], 1, -1, 1) if self.upright else mask.reshape(mask.shape[0], 1, 1, -1)
+
+    def cut(self, x, first, last):
+        """(B, C, F, T) without its first and last frames."""
+        return x[:, :, first:-last] if self.upright else x[:, :, :, first:-last]
 
     def flatten(self, x):
         """(B, C, 41, T') -> (T', B, 41 C)."""
-        return x.transpose(3, 0, 1, 2).reshape(-1, x.shape[0], x.shape[1] * x.shape[2])
+        x = x.transpose(2, 0, 1, 3) if self.upright else x.transpose(3, 0, 1, 2)
+        return x.reshape(-1, x.shape[1], x.shape[2] * x.shape[3])
+
+
+class ExchangedAxes(nn.Cell):
+    """The operator of a convolution, for images whose axes are exchanged: its filters stay as they are stored."""
+
+    def __init__(self, layer):
+        super().__init__()
+        top, bottom, left, right = layer.padding
+        self.operator = ops.Conv2D(layer.out_channels, layer.kernel_size[::-1], pad_mode="pad",
+                                   pad=(left, right, top, bottom), stride=layer.stride[::-1])
+
+    def construct(self, x, weight):
+        return self.operator(x, weight.transpose(0, 1, 3, 2))
 
 
 def conv(in_channels, out_channels, kernel, stride):
