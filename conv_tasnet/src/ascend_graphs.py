@@ -1,6 +1,7 @@
 """The graphs that an Ascend has to compile for Conv-TasNet: what utils/ascend_check checks."""
 import dataclasses
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
@@ -10,6 +11,7 @@ from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.ascend_check.graphs import distributed, training_calls, variants
+from utils.ascend_layers import for_ascend
 from utils.cpu_ops import fast
 from utils.state import parameters
 from utils.train_step import adapt
@@ -60,7 +62,15 @@ def stream(config, device):
     return [lambda: parts.push(np.zeros(config.sample_rate, np.float32))]
 
 
-KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "streaming": stream}
+def export(config, device):
+    """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
+    network = for_ascend(ConvTasNet(config)).set_train(False)
+    samples = 100 * config.L
+    mixture, length = Tensor(np.zeros((1, samples), np.float32)), Tensor([samples - config.L], ms.int32)
+    return [lambda: network(mixture), lambda: network(mixture, length)]
+
+
+KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "streaming": stream, "export": export}
 SMALL = dataclasses.replace(Config(), N=32, B=16, H=32, Sc=16, X=2, R=2, segment=1.0, cv_maxlen=1.0, minibatch_size=2)
 KAITUOXU = {"variant": "kaituoxu", "Sc": 0}
 NETWORKS = {
@@ -88,4 +98,5 @@ GRAPHS = {
     **variants("evaluation", evaluate, SMALL, NETWORKS),
     **variants("streaming", stream, dataclasses.replace(SMALL, causal=True), {
         "cgLN": {"norm": "cgLN"}, "cLN": {"norm": "cLN"}, "BN": {"norm": "BN"}}),
+    **variants("export", export, SMALL, NETWORKS),
 }

@@ -14,6 +14,7 @@ from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.streaming import Stream
 from deepspeech2.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
+from utils.ascend_layers import for_ascend
 from utils.cpu_ops import fast
 from utils.state import parameters
 from utils.train_step import adapt
@@ -65,15 +66,17 @@ def stream(config, device):
     return [lambda: parts.push(np.zeros(2 * RATE, np.float32))]
 
 
-def waveform(config, device):
-    """As `export.py --input waveform`, for one length and for any."""
-    fixed, free = (FromWaveform(DeepSpeech2(config)).set_train(False) for _ in range(2))
-    free.set_inputs(Tensor(shape=(1, None), dtype=ms.float32))
-    samples = Tensor(np.zeros((1, RATE), np.float32))
-    return [lambda: fixed(samples), lambda: free(samples)]
+def export(config, device):
+    """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
+    if config.input == "waveform":
+        network, shape = for_ascend(FromWaveform(DeepSpeech2(config))), (1, RATE)
+    else:
+        network, shape = for_ascend(DeepSpeech2(config)), (1, FRAMES, BINS)
+    network, inputs, count = network.set_train(False), Tensor(np.zeros(shape, np.float32)), Tensor([shape[1]], ms.int32)
+    return [lambda: network(inputs, count), *([lambda: network(inputs)] if config.input == "waveform" else [])]
 
 
-KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "streaming": stream, "waveform": waveform}
+KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "streaming": stream, "export": export}
 SMALL = dataclasses.replace(Config(), hidden_size=64, hidden_layers=2, conv_channels=8, minibatch_size=3)
 ONE_WAY = {"bidirectional": False}
 NETWORKS = {
@@ -97,5 +100,5 @@ GRAPHS = {
     **variants("validation", validate, SMALL, NETWORKS),
     **variants("evaluation", evaluate, SMALL, NETWORKS),
     **variants("streaming", stream, SMALL, {"LSTM": ONE_WAY, "GRU": ONE_WAY | {"rnn_type": "gru"}}),
-    **variants("waveform", waveform, SMALL, {"": {}}),
+    **variants("export", export, SMALL, {**NETWORKS, "waveform": {"input": "waveform"}}),
 }

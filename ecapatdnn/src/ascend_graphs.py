@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.features import RATE
+from ecapatdnn.src.features import HOP, RATE
 from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.scoring import SCORE_CROP, Embedder, WholeFiles
@@ -14,6 +14,7 @@ from ecapatdnn.src.speaker_id import SpeakerId, likelihood_and_error
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
+from utils.ascend_layers import for_ascend
 from utils.cpu_ops import fast
 from utils.state import parameters
 from utils.train_step import adapt
@@ -65,12 +66,13 @@ def whole_files(net):
             lambda: net.outputs(np.zeros((5, SCORE_CROP, net.config.in_channels), np.float32))]
 
 
-def waveform(config, device):
-    """As `export.py --input waveform`, for one length and for any."""
-    fixed, free = (FromWaveform(build(config), config.front_end, config.in_channels).set_train(False) for _ in range(2))
-    free.set_inputs(Tensor(shape=(1, None), dtype=ms.float32))
-    samples = Tensor(np.zeros((1, RATE), np.float32))
-    return [lambda: fixed(samples), lambda: free(samples)]
+def export(config, device):
+    """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
+    network, shape = build(config), (1, SCORE_CROP, config.in_channels)
+    if config.input == "waveform":
+        network, shape = FromWaveform(network, config.front_end, config.in_channels), (1, RATE)
+    network, inputs = for_ascend(network).set_train(False), Tensor(np.zeros(shape, np.float32))
+    return [lambda: network(inputs), lambda: network(inputs, Tensor([shape[1] - HOP], ms.int32))]
 
 
 def identify(config, device):
@@ -91,7 +93,7 @@ def identify(config, device):
     return [*calls, test]
 
 
-KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "waveform": waveform}
+KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "export": export}
 SMALL = dataclasses.replace(Config(), channels=64, mfa_channels=96, emb_size=32, minibatch_size=4)
 SMALL_ID = dataclasses.replace(SpeakerIdConfig(), channels=32, mfa_channels=48, emb_size=32, minibatch_size=4)
 SPEECHBRAIN = {"variant": "speechbrain", "front_end": "speechbrain"}
@@ -109,9 +111,11 @@ GRAPHS = {
     **distributed(train, SMALL),
     **variants("validation", validate, SMALL, {"": {}, "SpeechBrain's network": SPEECHBRAIN}),
     **variants("evaluation", evaluate, SMALL, {"": {}, "SpeechBrain's network": SPEECHBRAIN}),
-    **variants("waveform", waveform, SMALL, {
-        "TaoRuijie's features": {},
-        "SpeechBrain's features": SPEECHBRAIN,
-        "Kaldi's features": {"front_end": "kaldi"}}),
+    **variants("export", export, SMALL, {
+        "features": {},
+        "SpeechBrain's network": SPEECHBRAIN,
+        "waveform, TaoRuijie's": {"input": "waveform"},
+        "waveform, SpeechBrain's": SPEECHBRAIN | {"input": "waveform"},
+        "waveform, Kaldi's": {"input": "waveform", "front_end": "kaldi"}}),
     **variants("speaker_id", identify, SMALL_ID, {"x-vector": {}, "ECAPA-TDNN": {"network": "ecapa"}}),
 }

@@ -10,11 +10,11 @@ LEVELS = {"GLOG_v": "2", "MS_SUBMODULE_LOG_v": "{DEVICE:1,SESSION:1,VM:1}"}
 # the second line comes once a process, but the first not where a graph for any length would have to run
 BACKEND = re.compile(r"(?:Build\] Backend build graph, .*|GetOrCreateBackend\] The created )backend type: (\d)")
 KERNEL = re.compile(r"GenerateKernelMod\] kernel opname:(\w+), kernel type:(\w+)")
-FALLBACK = re.compile(r"Backoff and rebuild kernel on CPU successfully for node: (\S+), node attr: (input\[.*)")
-HOST = re.compile(r"primitive target does not match backend: Ascend, primitive_target: CPU, node name: ([^\s,]+)")
+HOST = re.compile(r"SetKernelInfoWithMsg\] (\S+) kernel attr info: input\[(.*)\] output\[(.*)\]")
+CALL = re.compile(r"primitive target does not match backend: Ascend, primitive_target: CPU, node name: ([^\s,]+)")
 GE = "1"                    # of the backend's types; 0 runs kernel by kernel
 ACLNN, ACLOP = "opapi_kernel", "acl_kernel"
-PYTHON = "PyExecute"        # the operator that calls Python
+PYTHON = ("PyExecute", "raise")     # the operators that call Python
 
 
 @dataclass
@@ -62,13 +62,12 @@ def read_log(lines) -> dict[str, Record]:
 def _take(record, line):
     if match := KERNEL.search(line):
         record.kernels.setdefault(match[2], Counter())[match[1]] += 1
-    elif match := FALLBACK.search(line):
+    elif match := HOST.search(line):
         name = operator(match[1])
         record.host[name] += 1
-        inputs, _, outputs = match[2].partition("] output[")
-        if "Tensor" in inputs and "Tensor" in outputs:
+        if all("Tensor" in side for side in match.groups()[1:]):    # else of shapes or scalars, or makes such
             record.tensors[name] += 1
-    elif match := HOST.search(line):
+    elif (match := CALL.search(line)) and operator(match[1]) in PYTHON:
         record.host[operator(match[1])] += 1
     elif match := BACKEND.search(line):
         record.backends.add(match[1])

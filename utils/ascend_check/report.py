@@ -1,6 +1,9 @@
 """Verdicts on graphs, and their table."""
+import functools
 import re
 from collections.abc import Iterable
+
+from mindspore.ops import auto_generate, operations
 
 from utils.ascend_check.log import ACLNN, ACLOP, GE, PYTHON, Record
 from utils.ascend_check.runs import ROOT
@@ -15,15 +18,31 @@ def verdict(record: Record) -> str:
     reasons = []
     if GE in record.backends:
         reasons.append("takes the GE backend, which is deprecated and knows no dynamic shapes")
-    if PYTHON in record.host:
-        reasons.append(f"calls Python in every step ({record.host[PYTHON]} {PYTHON})")
+    if python := {name: record.host[name] for name in PYTHON if name in record.host}:
+        reasons.append(f"calls Python: {names(python)}")
     if record.tensors:
         reasons.append(f"computes tensors on the host: {names(record.tensors)}")
+    if elsewhere := [name for name in sorted(record.kernels.get(ACLOP, ())) if not is_for_ascend(name)]:
+        reasons.append(f"has operators that MindSpore documents for no Ascend: {', '.join(elsewhere)}")
     if record.error:
         reasons.append(f"does not compile: {complaint(record.error)}")
-    elif not record.kernels and GE not in record.backends:
-        reasons.append("no operator has got a kernel")
+    if not reasons and not record.kernels:
+        reasons.append("compiles nothing")
     return "; ".join(reasons) or GOOD
+
+
+@functools.cache
+def is_for_ascend(operator: str) -> bool:
+    """Whether MindSpore's documentation of an operator names Ascend among its platforms, or names none.
+
+    An aclop kernel needs this second opinion: it is chosen for whatever CANN has a name for.
+    """
+    for module in (operations, auto_generate):
+        documentation = getattr(getattr(module, operator, None), "__doc__", None)
+        platforms = re.search(r"Supported Platforms:\s*(.*)", documentation or "")
+        if platforms:
+            return "Ascend" in platforms[1]
+    return True
 
 
 def names(counts) -> str:

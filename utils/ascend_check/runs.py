@@ -143,7 +143,8 @@ def environment(stubs: Path) -> dict[str, str]:
     """That of a machine with CANN, which is in the folder `stubs`."""
     lost = ("RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "DEVICE_NUM", "SERVER_ID", "MS_ROLE", "MS_NODE_ID",
             "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_WORKER_NUM", "ASCEND_RT_VISIBLE_DEVICES")
-    paths = [str(stubs / "python"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    given = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    paths = [str(stubs / "python"), str(ROOT), *given]
     return {name: value for name, value in os.environ.items() if name not in lost} | LEVELS | {
         "LD_LIBRARY_PATH": str(stubs / "cann/lib64"), "ASCEND_HOME_PATH": str(stubs / "cann"),
         "ASCEND_OPP_PATH": str(stubs / "cann/opp"), "PYTHONPATH": os.pathsep.join(paths), "DEVICE_TARGET": "Ascend",

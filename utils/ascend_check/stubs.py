@@ -22,7 +22,7 @@ from utils.files import CACHE
 TESTED = "2.10.0"               # MindSpore, of which the plugin's log and classes are known
 MACHINE = "x86_64"
 SOURCES = Path(__file__).parent
-PLUGINS = ("libmindspore_ascend.so.2", "libhccl_plugin.so", "libmindspore_graph_ir.so")   # those after it by name
+PLUGINS = ("libmindspore_ascend.so.2", "libhccl_plugin.so", "libmindspore_graph_ir.so", "libmindspore_ge_backend.so")
 STUB = "libcann.so"             # all symbols; CANN's own names lead to it
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0")      # as MindSpore is built
 
