@@ -53,7 +53,7 @@ class Evaluator:
     # operators that depend on the precision
 
     def Cast(self, x, dtype, **_):
-        return self._float(x.astype(CASTS[int(dtype)]))
+        return self._float(x.astype(CASTS.get(dtype, dtype)))
 
     def DynamicRNN(self, x, weight, bias, seq_length, h, c, **settings):
         """CANN's LSTM: gates input, new, forget, output.
@@ -192,14 +192,15 @@ def _tensor(tensor):
 
 
 def _value(attribute):
-    """A number, text, tuple, array, or None."""
+    """A number, text, tuple, array, dtype or None."""
     kind = attribute.type
     if kind in (TYPES.TUPLE, TYPES.LIST):
         return tuple(_value(value) for value in attribute.values)
     if kind == TYPES.NONE:
         return None
     if kind == TYPES.TENSORS:
-        return _tensor(attribute.tensors[0])
+        tensor = attribute.tensors[0]
+        return _tensor(tensor) if tensor.raw_data else np.dtype(DTYPES[tensor.data_type])
     if kind == TYPES.STRING:
         return (attribute.strings[0] if attribute.strings else attribute.s).decode()
     if kind in (TYPES.FLOAT, TYPES.DOUBLE):

@@ -14,9 +14,9 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.gears import converter_config
 from utils.graph_check import check_graph, example_inputs, run_network
-from utils.mindir_compat import downgrade
+from utils.mindir_compat import ASCEND, downgrade
 
-RUNTIMES = ("", "ascend", "lite2.0", "lite2.0-cpu")
+RUNTIMES = ("", *ASCEND, "lite2.0", "lite2.0-cpu")
 SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
 
 
@@ -113,13 +113,13 @@ def _export_mindir(network, tensors, inputs, runtime, path):
     For lite2.0-cpu before it is rewritten: its weights are then in an order that no other runtime reads.
     """
     examples = example_inputs(inputs)
-    if runtime == "ascend":
+    if runtime in ASCEND:
         as_float16(network)
     expected = run_network(network, examples)
-    if runtime == "ascend":
+    if runtime in ASCEND:
         for_ascend(network)
     ms.export(network, *tensors, file_name=str(path.with_suffix("")), file_format="MINDIR")
-    if runtime == "ascend":
+    if runtime in ASCEND:
         downgrade(path, runtime, [port.shape for port in inputs])
     elif runtime == "lite2.0":
         downgrade(path, runtime)

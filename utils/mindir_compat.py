@@ -4,7 +4,8 @@ Since version 3 the settings of an operator (an axis, a mask) are constant input
 they are attributes of its primitive. Some operators are new, and some of MindSpore Lite 2.0.0 compute something else
 on a CPU: those are rewritten. What is not known to mean the same in both versions is refused.
 
-Newer runtimes read version 1 too: MindSpore 2.10 computes the same from it.
+Newer runtimes read version 1 too: MindSpore 2.10 computes the same from it. But for them a Cast is to the number of a
+type, and for the converter of MindSpore Lite 2.0 to an Ascend to the type itself; a CPU takes both.
 """
 import copy
 import struct
@@ -17,6 +18,7 @@ from mindspore.train import mind_ir_pb2 as pb
 from utils.errors import UserError
 
 VERSION = 1
+ASCEND = ("ascend", "lite2.0-ascend")       # runtimes whose graphs only an Ascend has all kernels for
 TYPES = pb.AttributeProto
 FLOAT32 = pb.TensorProto.FLOAT
 SCALARS = {pb.TensorProto.FLOAT: "<f", pb.TensorProto.DOUBLE: "<d", pb.TensorProto.INT32: "<i",
@@ -29,6 +31,9 @@ SAME = {"Abs", "Add", "Cast", "Conv2D", "Div", "ExpandDims", "FloorDiv", "Greate
 # and those that have a kernel on a CPU only, or on an Ascend only
 CPU_ONLY, ASCEND_ONLY = {"LSTM"}, {"DynamicRNN", "DynamicGRUV2"}
 FORMATS = {0: "NCHW"}
+# a type's number in MindSpore: that in MindIR
+CAST_TYPES = {30: pb.TensorProto.BOOL, 34: pb.TensorProto.INT32, 35: pb.TensorProto.INT64, 42: pb.TensorProto.FLOAT16,
+              43: FLOAT32}
 # operator: number of its real inputs, then the attributes that the constant inputs behind them were
 SETTINGS = {
     "BatchMatMul": (2, "transpose_a", "transpose_b"),
@@ -55,10 +60,10 @@ SEVERAL = {"Split", "BatchNorm"} | CPU_ONLY | ASCEND_ONLY     # operators with s
 def downgrade(path: Path, runtime: str, shapes: Iterable[tuple] = ()) -> None:
     """Rewrites the graph at `path` in place. UserError where an operator has no known meaning in version 1.
 
-    The `runtime` lite2.0 is any that reads version 1; for lite2.0-cpu the graph is right, and faster, in MindSpore
-    Lite 2.0.0 on a CPU only; for ascend it holds no operator that an Ascend has no kernel for. `shapes`, where given,
-    are those that the graph's inputs are said to have, None for any size: a graph of one size, whose constants hold
-    none, has no operators of shapes, and yet runs for any.
+    For the `runtime` lite2.0 the graph is right on the CPU of any that reads version 1; for lite2.0-cpu it is right,
+    and faster, in MindSpore Lite 2.0.0 only; for ascend and lite2.0-ascend it holds no operator that an Ascend has no
+    kernel for. `shapes`, where given, are those that the graph's inputs are said to have, None for any size: a graph
+    that was written for one size, but whose constants hold none, runs for any without operators of shapes.
     """
     model = pb.ModelProto()
     model.ParseFromString(path.read_bytes())
@@ -74,8 +79,8 @@ class _Rewriter:
 
     def __init__(self, model, runtime):
         self.model, self.graph, self.cpu = model, model.graph, runtime == "lite2.0-cpu"
-        self.same = SAME | (ASCEND_ONLY if runtime == "ascend" else CPU_ONLY)
-        self.rewrites = REWRITES if runtime == "ascend" else REWRITES | LITE_REWRITES
+        self.same = SAME | (ASCEND_ONLY if runtime in ASCEND else CPU_ONLY)
+        self.rewrites = REWRITES | {"ascend": {}, "lite2.0-ascend": {"Cast": _cast}}.get(runtime, CPU_REWRITES)
         self.primitives = {one.name: one for one in model.primitives}
         self.constants = {node.output[0]: node.attribute[0] for node in self.graph.node if node.op_type == "Constant"}
         self.parameters = {one.name: one for one in self.graph.parameter}
@@ -153,6 +158,14 @@ class _Rewriter:
             attribute = TYPES(name="value", type=TYPES.TENSORS)
             attribute.tensors.add(name=name, data_type=FLOAT32, raw_data=struct.pack("<f", value))
         self.constants[name] = attribute
+        self.nodes.append(pb.NodeProto(name=name, op_type="Constant", output=[name], attribute=[attribute]))
+        return name
+
+    def type(self, data_type):
+        """The name of a new constant that is a type: a tensor's, without the tensor."""
+        name = f"version1_{len(self.nodes)}"
+        attribute = TYPES(name="value", type=TYPES.TENSORS)
+        attribute.tensors.add(name="value0", data_type=data_type)
         self.nodes.append(pb.NodeProto(name=name, op_type="Constant", output=[name], attribute=[attribute]))
         return name
 
@@ -265,6 +278,11 @@ def _reduction(operator, **settings):
     return rewrite
 
 
+def _cast(graph, node, inputs):
+    graph.keep(node, "Cast", [inputs[0], graph.type(CAST_TYPES[graph.setting(inputs, 1)])])
+    return True
+
+
 def _clamp(graph, node, inputs):
     low, high = graph.setting(inputs, 1), graph.setting(inputs, 2)
     if low is None or high is None:
@@ -367,9 +385,9 @@ def _add_wide(graph, node, inputs):
 REWRITES = {"ClampScalar": _clamp, "Divs": _scalar("RealDiv"), "MeanExt": _reduction("ReduceMean"),
             "Muls": _scalar("Mul"), "SumExt": _reduction("ReduceSum", skip_mode=False)}
 # what MindSpore Lite 2.0.0 computes wrongly or slowly on a CPU
-LITE_REWRITES = {"Add": _pointwise, "Mul": _pointwise, "PReLU": _prelu, "ReLU": _pointwise, "Sigmoid": _pointwise,
-                 "Square": _pointwise, "Sub": _pointwise, "Squeeze": _squeeze, "ExpandDims": _expand_dims,
-                 "LSTM": _lstm, "TupleGetItem": _item}
+CPU_REWRITES = {"Add": _pointwise, "Mul": _pointwise, "PReLU": _prelu, "ReLU": _pointwise, "Sigmoid": _pointwise,
+                "Square": _pointwise, "Sub": _pointwise, "Squeeze": _squeeze, "ExpandDims": _expand_dims,
+                "LSTM": _lstm, "TupleGetItem": _item}
 
 
 # values of attributes

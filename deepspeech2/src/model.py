@@ -12,6 +12,7 @@ from deepspeech2.src.features import BINS
 from utils import cpu_ops
 from utils.ascend_layers import UNITS
 from utils.errors import UserError
+from utils.mindir_compat import ASCEND
 from utils.shapes import length_mask
 
 CEILING = 20        # of the clipped ReLU
@@ -225,7 +226,7 @@ def check(config):
     for name in ("conv_channels", "hidden_size", "hidden_layers", "lookahead_context"):
         if getattr(config, name) < 1:
             raise UserError(f"{name}: found {getattr(config, name)}, expected at least 1")
-    for_ascend = config.runtime == "ascend" or ms.get_context("device_target") == "Ascend"
+    for_ascend = config.runtime in ASCEND or ms.get_context("device_target") == "Ascend"
     if for_ascend and config.hidden_size % UNITS:
         raise UserError(f"hidden_size: found {config.hidden_size}, expected a multiple of {UNITS}, which the recurrent "
                         "layers of an Ascend need")
