@@ -52,7 +52,7 @@ class Squares(nn.Cell):
         else:       # for any N, which no reshape takes
             x = self.follow(x, self.beyond)
             parts = self.convolution(x.expand_dims(1).expand_dims(1), self.kernel).squeeze(2).squeeze(0).transpose(1, 0)
-        gain = self.quiet / ops.maximum(parts.abs().max((1,), keepdims=True), QUIET)
+        gain = self.quiet / ops.maximum(ops.amax(parts.abs(), 1, keepdims=True), QUIET)
         return (parts * (gain * RAISE)).square(), gain
 
     def ends(self, x, count):

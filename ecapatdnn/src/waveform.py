@@ -71,7 +71,7 @@ class FilterBank(nn.Cell):
         if self.log != "speechbrain":
             return x
         present = x if mask is None else x + (1 - mask) * LOWEST
-        return ops.maximum(x, present.max((0, 1), keepdims=True) - 8 * np.log(10))      # 80 decibel below the loudest
+        return ops.maximum(x, ops.amax(present, (0, 1), keepdims=True) - 8 * np.log(10))   # 80 decibel below it
 
 
 def fourier_kernel(name: str) -> np.ndarray:
