@@ -59,7 +59,7 @@ class Scheduler(NamedTuple):
 
 def main(argv: list[str]) -> None:
     """Runs the jobs; the exit code of the first that failed."""
-    options, rest = [one for one in argv if one in OPTIONS], [one for one in argv if one not in OPTIONS]
+    options, rest = [text for text in argv if text in OPTIONS], [text for text in argv if text not in OPTIONS]
     if len(rest) < 2 or rest[1].startswith("-"):
         raise UserError("RANK_TABLE_FILE is missing; usage: bash scripts/run_distribute_train_ascend.sh "
                         "RANK_TABLE_FILE [--dry_run] [--bind_cores] [flags of train.py]")
@@ -146,7 +146,7 @@ def logical_id(device: int) -> int:
         return device
     visible = text.split(",")
     # CANN ignores what follows a number that it cannot read or that is not larger than the one before
-    if not all(one.isdigit() for one in visible) or sorted(set(visible), key=int) != visible:
+    if not all(number.isdigit() for number in visible) or sorted(set(visible), key=int) != visible:
         raise UserError(f"ASCEND_RT_VISIBLE_DEVICES: found {text!r}, expected rising device ids such as 4,5,6,7")
     if str(device) not in visible:
         raise UserError(f"device {device} of the rank table is not in ASCEND_RT_VISIBLE_DEVICES={text}; unset that or "
