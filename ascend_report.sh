@@ -3,7 +3,7 @@
 #   bash ascend_report.sh [--dry_run] [--devices N] [--output FILE] [MODEL...]
 # Versions; then for every model training of a small network, evaluation of the checkpoint that ships, export,
 # conversion, the C++ runner; its results and those of the evaluation are compared with a CPU's. A step that fails is
-# written down with the end of what it printed, and the next begins. Names of people, machines and folders are left out.
+# written down with what it printed, and the next begins. Names of people, machines and folders are left out.
 #   --dry_run      shows the commands
 #   --devices N    trains on N devices of this server too, started by msrun
 #   --output FILE  default: ascend_report.txt here
@@ -17,7 +17,7 @@ set -uo pipefail
 root=$(cd "$(dirname "$0")" && pwd)
 limit=1800      # seconds for a step
 shown=8         # last lines of a step that went well
-shown_of_failure=40
+ends=60         # first and last lines of a step that failed: MindSpore's reason stands above long tables
 usage="usage: bash ascend_report.sh [--dry_run] [--devices N] [--output FILE] [MODEL...]"
 
 fail() {
@@ -68,7 +68,7 @@ summary=() failed=0
 
 # step NAME COMMAND...: runs it in $folder, whatever comes of it, and writes down what it printed at the end
 step() {
-  local name=$1 started=$SECONDS code=0 count=$shown verdict=ok
+  local name=$1 started=$SECONDS code=0 verdict=ok
   shift
   if [ -n "$dry" ]; then
     printf '%s: (cd %q &&%s)\n' "$name" "$folder" "$(printf ' %q' "$@")"
@@ -77,8 +77,7 @@ step() {
   echo "== $name" >&2
   (cd "$folder" && exec timeout --kill-after=30 "$limit" "$@") > "$REPORT_WORK/log" 2>&1 < /dev/null || code=$?
   if [ "$code" != 0 ]; then
-    count=$shown_of_failure verdict="FAILED with exit code $code"
-    failed=1
+    failed=1 verdict="FAILED with exit code $code"
     if [ "$code" = 124 ]; then verdict="FAILED: not done after $limit s"; fi
   fi
   verdict="$verdict, $((SECONDS - started)) s"
@@ -88,7 +87,20 @@ step() {
     printf '== %s: %s\n$%s\n' "$name" "$verdict" "$(printf ' %q' "$@")"
     cat "$REPORT_WORK/log"
   } | "${helper[@]}" clean > "$REPORT_WORK/cleaned"
-  { echo; head -n 2 "$REPORT_WORK/cleaned"; tail -n +3 "$REPORT_WORK/cleaned" | tail -n "$count"; } >> "$output"
+  {
+    echo
+    head -n 2 "$REPORT_WORK/cleaned"
+    tail -n +3 "$REPORT_WORK/cleaned" > "$REPORT_WORK/log"
+    if [ "$code" = 0 ]; then
+      tail -n "$shown" "$REPORT_WORK/log"
+    elif [ "$(wc -l < "$REPORT_WORK/log")" -le $((2 * ends)) ]; then
+      cat "$REPORT_WORK/log"
+    else
+      head -n "$ends" "$REPORT_WORK/log"
+      echo "... [$(($(wc -l < "$REPORT_WORK/log") - 2 * ends)) lines left out]"
+      tail -n "$ends" "$REPORT_WORK/log"
+    fi
+  } >> "$output"
   return "$code"
 }
 
@@ -98,7 +110,7 @@ skip() {
   printf '%s: skipped, %s\n' "$1" "$2" >&2
 }
 
-# What the programs of a model are told of the corpus, its network for training, and the length of an exported graph.
+# What the programs of a model are told of the corpus, its network for training, and the lengths of exported graphs.
 describe() {
   local corpus=$REPORT_WORK/corpus
   case $1 in
@@ -107,31 +119,33 @@ describe() {
       train=(--train_list "$corpus/train.txt" --train_path "$corpus/wav" --valid_list "$corpus/trials.txt"
         --valid_path "$corpus/wav")
       evaluate=(--eval_list "$corpus/trials.txt" --eval_path "$corpus/wav")
-      options=(--score_crops 0) length=201 ;;
+      options=(--score_crops 0) length=201 gears=100,300 ;;
     conv_tasnet)
       network=(--N 32 --B 16 --H 32 --Sc 16 --X 3 --mixtures_per_epoch 24)
       train=(--train_dir "$corpus/train.txt" --train_path "$corpus/wav" --valid_dir "$corpus/mixtures.csv"
         --valid_path "$corpus/wav")
       evaluate=(--eval_dir "$corpus/mixtures.csv" --eval_path "$corpus/wav")
-      options=(--save_examples 4) length=16000 ;;
+      options=(--save_examples 4) length=16000 gears=8000,24000 ;;
     deepspeech2)
       network=(--hidden_size 64 --hidden_layers 1 --buckets 1)
       train=(--train_manifest "$corpus/train.json" --val_manifest "$corpus/test.json")
       evaluate=(--test_manifest "$corpus/test.json")
-      options=(--save_log_probs true) length=201 ;;
+      options=(--save_log_probs true) length=201 gears=100,300 ;;
   esac
 }
 
 report_model() {
-  local model=$1 network train evaluate options length
+  local model=$1 network train evaluate options length gears
   local programs=$root/$model checkpoint=best.ckpt
   folder=$REPORT_WORK/$model
   describe "$model"
   train+=(--config "$programs/configs/mini.yaml" "${network[@]}" --num_epochs 2 --test_step 1 --minibatch_size 4
     --num_workers 0)
   if [ -z "$dry" ]; then
-    mkdir -p "$folder"/{device,cpu,plain,runner}
-    for copy in device cpu plain runner; do cp "$programs/pretrained/"{best.ckpt,config.yaml} "$folder/$copy"; done
+    mkdir -p "$folder"/{device,cpu,plain,runner,gears}
+    for copy in device cpu plain runner gears; do
+      cp "$programs/pretrained/"{best.ckpt,config.yaml} "$folder/$copy"
+    done
   fi
   step "$model: train" "$python" "$programs/train.py" "${train[@]}" --ckpt_save_dir run
   step "$model: train in float16" "$python" "$programs/train.py" "${train[@]}" --ckpt_save_dir run_O2 --amp_level O2 \
@@ -148,53 +162,71 @@ report_model() {
   step "$model: evaluation, difference" "${helper[@]}" compare device cpu
   step "$model: export" "$python" "$programs/export.py" --checkpoint_path "plain/$checkpoint" --file_format MINDIR \
     --length "$length"
-  export_for_runner "$model" "$length" && run_in_cpp "$model"
+  deploy
 }
 
-# The graph that the runner takes, in the folder runner.
-export_for_runner() {
-  local runtime=()
+# The graph in C++: compiled by the runner, by the converter, and for several lengths. Each result is compared with that
+# of the plain graph, computed by MindSpore on a CPU.
+deploy() {
+  local lite=${MS_LITE_HOME:-${dry:+MS_LITE_HOME}} runtime=()
   if [ "$DEVICE_TARGET" != CPU ]; then
     runtime=(--runtime ascend)
+    if [[ ${lite##*/} = *lite-2.0.* ]]; then runtime=(--runtime lite2.0-ascend); fi
   elif [ -z "${MS_LITE_HOME:-}" ]; then     # build.sh fetches Lite 2.0.0
     runtime=(--runtime lite2.0-cpu)
   fi
-  step "$1: export for the runner" "$python" "$root/$1/export.py" --checkpoint_path runner/best.ckpt \
-    --file_format MINDIR --length "$length" "${runtime[@]}"
-}
-
-# Builds the runner, runs the graph over the same inputs as MindSpore on a CPU, and the converted graph where there is
-# a converter.
-run_in_cpp() {
-  local model=$1 lite=${MS_LITE_HOME:-${dry:+MS_LITE_HOME}}
-  local converter=$lite/tools/converter/converter/converter_lite
+  export_graph runner --length "$length" || return
+  export_graph gears --gears "$gears"
   if [ "$DEVICE_TARGET" != CPU ] && [ -z "$lite" ]; then
     skip "$model: C++" "MS_LITE_HOME is not set; set it to the folder of MindSpore Lite for this Ascend"
     return
   fi
-  step "$model: inputs of the runner" "$python" "$root/$model/preprocess.py" \
-    --checkpoint_path "runner/$model.mindir" "${evaluate[@]}" || return
-  step "$model: the graph on a CPU" "$python" -m utils.ascend_report reference "plain/$model.mindir" preprocess_Result \
-    reference || return
   step "$model: build" bash "$root/ascend310_infer/build.sh" || return
-  run_graph runner "C++"
-  if [ "$DEVICE_TARGET" = CPU ]; then return; fi
-  if [ -z "$dry" ] && [ ! -x "$converter" ]; then
-    skip "$model: convert" "no tools/converter/converter/converter_lite in MS_LITE_HOME"
-    return
+  write_inputs runner || return
+  step "$model: the graph on a CPU" "${helper[@]}" reference "plain/$model.mindir" preprocess_Result reference || return
+  run_graph runner
+  if [ "$DEVICE_TARGET" != CPU ]; then
+    if [ -z "$dry" ]; then printf '[ascend_context]\nprecision_mode=preferred_fp32\n' > "$folder/runner/$model.ini"; fi
+    convert runner && run_graph runner_converted
+    write_inputs gears && convert gears && run_graph gears_converted
+  else
+    write_inputs gears && run_graph gears
   fi
-  if [ -z "$dry" ]; then mkdir "$folder/converted" && cp "$folder/runner/inputs.json" "$folder/converted"; fi
-  # for the converter only: MindSpore has libraries of the same names
-  step "$model: convert" env "LD_LIBRARY_PATH=$lite/tools/converter/lib:$lite/runtime/lib:${LD_LIBRARY_PATH:-}" \
-    "$converter" --fmk=MINDIR "--modelFile=runner/$model.mindir" \
-    "--outputFile=converted/$model" --optimize=ascend_oriented && run_graph converted "converted, C++"
 }
 
-# run_graph FOLDER NAME: the graph of the folder in the runner, its outputs compared with those of the CPU
+# export_graph FOLDER FLAG...
+export_graph() {
+  step "$model: export, $1" "$python" "$programs/export.py" --checkpoint_path "$1/best.ckpt" --file_format MINDIR \
+    "${runtime[@]}" "${@:2}"
+}
+
+# write_inputs FOLDER: preprocess_Result for the graph in the folder
+write_inputs() {
+  step "$model: inputs, $1" "$python" "$programs/preprocess.py" --checkpoint_path "$1/$model.mindir" "${evaluate[@]}"
+}
+
+# convert FOLDER: its graph into FOLDER_converted
+convert() {
+  local converter=$lite/tools/converter/converter/converter_lite
+  if [ -z "$dry" ] && [ ! -x "$converter" ]; then
+    skip "$model: convert, $1" "no tools/converter/converter/converter_lite in MS_LITE_HOME"
+    return 1
+  fi
+  if [ -z "$dry" ]; then
+    mkdir "$folder/$1_converted"
+    cp "$folder/$1/"{inputs.json,"$model.ini"} "$folder/$1_converted"
+  fi
+  # the libraries for the converter only: MindSpore has some of the same names
+  step "$model: convert, $1" env "LD_LIBRARY_PATH=$lite/tools/converter/lib:$lite/runtime/lib:${LD_LIBRARY_PATH:-}" \
+    "$converter" --fmk=MINDIR "--modelFile=$1/$model.mindir" "--outputFile=$1_converted/$model" \
+    --optimize=ascend_oriented "--configFile=$1/$model.ini"
+}
+
+# run_graph FOLDER
 run_graph() {
-  step "$model: $2" "$root/ascend310_infer/build/main" --mindir_path "$1/$model.mindir" \
+  step "$model: C++, $1" "$root/ascend310_infer/build/main" --mindir_path "$1/$model.mindir" \
     --input_path preprocess_Result --output_path "result_$1" --device_target "$DEVICE_TARGET" \
-    --device_id "${DEVICE_ID:-0}" && step "$model: $2, difference" "${helper[@]}" compare "result_$1" reference
+    --device_id "${DEVICE_ID:-0}" && step "$model: C++, $1, difference" "${helper[@]}" compare "result_$1" reference
 }
 
 report() {

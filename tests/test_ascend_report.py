@@ -45,13 +45,13 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def failing_python(tmp_path):
-    """A Python that fails at every eval.py with 60 lines and does nothing else of the models, but the helper's work."""
+    """A Python that fails at every eval.py with 150 lines and does nothing else of the models, but the helper's work."""
     path = tmp_path / "bin" / "python"
     path.parent.mkdir()
     path.write_text(f"""#!/bin/bash
 case "$*" in
   *ascend_report*clean) exec {sys.executable} "$@" ;;
-  */eval.py*) for i in $(seq 60); do echo "line $i in $PWD"; done; exit 3 ;;
+  */eval.py*) for i in $(seq 150); do echo "line $i in $PWD"; done; exit 3 ;;
 esac
 echo "did $2"
 """)
@@ -64,11 +64,12 @@ def test_dry_run_shows_a_whole_chain_for_every_model():
     assert code == 0
     found = steps(output)
     chain = ("train", "train in float16", "evaluate", "evaluate on a CPU", "evaluation, difference", "export",
-             "export for the runner", "inputs of the runner", "the graph on a CPU", "build", "C++", "C++, difference",
-             "convert", "converted, C++", "converted, C++, difference")
+             "export, runner", "export, gears", "build", "inputs, runner", "the graph on a CPU", "C++, runner",
+             "C++, runner, difference", "convert, runner", "C++, runner_converted", "C++, runner_converted, difference",
+             "inputs, gears", "convert, gears", "C++, gears_converted", "C++, gears_converted, difference")
     assert list(found) == ["versions", "MindSpore's own check", "corpus",
                            *(f"{model}: {name}" for model in MODELS for name in chain)]
-    assert all("--device_target Ascend" in found[f"{model}: C++"] for model in MODELS)
+    assert all("--device_target Ascend" in found[f"{model}: C++, runner"] for model in MODELS)
     assert all("--device_target CPU" in found[f"{model}: evaluate on a CPU"] for model in MODELS)
 
 
@@ -77,6 +78,15 @@ def test_dry_run_on_a_cpu_converts_nothing_and_several_devices_are_started_by_ms
     assert code == 0 and "converter_lite" not in output and "conv_tasnet" not in output
     command = steps(output)["ecapatdnn: train on 2 devices"]
     assert command.startswith("msrun --worker_num=2 ") and command.endswith("--distribute true")
+
+
+@pytest.mark.parametrize("lite, runtime", [("mindspore-lite-2.10.0-linux-aarch64", "ascend"),
+                                           ("mindspore-lite-2.0.0-linux-x64", "lite2.0-ascend")])
+def test_the_graph_is_written_for_the_runtime_that_is_there(lite, runtime):
+    commands = steps(report("--dry_run", "deepspeech2", DEVICE_TARGET="Ascend", MS_LITE_HOME=f"/opt/{lite}")[1])
+    for graph in ("runner", "gears"):
+        assert f"--runtime {runtime} " in commands[f"deepspeech2: export, {graph}"]
+    assert f"/opt/{lite}/tools/converter/converter/converter_lite" in commands["deepspeech2: convert, gears"]
 
 
 @pytest.mark.parametrize("arguments", [["--devices", "0"], ["--devices"], ["tacotron"], ["--dryrun"]])
@@ -106,8 +116,8 @@ def test_a_failing_step_is_written_down_and_the_next_begins(tmp_path, failing_py
     assert re.search(r"^deepspeech2: evaluate: FAILED with exit code 3, \d+ s$", text, re.M)
     assert re.search(r"^deepspeech2: export: ok, \d+ s$", text, re.M)
     section = text.split("== deepspeech2: evaluate: FAILED")[1].split("\n== ")[0].splitlines()
-    assert [line for line in section if line.startswith("line ")] == [f"line {i} in WORK/deepspeech2"
-                                                                      for i in range(21, 61)]
+    shown = [line.split()[1] for line in section if line.endswith(" in WORK/deepspeech2")]
+    assert shown == [str(i) for i in (*range(1, 61), *range(91, 151))] and "... [30 lines left out]" in section
     assert str(tmp_path) not in text and str(ROOT) not in text
     assert printed.splitlines()[-1] == str(output)
 
@@ -254,7 +264,7 @@ def test_report_of_this_cpu(tmp_path):
     code, printed = report("--output", output, DEVICE_TARGET="CPU")
     text = output.read_text()
     assert code == 0 and "FAILED" not in text, printed
-    assert len(re.findall(r"^\w+: (?:evaluation|C\+\+), difference: ok", text, re.M)) == 2 * len(MODELS)
+    assert len(re.findall(r"^\w+: (?:evaluation|C\+\+, \w+), difference: ok", text, re.M)) == 3 * len(MODELS)
     for difference in re.findall(r"largest difference (\S+) of the largest value", text):
         assert float(difference) < 1e-4
     assert str(ROOT) not in text and str(tmp_path) not in text
