@@ -43,11 +43,20 @@ class Spectrogram(nn.Cell):
         squares, gain = self.squares(waveform, samples)                         # (T, 2 F), (T, 1)
         mask = None if samples is None else length_mask(gain.reshape(1, -1), frames_of(samples)).reshape(-1, 1)
         magnitude = ops.sqrt(squares[:, :BINS] + squares[:, BINS:]) / (gain * RAISE)
-        x = ops.log(1 + magnitude)                                              # (T, F)
+        x = log1p(magnitude)                                                    # (T, F)
         x = x - mean_over(x.mean(1, keep_dims=True), 0, mask)
+        peak = ops.maximum(x.abs().max((0, 1), keepdims=True), 1e-5)            # float16 squares what it divides
         frames = (ones_like(gain) if mask is None else mask).sum(0)
-        variance = mean_over(x.square().mean(1, keep_dims=True), 0, mask) * unbiased(frames, BINS)
-        return (x / ops.maximum(ops.sqrt(variance), 1e-5)).expand_dims(0)
+        variance = mean_over((x / peak).square().mean(1, keep_dims=True), 0, mask) * unbiased(frames, BINS)
+        return (x / ops.maximum(peak * ops.sqrt(variance), 1e-5)).expand_dims(0)
+
+
+def log1p(x):
+    """log(1 + x) of x >= 0, also where 1 + x is 1 in float16: up to 1/4 by the series of 2 atanh(x / (2 + x))."""
+    few = ops.minimum(x, 0.25)
+    z = few / (few + 2)
+    s = z.square()
+    return z * (2 + s * (2 / 3 + s * (2 / 5 + s * (2 / 7)))) + ops.log(ops.maximum((x + 1) * 0.8, 1.0))
 
 
 def rows(x):
