@@ -9,9 +9,11 @@ What it cannot see: whether CANN compiles every kernel, values and speed (docs/a
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 
+from utils.ascend_check.stubs import check_machine, stubs
 from utils.errors import UserError, nearest, run
 from utils.files import write_text
 
@@ -21,11 +23,11 @@ CHIPS = ("910a", "910b")
 def main(argv: list[str]) -> None:
     """Prints the table; exit code 1 if a verdict is bad."""
     args = parse(argv)
+    check_machine()
+    # these import MindSpore, which may not be there
     from utils.ascend_check import report
     from utils.ascend_check.runs import make_tasks, run_tasks
-    from utils.ascend_check.stubs import check_machine, stubs
 
-    check_machine()
     wanted = choose(args)
     if args.list:
         print("\n".join(f"{model}: {name}" for model, graphs in wanted.items() for name in graphs))
@@ -47,7 +49,7 @@ def main(argv: list[str]) -> None:
     rows = [report.row(model, name, chip, found[module_of(model), chip, name])
             for model, graphs in wanted.items() for name in graphs for chip in args.soc]
     if args.markdown:
-        write_text(args.markdown, report.markdown(rows))
+        write_text(args.markdown, report.markdown(rows, shlex.join(["python", "-m", "utils.ascend_check", *argv])))
     bad = [cells for cells in rows if cells[-1] != report.GOOD]
     print(f"{len(rows)} graphs, {len(rows) - len(bad)} good, {len(bad)} bad")
     sys.exit(1 if bad else 0)

@@ -7,8 +7,10 @@ from mindspore.ops import auto_generate, operations
 
 from utils.ascend_check.log import ACLNN, ACLOP, GE, PYTHON, Record
 from utils.ascend_check.runs import ROOT
+from utils.ascend_check.stubs import TESTED
 
 HEADER = ("model", "graph", "chip", "aclnn", "aclop", "other", "on the host", "backend", "verdict")
+CHIP = HEADER.index("chip")
 GOOD = "good"
 RED, PLAIN = "\033[31m", "\033[0m"
 
@@ -38,10 +40,9 @@ def is_for_ascend(operator: str) -> bool:
     An aclop kernel needs this second opinion: it is chosen for whatever CANN has a name for.
     """
     for module in (operations, auto_generate):
-        documentation = getattr(getattr(module, operator, None), "__doc__", None)
-        platforms = re.search(r"Supported Platforms:\s*(.*)", documentation or "")
-        if platforms:
-            return "Ascend" in platforms[1]
+        documentation = getattr(getattr(module, operator, None), "__doc__", None) or ""
+        if found := re.search(r"Supported Platforms:\s*(.*)", documentation):
+            return "Ascend" in found[1] or not re.search("CPU|GPU", found[1])
     return True
 
 
@@ -74,9 +75,15 @@ def line(cells: Iterable[str], widths: Iterable[int], is_red: bool = False) -> s
     return "  ".join([*first, f"{RED}{last}{PLAIN}" if is_red else last]).rstrip()
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """The table for a document."""
+def markdown(rows: list[list[str]], command: str) -> str:
+    """The table for a document, made by `command`; chips of which the same is to be said share a row."""
+    joined = {}
+    for cells in rows:
+        joined.setdefault((*cells[:CHIP], *cells[CHIP + 1:]), []).append(cells[CHIP])
+    rows = [[*cells[:CHIP], ", ".join(chips), *cells[CHIP:]] for cells, chips in joined.items()]
+
     def escaped(cells):
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    return "\n".join([escaped(HEADER), "|" + "---|" * len(HEADER), *map(escaped, rows), ""])
+    made = f"Made by `{command}` with MindSpore {TESTED}. What it means: [ascend_check.md](ascend_check.md)."
+    return "\n".join([made, "", escaped(HEADER), "|" + "---|" * len(HEADER), *map(escaped, rows), ""])
