@@ -42,7 +42,7 @@ from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
 from utils.checkpoint import save_checkpoint
 from utils.config import load_config, parse_use_config, read_yaml, save_config
 from utils.errors import UserError
-from utils.export import Port, export_model
+from utils.export import Port, export_model, start_export
 from utils.gears import read_gears
 
 RATE = 16000
@@ -439,7 +439,7 @@ def test_gears_that_make_no_sense(runner, tmp_path):
             read_gears(text, 8, 8)
     assert read_gears("") == [] and read_gears("8, 16", 8, 8) == [8, 16]
     with pytest.raises(UserError, match="gears: found 8,16 with file_format ONNX, expected MINDIR"):
-        export_model(DoubledFrames(), EcapaConfig(file_format="ONNX", gears="8,16"), [], [], "net", gears=[8, 16])
+        start_export(EcapaConfig(file_format="ONNX", gears="8,16"))
     graph = gears(tmp_path)
     description = json.loads((tmp_path / "inputs.json").read_text())
     write_inputs(tmp_path / "in", {"a": [np.ones(9, np.float32)]})

@@ -59,6 +59,8 @@ def start_export(config):
         raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
     if kind == "ONNX" and not config.length:
         raise UserError("file_format ONNX: MindSpore writes it with fixed shapes only; give --length, or take MINDIR")
+    if config.gears and kind != "MINDIR":
+        raise UserError(f"gears: found {config.gears} with file_format {kind}, expected MINDIR")
     setup_device("Ascend" if kind == "AIR" else "CPU", device_id=config.device_id)
 
 
@@ -73,8 +75,6 @@ def export_model(network, config, inputs, outputs, name, gears=(), **facts):
     Returns the path of the graph.
     """
     kind = config.file_format.upper()
-    if gears and kind != "MINDIR":
-        raise UserError(f"gears: found {config.gears} with file_format {kind}, expected MINDIR")
     path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     network.set_train(False)
