@@ -34,10 +34,13 @@ class Evaluator:
             if operator == "Constant":
                 values[node.output[0]] = self._float(_value(node.attribute[0]))
             else:
-                compute = getattr(self, operator, None) or OPERATORS[operator]
-                values[node.output[0]] = compute(*(values[name] for name in node.input), **settings)
+                values[node.output[0]] = self.apply(operator, [values[name] for name in node.input], settings)
         outputs = values[self.graph.output[0].name]
         return outputs if isinstance(outputs, tuple) else (outputs,)
+
+    def apply(self, operator, inputs, settings):
+        """What an operator gives."""
+        return (getattr(self, operator, None) or OPERATORS[operator])(*inputs, **settings)
 
     def _operator(self, node):
         """Its name and its attributes."""
@@ -53,7 +56,8 @@ class Evaluator:
     # operators that depend on the precision
 
     def Cast(self, x, dtype, **_):
-        return self._float(x.astype(CASTS.get(dtype, dtype)))
+        dtype = CASTS.get(dtype, dtype)
+        return x.astype(np.float32 if dtype == np.float16 and not self.half else dtype)
 
     def DynamicRNN(self, x, weight, bias, seq_length, h, c, **settings):
         """CANN's LSTM: gates input, new, forget, output.
