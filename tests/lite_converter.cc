@@ -1,5 +1,6 @@
-// MindSpore Lite's converter to an Ascend as a program: FORMAT MODEL OUTPUT [CONFIG]. Compiled with -DCANN it is what
-// tells of CANN's place in it: the operators that CANN is given, their inputs, and a model that is none.
+// MindSpore Lite's converter to an Ascend as a program: FORMAT MODEL OUTPUT [CONFIG]. With -DCANN: a part of the
+// library in CANN's place, which prints the operators and inputs that it is given, and returns 16 zeros as the compiled
+// model.
 #include <cstdint>
 #include <cstdio>
 #include <map>

@@ -3,8 +3,8 @@
 What it shows: that the converter reads a graph, has an adapter of CANN's for each of its operators, and which inputs
 these get. What it can't: what CANN makes of them.
 """
+import ctypes
 import os
-import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -40,13 +40,14 @@ class Converter:
         read = {path.name: read_library(path) for path in self.libraries.glob("*.so*")}
         wanted = frozenset().union(*(read[name].undefined for name in ASCEND))
         wanted -= frozenset().union(*(library.defined for library in read.values()))
-        _compile([SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "told.so")
-        symbols = sorted(name for name in wanted - read_library(folder / "told.so").defined
-                         if re.match(r"_Z(N|NK|TI|TV)?\w*2ge|_Z\w*domi|acl|rt|ge|fe", name))
+        _compile([SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "recorder.so")
+        system = [ctypes.CDLL("libstdc++.so.6"), ctypes.CDLL(None)]
+        symbols = [name for name in sorted(wanted - read_library(folder / "recorder.so").defined)
+                   if not any(hasattr(library, name) for library in system)]
         (folder / "stubs.cc").write_text(source(symbols), encoding="utf-8")
         _compile([folder / "stubs.cc", SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "libcann.so")
         for name in {name for library in ASCEND for name in read[library].needed if name not in read}:
-            if not Path(f"/lib/x86_64-linux-gnu/{name}").exists() and not (folder / name).exists():
+            if not _can_open(name):
                 (folder / name).symlink_to("libcann.so")
         _compile([SOURCE, f"-I{LITE}", f"-I{LITE}/include", f"-L{self.libraries}", "-lmindspore_converter",
                   "-lmslite_converter_plugin", "-lmindspore_core", "-l:libmindspore_glog.so.0",
@@ -63,6 +64,14 @@ class Converter:
         return Conversion(done.returncode == 0, Counter(line[1] for line in lines if line[0] == "operator"),
                           {tuple(line[1:]) for line in lines if line[0] == "input"},
                           {line[1]: line[2] for line in lines if line[0] == "option"}, done.stdout)
+
+
+def _can_open(name):
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def _compile(sources, path):
