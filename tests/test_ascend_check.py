@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -262,7 +263,7 @@ def test_a_process_that_dies_is_followed_by_another(monkeypatch):
     """Its graph is bad, with the last it has said; those after it are compiled all the same."""
     asked = []
 
-    def run_process(task, folder):
+    def run_process(task, folder, stop):
         asked.append(task.names)
         if task.names[0] == "c":
             return {}, "exit code 1"        # before it came to any
@@ -271,9 +272,32 @@ def test_a_process_that_dies_is_followed_by_another(monkeypatch):
 
     monkeypatch.setattr(runs, "run_process", run_process)
     found = {}
-    runs.run_task(Task("module", ("a", "b", "c", "d"), "910a"), Path(), found.__setitem__)
+    runs.run_task(Task("module", ("a", "b", "c", "d"), "910a"), Path(), found.__setitem__, threading.Event())
     assert list(found) == ["a", "b", "c", "d"] and asked == [("a", "b", "c", "d"), ("c", "d"), ("d",)]
     assert not found["a"].error and "Segmentation fault" in found["b"].error and "exit code 1" in found["c"].error
+
+
+def test_what_has_been_started_ends_with_the_check(monkeypatch, tmp_path):
+    """And nothing more is started, when one task fails in a way that is a defect of ours."""
+    started, ended = [], []
+
+    def show(task, name, record):
+        raise RuntimeError("a defect")
+
+    def run_process(task, folder, stop):
+        started.append(task.names)
+        if task.names == ("quick",):
+            return {"quick": Record(ended=True)}, ""
+        runs._finish(["sleep", "1000"], tmp_path, os.environ, stop)
+        ended.append(task.names)
+        return {}, ""
+
+    monkeypatch.setattr(runs, "run_process", run_process)
+    tasks = [Task("module", (name,), "910a") for name in ("slow", "quick", *["never"] * 20)]
+    with pytest.raises(RuntimeError, match="a defect"):
+        runs.run_tasks(tasks, tmp_path, show, 2)
+    assert ("slow",) in started and len(started) < 4
+    assert sorted(ended) == sorted(names for names in started if names != ("quick",))
 
 
 def test_bad_graphs_are_found(monkeypatch):
@@ -281,7 +305,7 @@ def test_bad_graphs_are_found(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     verdicts = {}
     runs.run_task(Task("ascend_bad", tuple(ascend_bad.GRAPHS), "910a"), stubs.stubs(),
-                  lambda name, record: verdicts.__setitem__(name, report.verdict(record)))
+                  lambda name, record: verdicts.__setitem__(name, report.verdict(record)), threading.Event())
     expected = {"good": "good", "good after that": "good", "calls Python": "calls Python: PyExecute 2",
                 "the CPU's LSTM": "computes tensors on the host: LSTM",
                 "least squares": "computes tensors on the host: Lstsq", "nothing": "compiles nothing",

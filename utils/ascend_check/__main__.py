@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -112,4 +113,5 @@ def fits(name: str, wanted: str) -> bool:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))     # ends what it has started, too
     run(main, sys.argv[1:])

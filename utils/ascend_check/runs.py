@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ PROGRAM = """from pathlib import Path
 from utils.ascend_check.worker import main
 main(Path(__file__).with_name("task.json"))
 """
-TIMEOUT = 1800      # seconds of a process
+TIMEOUT, POLL = 1800, 0.1       # seconds: of a process, between looks at it
 BATCH = 6           # graphs of a process: a few share the import of MindSpore, and several processes run at a time
 LAST = 15           # lines of a log that are kept where a process has died
 
@@ -59,26 +60,33 @@ def make_tasks(module_name: str, graphs: dict[str, Graph], chips, config: str = 
 
 def run_tasks(tasks: list[Task], stubs: Path, show, parallel: int) -> dict[tuple, Record]:
     """{(module, chip, name): Record}, `parallel` tasks at a time; show(task, name, Record) as each is known."""
-    found, lock = {}, threading.Lock()
+    found, lock, stop = {}, threading.Lock(), threading.Event()
 
     def run(task):
         def note(name, record):
             with lock:
                 found[task.module, task.chip, name] = record
                 show(task, name, record)
-        run_task(task, stubs, note)
+        run_task(task, stubs, note, stop)
 
-    with ThreadPoolExecutor(parallel) as pool:
-        for future in [pool.submit(run, task) for task in tasks]:
+    pool = ThreadPoolExecutor(parallel)
+    try:
+        done, _ = wait([pool.submit(run, task) for task in tasks], return_when=FIRST_EXCEPTION)
+        for future in done:
             future.result()
+    finally:        # of Ctrl-C too: then what runs is ended
+        stop.set()
+        pool.shutdown(cancel_futures=True)
     return found
 
 
-def run_task(task: Task, stubs: Path, note) -> None:
+def run_task(task: Task, stubs: Path, note, stop: threading.Event) -> None:
     """Compiles the graphs of a task: note(name, Record) of each. A process that dies is followed by a fresh one."""
     left = list(task.names)
     while left:
-        records, last = run_process(task._replace(names=tuple(left)), stubs)
+        records, last = run_process(task._replace(names=tuple(left)), stubs, stop)
+        if stop.is_set():
+            return
         begun = [name for name in left if name in records] or left[:1]
         for name in begun:
             record = records.get(name, Record())
@@ -88,8 +96,8 @@ def run_task(task: Task, stubs: Path, note) -> None:
         left = [name for name in left if name not in begun]
 
 
-def run_process(task: Task, stubs: Path) -> tuple[dict[str, Record], str]:
-    """{name: Record} of the graphs that a process came to, and the last that was written."""
+def run_process(task: Task, stubs: Path, stop: threading.Event) -> tuple[dict[str, Record], str]:
+    """{name: Record} of the graphs that a process came to before its end or `stop`, and the last that was written."""
     with tempfile.TemporaryDirectory(prefix="ascend_check-") as folder:
         folder, log = Path(folder), Path(folder, "log")
         log.touch()
@@ -104,7 +112,7 @@ def run_process(task: Task, stubs: Path) -> tuple[dict[str, Record], str]:
             MSRUN: ["bash", str(ROOT / "utils/msrun.sh"), str(folder), str(RANKS)]}[task.start]
         own = environment(stubs) | ({"RANK_ID": "0", "RANK_SIZE": "1"} if task.start == ALONE else
                                     {"MASTER_PORT": str(free_port())})
-        printed = _finish(command, folder, own)
+        printed = _finish(command, folder, own, stop)
         with open(log, encoding="utf-8", errors="replace") as lines:
             records = read_log(lines)
         with open(log, encoding="utf-8", errors="replace") as lines:
@@ -112,20 +120,20 @@ def run_process(task: Task, stubs: Path) -> tuple[dict[str, Record], str]:
         return records, "\n".join([line for line in [*written, *printed.splitlines()] if line][-LAST:])
 
 
-def _finish(command, folder, own):
-    """Runs a command to its end; what it printed."""
+def _finish(command, folder, own, stop):
+    """Runs a command to its end, or to `stop`; what it printed."""
     with open(folder / "printed", "w+", encoding="utf-8", errors="replace") as printed:
         process = subprocess.Popen(command, cwd=folder, env=own, stdin=subprocess.DEVNULL, stdout=printed,
                                    stderr=subprocess.STDOUT, start_new_session=True)
+        end = time.monotonic() + TIMEOUT
         try:
-            process.wait(TIMEOUT)
-            note = f"exit code {process.returncode}" if process.returncode else ""
-        except subprocess.TimeoutExpired:
-            note = f"no end after {TIMEOUT} s"
+            while process.poll() is None and not stop.is_set() and time.monotonic() < end:
+                stop.wait(POLL)
+            code = process.poll()
         finally:
             _stop(process)
         printed.seek(0)
-        return printed.read() + note
+        return printed.read() + (f"no end after {TIMEOUT} s" if code is None else f"exit code {code}" if code else "")
 
 
 def _stop(process):

@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 
 from utils.ascend_check.log import mark
+from utils.launch import die_with_parent
 
 CHIPS = {"910a": ("ascend910", "Ascend910A"), "910b": ("ascend910b", "Ascend910B2")}    # MindSpore's names, CANN's
 SIMULATION = "1"        # compile everything, launch nothing
@@ -25,6 +26,8 @@ WAIT = 3600             # seconds that the other ranks wait for rank 0
 def main(path: Path) -> None:
     """Compiles the graphs of the task at `path`."""
     task = json.loads(path.read_text(encoding="utf-8"))
+    if not task["distribute"]:
+        die_with_parent()       # else that is a launcher
     rank, is_scheduler = int(os.environ.get("RANK_ID") or 0), os.environ.get("MS_ROLE") == "MS_SCHED"
     if not is_scheduler:
         os.environ["MS_SIMULATION_LEVEL"] = SIMULATION
