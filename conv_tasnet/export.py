@@ -11,9 +11,8 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.device import setup_device
 from utils.errors import UserError, run
-from utils.export import Port, export_model
+from utils.export import Port, export_model, start_export
 from utils.gears import read_gears
 
 
@@ -22,7 +21,7 @@ def main(config):
     stride = config.L // 2
     if config.length % stride or config.length == stride:
         raise UserError(f"length: {config.length} samples, expected two or more strides of {stride}; or 0 for any")
-    setup_device(config.device_target, device_id=config.device_id)
+    start_export(config)
     model = ConvTasNet(config)
     load_model(config.model_path, model)
     # MindSpore Lite 2.0.0 writes beyond its memory where a convolution has more zeros on a side than there are frames

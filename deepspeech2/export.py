@@ -16,9 +16,8 @@ from deepspeech2.src.model import DeepSpeech2, frames_after
 from deepspeech2.src.waveform import FromWaveform
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.device import setup_device
 from utils.errors import UserError, run
-from utils.export import Port, export_model
+from utils.export import Port, export_model, start_export
 from utils.gears import read_gears
 
 
@@ -37,20 +36,24 @@ class FixedLength(nn.Cell):
 
 def main(config):
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
-    setup_device(config.device_target, device_id=config.device_id)
+    start_export(config)
+    onnx = config.file_format.upper() == "ONNX"
+    if onnx and config.input == "waveform":
+        raise UserError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
+                        "the front-end as ONNX, take MINDIR")
+    if onnx and config.rnn_type == "gru":
+        raise UserError("file_format ONNX: found with rnn_type gru, expected lstm; MindSpore cannot write a GRU as "
+                        "ONNX, take MINDIR")
     model = DeepSpeech2(config)
     load_model(config.model_path, model)
     gears = read_gears(config.gears)
     length = None if gears else config.length or None
     if config.input == "features":
         inputs = [Port("features", "float32", (1, length, BINS)), Port("frames", "int32", (1,))]
-        if config.file_format.upper() == "ONNX" and length:
+        if onnx and length:
             model = FixedLength(model, length)
         facts, halved = {"step_seconds": HOP / RATE}, (1, 2)
     elif config.input == "waveform":
-        if config.file_format.upper() == "ONNX":
-            raise UserError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
-                            "the front-end as ONNX, take MINDIR")
         model = FromWaveform(model)
         inputs = [Port("waveform", "float32", (1, length and (length - 1) * HOP), RATE)]
         if gears:

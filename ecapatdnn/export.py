@@ -13,15 +13,14 @@ from ecapatdnn.src.scoring import MIN_FRAMES
 from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.device import setup_device
 from utils.errors import UserError, run
-from utils.export import Port, export_model
+from utils.export import Port, export_model, start_export
 from utils.gears import read_gears
 
 
 def main(config):
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
-    setup_device(config.device_target, device_id=config.device_id)
+    start_export(config)
     model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
     load_model(config.model_path, model)
     gears = read_gears(config.gears, least=MIN_FRAMES)

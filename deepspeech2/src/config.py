@@ -62,8 +62,8 @@ class Config:
     minibatch_size: int = 8         # utterances a step and device
     accumulate: int = 1             # steps whose gradients are averaged into one update
     clip_norm: float = 50.0         # largest norm of all gradients of the mean loss; 400 of the sum of 8
-    amp_level: str = ""             # O0 float32, O1, O2 mixed; "": O1 on Ascend, else O0
-    loss_scale: float = 128.0       # with O1 and O2; 0: dynamic
+    amp_level: str = ""             # O0 float32 (nearly, on Ascend), O1, O2 mixed; "": O1 on Ascend, else O0
+    loss_scale: float = 128.0       # with O1 and O2, and always on Ascend; 0: dynamic, 1: none
 
     # run
     ckpt_save_dir: str = "runs/deepspeech2"  # run folder: checkpoints, log, curves, config.yaml
