@@ -45,7 +45,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def failing_python(tmp_path):
-    """A Python that fails at every eval.py with 150 lines and does nothing else of the models, but the helper's work."""
+    """A Python that fails at every eval.py with 150 lines, else does nothing; but it cleans as ours does."""
     path = tmp_path / "bin" / "python"
     path.parent.mkdir()
     path.write_text(f"""#!/bin/bash
@@ -249,6 +249,49 @@ def test_requirements_of_an_ascend_fit_those_of_mindspore():
         except importlib.metadata.PackageNotFoundError:
             continue    # what only an Ascend needs
         assert one.specifier.contains(installed, prereleases=True), one
+
+
+def blocks(document):
+    """[(language, content)] of a page's code blocks."""
+    return re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / document).read_text(encoding="utf-8"), re.S)
+
+
+@pytest.mark.parametrize("name", ["ascend", "ascend_check"])
+def test_pages_of_both_languages_have_the_same_blocks_headings_tables_and_sources(name):
+    english, chinese = ([(language, re.sub(r"(?:^|\s+)# .*", "", block, flags=re.M))
+                         for language, block in blocks(f"{name}{suffix}.md")] for suffix in ("", "_CN"))
+    assert english == chinese
+    texts = [(ROOT / "docs" / f"{name}{suffix}.md").read_text(encoding="utf-8") for suffix in ("", "_CN")]
+    for pattern in (r"^#+ ", r"^\|.*\|$", r"^- "):
+        english, chinese = (len(re.findall(pattern, text, re.M)) for text in texts)
+        assert english == chinese, pattern
+    english, chinese = (sorted(re.findall(r"\]\((http[^)]+)\)", text)) for text in texts)
+    assert english == chinese
+
+
+@pytest.mark.parametrize("document, mark", [("ascend.md", "# not run by us"), ("ascend_CN.md", "# 我们没有运行过")])
+def test_what_needs_an_ascend_is_marked_as_not_run_by_us(document, mark):
+    """And nothing else is: a block that is not marked was run, on a CPU."""
+    for language, block in blocks(document):
+        lines = block.splitlines()
+        needs = [line for line in lines if "DEVICE_TARGET=CPU" not in line and re.search(
+            r"npu-smi|^bash Ascend-|^source .*set_env|converter_lite|'Ascend'|^bash ascend_report|"
+            r"run_\w+_(ascend|msrun|310)\.sh|/test/train_|MS_LITE_HOME", line)]
+        assert (lines[0] == mark) == bool(needs), block
+        assert language in ("bash", "text")
+
+
+def test_page_names_the_versions_that_are_required():
+    text = (ROOT / "docs" / "ascend.md").read_text(encoding="utf-8")
+    folder = Path(importlib.metadata.distribution("mindspore").locate_file("mindspore"))
+    checker = (folder / "run_check" / "_check_version.py").read_text(encoding="utf-8")
+    known = re.findall(r'"([\d.]+)"', re.search(r"class AscendEnvChecker.*?self.version = \[(.*?)\]", checker, re.S)[1])
+    row = next(line for line in text.splitlines() if line.startswith("| CANN |"))
+    assert set(re.findall(r"(\d+\.\d+)\.x", row)) <= set(known)
+    built = (folder / "lib/plugin/ascend/custom_ascendc_910b/version.info").read_text().strip().split("=")[1]
+    assert built.startswith(re.search(r"Take CANN (\d+\.\d+):", text)[1])
+    assert f"| protobuf | {str(requirements()['protobuf'].specifier).removeprefix('>=')} or later |" in text
+    assert f"| MindSpore | {importlib.metadata.version('mindspore')} |" in text
 
 
 @pytest.mark.slow
