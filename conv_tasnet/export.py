@@ -1,7 +1,8 @@
 """Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length S].
 
---gears 16000,32000 takes mixtures up to the last of these lengths, padded to the next, with the results that they have
-alone.
+--runtime says which runtime a MINDIR is for: ascend, or lite2.0-ascend with MindSpore Lite 2.0; lite2.0 on a CPU, or
+lite2.0-cpu, faster there and good for nothing else. --gears 16000,32000 takes mixtures up to the last of these lengths,
+padded to the next, with the results that they have alone.
 """
 import sys
 

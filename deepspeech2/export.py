@@ -1,8 +1,9 @@
 """Exports a checkpoint: python export.py --checkpoint_path RUN/best.ckpt --file_format MINDIR|ONNX|AIR [--length T].
 
---input waveform takes samples instead of features, --runtime lite2.0 writes MINDIR for MindSpore Lite 2.0,
-lite2.0-cpu one that is faster there on a CPU and good for nothing else. --gears 400,800,1600 takes recordings up to the
-last of these lengths, padded to the next, with the results that they have alone.
+--input waveform takes samples instead of features. --runtime says which runtime a MINDIR is for: ascend, or
+lite2.0-ascend with MindSpore Lite 2.0; lite2.0 on a CPU, or lite2.0-cpu, faster there and good for nothing else.
+--gears 400,800,1600 takes recordings up to the last of these lengths, padded to the next, with the results that they
+have alone.
 """
 import sys
 

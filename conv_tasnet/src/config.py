@@ -80,7 +80,7 @@ class Config:
     length: int = 32000             # samples of the exported graph and of 310 inference; 0: any length
     gears: str = ""                 # in place of length, e.g. 16000,32000: recordings are padded to the next
     file_format: str = "MINDIR"     # or ONNX, AIR
-    runtime: str = ""               # MINDIR for lite2.0: MindSpore (Lite) 2.0; lite2.0-cpu: faster, CPU only
+    runtime: str = ""               # MINDIR for MindSpore Lite: ascend, lite2.0-ascend, lite2.0 (CPU), lite2.0-cpu
     file_name: str = ""             # of the export; "": conv_tasnet.<format> beside the checkpoint
 
     @property

@@ -91,7 +91,7 @@ class Config:
     gears: str = ""                 # in place of length, e.g. 400,800,1600: recordings are padded to the next
     file_format: str = "MINDIR"     # or ONNX, AIR
     input: str = "features"         # or waveform: the front-end is a part of the graph
-    runtime: str = ""               # MINDIR for lite2.0: MindSpore (Lite) 2.0; lite2.0-cpu: faster, CPU only
+    runtime: str = ""               # MINDIR for MindSpore Lite: ascend, lite2.0-ascend, lite2.0 (CPU), lite2.0-cpu
     file_name: str = ""             # of the export; "": deepspeech2.<format> beside the checkpoint
 
     @property
