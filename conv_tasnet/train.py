@@ -2,7 +2,6 @@
 import sys
 
 import numpy as np
-from mindspore import nn
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import TrainSet
@@ -10,11 +9,12 @@ from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.metric import best_order, si_snr
 from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.optimizer import make_optimizer
 from conv_tasnet.src.separation import Separator
 from utils.checkpoint import load_into
 from utils.config import parse_train_config, require
 from utils.device import setup_device
-from utils.errors import UserError, run
+from utils.errors import run
 from utils.loader import Batches
 from utils.progress import progress
 from utils.run_folder import RunFolder
@@ -51,15 +51,6 @@ def main(config):
                    validate=validation(config, model, device))
     finally:
         batches.close()
-
-
-def make_optimizer(config, weights, rate):
-    """Adam, or the SGD with momentum of the MindSpore zoo's Conv-TasNet."""
-    if config.optimizer == "adam":
-        return nn.Adam(weights, learning_rate=rate, weight_decay=config.l2)
-    if config.optimizer == "sgd":
-        return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.l2)
-    raise UserError(f"optimizer: found {config.optimizer!r}, expected adam or sgd")
 
 
 def validation(config, model, device):

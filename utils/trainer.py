@@ -3,12 +3,14 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
 from utils.checkpoint import save_checkpoint
 from utils.config import AUTO
+from utils.device import Device
 from utils.errors import UserError
 from utils.progress import progress as progress_bar
 from utils.state import State, statistics
@@ -19,6 +21,13 @@ from utils.train_step import FloatStatus, TrainStep
 def trainable(*cells):
     """The list an optimiser takes."""
     return [parameter for cell in cells for parameter in cell.trainable_params()]
+
+
+def make_step(objective: Callable, optimizer: nn.Optimizer, weights: dict, config, device: Device,
+              loss_scale: float) -> TrainStep:
+    """The TrainStep of what `fit` takes."""
+    return TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size,
+                     statistics(weights), FloatStatus(device.size) if device.saturates else None)
 
 
 def fit(objective, optimizer, schedule, batches, weights, run, config, device, loss_scale=1.0, metric="accuracy",
@@ -33,8 +42,7 @@ def fit(objective, optimizer, schedule, batches, weights, run, config, device, l
     config.halve_after:  validations without a better one before the rate is halved; 0: never
     config.max_steps:    steps of this call, whatever num_epochs and early_stop say, with their speed told; 0: no limit
     """
-    step = TrainStep(objective, optimizer, loss_scale, config.clip_norm, config.accumulate, device.size,
-                     statistics(weights), FloatStatus(device.size) if device.saturates else None)
+    step = make_step(objective, optimizer, weights, config, device, loss_scale)
     loop = Loop(step, schedule, batches, weights, run, config, metric, device)
     if config.resume:
         loop.resume()

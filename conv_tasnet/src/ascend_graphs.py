@@ -3,11 +3,12 @@ import dataclasses
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.optimizer import make_optimizer
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.ascend_check.graphs import distributed, training_calls, variants
@@ -29,14 +30,11 @@ def train(config, device):
     def objective(mixture, sources, lengths):
         return loss(model(mixture, lengths), sources, mixture, lengths)
 
-    if config.optimizer == "adam":
-        optimizer = nn.Adam(trainable(model), learning_rate=1e-3, weight_decay=config.l2)
-    else:
-        optimizer = nn.SGD(trainable(model), learning_rate=1e-3, momentum=config.momentum, weight_decay=config.l2)
     count, samples = config.minibatch_size, round(config.segment * config.sample_rate)
     batch = [Tensor(np.zeros(shape, np.float32)) for shape in ((count, samples), (count, config.C, samples))]
     batch.append(Tensor(np.full(count, samples, np.int32)))
-    return training_calls(objective, optimizer, parameters(model), config, device, precision, batch)
+    return training_calls(objective, make_optimizer(config, trainable(model), 1e-3), parameters(model), config, device,
+                          precision, batch)
 
 
 def validate(config, device):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mindspore import Tensor, nn
 
 from utils.device import Device
-from utils.state import statistics
-from utils.train_step import FloatStatus, Precision, TrainStep
+from utils.train_step import Precision
+from utils.trainer import make_step
 
 ALONE, TABLE, MSRUN = "alone", "rank table", "msrun"    # how the processes of a graph are started
 RANKS = 4                                               # of those that are not alone
@@ -41,8 +41,7 @@ def distributed(run: Callable, config) -> dict[str, Graph]:
 def training_calls(objective: Callable, optimizer: nn.Optimizer, weights: dict, config, device: Device,
                    precision: Precision, batch: list[Tensor]) -> list[Callable]:
     """What utils.trainer.fit compiles for these: the step, the gradients of an accumulated batch, the gathering."""
-    step = TrainStep(objective, optimizer, precision.loss_scale, config.clip_norm, config.accumulate, device.size,
-                     statistics(weights), FloatStatus(device.size) if device.saturates else None)
+    step = make_step(objective, optimizer, weights, config, device, precision.loss_scale)
     calls = [lambda: step(*batch)]
     if config.accumulate > 1:
         calls.append(lambda: step.add(*batch))
