@@ -1,4 +1,4 @@
-"""Level O1 of mixed precision: the layers that gain from float16 compute in it, everything around them in float32.
+"""Levels of mixed precision. O1: the layers that gain from float16 compute in it, everything around them in float32.
 
 MindSpore's auto_mixed_precision(network, "O1") writes the network anew as source and loses names that its modules
 define: ECAPA-TDNN would not compile. Its O2 changes the layers in place, as here.
@@ -47,4 +47,17 @@ def mixed(network):
     """`network` with such layers, in place: the same parameters, in float32. Recurrent layers stay as they are."""
     for _, cell in network.cells_and_names():
         cell.__class__ = HALF.get(type(cell), type(cell))
+    return network
+
+
+def mostly_half(network: nn.Cell) -> nn.Cell:
+    """`network` at level O2, in place: all in float16 but BatchNorm and the cells with a true `keeps_float32`.
+
+    Those take sums over time, or squares, which leave float16. A cast to float32 within them would not do: MindSpore
+    casts to float16 again whatever is given to a method or a function.
+    """
+    ms.amp.auto_mixed_precision(network, "O2")
+    for _, cell in network.cells_and_names():
+        if getattr(cell, "keeps_float32", False):
+            cell.to_float(ms.float32)
     return network

@@ -8,7 +8,7 @@ from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloat
 from utils.cpu_ops import fast
 from utils.device import Device
 from utils.errors import UserError
-from utils.mixed_precision import mixed
+from utils.mixed_precision import mixed, mostly_half
 
 AMP_LEVELS = ("O0", "O1", "O2")
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
@@ -29,9 +29,9 @@ class Precision(NamedTuple):
 def adapt(network: nn.Cell, config, device: Device) -> Precision:
     """Makes `network` fast on its device, in place: casts it to the level that amp_level names.
 
-    O1: the operators that gain from float16; O2: all but BatchNorm. The default is O1 on Ascend, O0 elsewhere, and O0
-    on a CPU takes kernels of our own. An Ascend computes with less than float32 at O0 too: its LSTM casts to float16,
-    its convolutions round to HF32 (a 910A's to float16). So the loss is scaled there at every level.
+    O1: the operators that gain from float16; O2: all but norms and statistics. The default is O1 on Ascend, O0
+    elsewhere, and O0 on a CPU takes kernels of our own. An Ascend computes with less than float32 at O0 too: its LSTM
+    casts to float16, its convolutions round to HF32 (a 910A's to float16). So the loss is scaled there at every level.
     """
     level = config.amp_level or ("O1" if device.target == "Ascend" else "O0")
     if level not in AMP_LEVELS:
@@ -41,7 +41,7 @@ def adapt(network: nn.Cell, config, device: Device) -> Precision:
     elif level == "O1":
         mixed(network)
     else:
-        ms.amp.auto_mixed_precision(network, level)
+        mostly_half(network)
     return Precision(level, 1.0 if level == "O0" and device.target != "Ascend" else config.loss_scale)
 
 

@@ -102,12 +102,9 @@ class FrameNorm(FramewiseNorm):
 
 
 class CumulativeNorm(nn.Cell):
-    """cgLN: mean and variance over all channels of a frame and of those before it: (B, C, T) -> same.
+    """cgLN: mean and variance over all channels of a frame and of those before it: (B, C, T) -> same."""
 
-    In float32 whatever x is: sums over thousands of frames have no place in float16.
-    """
-
-    causal = True
+    causal = keeps_float32 = True
     MEMORY = 2.0 ** 23      # frames, two hours at 8 kHz: of more, what came long ago fades; float32 counts to 2^24
 
     def __init__(self, channels):
@@ -120,18 +117,17 @@ class CumulativeNorm(nn.Cell):
 
     def start(self, x):
         """State before the first frame: means of x and of its square, number of frames: (B, 3, 1)."""
-        return ops.zeros((x.shape[0], 3, 1), ms.float32)
+        return ops.zeros((x.shape[0], 3, 1), x.dtype)
 
     def stream(self, x, state):
         """The frames that follow those of `state`, and the state after them."""
-        y = x.astype(ms.float32)
         before = state[:, 2:]                                                           # (B, 1, 1)
-        count = ops.cumsum(ones_like(y[:, :1]), 2) + before                             # (B, 1, T)
-        means = ops.cat((y.mean(1, keep_dims=True), y.square().mean(1, keep_dims=True)), 1)     # of each frame
+        count = ops.cumsum(ones_like(x[:, :1]), 2) + before                             # (B, 1, T)
+        means = ops.cat((x.mean(1, keep_dims=True), x.square().mean(1, keep_dims=True)), 1)     # of each frame
         means = (ops.cumsum(means, 2) + state[:, :2] * before) / count                  # (B, 2, T)
         deviation = ops.sqrt(ops.relu(means[:, 1:] - means[:, :1].square()) + EPS)
-        y = (y - means[:, :1]) / deviation * self.gain + self.bias
-        return y.astype(x.dtype), ops.cat((means[:, :, -1:], ops.minimum(count[:, :, -1:], self.MEMORY)), 1)
+        y = (x - means[:, :1]) / deviation * self.gain + self.bias
+        return y, ops.cat((means[:, :, -1:], ops.minimum(count[:, :, -1:], self.MEMORY)), 1)
 
 
 class BatchNorm(FramewiseNorm):

@@ -144,7 +144,7 @@ class AttentiveStatistics(nn.Cell):
 
     def __init__(self, channels, kind):
         super().__init__()
-        self.min_variance = kind.min_variance
+        self.deviation = Deviation(kind.min_variance)
         self.unbiased_context = kind.unbiased_context
         self.hidden = conv1x1(channels, kind.attention_channels)
         self.context = conv1x1(2 * channels, kind.attention_channels, has_bias=False)
@@ -165,8 +165,18 @@ class AttentiveStatistics(nn.Cell):
         mean, variance = self.weighted_statistics(x, score)
         return ops.cat((mean, self.deviation(variance)), 1)
 
-    def deviation(self, variance):
-        return ops.sqrt(ops.maximum(variance, self.min_variance))
+
+class Deviation(nn.Cell):
+    """Variances -> standard deviations, of variances of at least `floor`: any shape -> same."""
+
+    keeps_float32 = True        # which has numbers below 1e-7, and of a root of 0 an infinite gradient
+
+    def __init__(self, floor):
+        super().__init__()
+        self.floor = floor
+
+    def construct(self, variance):
+        return ops.sqrt(ops.maximum(variance, self.floor))
 
 
 class ConvReluNorm(nn.Cell):

@@ -32,9 +32,10 @@ class ClippedReLU(nn.Cell):
 class GlobalNorm(nn.Cell):
     """x (B, C, T), gain and bias (1, C, 1) -> each item at mean 0 and variance 1, times gain, plus bias.
 
-    `mask` (B, 1, T): 1 for the frames that count, 0 for padding; without it all count. In float32 whatever x is.
+    `mask` (B, 1, T): 1 for the frames that count, 0 for padding; without it all count.
     """
 
+    keeps_float32 = True
     EPS = 1e-8      # under the variances, as in asteroid and kaituoxu's code
     AXES = (1, 2)   # of which mean and variance are taken
     UNITS = 64      # of the largest number, where float16 must do
@@ -52,9 +53,8 @@ class GlobalNorm(nn.Cell):
         self.divided = True
 
     def construct(self, x, gain, bias, mask=None):
-        y = x.astype(ms.float32)
-        y = y - self.mean(y, mask)
-        return (y * (gain / self.deviation(y, mask)) + bias).astype(x.dtype)
+        x = x - self.mean(x, mask)
+        return x * (gain / self.deviation(x, mask)) + bias
 
     def mean(self, x, mask):
         """Of the channels, then of the frames: 1 / (C T) is hardly a number in float16."""
@@ -78,19 +78,22 @@ class FrameNorm(GlobalNorm):
 
 
 class TimeStatistics(nn.Cell):
-    """x (B, C, 1, T), mask (B, 1, 1, T) or None -> mean and variance over the frames of each, (B, C, 1, 1) float32."""
+    """x (B, C, 1, T), mask (B, 1, 1, T) or None -> mean and variance over the frames of each, both (B, C, 1, 1)."""
+
+    keeps_float32 = True
 
     def construct(self, x, mask=None):
-        x = x.astype(ms.float32)
         mean = mean_over(x, 3, mask)
         return mean, mean_over((x - mean).square(), 3, mask)
 
 
 class SoftmaxStatistics(nn.Cell):
-    """x, score (B, C, 1, T) -> mean and variance over the frames, weighted by softmax(score), (B, C, 1, 1) float32."""
+    """x, score (B, C, 1, T) -> mean and variance over the frames, weighted by softmax(score), both (B, C, 1, 1)."""
+
+    keeps_float32 = True
 
     def construct(self, x, score):
-        x, weight = x.astype(ms.float32), ops.softmax(score.astype(ms.float32), 3)
+        weight = ops.softmax(score, 3)
         mean = (x * weight).sum(3, keepdims=True)
         return mean, ((x - mean).square() * weight).sum(3, keepdims=True)
 
