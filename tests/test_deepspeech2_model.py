@@ -16,6 +16,7 @@ from deepspeech2.src.optimizer import AdamW
 from deepspeech2.src.streaming import Spectrogram, Stream, moments
 from deepspeech2.src.text import BLANK, collapse
 from utils.errors import UserError
+from utils.mixed_precision import mixed
 
 SMALL = dataclasses.replace(Config(), conv_channels=4, hidden_size=16, hidden_layers=2)
 
@@ -54,6 +55,22 @@ def test_a_padded_batch_gives_what_each_gives_alone(settings):
     for i, length in enumerate((61, 40, 13)):
         alone, _ = run(model, features[i:i + 1, :length], [length])
         np.testing.assert_allclose(alone[:, 0], together[:counts[i], i], atol=2e-6)
+
+
+@pytest.mark.parametrize("kernels", [lambda model: model, mixed], ids=["O0", "O1"])
+def test_images_of_time_by_frequency_give_the_same(kernels):
+    """As an Ascend's convolutions take them; of whole recordings and of parts, from the same weights."""
+    model, _ = network()
+    features = Tensor(np.random.default_rng(1).normal(size=(2, 61, BINS)).astype(np.float32))
+    mask, inside = (Tensor(np.random.default_rng(2).integers(0, 2, (2, n)).astype(np.float32)) for n in (61, 26))
+    kernels(model.conv)
+    expected = [model.conv(features, mask)[0], model.conv.slide(features[:, :62], inside)]
+    model.conv.for_ascend()
+    found = [model.conv(features, mask)[0], model.conv.slide(features[:, :62], inside)]
+    for one, other in zip(found, expected, strict=True):
+        tolerance = 1e-6 if kernels is not mixed else 2e-3
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), rtol=0, atol=tolerance * other.abs().max().asnumpy())
 
 
 def test_a_unidirectional_network_hears_no_further_than_its_lookahead():
