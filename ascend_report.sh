@@ -171,7 +171,7 @@ deploy() {
   local lite=${MS_LITE_HOME:-${dry:+MS_LITE_HOME}} runtime=()
   if [ "$DEVICE_TARGET" != CPU ]; then
     runtime=(--runtime ascend)
-    if [[ ${lite##*/} = *lite-2.0.* ]]; then runtime=(--runtime lite2.0-ascend); fi
+    if [[ ${lite##*/} = *lite-2.[0-2].* ]]; then runtime=(--runtime lite2.0-ascend); fi
   elif [ -z "${MS_LITE_HOME:-}" ]; then     # build.sh fetches Lite 2.0.0
     runtime=(--runtime lite2.0-cpu)
   fi

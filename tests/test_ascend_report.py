@@ -122,6 +122,38 @@ def test_a_failing_step_is_written_down_and_the_next_begins(tmp_path, failing_py
     assert printed.splitlines()[-1] == str(output)
 
 
+def test_steps_of_an_ascend_find_what_earlier_ones_wrote(tmp_path):
+    """All commands are replaced by one that succeeds: it writes what export.py does and looks for it where it is used.
+    """
+    stand_in = tmp_path / "bin" / "timeout"
+    stand_in.parent.mkdir()
+    stand_in.write_text("""#!/bin/bash
+model=${PWD##*/}
+case "$*" in
+  */export.py*) [[ $* =~ --checkpoint_path\\ ([a-z]+)/best.ckpt ]] || exit 8
+    folder=${BASH_REMATCH[1]}
+    [ -f "$folder/best.ckpt" ] && [ -f "$folder/config.yaml" ] || exit 9
+    touch "$folder/inputs.json"
+    if [ "$folder" = gears ]; then touch "gears/$model.ini"; fi ;;
+  *converter_lite*) [[ $* =~ --outputFile=([a-z_]+)/.*--configFile=([a-z]+/$model.ini) ]] || exit 8
+    [ -f "${BASH_REMATCH[1]}/inputs.json" ] && [ -f "${BASH_REMATCH[1]}/$model.ini" ] && [ -f "${BASH_REMATCH[2]}" ] ||
+      exit 9 ;;
+esac
+""")
+    stand_in.chmod(0o755)
+    converter = tmp_path / "mindspore-lite-2.10.0-linux-x64" / "tools" / "converter" / "converter" / "converter_lite"
+    converter.parent.mkdir(parents=True)
+    converter.touch(0o755)
+    code, printed = report("--output", tmp_path / "report.txt", "deepspeech2", DEVICE_TARGET="Ascend",
+                           ASCEND_HOME_PATH=str(tmp_path), MS_LITE_HOME=str(converter.parents[3]),
+                           PATH=f"{stand_in.parent}:{os.environ['PATH']}")
+    text = (tmp_path / "report.txt").read_text()
+    assert code == 0 and "cannot" not in printed, printed
+    assert len(re.findall(r"^\w+: convert, \w+: ok", text, re.M)) == 2
+    assert len(re.findall(r"^\w+: C\+\+, \w+, difference: ok", text, re.M)) == 3
+    assert str(tmp_path) not in text and "mindspore-lite-2.10.0-linux-x64/tools/converter" in text
+
+
 def test_corpus_is_what_the_lists_say(corpus):
     paths, speaker, _ = read_train_list(corpus / "train.txt")
     assert len(paths) == 32 and len(set(speaker)) == 8
@@ -181,6 +213,7 @@ def test_comparison_fails_without_results(tmp_path):
     ("/data/alice/zoo/utils/device.py, line 3", "./utils/device.py, line 3"),
     ("/data/alice/zoo2/x.py", ".../x.py"),
     ("alice@gpu07: no space", "USER@HOST: no space"),
+    ("gpu07.speech.example.com:8118, gpu07.", "HOST:8118, HOST."),
     ("malice and gpu07b stay", "malice and gpu07b stay"),
     ("/opt/conda/lib/python3.11/site-packages/mindspore/ops.py", "site-packages/mindspore/ops.py"),
     ("ASCEND_OPP_PATH=/usr/local/Ascend/cann/opp:/nfs/team/opp", "ASCEND_OPP_PATH=Ascend/cann/opp:.../opp"),

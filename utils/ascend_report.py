@@ -221,7 +221,8 @@ def without_names(text: str, names: Iterable[tuple[str, str]] = ()) -> str:
     names: (name, what stands for it) instead of this machine's
     """
     for name, word in names or own_names():
-        text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", word, text)
+        domain = r"(?:\.[\w-]+)*" if word == "HOST" else ""
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}{domain}(?![\w-])", word, text)
     text = re.sub(rf"(?<![\w.~/])/(?:{FOLDER}/)*?(?={KNOWN}\b)", "", text)
     text = re.sub(rf"(?<![\w.~/<])/(?:{FOLDER}/)+(?=[^\s/])", ".../", text)
     text = re.sub(r"(?i)(?<![\w:])[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){4,7}(?![\w:])", "ADDRESS", text)     # IPv6, MAC
@@ -232,7 +233,7 @@ def own_names() -> list[tuple[str, str]]:
     """(name, what stands for it) of this repository, this person and this machine, the longest first."""
     host = socket.gethostname()
     names = [(str(ROOT), "."), (os.environ.get("REPORT_WORK", ""), "WORK"), (os.path.expanduser("~"), "~"),
-             (socket.getfqdn(), "HOST"), (host, "HOST"), (host.split(".")[0], "HOST")]
+             (host, "HOST"), (host.split(".")[0], "HOST")]
     with contextlib.suppress(KeyError, OSError):        # of a user without a name, as in containers
         names.append((getpass.getuser(), "USER"))
     known = {"root", "localhost", "/", ""}
