@@ -323,17 +323,15 @@ def check(*arguments):
     return done.stdout + done.stderr, done.returncode
 
 
-def test_training_and_evaluation_compile_for_a_910a(tmp_path):
-    """The default training with BatchNorm's statistics, and files of any length."""
-    output, code = check("--model", "ecapatdnn", "--soc", "910a", "--graph", "train, O1", "evaluation",
-                         "--markdown", str(tmp_path / "table.md"))
-    assert code == 0 and output.splitlines()[-1] == "3 graphs, 3 good, 0 bad", output
-    assert (tmp_path / "table.md").read_text().count("kernel by kernel") == 3
-
-
-def test_ranks_of_a_table_compile_for_a_910b():
-    output, code = check("--model", "conv_tasnet", "--soc", "910b", "--graph", "distributed, rank table")
-    assert code == 0 and output.splitlines()[-1] == "1 graphs, 1 good, 0 bad", output
+@pytest.mark.parametrize("model, chip, graphs", [
+    ("conv_tasnet", "910a", ("train, BN", "evaluation, gLN")),      # what BatchNorm has of its own, and any length
+    ("ecapatdnn", "910b", ("train, O1",)),
+    ("deepspeech2", "910b", ("distributed, rank table",))])
+def test_graphs_compile(model, chip, graphs, tmp_path):
+    output, code = check("--model", model, "--soc", chip, "--graph", *graphs, "--markdown", str(tmp_path / "table.md"))
+    count = len(graphs)
+    assert code == 0 and output.splitlines()[-1] == f"{count} graphs, {count} good, 0 bad", output
+    assert (tmp_path / "table.md").read_text().count("| kernel by kernel | good |") == count
 
 
 def test_own_network_that_no_ascend_takes_is_bad(tmp_path):

@@ -69,7 +69,7 @@ def export(config, device):
 
 
 KINDS = {"train": train, "validation": validate, "evaluation": evaluate, "streaming": stream, "export": export}
-SMALL = dataclasses.replace(Config(), N=32, B=16, H=32, Sc=16, X=2, R=2, segment=1.0, cv_maxlen=1.0, minibatch_size=2)
+SMALL = dataclasses.replace(Config(), N=32, B=16, H=32, Sc=16, X=2, R=1, segment=1.0, cv_maxlen=1.0, minibatch_size=2)
 KAITUOXU = {"variant": "kaituoxu", "Sc": 0}
 NETWORKS = {
     "gLN": {},
