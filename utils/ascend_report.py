@@ -210,17 +210,15 @@ def distance(found: np.ndarray, expected: np.ndarray) -> float:
 
 def clean() -> None:
     """Standard input without names of people, machines and folders, and without what a progress bar overwrote."""
+    names = own_names()
     for line in sys.stdin:
-        if text := without_names(line.rstrip("\n").rsplit("\r", 1)[-1]).rstrip():
+        if text := without_names(line.rstrip("\n").rsplit("\r", 1)[-1], names).rstrip():
             print(text)
 
 
-def without_names(text: str, names: Iterable[tuple[str, str]] = ()) -> str:
-    """`text` with this machine's names replaced: the repository by ".", other folders by what follows the last known.
-
-    names: (name, what stands for it) instead of this machine's
-    """
-    for name, word in names or own_names():
+def without_names(text: str, names: Iterable[tuple[str, str]]) -> str:
+    """`text` with each (name, what stands for it) replaced, other folders cut to where they are known, no addresses."""
+    for name, word in names:
         domain = r"(?:\.[\w-]+)*" if word == "HOST" else ""
         text = re.sub(rf"(?<![\w.-]){re.escape(name)}{domain}(?![\w-])", word, text)
     text = re.sub(rf"(?<![\w.~/])/(?:{FOLDER}/)*?(?={KNOWN}\b)", "", text)
