@@ -16,6 +16,7 @@ from deepspeech2.src.features import BINS
 from deepspeech2.src.model import DeepSpeech2
 from utils.ascend_layers import UNITS
 from utils.checkpoint import save_checkpoint
+from utils.device import setup_device
 from utils.errors import UserError
 from utils.export import Port, export_model
 from utils.graph_check import check_graph, example_inputs, run_network
@@ -26,6 +27,12 @@ LAYERS = {"lstm": {}, "one-way lstm": {"bidirectional": False}, "gru": {"rnn_typ
           "one-way gru": {"rnn_type": "gru", "bidirectional": False}}
 FRAMES = [Port("frames", "int32", (1,))]
 ROUNDING = 2.0 ** -11   # the largest relative error of rounding to float16
+
+
+@pytest.fixture(scope="module", autouse=True)
+def device():
+    """As export.py sets it up, with the faster convolutions."""
+    setup_device("CPU")
 
 
 def deepspeech2(**settings):

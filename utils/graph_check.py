@@ -1,6 +1,8 @@
 """Whether an exported graph computes what its network does, seen on a CPU, whichever device the graph is for."""
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -57,17 +59,19 @@ def run_graph(model: pb.ModelProto, inputs: list[Tensor]) -> np.ndarray:
     For that the graph is opened at each of them: what it is computed of becomes an output, its result an input. In
     float32, since what rounding to float16 changes is no defect of the graph.
     """
-    operators, shapes = _open(model)
+    recurrent = _open(model)
     for node in model.graph.node:
         _number_type(node)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "graph.mindir")
         path.write_bytes(model.SerializeToString())
         graph = nn.GraphCell(ms.load(str(path)))
-    results = [Tensor(np.zeros(shape, np.float32)) for shape in shapes]
-    for number, (operator, weights) in enumerate(operators):     # the first has its right input at once, and so on
-        x = graph(*inputs, *results)[number - len(operators)].asnumpy()
-        results[number] = Tensor(operator(x, *weights))
+    results = [Tensor(np.zeros(operator.shape, np.float32)) for operator in recurrent]
+    for layer in sorted({operator.layer for operator in recurrent}):    # whose inputs are right once those before are
+        outputs = graph(*inputs, *results)[-len(recurrent):]
+        for number, operator in enumerate(recurrent):
+            if operator.layer == layer:
+                results[number] = Tensor(operator.function(outputs[number].asnumpy(), *operator.weights))
     return _first(graph(*inputs, *results))
 
 
@@ -108,8 +112,17 @@ def _first(outputs):
     return (outputs[0] if isinstance(outputs, tuple) else outputs).asnumpy()
 
 
+class _Recurrent(NamedTuple):
+    """An operator that was taken out of a graph."""
+
+    function: Callable
+    weights: list
+    shape: tuple    # of its result
+    layer: int      # 1 for those that depend on no other
+
+
 def _open(model):
-    """[(function, weights) of a recurrent operator], [shape of its result]; takes these operators out of the graph.
+    """[_Recurrent], whose operators the graph no longer has: their inputs are new outputs, their results new inputs.
 
     Those in our graphs start from zeros, have a cast to float16 before them, and only their first result is used.
     """
@@ -118,21 +131,23 @@ def _open(model):
                for parameter in graph.parameter}
     kinds = {node.output[0]: names.get(node.op_type.removeprefix("REF::")) for node in graph.node}
     sources = {node.output[0]: node for node in graph.node}
-    last, operators, shapes = sources[graph.output[0].name], [], []
-    for node in list(graph.node):
-        if kinds[node.output[0]] in OPERATORS:
-            cast = sources[node.input[0]]
-            held = [weights[name].astype(np.float32) for name in node.input if name in weights]
-            operators.append((OPERATORS[kinds[node.output[0]]], held))
+    last, found, layers, kept = sources[graph.output[0].name], [], {}, []
+    for node in graph.node:
+        kind = kinds[node.output[0]]
+        layers[node.output[0]] = max((layers.get(name, 0) for name in node.input), default=0) + (kind in OPERATORS)
+        if node.input and kinds.get(node.input[0]) in OPERATORS:
+            operator, shape = sources[node.input[0]], tuple(_types(node).tensors[0].dims)
+            cast = sources[operator.input[0]]
+            held = [weights[name].astype(np.float32) for name in operator.input if name in weights]
+            found.append(_Recurrent(OPERATORS[kinds[node.input[0]]], held, shape, layers[node.input[0]]))
+            graph.input.add(name=node.output[0]).tensor.add(dims=shape, data_type=pb.TensorProto.FLOAT)
             last.input.append(cast.input[0])
             _types(last).values.append(_float32(_types(cast).tensors[0].dims))
-        elif node.input and kinds.get(node.input[0]) in OPERATORS:
-            shapes.append(tuple(_types(node).tensors[0].dims))
-            graph.input.add(name=node.output[0]).tensor.add(dims=shapes[-1], data_type=pb.TensorProto.FLOAT)
-        else:
-            continue
-        graph.node.remove(node)
-    return operators, shapes
+        elif kind not in OPERATORS:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+    return found
 
 
 def _number_type(node):
