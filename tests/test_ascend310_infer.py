@@ -182,6 +182,18 @@ def test_graph_for_a_cpu_is_refused_elsewhere(doubled, runner, tmp_path):
     write_inputs(tmp_path, {"a": [np.ones(9, np.float32)]})
     code, output = runner(doubled, tmp_path, tmp_path / "out", "--device_target=Ascend")
     assert code == 2 and "exported for MindSpore Lite 2.0.0 on a CPU, where this is not" in output
+    assert "--runtime ascend, or lite2.0-ascend" in output
+
+
+def test_graph_for_an_ascend_is_refused_on_a_cpu(doubled, runner, tmp_path):
+    """Whatever it holds: one without recurrent layers would run, another runtime would say what it lacks."""
+    graph, description = tmp_path / "net.mindir", json.loads((doubled.parent / "inputs.json").read_text())
+    graph.write_bytes(doubled.read_bytes())
+    write_inputs(tmp_path, {"a": [np.ones(9, np.float32)]})
+    for runtime in ("ascend", "lite2.0-ascend"):
+        (tmp_path / "inputs.json").write_text(json.dumps(description | {"runtime": runtime}))
+        code, output = runner(graph, tmp_path, tmp_path / "out")
+        assert code == 2 and "exported for an Ascend, not for a CPU; export it with --runtime lite2.0" in output
 
 
 def case(config, generator):

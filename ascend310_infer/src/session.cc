@@ -18,7 +18,8 @@ std::string ToText(const std::vector<int64_t> &shape) {
   return text;
 }
 
-// Graphs for MindSpore Lite 2.0.0 on a CPU hold weights in the order that only it reads.
+// Graphs for MindSpore Lite 2.0.0 on a CPU hold weights in the order that only it reads, those for an Ascend operators
+// that a CPU has no kernel for.
 void CheckRuntime(const Options &options, const Interface &interface) {
 #ifdef HAS_LITE_2_0_0
   const bool known = options.device_target == "CPU";
@@ -27,8 +28,11 @@ void CheckRuntime(const Options &options, const Interface &interface) {
 #endif
   if (interface.runtime == "lite2.0-cpu" && !known) {
     throw UserError(options.mindir_path +
-                    ": exported for MindSpore Lite 2.0.0 on a CPU, where this is not; "
-                    "export it with --runtime lite2.0");
+                    ": exported for MindSpore Lite 2.0.0 on a CPU, where this is not; export it with --runtime " +
+                    (options.device_target == "CPU" ? "lite2.0" : "ascend, or lite2.0-ascend for MindSpore Lite 2.0"));
+  }
+  if ((interface.runtime == "ascend" || interface.runtime == "lite2.0-ascend") && options.device_target == "CPU") {
+    throw UserError(options.mindir_path + ": exported for an Ascend, not for a CPU; export it with --runtime lite2.0");
   }
 }
 
