@@ -66,7 +66,10 @@ def si_snr(separated, sources, mask):
     of a correlation near 1, the noise of 30 dB.
     """
     separated, sources = zero_mean(separated, mask), zero_mean(sources, mask)
-    product = (separated.expand_dims(2) * sources.expand_dims(1)).sum(3)           # (M, D, C)
+    product = ()
+    for source in ops.split(sources, 1, 1):
+        product += ((separated * source).sum(2, keepdims=True),)
+    product = ops.cat(product, 2)                                                  # (M, D, C)
     target = product.square() / (energy(sources).transpose(0, 2, 1) + EPS)         # of the projections on the sources
     noise = ops.relu(energy(separated) - target)
     return 10 * ops.log10((target + EPS) / (noise + EPS))
