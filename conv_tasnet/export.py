@@ -13,7 +13,7 @@ from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.errors import UserError, run
-from utils.export import Port, export_model, start_export
+from utils.export import Port, export_model, note_columns, start_export
 from utils.gears import read_gears
 
 
@@ -30,6 +30,7 @@ def main(config):
     shortest = (reach + 2) * stride if config.runtime else 2 * stride
     gears = read_gears(config.gears, stride, shortest)
     length = None if gears else config.length or None
+    note_columns(config, max([*gears, length or 0]) // stride - 1)
     inputs = [Port("mixture", "float32", (1, length), 300 * stride), Port("lengths", "int32", (1,))]
     return export_model(WholeStrides(model), config, inputs if gears else inputs[:1],
                         outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1))], name="conv_tasnet",

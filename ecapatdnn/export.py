@@ -15,7 +15,7 @@ from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.errors import UserError, run
-from utils.export import Port, export_model, start_export
+from utils.export import Port, export_model, note_columns, start_export
 from utils.gears import read_gears
 
 
@@ -26,6 +26,7 @@ def main(config):
     load_model(config.model_path, model)
     gears = read_gears(config.gears, least=MIN_FRAMES)
     length = None if gears else config.length or None
+    note_columns(config, max([*gears, length or 0]))
     if config.input == "features":
         inputs = [Port("features", "float32", (1, length, config.in_channels)), Port("lengths", "int32", (1,))]
         facts = {"step_seconds": HOP / RATE}

@@ -17,6 +17,7 @@ from utils.graph_check import check_graph, example_inputs, run_network
 from utils.mindir_compat import ASCEND, downgrade
 
 RUNTIMES = ("", *ASCEND, "lite2.0", "lite2.0-cpu")
+COLUMNS = 4096      # of an image, in CANN's specification of Conv2D: more "may cause compilation errors"
 SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
 
 
@@ -99,6 +100,13 @@ def export_model(network, config, inputs, outputs, name, gears=(), **facts):
     write_text(path.parent / "inputs.json", json.dumps(description, indent=2) + "\n")
     print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
     return path
+
+
+def note_columns(config, frames: int) -> None:
+    """Says so where convolutions over `frames` are wider than CANN specifies for an Ascend."""
+    if config.runtime in ASCEND and frames > COLUMNS:
+        print(f"note: {frames} frames, but CANN specifies convolutions of at most {COLUMNS} columns; if it refuses the "
+              "graph, export it for fewer frames and cut recordings into windows", flush=True)
 
 
 def _tensor(port, any_size):
