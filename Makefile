@@ -4,8 +4,8 @@
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
 # make results-deepspeech2 CHECKPOINT=pretrained/best.ckpt    evaluate only; likewise the other two
 # make seeds-ecapatdnn       the same training with three seeds, their mean and spread
-# make ascend-check          compiles every graph for an Ascend on this CPU: backend and kernels in a table
 # make ablation-ecapatdnn    short trainings, each with one change of the recipe
+# make ascend-check          compiles every graph for an Ascend on this CPU: backend and kernels in a table
 
 PYTHON ?= python3
 VENV := .venv

@@ -15,10 +15,9 @@ import sys
 from pathlib import Path
 
 from utils.ascend_check.stubs import check_machine, stubs
+from utils.ascend_check.worker import CHIPS
 from utils.errors import UserError, nearest, run
 from utils.files import write_text
-
-CHIPS = ("910a", "910b")
 
 
 def main(argv: list[str]) -> None:
@@ -37,12 +36,15 @@ def main(argv: list[str]) -> None:
     tasks = [task for model, graphs in wanted.items()
              for task in make_tasks(module_of(model), graphs, args.soc, args.config)]
     longest = max(len(name) for graphs in wanted.values() for name in graphs)
-    widths = (max(map(len, wanted)), longest, 4, 5, 5, 5, 30, 16, 0)
+    widths = (max(map(len, wanted)), longest, 4, 5, 5, 5, 30, 16)
     print(report.line(report.HEADER, widths), flush=True)
+
+    def is_bad(cells):
+        return cells[-1] not in (report.GOOD, report.ABSENT)
 
     def show(task, name, record):
         cells = report.row(task.module.split(".")[0], name, task.chip, record)
-        print(report.line(cells, widths, sys.stdout.isatty() and cells[-1] != report.GOOD), flush=True)
+        print(report.line(cells, widths, sys.stdout.isatty() and is_bad(cells)), flush=True)
         if args.log and record.error:
             print(record.error, flush=True)
 
@@ -51,8 +53,8 @@ def main(argv: list[str]) -> None:
             for model, graphs in wanted.items() for name in graphs for chip in args.soc]
     if args.markdown:
         write_text(args.markdown, report.markdown(rows, shlex.join(["python", "-m", "utils.ascend_check", *argv])))
-    bad = [cells for cells in rows if cells[-1] != report.GOOD]
-    print(f"{len(rows)} graphs, {len(rows) - len(bad)} good, {len(bad)} bad")
+    good, bad = sum(cells[-1] == report.GOOD for cells in rows), sum(map(is_bad, rows))
+    print(f"{good + bad} graphs, {good} good, {bad} bad")
     sys.exit(1 if bad else 0)
 
 
@@ -80,6 +82,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise UserError("config: settings are those of one model; name it by --model")
     if args.jobs < 1:
         raise UserError(f"jobs: found {args.jobs}, expected at least 1")
+    args.config = args.config and os.path.abspath(args.config)
     return args
 
 

@@ -26,6 +26,7 @@ class Record:
     tensors: Counter = field(default_factory=Counter)   # ... and of that what computes tensors from tensors
     backends: set = field(default_factory=set)
     ended: bool = False
+    absent: bool = False    # such a network has no such graph
     error: str = ""
 
     def count(self, *types: str) -> int:
@@ -34,7 +35,7 @@ class Record:
 
 
 def mark(word: str, name: str = "", text: str = "") -> str:
-    """A line for the log: `word` is begin, compile, end, error; `text` belongs to an error."""
+    """A line for the log: `word` is begin, compile, absent, end, error; `text` belongs to an error."""
     return f"\n{MARK} {word} {name}\n" + "".join(f"{MARK} | {line}\n" for line in text.splitlines())
 
 
@@ -48,6 +49,8 @@ def read_log(lines) -> dict[str, Record]:
                 record, compiling = records.setdefault(rest, Record()), False
             elif word == "compile":
                 compiling = True
+            elif word == "absent":
+                record.absent = True
             elif word == "end":
                 record.ended, compiling = True, False
             elif word == "error":

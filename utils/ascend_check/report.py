@@ -1,7 +1,7 @@
 """Verdicts on graphs, and their table."""
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mindspore.ops import auto_generate, operations
 
@@ -11,12 +11,14 @@ from utils.ascend_check.stubs import TESTED
 
 HEADER = ("model", "graph", "chip", "aclnn", "aclop", "other", "on the host", "backend", "verdict")
 CHIP = HEADER.index("chip")
-GOOD = "good"
+GOOD, ABSENT = "good", "no such graph"
 RED, PLAIN = "\033[31m", "\033[0m"
 
 
 def verdict(record: Record) -> str:
-    """GOOD, or all that is wrong with a graph."""
+    """GOOD, ABSENT where a network has no such graph, or all that is wrong with it."""
+    if record.absent:
+        return ABSENT
     reasons = []
     if GE in record.backends:
         reasons.append("takes the GE backend, which is deprecated and knows no dynamic shapes")
@@ -69,10 +71,10 @@ def row(model: str, name: str, chip: str, record: Record) -> list[str]:
             names(record.host), backend, verdict(record)]
 
 
-def line(cells: Iterable[str], widths: Iterable[int], is_red: bool = False) -> str:
-    """A line of the table on the screen."""
-    *first, last = [cell.ljust(width) for cell, width in zip(cells, widths)]
-    return "  ".join([*first, f"{RED}{last}{PLAIN}" if is_red else last]).rstrip()
+def line(cells: Sequence[str], widths: Iterable[int], is_red: bool = False) -> str:
+    """A line of the table on the screen: cells that are too long are cut, but for the last."""
+    shown = [(cell if len(cell) <= width else f"{cell[:width - 1]}…").ljust(width) for cell, width in zip(cells, widths)]
+    return "  ".join([*shown, f"{RED}{cells[-1]}{PLAIN}" if is_red else cells[-1]])
 
 
 def markdown(rows: list[list[str]], command: str) -> str:

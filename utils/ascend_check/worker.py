@@ -1,4 +1,4 @@
-"""The process that compiles graphs: python -m utils.ascend_check.worker TASK.json, in the environment of runs.py.
+"""The process that compiles graphs, started in the environment of runs.py.
 
 Everything goes into the log that the task names: MindSpore writes the kernels it chooses there, and this process marks
 which graph they are of. It ends at the first graph that cannot be compiled, for nobody knows what such a process is
@@ -8,7 +8,6 @@ import ctypes
 import importlib
 import json
 import os
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -64,7 +63,7 @@ def compile_graph(name: str, graph, device) -> bool:
     write(mark("begin", name))
     try:
         calls = graph.run(graph.config, device)
-        write(mark("compile", name))
+        write(mark("compile" if calls else "absent", name))
         for call in calls:
             try:
                 call()
@@ -88,7 +87,3 @@ def wait_for(path: Path) -> None:
     end = time.monotonic() + WAIT
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.1)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
