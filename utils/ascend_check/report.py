@@ -73,7 +73,7 @@ def row(model: str, name: str, chip: str, record: Record) -> list[str]:
 
 def line(cells: Sequence[str], widths: Iterable[int], is_red: bool = False) -> str:
     """A line of the table on the screen: cells that are too long are cut, but for the last."""
-    shown = [(cell if len(cell) <= width else f"{cell[:width - 1]}…").ljust(width) for cell, width in zip(cells, widths)]
+    shown = [cell.ljust(width) if len(cell) <= width else f"{cell[:width - 1]}…" for cell, width in zip(cells, widths)]
     return "  ".join([*shown, f"{RED}{cells[-1]}{PLAIN}" if is_red else cells[-1]])
 
 
