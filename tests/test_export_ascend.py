@@ -1,9 +1,12 @@
 """Graphs for an Ascend, written on a CPU: their mathematics, their precision, what Lite's converter takes, mistakes."""
 import dataclasses
+import os
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
+from documents import ROOT
 from lite_converter import Converter
 from mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
@@ -12,10 +15,14 @@ from test_ascend310_infer import exported as with_gears
 
 from deepspeech2.export import FixedLength
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS
+from deepspeech2.src.decoder import greedy
+from deepspeech2.src.features import BINS, RATE, spectrogram
 from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.text import Alphabet
+from utils import audio
 from utils.ascend_layers import UNITS
 from utils.checkpoint import save_checkpoint
+from utils.config import parse_use_config
 from utils.device import setup_device
 from utils.errors import UserError
 from utils.export import Port, export_model
@@ -25,6 +32,8 @@ from utils.mindir_compat import downgrade
 SMALL = Config(conv_channels=4, hidden_size=16, hidden_layers=2)
 LAYERS = {"lstm": {}, "one-way lstm": {"bidirectional": False}, "gru": {"rnn_type": "gru"},
           "one-way gru": {"rnn_type": "gru", "bidirectional": False}}
+DATA = os.environ.get("SPEECH_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="SPEECH_DATA is not set: folder of an4/")
 FRAMES = [Port("frames", "int32", (1,))]
 ROUNDING = 2.0 ** -11   # the largest relative error of rounding to float16
 
@@ -146,6 +155,21 @@ def test_networks_in_float16_say_the_same(tmp_path):
     exact, half = (Evaluator(path, half=half)(*arrays)[0][:28] for half in (False, True))
     difference = np.abs(exact - half).max()
     assert 0 < difference < 16 * ROUNDING * np.abs(exact).max()
+
+
+@needs_data
+@pytest.mark.slow
+def test_the_shipped_network_transcribes_the_same_in_float16(tmp_path):
+    """The emulated kernel on speech that the network has not heard, for its whole length; the most certain is 1."""
+    config = parse_use_config(Config, ["--checkpoint_path", str(ROOT / "deepspeech2" / "pretrained" / "best.ckpt"),
+                                       "--length", "0", "--runtime", "ascend", "--file_name", str(tmp_path / "net")])
+    path = PROGRAMS["deepspeech2"].export.main(config)
+    for recording in sorted(Path(DATA, "an4", "wav").glob("an4test_clstk/*/*"))[::40]:
+        features = spectrogram(audio.read(recording, RATE))[None]
+        exact, half = (Evaluator(path, half=half)(features, np.array([features.shape[1]], np.int32))[0][:, 0]
+                       for half in (False, True))
+        assert np.abs(np.exp(exact) - np.exp(half)).max() < 0.01
+        assert greedy(exact, Alphabet(config.labels)) == greedy(half, Alphabet(config.labels)) != ""
 
 
 @pytest.fixture(scope="module")
