@@ -72,7 +72,7 @@ def speech(length, frames):
 def test_numbers_are_those_of_the_network(tmp_path, layers):
     """In float32, for lengths that the graph was not written for, with padding: at no frame more than 1e-5 off."""
     model = deepspeech2(**LAYERS[layers])
-    inputs = [speech(*sizes) for sizes in ((12, 12), (12, 9), (17, 17))]
+    inputs = [speech(*sizes) for sizes in ((12, 12), (17, 13))]
     expected = [run_network(model, [Tensor(array) for array in arrays]) for arrays in inputs]
     graph = Evaluator(exported(model, tmp_path, [Port("features", "float32", (1, None, BINS), 12), *FRAMES]))
     for (features, frames), wanted in zip(inputs, expected, strict=True):
