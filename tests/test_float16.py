@@ -192,8 +192,8 @@ def error_of(found, expected):
 def norms(tmp_path_factory):
     """{(name, channels): graph} for any number of frames."""
     graphs = {}
-    for name, make in (("old", lambda channels: ByWeights()), ("gLN", NORMS["gLN"]), ("cLN", NORMS["cLN"])):
-        for channels in (4, 512):
+    for name, make in (("old", lambda channels: ByWeights()), *NORMS.items()):
+        for channels in ((4, 512) if name in ("old", "gLN") else (512,) if name != "BN" else ()):
             port = Port("x", "float32", (1, channels, None), 30)
             graphs[name, channels] = exported(make(channels), [port], tmp_path_factory.mktemp("norm"))
     return graphs
@@ -212,18 +212,28 @@ def test_global_norm_of_seconds_and_minutes(norms, everything):
     assert np.isfinite(old).all() != everything
 
 
-@pytest.mark.parametrize("name, axes", [("gLN", (1, 2)), ("cLN", (1,))])
+@pytest.mark.parametrize("name, axes", [("gLN", (1, 2)), ("cLN", (1,)), ("cgLN", (1,))])
 @pytest.mark.parametrize("level", [2e-4, 1.0, 300.0])
 def test_norms_of_any_level(norms, name, axes, level):
-    """Squares of 1e-8 and of 1e6 are no numbers of float16; of silence is left what there is, zeros."""
+    """Squares of 1e-8 and of 1e6 are no numbers of float16; silence before a sound, and a whole one, stay zeros."""
     x = np.float32(level) * np.random.default_rng(1).standard_normal((1, 512, 50)).astype(np.float32)
-    wide = x.astype(np.float64) - x.mean(axes, keepdims=True, dtype=np.float64)
-    expected = wide / np.sqrt((wide ** 2).mean(axes, keepdims=True) + 1e-8)
+    x[:, :, :9] = 0
+    expected = formula(name, x, axes)
     for everything in (False, True):
         assert error_of(Emulator(norms[name, 512], everything)(x)[0], expected) < 0.003
         assert not Emulator(norms[name, 512], everything)(0 * x)[0].any()
     if level != 1:
         assert not error_of(Emulator(norms["old", 512], True)(x)[0], global_norm(x)) < 0.01
+
+
+def formula(name, x, axes):
+    """What a norm gives, in float64."""
+    wide = x.astype(np.float64)
+    mean, power = wide.mean(axes, keepdims=True), (wide ** 2).mean(axes, keepdims=True)
+    if name == "cgLN":
+        count = np.arange(1, x.shape[2] + 1)
+        mean, power = mean.cumsum(2) / count, power.cumsum(2) / count
+    return (wide - mean) / np.sqrt(power - mean ** 2 + 1e-8)
 
 
 class Statistics(nn.Cell):
@@ -376,12 +386,7 @@ def test_norms_keep_float32_at_o2(name, axes):
     """Where sums of 3000 frames, and squares, would leave float16."""
     x = half(1000 * np.random.default_rng(0).standard_normal((1, 8, 3000)).astype(np.float32) + 1000)
     found = mostly_half(Network(NORMS[name](8))).set_train(False)(Tensor(x)).asnumpy()
-    wide = x.astype(np.float64)
-    mean, power = wide.mean(axes, keepdims=True), (wide ** 2).mean(axes, keepdims=True)
-    if name == "cgLN":
-        count = np.arange(1, 3001)
-        mean, power = mean.cumsum(2) / count, power.cumsum(2) / count
-    assert error_of(found, (wide - mean) / np.sqrt(power - mean ** 2 + 1e-8)) < 0.001
+    assert error_of(found, formula(name, x, axes)) < 0.001
 
 
 def test_statistics_keep_float32_at_o2():

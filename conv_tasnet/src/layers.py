@@ -111,9 +111,18 @@ class CumulativeNorm(nn.Cell):
         super().__init__()
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
+        self.divided = False
+        self.least = Tensor(EPS ** 0.5, ms.float32)
+
+    def for_ascend(self):
+        """As cpu_ops.GlobalNorm does. Sums over more than 2048 frames want float32 all the same."""
+        self.divided = True
 
     def construct(self, x, mask=None):
-        return self.stream(x, self.start(x))[0]
+        if not self.divided:
+            return self.stream(x, self.start(x))[0]
+        unit = cpu_ops.unit_of(x, (1, 2), 8)        # few, as squares are summed over the frames
+        return self.normalise(x / unit, self.start(x), (self.least / unit).square())[0]
 
     def start(self, x):
         """State before the first frame: means of x and of its square, number of frames: (B, 3, 1)."""
@@ -121,12 +130,15 @@ class CumulativeNorm(nn.Cell):
 
     def stream(self, x, state):
         """The frames that follow those of `state`, and the state after them."""
+        return self.normalise(x, state, EPS)
+
+    def normalise(self, x, state, eps):
         before = state[:, 2:]                                                           # (B, 1, 1)
         count = ops.cumsum(ones_like(x[:, :1]), 2) + before                             # (B, 1, T)
         means = ops.cat((x.mean(1, keep_dims=True), x.square().mean(1, keep_dims=True)), 1)     # of each frame
         means = (ops.cumsum(means, 2) + state[:, :2] * before) / count                  # (B, 2, T)
-        deviation = ops.sqrt(ops.relu(means[:, 1:] - means[:, :1].square()) + EPS)
-        y = (x - means[:, :1]) / deviation * self.gain + self.bias
+        deviation = ops.sqrt(ops.relu(means[:, 1:] - means[:, :1].square()) + eps)
+        y = (x - means[:, :1]) / ops.maximum(deviation, 1e-7) * self.gain + self.bias   # float16 may have no eps
         return y, ops.cat((means[:, :, -1:], ops.minimum(count[:, :, -1:], self.MEMORY)), 1)
 
 

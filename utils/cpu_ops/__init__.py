@@ -15,11 +15,12 @@ from utils.cpu_ops.functions import (
     PReLU,
     SoftmaxStatistics,
     TimeStatistics,
+    unit_of,
 )
 from utils.cpu_ops.layers import FAST
 
 __all__ = ["BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU", "SoftmaxStatistics",
-           "TimeStatistics", "fast"]
+           "TimeStatistics", "fast", "unit_of"]
 
 
 def fast(network):

@@ -38,7 +38,6 @@ class GlobalNorm(nn.Cell):
     keeps_float32 = True
     EPS = 1e-8      # under the variances, as in asteroid and kaituoxu's code
     AXES = (1, 2)   # of which mean and variance are taken
-    UNITS = 64      # of the largest number, where float16 must do
 
     def __init__(self):
         super().__init__()
@@ -46,10 +45,7 @@ class GlobalNorm(nn.Cell):
         self.least = Tensor(self.EPS ** 0.5, ms.float32)
 
     def for_ascend(self):
-        """For an Ascend that is told to compute all in float16: squares of parts of the largest number.
-
-        The networks of this zoo have numbers of 1000 here, whose squares float16 lacks, and in pauses some of 1e-4.
-        """
+        """For an Ascend that is told to compute all in float16: squares of what is divided by `unit_of` it."""
         self.divided = True
 
     def construct(self, x, gain, bias, mask=None):
@@ -64,8 +60,16 @@ class GlobalNorm(nn.Cell):
         # divided by the root, and a tensor by a tensor: MindSpore cannot export Rsqrt and Reciprocal as ONNX
         if not self.divided:
             return ops.sqrt(self.mean(x.square(), mask) + self.EPS)
-        unit = ops.maximum(x.abs().max(self.AXES, keepdims=True), self.EPS ** 0.5) / self.UNITS
+        unit = unit_of(x, self.AXES, 64)
         return unit * ops.sqrt(self.mean((x / unit).square(), mask) + (self.least / unit).square())
+
+
+def unit_of(x: Tensor, axes: tuple[int, ...], units: int) -> Tensor:
+    """The largest number over `axes`, which stay as 1, or 1e-4, by `units`: what float16 squares x in.
+
+    The networks of this zoo have numbers of 1000 in front of a norm, and in pauses some of 1e-4.
+    """
+    return ops.maximum(x.abs().max(axes, keepdims=True), GlobalNorm.EPS ** 0.5) / units
 
 
 class FrameNorm(GlobalNorm):
