@@ -44,7 +44,7 @@ class Port:
         return [size or self.example for size in self.shape]
 
 
-def start_export(config):
+def start_export(config) -> None:
     """Refuses what cannot be written, before anything is computed, and sets up the device that writes it: the CPU.
 
     Even where there is an Ascend, which computes in less than float32 and has no kernel for graphs of other runtimes.
