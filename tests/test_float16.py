@@ -160,6 +160,15 @@ def test_features_of_quiet_and_loud_recordings(name, tmp_path):
             assert np.sqrt((error ** 2).mean()) < bound and error.max() < 0.15, (gain, everything)
 
 
+@pytest.mark.parametrize("name", ["taoruijie", "kaldi"])
+def test_features_without_a_number_of_samples(name, tmp_path):
+    """A graph for any length takes any number of hops."""
+    graph = Evaluator(exported(Network(FilterBank(name, 80)), WAVEFORM[:1], tmp_path))
+    for samples in (8000, 24160):
+        expected = filter_bank(voice(samples), name)
+        assert error_of(graph(voice(samples)[None])[0][0], expected) < 1e-4
+
+
 @pytest.mark.parametrize("name, gain", [("speechbrain", 2.0 ** -8), ("kaldi", 1.0)])
 def test_squares_of_a_spectrum_as_it_is_leave_float16(name, gain):
     assert not np.isfinite(features_as_they_were(name, np.float32(gain) * voice(20001))).any()

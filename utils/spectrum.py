@@ -39,7 +39,7 @@ class Squares(nn.Cell):
         self.quiet = Tensor([[QUIET]], ms.float32)
 
     def for_ascend(self):
-        """Without the convolution, also where no count is given; the graph is of one length then.
+        """Without the convolution, also where no count is given; a graph for any N takes multiples of `hop` then.
 
         Its kernel and its stride are too wide for an Ascend: CANN's Conv2D has at most 255 taps and a stride of 63.
         """
@@ -66,9 +66,9 @@ class Squares(nn.Cell):
 
     def frames(self, x, count):
         """(1, N + 2 side) -> (T, blocks hop): blocks of a hop, beside them those that follow."""
-        if count is None:
+        if count is None:       # a graph of a multiple of `hop` has no cut, and so takes other multiples
             length = ((x.shape[1] + self.beyond) // self.hop) * self.hop
-            x = self.follow(x, self.beyond)[:, :length]
+            x = x[:, :length] if length < x.shape[1] else self.follow(x, length - x.shape[1])
         else:
             x = self.follow(x, -2 * self.side % self.hop)
         parts = ()
