@@ -101,9 +101,11 @@ GRAPHS = {
     **variants("train", train, SMALL, {
         "O0": {"amp_level": "O0"},
         "O1": {"amp_level": "O1"},
-        "O2, dynamic loss scale": {"amp_level": "O2", "loss_scale": 0.0},
-        "no loss scale, sub-centres": {"loss_scale": 1.0, "sub_centers": 2},
+        "O2": {"amp_level": "O2"},
+        "no loss scale": {"loss_scale": 1.0},
+        "dynamic loss scale": {"loss_scale": 0.0},
         "accumulated, clipped": {"accumulate": 2, "clip_norm": 5.0},
+        "sub-centres": {"sub_centers": 2},
         "SpeechBrain's network": SPEECHBRAIN,
         "SpeechBrain's network, O2": SPEECHBRAIN | {"amp_level": "O2"}}),
     **distributed(train, SMALL),

@@ -24,7 +24,7 @@ from utils.ascend_check.worker import main
 main(Path(__file__).with_name("task.json"))
 """
 TIMEOUT, POLL = 1800, 0.1       # seconds: of a process, between looks at it
-BATCH = 8           # graphs of a process: a few share the import of MindSpore, and several processes run at a time
+BATCH = 6           # graphs of a process: a few share the import of MindSpore, and several processes run at a time
 LAST = 15           # lines of a log that are kept where a process has died
 
 
