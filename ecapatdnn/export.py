@@ -17,6 +17,7 @@ from utils.config import parse_use_config
 from utils.errors import UserError, run
 from utils.export import Port, export_model, note_columns, start_export
 from utils.gears import read_gears
+from utils.mindir_compat import ASCEND
 
 
 def main(config):
@@ -35,7 +36,8 @@ def main(config):
         samples = length and sample_count(length, config.front_end)
         gears = [-(-sample_count(gear, config.front_end) // HOP) * HOP for gear in gears]
         inputs = [Port("waveform", "float32", (1, samples), RATE), Port("samples", "int32", (1,))]
-        facts = {"step_seconds": 1 / RATE, "wav_multiple": 1}
+        multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
+        facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple}
     else:
         raise UserError(f"input: found {config.input!r}, expected features or waveform")
     return export_model(model, config, inputs if gears else inputs[:1],
