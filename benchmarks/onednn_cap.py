@@ -59,8 +59,8 @@ def time_steps(args):
     from ecapatdnn.src.loss import AamSoftmax
     from ecapatdnn.src.model import EcapaTdnn
     from utils.device import setup_device
-    from utils.train_step import TrainStep
-    from utils.trainer import trainable
+    from utils.training.loop import trainable
+    from utils.training.train_step import TrainStep
 
     setup_device()
     model, loss = EcapaTdnn(80, args.channels).set_train(), AamSoftmax(192, 1000)
@@ -88,7 +88,7 @@ def pipeline_speed(args):
 
     from ecapatdnn.src.config import Config
     from ecapatdnn.src.dataset import TrainSet
-    from utils.audio import write_wav
+    from utils.audio.audio_file import write_wav
 
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:

@@ -44,9 +44,9 @@ def pipeline():
     from ecapatdnn.src.model import EcapaTdnn
     from utils.cpu_ops import fast
     from utils.device import setup_device
-    from utils.loader import Batches
-    from utils.train_step import TrainStep
-    from utils.trainer import trainable
+    from utils.training.loader import Batches
+    from utils.training.loop import trainable
+    from utils.training.train_step import TrainStep
 
     steps, size = 8, 32
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ def pipeline():
 
 def recordings(folder):
     """Settings of a training set of 512 recordings of 8 s, noises and room responses, written to `folder`."""
-    from utils.audio import write_wav
+    from utils.audio.audio_file import write_wav
 
     generator = np.random.default_rng(0)
     for name, count, length in (("speech", 512, 8 * RATE), ("noise", 16, 30 * RATE), ("rir", 16, RATE // 2)):

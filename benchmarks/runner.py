@@ -97,7 +97,7 @@ def network(model):
 def export(model, place):
     """The graph for the runner, its input as .bin and .npy, and the weights for PyTorch."""
     from conv_tasnet.export import WholeStrides
-    from utils.export import Port, export_model
+    from utils.export.graph import Port, export_model
 
     class Settings:
         file_format, runtime, file_name, model_path = "MINDIR", "lite2.0-cpu", str(place / "net"), ""

@@ -2,9 +2,9 @@
 
     python benchmarks/scale.py [--utterances 1200000] [--speakers 7205] [--workers 2] [--models ecapatdnn ...]
 
-Every model reads a simulated list in a process of its own, forks workers as utils/loader.py does, and makes batches
-through its own dataset code in which only the reading of audio is left out. Memory is what Linux counts as private to
-a worker: what it does not share with the process that read the list. Seconds are those of the processor.
+Every model reads a simulated list in a process of its own, forks workers as utils/training/loader.py does, and makes
+batches through its own dataset code in which only the reading of audio is left out. Memory is what Linux counts as
+private to a worker: what it does not share with the process that read the list. Seconds are those of the processor.
 """
 import argparse
 import json
@@ -25,7 +25,7 @@ from functools import cache
 
 import numpy as np
 
-from utils.packed import shard_name
+from utils.audio.packed import shard_name
 
 RANKS = (1, 8, 64)
 BATCH = {"ecapatdnn": 100, "conv_tasnet": 4, "deepspeech2": 8}      # the default presets'
@@ -98,7 +98,7 @@ def write_lists(folder, args):
 
 
 def write_shards(folder, utterances):
-    """Shards as utils/pack.py writes them, of files of 120 kB, without the audio."""
+    """Shards as utils/corpora/pack.py writes them, of files of 120 kB, without the audio."""
     os.mkdir(folder)
     count = -(-utterances // IN_A_SHARD)
     for number in range(count):
@@ -268,7 +268,7 @@ def epoch_items(dataset):
 
 def measure_index(folder):
     """Reading the index of a packed corpus, and finding records in it."""
-    from utils import packed
+    from utils.audio import packed
 
     before, started = memory("Rss"), time.process_time()
     packed.load_index(f"{folder}/audio.mindrecord")

@@ -77,8 +77,8 @@ def our_step(name, stock):
     from ecapatdnn.src.model import EcapaTdnn
     from utils.cpu_ops import fast
     from utils.device import setup_device
-    from utils.train_step import TrainStep
-    from utils.trainer import trainable
+    from utils.training.loop import trainable
+    from utils.training.train_step import TrainStep
 
     setup_device("CPU", seed=0)
     if name.startswith("ECAPA"):

@@ -9,7 +9,7 @@ from conv_tasnet.src.metric import best_order, scores
 from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from conv_tasnet.src.plots import draw_separation
 from conv_tasnet.src.separation import load_separator
-from utils.audio import write_wav
+from utils.audio.audio_file import write_wav
 from utils.config import parse_use_config, require
 from utils.device import setup_device
 from utils.errors import run

@@ -10,11 +10,11 @@ from mindspore import nn
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
-from utils.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.errors import UserError, run
-from utils.export import Port, export_model, note_columns, start_export
-from utils.gears import read_gears
+from utils.export.gears import read_gears
+from utils.export.graph import Port, export_model, note_columns, start_export
 
 
 def main(config):

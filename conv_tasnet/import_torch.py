@@ -8,7 +8,7 @@ import sys
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.import_torch import ORIGINALS, shapes
 from utils.errors import run
-from utils.torch_import import work
+from utils.torch_weights.importer import work
 
 
 def main(argv):

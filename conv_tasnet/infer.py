@@ -11,13 +11,13 @@ from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
-from utils.checkpoint import load_model, pretrained
+from utils.audio.recording import work_through
+from utils.checkpoints.checkpoint import load_model, pretrained
 from utils.config import load_config
 from utils.cpu_ops import fast
 from utils.device import setup_device
 from utils.errors import run
 from utils.progress import progress
-from utils.recording import work_through
 
 
 def main(argv):

@@ -11,7 +11,7 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from utils.config import parse_use_config, require
 from utils.errors import UserError, run
-from utils.runner import RESULTS, graph_input, read_output
+from utils.export.runner import RESULTS, graph_input, read_output
 
 
 def main(config):

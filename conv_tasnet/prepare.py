@@ -12,12 +12,12 @@ import sys
 from typing import ClassVar
 
 from conv_tasnet.src import corpora
+from utils.audio.packed import SUFFIX
 from utils.config import parse_config
-from utils.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
+from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
+from utils.corpora.pack import pack
+from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 from utils.errors import UserError, nearest, run
-from utils.pack import pack
-from utils.packed import SUFFIX
-from utils.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")

@@ -9,8 +9,8 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import load_mixture, pad_mixture, read_mixtures
 from utils.config import parse_use_config, require
 from utils.errors import UserError, run
+from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
 from utils.progress import progress
-from utils.runner import INPUTS, graph_input, start_inputs, write_inputs
 
 PREPARING = {"--in-dir", "--out-dir", "--sample-rate", "--train_name", "--test_name"}     # a document's flags
 

@@ -15,12 +15,12 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, RATE
 from deepspeech2.src.model import DeepSpeech2, frames_after
 from deepspeech2.src.waveform import FromWaveform
-from utils.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.errors import UserError, run
-from utils.export import Port, export_model, start_export
-from utils.gears import read_gears
-from utils.mindir_compat import ASCEND
+from utils.export.gears import read_gears
+from utils.export.graph import Port, export_model, start_export
+from utils.export.lite2 import ASCEND
 
 
 class FixedLength(nn.Cell):

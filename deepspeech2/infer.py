@@ -14,13 +14,13 @@ from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.streaming import Stream, moments
 from deepspeech2.src.text import Alphabet
-from utils.checkpoint import load_model, pretrained
+from utils.audio.recording import work_through
+from utils.checkpoints.checkpoint import load_model, pretrained
 from utils.config import load_config
 from utils.cpu_ops import fast
 from utils.device import setup_device
 from utils.errors import run
 from utils.progress import progress
-from utils.recording import work_through
 
 
 def main(argv):

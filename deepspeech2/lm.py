@@ -21,7 +21,7 @@ from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import check_arpa, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet
 from utils.config import parse_config, require
-from utils.corpus import parallel
+from utils.corpora.corpus import parallel
 from utils.errors import UserError, nearest, run
 from utils.files import write_text
 

@@ -15,7 +15,7 @@ from deepspeech2.src.manifest import read_manifest
 from deepspeech2.src.text import Alphabet
 from utils.config import parse_use_config, require
 from utils.errors import UserError, run
-from utils.runner import RESULTS, read_output
+from utils.export.runner import RESULTS, read_output
 
 
 def main(config):

@@ -17,12 +17,12 @@ from deepspeech2.src.manifest import Sample, write_manifest
 from deepspeech2.src.ngram import write_arpa
 from deepspeech2.src.text import LABELS, Alphabet
 from utils.config import parse_config, require
-from utils.corpus import choose_corpus, plan, verify, write_list, write_rejected
+from utils.corpora.corpus import choose_corpus, plan, verify, write_list, write_rejected
+from utils.corpora.pack import pack
+from utils.corpora.speakers import hold_out, valid_speakers
 from utils.errors import UserError, run
 from utils.files import write_text
-from utils.pack import pack
 from utils.progress import progress
-from utils.speakers import hold_out, valid_speakers
 
 VALID_SPEAKERS = {"an4": (8, ""), "librispeech_an4": (8, "an4-"), "mini": (8, "")}     # how many, of what prefix
 ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's splits

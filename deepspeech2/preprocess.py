@@ -12,11 +12,11 @@ import numpy as np
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import RATE, spectrogram
 from deepspeech2.src.manifest import read_manifest
-from utils import audio
+from utils.audio import audio_file
 from utils.config import parse_use_config, require
 from utils.errors import run
+from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
 from utils.progress import progress
-from utils.runner import INPUTS, graph_input, start_inputs, write_inputs
 
 
 def main(config):
@@ -26,7 +26,7 @@ def main(config):
     utterances = read_manifest(config.test_manifest, config.data_folder)
     start_inputs()
     for number, one in enumerate(progress(utterances, "written", unit="utterance")):
-        samples = audio.read(one.audio, RATE, resample=config.resample)
+        samples = audio_file.read(one.audio, RATE, resample=config.resample)
         if graph.name == "waveform":
             graph.check(one.audio, len(samples))
             write_inputs(f"{number:06d}", samples)

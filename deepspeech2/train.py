@@ -14,17 +14,17 @@ from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer
 from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.text import Alphabet
-from utils.checkpoint import load_into
+from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
 from utils.device import setup_device
 from utils.errors import run
-from utils.loader import Batches
 from utils.progress import progress
-from utils.run_folder import RunFolder
-from utils.schedules import learning_rate
-from utils.state import parameters
-from utils.train_step import adapt
-from utils.trainer import fit, trainable
+from utils.training.loader import Batches
+from utils.training.loop import fit, trainable
+from utils.training.run_folder import RunFolder
+from utils.training.schedules import learning_rate
+from utils.training.state import parameters
+from utils.training.train_step import adapt
 
 
 def main(config):

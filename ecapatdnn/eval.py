@@ -9,12 +9,12 @@ from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detectio
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.plots import draw_det
 from ecapatdnn.src.scoring import Cache, Embedder, as_norm, cosine_scores, embed_files, speaker_means
-from utils.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config, require
+from utils.corpora.lists import read_train_list
 from utils.cpu_ops import fast
 from utils.device import setup_device
 from utils.errors import run
-from utils.lists import read_train_list
 
 
 def main(config):

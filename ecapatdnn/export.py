@@ -12,12 +12,12 @@ from ecapatdnn.src.features import HOP, RATE, sample_count
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.scoring import MIN_FRAMES
 from ecapatdnn.src.waveform import FromWaveform
-from utils.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.errors import UserError, run
-from utils.export import Port, export_model, note_columns, start_export
-from utils.gears import read_gears
-from utils.mindir_compat import ASCEND
+from utils.export.gears import read_gears
+from utils.export.graph import Port, export_model, note_columns, start_export
+from utils.export.lite2 import ASCEND
 
 
 def main(config):

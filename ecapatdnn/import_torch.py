@@ -8,7 +8,7 @@ import sys
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.import_torch import ORIGINALS, shapes
 from utils.errors import run
-from utils.torch_import import work
+from utils.torch_weights.importer import work
 
 
 def main(argv):

@@ -7,7 +7,7 @@ import numpy as np
 
 from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
-from utils.checkpoint import load_checkpoint, pretrained
+from utils.checkpoints.checkpoint import load_checkpoint, pretrained
 from utils.config import load_config
 from utils.device import setup_device
 from utils.errors import UserError, run

@@ -13,7 +13,7 @@ from ecapatdnn.src.metric import read_trials
 from ecapatdnn.src.scoring import cosine_scores
 from utils.config import parse_use_config, require
 from utils.errors import run
-from utils.runner import RESULTS, read_output
+from utils.export.runner import RESULTS, read_output
 
 
 def main(config):

@@ -12,12 +12,12 @@ import sys
 
 from ecapatdnn.src import corpora
 from ecapatdnn.src.features import RATE
-from utils import audio
+from utils.audio import audio_file
 from utils.config import parse_config
-from utils.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
+from utils.corpora.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
+from utils.corpora.pack import pack
+from utils.corpora.speakers import SCANNERS, find, hold_out, require_speakers, valid_speakers
 from utils.errors import UserError, run
-from utils.pack import pack
-from utils.speakers import SCANNERS, find, hold_out, require_speakers, valid_speakers
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
 KNOWN = {5994: ("VoxCeleb2 dev", 1_092_009), 118: ("VoxCeleb2 test", 36_237), 1251: ("VoxCeleb1", 153_516),
@@ -188,15 +188,15 @@ def split_musan(job):
     """(pieces, "") or (0, reason). Pieces are named by their first second and written in order."""
     source, folder, resample = job
     try:
-        starts = range(0, audio.duration(source, RATE) - PIECE, STRIDE)
+        starts = range(0, audio_file.duration(source, RATE) - PIECE, STRIDE)
         targets = [os.path.join(folder, f"{start // RATE:05d}.wav") for start in starts]
         if targets and not os.path.exists(targets[-1]):
-            audio.check(source, RATE, resample=resample)
-            samples = to_int16(audio.read(source, RATE, resample=resample))
+            audio_file.check(source, RATE, resample=resample)
+            samples = to_int16(audio_file.read(source, RATE, resample=resample))
             for start, target in zip(starts, targets, strict=True):
-                audio.write_wav(target, samples[start:start + PIECE], RATE)
+                audio_file.write_wav(target, samples[start:start + PIECE], RATE)
         return len(targets), ""
-    except audio.AudioError as error:
+    except audio_file.AudioError as error:
         return 0, str(error)
 
 

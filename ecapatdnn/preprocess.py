@@ -12,11 +12,11 @@ import numpy as np
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import RATE, filter_bank, sample_count
 from ecapatdnn.src.metric import read_trials
-from utils import audio
+from utils.audio import audio_file
 from utils.config import parse_use_config, require
 from utils.errors import run
+from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
 from utils.progress import progress
-from utils.runner import INPUTS, graph_input, start_inputs, write_inputs
 
 
 def main(config):
@@ -27,7 +27,7 @@ def main(config):
     files = read_trials(config.eval_list).files
     start_inputs()
     for file in progress([file.decode() for file in files], "written"):
-        samples = audio.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
+        samples = audio_file.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
         if length:
             samples = np.resize(samples, length)
         if graph.name == "features":

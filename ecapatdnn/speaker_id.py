@@ -12,16 +12,16 @@ from ecapatdnn.src.dataset import TrainSet
 from ecapatdnn.src.speaker_id import SpeakerId, epoch_line, evaluate, likelihood_and_error, linear, number
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.speaker_split import prepare, with_room_noises
-from utils.checkpoint import load_into
+from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config
 from utils.device import choose_target, setup_device
 from utils.errors import UserError, run
 from utils.launch import Watch, cluster_jobs
-from utils.loader import Batches
-from utils.run_folder import RunFolder
-from utils.state import parameters
-from utils.train_step import adapt
-from utils.trainer import fit, trainable
+from utils.training.loader import Batches
+from utils.training.loop import fit, trainable
+from utils.training.run_folder import RunFolder
+from utils.training.state import parameters
+from utils.training.train_step import adapt
 
 
 def main(config):

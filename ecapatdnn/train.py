@@ -9,16 +9,16 @@ from ecapatdnn.src.loss import AamSoftmax, margin_at
 from ecapatdnn.src.metric import equal_error_rate, error_rates, read_trials
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.scoring import Embedder, cosine_scores, embed_files
-from utils.checkpoint import load_into
+from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
 from utils.device import setup_device
 from utils.errors import run
-from utils.loader import Batches
-from utils.run_folder import RunFolder
-from utils.schedules import learning_rate
-from utils.state import parameters
-from utils.train_step import adapt
-from utils.trainer import fit, trainable
+from utils.training.loader import Batches
+from utils.training.loop import fit, trainable
+from utils.training.run_folder import RunFolder
+from utils.training.schedules import learning_rate
+from utils.training.state import parameters
+from utils.training.train_step import adapt
 
 
 def main(config, after_epoch=lambda folder, row: write_score(folder)):

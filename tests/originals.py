@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.checkpoint import load_checkpoint
-from utils.torch_file import read
-from utils.torch_names import state_dict
+from utils.checkpoints.checkpoint import load_checkpoint
+from utils.torch_weights.names import state_dict
+from utils.torch_weights.torch_file import read
 
 
 def golden(name):

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.checkpoint import load_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # train.py, which sends itself signal {number} in the moment it has saved the state of batch 3 of epoch {epoch}
 INTERRUPTED = """
 import os, runpy, sys
-from utils.trainer import Loop
+from utils.training.loop import Loop
 save = Loop.save
 def save_and_signal(loop):
     save(loop)

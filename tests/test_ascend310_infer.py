@@ -39,11 +39,11 @@ from ecapatdnn.src.features import FRONT_ENDS, filter_bank
 from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from ecapatdnn.src.waveform import FilterBank
 from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
-from utils.checkpoint import save_checkpoint
+from utils.checkpoints.checkpoint import save_checkpoint
 from utils.config import load_config, parse_use_config, read_yaml, save_config
 from utils.errors import UserError
-from utils.export import Port, export_model, start_export
-from utils.gears import read_gears
+from utils.export.gears import read_gears
+from utils.export.graph import Port, export_model, start_export
 
 RATE = 16000
 FACTS = {"sample_rate": RATE, "step_seconds": 1 / RATE, "wav_multiple": 1}

@@ -20,7 +20,7 @@ from utils.ascend_check.graphs import ALONE, MSRUN, RANKS, TABLE
 from utils.ascend_check.log import Record, mark, read_log
 from utils.ascend_check.runs import Task
 from utils.errors import UserError
-from utils.rank_table import violations
+from utils.launching.rank_table import violations
 
 MODELS = ("conv_tasnet", "deepspeech2", "ecapatdnn")
 TESTED = stubs.TESTED

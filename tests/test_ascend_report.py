@@ -17,8 +17,8 @@ from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from deepspeech2.src.manifest import read_manifest
 from ecapatdnn.src.metric import read_trials
 from utils import ascend_report
+from utils.corpora.lists import read_train_list
 from utils.errors import UserError
-from utils.lists import read_train_list
 
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 

@@ -1,4 +1,4 @@
-"""utils/audio.py: what is read, where a crop lies, what a bad file is told, and that nothing half-written stays."""
+"""utils/audio/audio_file.py: what is read, where a crop lies, how a bad file is refused, no half-written file."""
 import os
 import subprocess
 import sys
@@ -8,8 +8,8 @@ import pytest
 import scipy.signal
 import soundfile
 
-from utils import audio
-from utils.audio import AudioError
+from utils.audio import audio_file
+from utils.audio.audio_file import AudioError
 
 RATE = 16000
 LENGTH = 40000
@@ -41,9 +41,9 @@ def loudest(samples, rate=RATE):
 @pytest.mark.parametrize("start, length", [(4000, 1000), (9999, 12345), (30001, 2)])
 def test_a_crop_by_seeking_is_a_slice_of_the_whole(tmp_path, ending, tolerance, start, length):
     path = put(tmp_path / f"a.{ending}")
-    whole = audio.read(path, RATE)
-    crop = audio.read(path, RATE, start, length)
-    assert len(whole) == audio.duration(path, RATE) == LENGTH
+    whole = audio_file.read(path, RATE)
+    crop = audio_file.read(path, RATE, start, length)
+    assert len(whole) == audio_file.duration(path, RATE) == LENGTH
     assert crop.dtype == np.float32 and crop.shape == (length,)
     np.testing.assert_allclose(crop, whole[start:start + length], rtol=0, atol=tolerance)
 
@@ -51,43 +51,43 @@ def test_a_crop_by_seeking_is_a_slice_of_the_whole(tmp_path, ending, tolerance, 
 @pytest.mark.parametrize("start, length", [(0, LENGTH), (LENGTH - 7, 7), (0, 1), (LENGTH - 1, None), (123, None)])
 def test_a_crop_reaches_both_ends(tmp_path, start, length):
     path = put(tmp_path / "a.wav")
-    expected = audio.read(path, RATE)[start:None if length is None else start + length]
-    np.testing.assert_array_equal(audio.read(path, RATE, start, length), expected)
+    expected = audio_file.read(path, RATE)[start:None if length is None else start + length]
+    np.testing.assert_array_equal(audio_file.read(path, RATE, start, length), expected)
 
 
 @pytest.mark.parametrize("start, length", [(0, LENGTH + 1), (LENGTH - 7, 8), (LENGTH, None), (LENGTH + 5, 1)])
 def test_more_than_the_file_holds_is_an_error(tmp_path, start, length):
     path = put(tmp_path / "a.wav")
     with pytest.raises(AudioError, match=r"a\.wav: \d+ samples from sample \d+, expected more"):
-        audio.read(path, RATE, start, length)
+        audio_file.read(path, RATE, start, length)
 
 
 def test_channels_are_averaged(tmp_path):
     left, right = noise(seed=1), noise(seed=2)
     path = put(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT")
-    np.testing.assert_allclose(audio.read(path, RATE), (left + right) / 2, atol=1e-7)
-    np.testing.assert_allclose(audio.read(path, RATE, 100, 50), (left + right)[100:150] / 2, atol=1e-7)
+    np.testing.assert_allclose(audio_file.read(path, RATE), (left + right) / 2, atol=1e-7)
+    np.testing.assert_allclose(audio_file.read(path, RATE, 100, 50), (left + right)[100:150] / 2, atol=1e-7)
 
 
 @pytest.mark.parametrize("subtype, step", [("PCM_U8", 2 ** -7), ("PCM_16", 2 ** -15), ("PCM_24", 2 ** -23),
                                            ("PCM_32", 2 ** -23), ("FLOAT", 0), ("DOUBLE", 0)])
 def test_every_sample_format_is_scaled_to_one(tmp_path, subtype, step):
     path = put(tmp_path / "a.wav", subtype=subtype)
-    np.testing.assert_allclose(audio.read(path, RATE), noise(), rtol=0, atol=step)
+    np.testing.assert_allclose(audio_file.read(path, RATE), noise(), rtol=0, atol=step)
 
 
 def test_sixteen_bit_integers_are_divided_by_32768(tmp_path):
     values = np.array([-32768, -1, 0, 1, 16384, 32767], np.int16)
-    np.testing.assert_array_equal(audio.read(put(tmp_path / "a.wav", values), RATE), values / np.float32(32768))
+    np.testing.assert_array_equal(audio_file.read(put(tmp_path / "a.wav", values), RATE), values / np.float32(32768))
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 44100, 48000])
 def test_another_rate_is_refused_or_resampled(tmp_path, rate):
     path = put(tmp_path / "a.wav", sine(1000, 2, rate), rate)
     with pytest.raises(AudioError, match=rf"a\.wav: {rate} Hz, expected 16000 Hz; .*--resample true"):
-        audio.read(path, RATE)
-    samples = audio.read(path, RATE, resample=True)
-    assert len(samples) == audio.duration(path, RATE) == 2 * RATE
+        audio_file.read(path, RATE)
+    samples = audio_file.read(path, RATE, resample=True)
+    assert len(samples) == audio_file.duration(path, RATE) == 2 * RATE
     assert samples.dtype == np.float32
     assert abs(loudest(samples) - 1000) < 1
     np.testing.assert_allclose(samples[1000:-1000], sine(1000, 2, RATE)[1000:-1000], atol=5e-3)
@@ -97,7 +97,7 @@ def test_another_rate_is_refused_or_resampled(tmp_path, rate):
 @pytest.mark.parametrize("start, length", [(0, 16000), (1, 3217), (5000, 160), (15999, 16001)])
 def test_a_resampled_crop_has_the_length_asked_for(tmp_path, rate, start, length):
     path = put(tmp_path / "a.wav", sine(440, 2, rate), rate)
-    assert audio.read(path, RATE, start, length, resample=True).shape == (length,)
+    assert audio_file.read(path, RATE, start, length, resample=True).shape == (length,)
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100])
@@ -105,7 +105,7 @@ def test_a_resampled_crop_has_the_length_asked_for(tmp_path, rate, start, length
 def test_a_resampled_random_crop_has_the_length_asked_for(tmp_path, rate, length):
     path = put(tmp_path / "a.wav", sine(440, 2.0001, rate), rate)
     for seed in range(10):
-        crop = audio.random_crop(path, RATE, length, np.random.default_rng(seed), resample=True)
+        crop = audio_file.random_crop(path, RATE, length, np.random.default_rng(seed), resample=True)
         assert crop.shape == (length,)
 
 
@@ -175,7 +175,7 @@ BAD = [(missing, "a.wav", "no such audio file"),
 
 
 @pytest.mark.parametrize("damage, name, message", BAD)
-@pytest.mark.parametrize("use", [audio.read, audio.check])
+@pytest.mark.parametrize("use", [audio_file.read, audio_file.check])
 def test_a_bad_file_is_told_in_one_line(tmp_path, damage, name, message, use):
     damage(tmp_path / name)
     with pytest.raises(AudioError, match=f"(?:{message})") as error:
@@ -189,14 +189,14 @@ def test_a_random_crop_refuses_bad_files_too(tmp_path, damage, name):
     damage(tmp_path / name)
     for seed in range(5):
         with pytest.raises(AudioError):
-            audio.random_crop(str(tmp_path / name), RATE, LENGTH, np.random.default_rng(seed))
+            audio_file.random_crop(str(tmp_path / name), RATE, LENGTH, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac"])
 def test_a_random_crop_refuses_a_truncated_file_wherever_its_data_end(tmp_path, ending):
     truncated(tmp_path / f"a.{ending}")
     with pytest.raises(AudioError):
-        audio.random_crop(str(tmp_path / f"a.{ending}"), RATE, LENGTH, np.random.default_rng(0))
+        audio_file.random_crop(str(tmp_path / f"a.{ending}"), RATE, LENGTH, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.99])
@@ -205,29 +205,29 @@ def test_truncation_anywhere_is_found(tmp_path, ending, keep):
     put(tmp_path / f"a.{ending}")
     cut(tmp_path / f"a.{ending}", keep)
     with pytest.raises(AudioError):
-        audio.check(str(tmp_path / f"a.{ending}"), RATE)
+        audio_file.check(str(tmp_path / f"a.{ending}"), RATE)
 
 
 @pytest.mark.parametrize("damage, message", [(silent, "silent, no sample above 1e-05"),
                                              (short, r"0\.25 s, expected at least 1\.0 s")])
 def test_check_refuses_what_holds_no_speech(tmp_path, damage, message):
     damage(tmp_path / "a.wav")
-    assert audio.read(str(tmp_path / "a.wav"), RATE).ndim == 1
+    assert audio_file.read(str(tmp_path / "a.wav"), RATE).ndim == 1
     with pytest.raises(AudioError, match=message):
-        audio.check(str(tmp_path / "a.wav"), RATE, min_seconds=1.0)
+        audio_file.check(str(tmp_path / "a.wav"), RATE, min_seconds=1.0)
 
 
 def test_check_takes_the_quietest_16_bit_file_and_the_exact_minimum(tmp_path):
     values = np.zeros(RATE, np.int16)
     values[5] = 1
-    assert audio.check(put(tmp_path / "a.wav", values), RATE, min_seconds=1.0) == RATE
+    assert audio_file.check(put(tmp_path / "a.wav", values), RATE, min_seconds=1.0) == RATE
 
 
 @pytest.mark.parametrize("length", [4001, 10000, 123456])
 def test_a_short_file_is_repeated_from_its_start(tmp_path, length):
     path = put(tmp_path / "a.wav", noise(4000))
-    crop = audio.random_crop(path, RATE, length, np.random.default_rng(0))
-    np.testing.assert_array_equal(crop, np.tile(audio.read(path, RATE), 31)[:length])
+    crop = audio_file.random_crop(path, RATE, length, np.random.default_rng(0))
+    np.testing.assert_array_equal(crop, np.tile(audio_file.read(path, RATE), 31)[:length])
 
 
 @pytest.mark.parametrize("file_length, length", [(50, 50), (50, 49), (50, 20), (50, 1)])
@@ -236,7 +236,7 @@ def test_random_crops_lie_inside_the_file_and_reach_both_ends(tmp_path, file_len
     generator = np.random.default_rng(0)
     starts = set()
     for _ in range(600):
-        values = audio.random_crop(path, RATE, length, generator) * 32768
+        values = audio_file.random_crop(path, RATE, length, generator) * 32768
         starts.add(int(values[0]) - 1)
         np.testing.assert_array_equal(values, np.arange(values[0], values[0] + length))
     assert starts == set(range(file_length - length + 1))
@@ -244,33 +244,33 @@ def test_random_crops_lie_inside_the_file_and_reach_both_ends(tmp_path, file_len
 
 def test_a_random_crop_depends_on_the_generator_alone(tmp_path):
     path = put(tmp_path / "a.wav")
-    crops = [audio.random_crop(path, RATE, 100, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    crops = [audio_file.random_crop(path, RATE, 100, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(crops[0], crops[1])
     assert (crops[0] != crops[2]).any()
 
 
 def test_write_wav_is_16_bit_readable_by_all_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "new" / "a.wav"
-    audio.write_wav(str(path), noise(), RATE)
+    audio_file.write_wav(str(path), noise(), RATE)
     info = soundfile.info(path)
     assert (info.subtype, info.samplerate, info.frames) == ("PCM_16", RATE, LENGTH)
     assert os.listdir(path.parent) == ["a.wav"]
     assert path.stat().st_mode & 0o777 == 0o644
-    np.testing.assert_allclose(audio.read(str(path), RATE), noise(), atol=2 ** -15)
+    np.testing.assert_allclose(audio_file.read(str(path), RATE), noise(), atol=2 ** -15)
 
 
 def test_write_wav_that_cannot_take_the_samples_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with pytest.raises(ValueError, match="dtype must be one of"):
-        audio.write_wav(str(path), np.array(["no", "samples"]), RATE)
+        audio_file.write_wav(str(path), np.array(["no", "samples"]), RATE)
     assert os.listdir(tmp_path) == ["a.wav"] and path.read_bytes() == b"old"
 
 
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np
-from utils import audio
+from utils.audio import audio_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 audio.write_wav(sys.argv[1], np.full(16000, 0.5, np.float32), 16000)
@@ -289,7 +289,7 @@ def test_write_wav_on_a_full_disk_keeps_the_old_file(tmp_path):
 @pytest.mark.parametrize("length", [32000, 32160, 20001])
 def test_mp3_keeps_length_and_place(compression, length):
     samples = noise(length)
-    decoded = audio.mp3_round_trip(samples, RATE, compression)
+    decoded = audio_file.mp3_round_trip(samples, RATE, compression)
     assert decoded.shape == (length,) and decoded.dtype == np.float32
     assert scipy.signal.correlate(decoded, samples, "full").argmax() - (length - 1) == 0
     assert 0 < np.mean((decoded - samples) ** 2) < 0.1 * np.mean(samples ** 2)
@@ -297,7 +297,7 @@ def test_mp3_keeps_length_and_place(compression, length):
 
 def test_mp3_compression_loses_more_the_stronger_it_is():
     samples = noise()
-    lost = [np.mean((audio.mp3_round_trip(samples, RATE, c) - samples) ** 2) for c in (0, 0.5, 0.8)]
+    lost = [np.mean((audio_file.mp3_round_trip(samples, RATE, c) - samples) ** 2) for c in (0, 0.5, 0.8)]
     assert lost[0] < lost[1] < lost[2]
 
 
@@ -306,9 +306,9 @@ def test_find_audio_is_sorted_recursive_and_blind_to_case(tmp_path):
     for name in expected + ["no.txt", "b/wav", "a.wav.part"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert audio.find_audio(tmp_path) == expected
-    assert audio.find_audio(tmp_path, (".wav",)) == ["b/z.wav", "c/d/e/f.WAV"]
-    assert audio.find_audio(tmp_path / "missing") == []
+    assert audio_file.find_audio(tmp_path) == expected
+    assert audio_file.find_audio(tmp_path, (".wav",)) == ["b/z.wav", "c/d/e/f.WAV"]
+    assert audio_file.find_audio(tmp_path / "missing") == []
 
 
 def test_find_audio_follows_linked_folders(tmp_path):
@@ -316,7 +316,7 @@ def test_find_audio_follows_linked_folders(tmp_path):
     (tmp_path / "disk" / "a.wav").touch()
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "linked").symlink_to(tmp_path / "disk")
-    assert audio.find_audio(tmp_path / "corpus") == ["linked/a.wav"]
+    assert audio_file.find_audio(tmp_path / "corpus") == ["linked/a.wav"]
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac", "mp3"])
@@ -325,19 +325,19 @@ def test_recordings_in_memory_give_the_crops_of_the_file(tmp_path, ending):
     noise = np.random.default_rng(0)
     for path, rate, seconds in zip(paths, (RATE, RATE, RATE // 2), (2, 1, 1), strict=True):
         soundfile.write(path, 0.1 * noise.standard_normal(seconds * rate), rate)
-    recordings = audio.Recordings(RATE, 2.5)        # the second has no room, the third another rate
+    recordings = audio_file.Recordings(RATE, 2.5)        # the second has no room, the third another rate
     for i, length in enumerate((400, 5000, 40000) * 6):
         path = paths[i % 3 if i % 2 else i // 2 % 3]
-        np.testing.assert_array_equal(recordings.random_crop(path, length, np.random.default_rng(i)),
-                                      audio.random_crop(path, RATE, length, np.random.default_rng(i), resample=True))
+        expected = audio_file.random_crop(path, RATE, length, np.random.default_rng(i), resample=True)
+        np.testing.assert_array_equal(recordings.random_crop(path, length, np.random.default_rng(i)), expected)
     kept = [path for path, samples in recordings.kept.items() if samples is not None]
     assert kept == ([] if ending == "mp3" else paths[:1])
 
 
 def test_recordings_in_memory_are_not_read_again(tmp_path):
     path = str(tmp_path / "a.wav")
-    audio.write_wav(path, 0.1 * np.random.default_rng(0).standard_normal(RATE), RATE)
-    recordings = audio.Recordings(RATE, 10)
+    audio_file.write_wav(path, 0.1 * np.random.default_rng(0).standard_normal(RATE), RATE)
+    recordings = audio_file.Recordings(RATE, 10)
     first = recordings.random_crop(path, 100, np.random.default_rng(1))
     os.unlink(path)
     np.testing.assert_array_equal(recordings.random_crop(path, 100, np.random.default_rng(1)), first)

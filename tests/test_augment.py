@@ -1,8 +1,8 @@
-"""utils/augment.py: levels, delays, lengths, and that masks stay within their limits."""
+"""utils/audio/augment.py: levels, delays, lengths, and that masks stay within their limits."""
 import numpy as np
 import pytest
 
-from utils import augment
+from utils.audio import augment
 
 RATE = 16000
 

@@ -9,7 +9,7 @@ from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.import_torch import shapes
 from utils import average
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, save_config
 from utils.errors import UserError
 

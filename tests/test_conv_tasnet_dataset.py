@@ -14,9 +14,9 @@ import soundfile
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import LEVEL, TrainSet
 from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
-from utils.audio import AudioError
+from utils.audio.audio_file import AudioError
 from utils.errors import UserError
-from utils.loader import Batches
+from utils.training.loader import Batches
 
 RATE = 8000
 

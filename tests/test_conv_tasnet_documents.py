@@ -9,9 +9,9 @@ from test_conv_tasnet_prepare import librimix, mixtures
 from conv_tasnet import prepare
 from conv_tasnet.prepare import PrepareConfig
 from conv_tasnet.src.config import Config
+from utils.audio.packed import read_shard
 from utils.config import parse_config, read_yaml
 from utils.errors import UserError
-from utils.packed import read_shard
 
 FLAGS = {"train_dir": "x", "valid_dir": "x", "segment": 1.5, "cv_maxlen": 6.0, "N": 3, "L": 4, "B": 3, "H": 3, "P": 5,
          "X": 3, "R": 2, "C": 3, "lr": 0.5, "l2": 0.5, "momentum": 0.5, "model_path": "x", "data-dir": "x",

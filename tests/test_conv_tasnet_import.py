@@ -10,11 +10,11 @@ from conv_tasnet import import_torch
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.import_torch import shapes
 from conv_tasnet.src.model import ConvTasNet
-from utils.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_model
 from utils.config import load_config
 from utils.errors import UserError
-from utils.torch_file import read, write
-from utils.torch_import import write_run
+from utils.torch_weights.importer import write_run
+from utils.torch_weights.torch_file import read, write
 
 SMALL = {"N": 12, "L": 8, "B": 6, "H": 10, "Sc": 4, "X": 2, "R": 2}
 CASES = {

@@ -19,11 +19,11 @@ from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
-from utils.audio import AudioError
-from utils.checkpoint import save_checkpoint
+from utils.audio.audio_file import AudioError
+from utils.audio.recording import inspect
+from utils.checkpoints.checkpoint import save_checkpoint
 from utils.config import save_config
 from utils.errors import UserError, run
-from utils.recording import inspect
 
 SMALL = dataclasses.replace(Config(), N=16, L=8, B=8, H=12, Sc=8, X=2, R=1)
 KAITUOXU = {"variant": "kaituoxu", "Sc": 0}

@@ -14,9 +14,10 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.corpora import LEVELS, PEAK
 from conv_tasnet.src.dataset import TrainSet
 from conv_tasnet.src.mixtures import load_mixture, read_mixtures
-from utils import audio, corpus
+from utils.audio import audio_file
+from utils.corpora import corpus
+from utils.corpora.speakers import libri_speaker
 from utils.errors import UserError
-from utils.speakers import libri_speaker
 
 RATE = 8000
 DATA = os.environ.get("SPEECH_DATA")
@@ -326,7 +327,7 @@ def test_mini(mini_corpus, tmp_path, capsys):
     assert (len(train), len(voices["valid"]), len(voices["test"])) == (72, 8, 20) and not train & voices["valid"]
     assert len(lines(tmp_path / "out/train.txt")) == 936 and all(voice[0] == "t" for voice in voices["test"])
     assert printed(capsys).count("100 mixtures") == 2
-    paths = audio.find_audio(tmp_path / "out/wav")
+    paths = audio_file.find_audio(tmp_path / "out/wav")
     assert len(paths) == 1240 and soundfile.info(tmp_path / "out/wav" / paths[0]).samplerate == RATE
     for mixture, sources in mixtures(tmp_path / "out/test.csv", tmp_path / "out/wav", resample=False).values():
         assert len(mixture) >= 1.5 * RATE - 1 and np.isfinite(mixture).all() and sources.shape == (2, len(mixture))

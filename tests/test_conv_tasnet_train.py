@@ -16,8 +16,8 @@ from conv_tasnet import export, prepare, train
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.separation import load_separator
-from utils.audio import write_wav
-from utils.checkpoint import load_checkpoint, load_model
+from utils.audio.audio_file import write_wav
+from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config, parse_use_config
 from utils.device import Device
 from utils.errors import UserError

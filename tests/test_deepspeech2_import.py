@@ -9,12 +9,12 @@ from deepspeech2 import import_torch
 from deepspeech2.src.config import Config
 from deepspeech2.src.import_torch import plain, shapes
 from deepspeech2.src.model import DeepSpeech2, time_mask
-from utils.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_model
 from utils.config import load_config
 from utils.errors import UserError
-from utils.plain_pickle import Instance, Name
-from utils.torch_file import write
-from utils.torch_import import write_run
+from utils.torch_weights.importer import write_run
+from utils.torch_weights.plain_pickle import Instance, Name
+from utils.torch_weights.torch_file import write
 
 FORM = "deepspeech_pytorch"
 SMALL = {"conv_channels": 2, "hidden_size": 6, "hidden_layers": 2}

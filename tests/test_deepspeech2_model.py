@@ -16,7 +16,7 @@ from deepspeech2.src.optimizer import AdamW
 from deepspeech2.src.streaming import Spectrogram, Stream, moments
 from deepspeech2.src.text import BLANK, collapse
 from utils.errors import UserError
-from utils.mixed_precision import mixed
+from utils.layers.mixed_precision import mixed
 
 SMALL = dataclasses.replace(Config(), conv_channels=4, hidden_size=16, hidden_layers=2)
 
@@ -219,7 +219,7 @@ def test_what_has_no_alignment_adds_nothing_and_is_counted():
 
 
 def test_a_few_utterances_are_learnt_by_heart():
-    from utils.train_step import TrainStep
+    from utils.training.train_step import TrainStep
 
     model, _ = network()
     model.set_train()

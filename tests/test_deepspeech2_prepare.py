@@ -19,7 +19,7 @@ from deepspeech2 import prepare
 from deepspeech2.src import download
 from deepspeech2.src.manifest import Sample, Utterance, read_manifest, write_manifest
 from deepspeech2.src.text import Alphabet
-from utils import corpus
+from utils.corpora import corpus
 from utils.errors import UserError
 
 RATE = 16000

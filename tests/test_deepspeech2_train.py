@@ -19,7 +19,7 @@ from deepspeech2.src.manifest import read_samples, write_manifest
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer
 from deepspeech2.src.recognition import load_recogniser
-from utils.checkpoint import load_checkpoint, load_model
+from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config, parse_config, read_yaml
 from utils.errors import UserError
 

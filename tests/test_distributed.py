@@ -17,7 +17,7 @@ from programs import ROOT
 from test_rank_table import ONE, table, write
 from test_trainer import Points, rows, train
 
-from utils.checkpoint import load_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint
 from utils.device import setup_device
 from utils.errors import run
 from utils.launch import free_port

@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from ecapatdnn.src.dataset import TrainSet, find_noise
-from utils import audio
+from utils.audio import audio_file
+from utils.corpora.lists import read_train_list
 from utils.errors import UserError
-from utils.lists import read_train_list
-from utils.loader import Batches
+from utils.training.loader import Batches
 
 
 def epoch(dataset, number):
@@ -115,7 +115,7 @@ def damaged(folder, name, kind):
 @pytest.mark.parametrize("kind", ["NaN", "8000 Hz", "empty", "truncated", "no such"])
 def test_bad_file_is_replaced_and_named(ecapa_config, tmp_path, kind):
     for speaker in ("a", "b"):
-        audio.write_wav(str(tmp_path / speaker / "1.wav"), np.sin(np.arange(32000) / 9) * 0.1, 16000)
+        audio_file.write_wav(str(tmp_path / speaker / "1.wav"), np.sin(np.arange(32000) / 9) * 0.1, 16000)
     broken = damaged(tmp_path, "x.wav", kind)
     (tmp_path / "train.txt").write_text(f"a a/1.wav\nb b/1.wav\nb {broken}\n")
     dataset = TrainSet(ecapa_config(train_list=str(tmp_path / "train.txt"), train_path=str(tmp_path), minibatch_size=3,
@@ -139,7 +139,7 @@ def test_million_line_list_is_small(tmp_path):
 def test_file_lost_in_training_is_left_out_and_too_many_stop_the_run(ecapa_config, tmp_path, workers):
     """One deleted and one cut after the first epoch, of three that a list names 40 times each."""
     for name in ("a/1.wav", "b/1.wav", "b/2.wav"):
-        audio.write_wav(str(tmp_path / name), np.sin(np.arange(32000) / 9) * 0.1, 16000)
+        audio_file.write_wav(str(tmp_path / name), np.sin(np.arange(32000) / 9) * 0.1, 16000)
     (tmp_path / "train.txt").write_text("a a/1.wav\nb b/1.wav\nb b/2.wav\n" * 40)
     batches = Batches(TrainSet(ecapa_config(train_list=str(tmp_path / "train.txt"), train_path=str(tmp_path),
                                             musan_path="", rir_path="")), workers)

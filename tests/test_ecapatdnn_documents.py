@@ -14,7 +14,7 @@ from programs import ROOT, rank_table, recorded, script
 from ecapatdnn import prepare
 from ecapatdnn.src.config import Config
 from utils.config import parse_config, read_yaml
-from utils.run_folder import RunFolder
+from utils.training.run_folder import RunFolder
 
 # the settings of the document's src/config.py
 DOCUMENT = """

@@ -21,11 +21,11 @@ from ecapatdnn import import_torch, infer
 from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.import_torch import ORIGINALS, shapes
-from utils.checkpoint import load_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint
 from utils.config import load_config, parse_use_config
 from utils.errors import UserError
-from utils.torch_file import read, write
-from utils.torch_import import write_run
+from utils.torch_weights.importer import write_run
+from utils.torch_weights.torch_file import read, write
 
 SMALL = {"channels": 16, "mfa_channels": 24, "emb_size": 12}
 HYPERPARAMS = """

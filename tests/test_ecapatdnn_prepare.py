@@ -10,9 +10,10 @@ import soundfile
 
 from ecapatdnn import prepare
 from ecapatdnn.src import corpora
-from utils import audio, corpus
+from utils.audio import audio_file
+from utils.corpora import corpus
+from utils.corpora.speakers import evenly_spaced, libri_speaker
 from utils.errors import UserError
-from utils.speakers import evenly_spaced, libri_speaker
 
 RATE = 16000
 DATA = os.environ.get("SPEECH_DATA")
@@ -97,7 +98,7 @@ def test_voxceleb_list_and_wavs(vox, tmp_path, capsys):
     found = soundfile.info(tmp_path / "out/wav/id00001/aaa/00001.wav")
     assert (found.samplerate, found.channels, found.subtype) == (RATE, 1, "PCM_16")
     assert abs(found.frames - 2 * RATE) <= 1024 * RATE / 48000    # at most an AAC frame of padding
-    decoded, original = audio.read(tmp_path / "out/wav/id00001/aaa/00001.wav", RATE), tone(2.0, 48000)[::3]
+    decoded, original = audio_file.read(tmp_path / "out/wav/id00001/aaa/00001.wav", RATE), tone(2.0, 48000)[::3]
     n = min(len(decoded), len(original))
     assert np.corrcoef(decoded[:n], original[:n])[0, 1] > 0.9     # not shifted by the codec's delay
     text = capsys.readouterr().out
@@ -257,7 +258,7 @@ def test_full_disk_stops_the_run(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(audio, "write_wav", full)
+    monkeypatch.setattr(audio_file, "write_wav", full)
     with pytest.raises(UserError, match="No space left"):
         prepare_corpus("tree", tree(tmp_path / "data", rate=8000), tmp_path / "out", "--resample", "true")
 
@@ -313,7 +314,7 @@ def musan(tmp_path):
 
 def test_musan_pieces(musan, monkeypatch, capsys):
     prepare_corpus("musan", musan, musan / "out")
-    pieces = audio.find_audio(musan / "out/musan_split")
+    pieces = audio_file.find_audio(musan / "out/musan_split")
     assert pieces == [f"music/fma/m-0/{s:05d}.wav" for s in range(0, 15, 3) if s < 14.5 - 5] + [
         f"speech/librivox/s-0/{s:05d}.wav" for s in (0, 3)]
     whole, _ = soundfile.read(musan / "musan/music/fma/m-0.wav", dtype="int16")
@@ -324,7 +325,7 @@ def test_musan_pieces(musan, monkeypatch, capsys):
     assert "6 pieces" in capsys.readouterr().out
     os.unlink(musan / "out/musan_split/music/fma/m-0/00009.wav")
     written = []
-    monkeypatch.setattr(audio, "write_wav", lambda path, *_: written.append(path))
+    monkeypatch.setattr(audio_file, "write_wav", lambda path, *_: written.append(path))
     prepare_corpus("musan", musan / "musan", musan / "out")        # the folder itself may be named as well
     assert {os.path.dirname(path) for path in written} == {str(musan / "out/musan_split/music/fma/m-0")}
 

@@ -13,8 +13,8 @@ from ecapatdnn.src.config import Config
 from ecapatdnn.src.dataset import check_classes
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
 from ecapatdnn.src.scoring import Cache, Embedder, as_norm, cosine_scores, embed_files, speaker_means
+from utils.corpora.lists import read_lines, read_train_list
 from utils.errors import UserError
-from utils.lists import read_lines, read_train_list
 
 
 def metrics(target, scores, prior=0.01, **costs):

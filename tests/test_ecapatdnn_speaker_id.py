@@ -29,14 +29,15 @@ from ecapatdnn.src.speaker_id import (
 )
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.speaker_split import PARTS, find_speakers, prepare, split, with_room_noises
-from utils import audio, launch
-from utils.checkpoint import load_checkpoint, load_into
+from utils import launch
+from utils.audio import audio_file
+from utils.checkpoints.checkpoint import load_checkpoint, load_into
 from utils.config import load_config, parse_config, parse_train_config
 from utils.device import Device
 from utils.errors import UserError
-from utils.state import parameters
-from utils.train_step import adapt
-from utils.trainer import Loop
+from utils.training.loop import Loop
+from utils.training.state import parameters
+from utils.training.train_step import adapt
 
 EPOCH = re.compile(r"Epoch: (\d+), lr: (\d\.\d\de-\d\d) - train loss: (\S+) - valid loss: (\S+), valid error: (\S+)")
 TEST = re.compile(r"Epoch loaded: (\d+) - test loss: (\S+), test error: (\S+)")
@@ -296,7 +297,7 @@ def test_test_scores_are_those_of_the_files_one_by_one(trained):
     rows = []
     lines = [line.split() for line in Path(config.list_of("test")).read_text().splitlines()]
     for _, path in lines:
-        features = filter_bank(audio.read(f"{config.data_folder}/{path}", 16000), "speechbrain", 23)
+        features = filter_bank(audio_file.read(f"{config.data_folder}/{path}", 16000), "speechbrain", 23)
         rows.append(model.set_train(False)(Tensor(features[None])).asnumpy()[0])
     names = sorted({speaker for speaker, _ in lines})
     own = [row[names.index(speaker)] for row, (speaker, _) in zip(rows, lines, strict=True)]

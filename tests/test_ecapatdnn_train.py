@@ -17,10 +17,10 @@ from ecapatdnn.src.config import Config
 from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.scoring import Embedder
-from utils.checkpoint import load_checkpoint, load_model
+from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.errors import UserError
-from utils.trainer import trainable
+from utils.training.loop import trainable
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,15 @@ from deepspeech2.src.decoder import greedy
 from deepspeech2.src.features import BINS, HOP, RATE, spectrogram
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.text import Alphabet
-from utils import audio
-from utils.ascend_layers import UNITS
-from utils.checkpoint import save_checkpoint
+from utils.audio import audio_file
+from utils.checkpoints.checkpoint import save_checkpoint
 from utils.config import parse_use_config
 from utils.device import setup_device
 from utils.errors import UserError
-from utils.export import Port, export_model
-from utils.graph_check import check_graph, example_inputs, run_network
-from utils.mindir_compat import downgrade
+from utils.export.graph import Port, export_model
+from utils.export.graph_check import check_graph, example_inputs, run_network
+from utils.export.lite2 import downgrade
+from utils.layers.ascend import UNITS
 
 SMALL = Config(conv_channels=4, hidden_size=16, hidden_layers=2)
 LAYERS = {"lstm": {}, "one-way lstm": {"bidirectional": False}, "gru": {"rnn_type": "gru"},
@@ -165,7 +165,7 @@ def test_the_shipped_network_transcribes_the_same_in_float16(tmp_path):
                                        "--length", "0", "--runtime", "ascend", "--file_name", str(tmp_path / "net")])
     path = PROGRAMS["deepspeech2"].export.main(config)
     for recording in sorted(Path(DATA, "an4", "wav").glob("an4test_clstk/*/*"))[::40]:
-        features = spectrogram(audio.read(recording, RATE))[None]
+        features = spectrogram(audio_file.read(recording, RATE))[None]
         exact, half = (Evaluator(path, half=half)(features, np.array([features.shape[1]], np.int32))[0][:, 0]
                        for half in (False, True))
         assert np.abs(np.exp(exact) - np.exp(half)).max() < 0.01

@@ -29,9 +29,9 @@ from ecapatdnn.src.model import Deviation, EcapaTdnn
 from ecapatdnn.src.waveform import FilterBank, fourier_kernel
 from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
 from utils import cpu_ops
-from utils.export import Port, export_model
-from utils.mixed_precision import mostly_half
-from utils.shapes import length_mask, ones_like
+from utils.export.graph import Port, export_model
+from utils.layers.mixed_precision import mostly_half
+from utils.layers.shapes import length_mask, ones_like
 
 RATE, HOP = 16000, 160
 STRIDE = 8        # of Conv-TasNet's networks here

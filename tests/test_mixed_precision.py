@@ -13,8 +13,8 @@ from deepspeech2.src.model import DeepSpeech2
 from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import EcapaTdnn
 from utils.device import Device
-from utils.train_step import TrainStep, adapt
-from utils.trainer import trainable
+from utils.training.loop import trainable
+from utils.training.train_step import TrainStep, adapt
 
 
 def ecapatdnn(generator, variant):

@@ -20,10 +20,10 @@ from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.dataset import TrainSet as DeepSpeech2TrainSet
 from ecapatdnn.src.config import Config as ECAPAConfig
 from ecapatdnn.src.dataset import TrainSet
-from utils import audio, packed
-from utils import pack as packing
+from utils.audio import audio_file, packed
+from utils.corpora import pack as packing
 from utils.errors import UserError
-from utils.loader import Batches
+from utils.training.loader import Batches
 
 RATE = 16000
 PREPARE = {"ecapatdnn": ecapatdnn.prepare, "conv_tasnet": conv_tasnet.prepare, "deepspeech2": deepspeech2.prepare}
@@ -84,14 +84,15 @@ def test_every_sample_is_what_the_file_holds(corpus):
     assert len(shards(target)) >= 3 and not os.path.exists(f"{target}.part")
     for name in FILES:
         there, here = f"{folder}/{name}", f"{target}/{name}"
-        assert audio.header(here) == audio.header(there)
-        np.testing.assert_array_equal(audio.read(here, RATE, resample=True), audio.read(there, RATE, resample=True))
-        np.testing.assert_array_equal(*(audio.random_crop(path, RATE, 5000, np.random.default_rng(3), resample=True)
-                                        for path in (here, there)))
+        assert audio_file.header(here) == audio_file.header(there)
+        whole = (audio_file.read(path, RATE, resample=True) for path in (here, there))
+        np.testing.assert_array_equal(*whole)
+        crops = (audio_file.random_crop(path, RATE, 5000, np.random.default_rng(3), True) for path in (here, there))
+        np.testing.assert_array_equal(*crops)
         assert packed.exists(here) and packed.exists(f"{target}/./{name.replace('/', '//')}")
     assert not packed.exists(f"{target}/a/2.wav") and not packed.exists(f"{target}/a")
-    with pytest.raises(audio.AudioError, match=r"audio\.mindrecord/a/2\.wav: no such audio file"):
-        audio.read(f"{target}/a/2.wav", RATE)
+    with pytest.raises(audio_file.AudioError, match=r"audio\.mindrecord/a/2\.wav: no such audio file"):
+        audio_file.read(f"{target}/a/2.wav", RATE)
 
 
 def test_records_are_flac_where_that_is_exact_and_smaller(corpus):
@@ -125,8 +126,8 @@ def test_a_long_record_is_read_in_pieces(tmp_path, monkeypatch):
     asked, pread = [], os.pread
     monkeypatch.setattr(os, "pread", lambda file, count, start: asked.append(count) or pread(file, count, start))
     for start in (0, 555_555, 900_000):
-        np.testing.assert_array_equal(audio.read(f"{target}/long.wav", RATE, start, 32000),
-                                      audio.read(f"{tmp_path}/long.wav", RATE, start, 32000))
+        np.testing.assert_array_equal(audio_file.read(f"{target}/long.wav", RATE, start, 32000),
+                                      audio_file.read(f"{tmp_path}/long.wav", RATE, start, 32000))
     assert packed.find_record(f"{target}/long.wav")[2] > 1.5e6 and sum(asked) < 0.6e6
 
 
@@ -154,7 +155,7 @@ def speakers(tmp_path):
     """speaker/file.wav of 6 speakers, 4 files each, with transcripts beside them, in train/ and valid/."""
     for number in range(24):
         path = tmp_path / "corpus" / "train" / f"s{number // 4}" / f"{number}.wav"
-        audio.write_wav(str(path), sound(30000 + 500 * number, number), RATE)
+        audio_file.write_wav(str(path), sound(30000 + 500 * number, number), RATE)
         path.with_suffix(".txt").write_text("YES\n")
     shutil.copytree(tmp_path / "corpus" / "train" / "s0", tmp_path / "corpus" / "valid" / "s0")
     return tmp_path / "corpus"
@@ -199,7 +200,7 @@ def test_conv_tasnets_absolute_lists_lead_into_the_shards(tmp_path):
         for number in range(3):
             tracks = [sound(20000, 10 * number + i) for i in (1, 2)]
             for name, track in zip(("s1", "s2", "mix"), (*tracks, sum(tracks)), strict=True):
-                audio.write_wav(f"{tmp_path}/wsj0/{part}/{name}/{number}.wav", track, 8000)
+                audio_file.write_wav(f"{tmp_path}/wsj0/{part}/{name}/{number}.wav", track, 8000)
     target = prepare("conv_tasnet", tmp_path / "wsj0", tmp_path / "lists", "wsj0")
     shutil.rmtree(tmp_path / "wsj0")
     config = dataclasses.replace(ConvTasNetConfig(), train_dir=f"{tmp_path}/lists/tr", minibatch_size=3, segment=0.5)
@@ -231,7 +232,7 @@ def test_packing_again_keeps_what_is_current(corpus, tmp_path, capsys):
     small_shards(folder, FILES, tmp_path)
     packed._index.cache_clear()
     packed._open_shard.cache_clear()
-    np.testing.assert_array_equal(audio.read(f"{target}/a/1.wav", RATE), audio.read(f"{folder}/a/1.wav", RATE))
+    np.testing.assert_array_equal(*(audio_file.read(f"{place}/a/1.wav", RATE) for place in (target, folder)))
     fewer = [name for name in FILES if not name.startswith("d/")]
     small_shards(folder, fewer, tmp_path)
     assert sorted(key for shard in shards(target) for key in packed.read_shard(shard)[0]) == sorted(fewer)

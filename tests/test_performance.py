@@ -12,9 +12,9 @@ from programs import ROOT, rank_table
 from test_trainer import Points, config, rows, train
 
 from utils.errors import UserError
-from utils.run_folder import RunFolder
-from utils.step_clock import WARM_UP, StepClock
-from utils.trainer import Loop
+from utils.training.loop import Loop
+from utils.training.run_folder import RunFolder
+from utils.training.step_clock import WARM_UP, StepClock
 
 
 class Halved(Points):
@@ -95,7 +95,7 @@ def test_saving_is_no_part_of_the_time(tmp_path, monkeypatch):
 
     save = Loop.save
     monkeypatch.setattr(Loop, "save", lambda loop: (save(loop), passes(100)))
-    monkeypatch.setattr("utils.trainer.StepClock", lambda steps: StepClock(steps, lambda: passes(2)))
+    monkeypatch.setattr("utils.training.loop.StepClock", lambda steps: StepClock(steps, lambda: passes(2)))
     train(tmp_path, max_steps=15, save_steps=1)
     assert " FPS: 4.00 (15 steps, " in log(tmp_path)
 

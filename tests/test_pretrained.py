@@ -16,7 +16,7 @@ from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.import_torch import shapes
 from utils import publish
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, read_mapping, save_config
 from utils.errors import UserError
 

@@ -8,7 +8,7 @@ from programs import ROOT
 
 from utils import hccl_tools
 from utils.errors import UserError
-from utils.rank_table import Process, demands_of_910a, read_rank_table, server_name, violations
+from utils.launching.rank_table import Process, demands_of_910a, read_rank_table, server_name, violations
 
 
 def device(number, rank, server=0):

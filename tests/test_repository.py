@@ -46,15 +46,25 @@ def test_imports_point_one_way():
                     assert name.split(".")[1] == "src", f"{path} imports the entry point {name}"
 
 
+def unit(name):
+    """The module of utils that holds the imported `name`, or the room where all of it belongs together."""
+    parts = name.split(".")
+    if parts[0] != "utils" or len(parts) < 2:
+        return ""
+    whole = parts[1] in {"cpu_ops", "ascend_check"} or not (ROOT / "utils" / parts[1]).is_dir()
+    return ".".join(parts[:2 if whole else 3])
+
+
 def test_utils_are_shared():
     """A module or package of utils serves two models, where there are two; else it belongs to the one it serves."""
     trees = sources()
-    parts = {path: path.parts[1].removesuffix(".py") for path in trees if path.parts[0] == "utils"}
-    users = {module: set() for module in parts.values() if module not in TOOLS | {"__init__"}}
+    parts = {path: unit(".".join(path.with_suffix("").parts)) for path in trees if path.parts[0] == "utils"}
+    users = {module: set() for path, module in parts.items()
+             if path.name != "__init__.py" and module.split(".")[-1] not in TOOLS}
 
     def visit(path, model):
         for name in imports(trees[path]):
-            module = name.split(".")[1] if name.startswith("utils.") else ""
+            module = unit(name)
             if module in users and model not in users[module]:
                 users[module].add(model)
                 for path in [path for path, part in parts.items() if part == module]:
@@ -68,8 +78,8 @@ def test_utils_are_shared():
 
 def test_importing_prints_and_writes_nothing():
     """And what a data worker imports holds no MindSpore, which would cost each of them seconds and memory."""
-    command = ("import ecapatdnn.src.dataset, conv_tasnet.src.dataset, deepspeech2.src.dataset, utils.loader, sys; "
-               "print('mindspore' in sys.modules)")
+    command = ("import ecapatdnn.src.dataset, conv_tasnet.src.dataset, deepspeech2.src.dataset; "
+               "import utils.training.loader, sys; print('mindspore' in sys.modules)")
     output = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout == "False\n" and output.stderr == ""
 
@@ -112,7 +122,8 @@ def flags_of(model):
     known = {name for cls in classes for name in (*(field.name for field in dataclasses.fields(cls)),
                                                   *getattr(cls, "ALIASES", ()))}
     source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
-    source += "".join((ROOT / "utils" / name).read_text(encoding="utf-8") for name in ("average.py", "torch_import.py"))
+    source += "".join((ROOT / "utils" / name).read_text(encoding="utf-8")
+                      for name in ("average.py", "torch_weights/importer.py"))
     return known | others | set(re.findall(r'add_argument\("--(\w+)"', source))
 
 

@@ -11,7 +11,7 @@ from mindspore import nn
 from programs import ROOT
 
 from ecapatdnn.src.config import Config
-from utils.export import Port, export_model
+from utils.export.graph import Port, export_model
 
 GEARS = [8, 16]         # of the Ascend in pretended_ascend.cc
 

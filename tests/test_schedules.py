@@ -1,11 +1,11 @@
-"""utils/schedules.py: known values, and the same course over the epochs whatever the number of devices."""
+"""utils/training/schedules.py: known values, and the same course over the epochs whatever the number of devices."""
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.schedules import learning_rate
+from utils.training.schedules import learning_rate
 
 BASE, TOP = 1e-6, 1e-3
 

@@ -19,7 +19,7 @@ from deepspeech2.src.decoder import load_log_probs
 from deepspeech2.src.download import unpack
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.scoring import Cache
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import parse_config, parse_train_config
 from utils.errors import UserError
 

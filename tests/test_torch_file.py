@@ -1,4 +1,4 @@
-"""utils/torch_file.py: what torch.save wrote is read without torch, and what means harm is not run."""
+"""utils/torch_weights/torch_file.py: what torch.save wrote is read without torch, and what means harm is not run."""
 import io
 import os
 import pickle
@@ -13,8 +13,8 @@ from originals import golden
 from programs import program
 
 from utils.errors import UserError
-from utils.plain_pickle import Instance, Name
-from utils.torch_file import MAGIC, read, write
+from utils.torch_weights.plain_pickle import Instance, Name
+from utils.torch_weights.torch_file import MAGIC, read, write
 
 TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
 

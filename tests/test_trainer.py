@@ -15,16 +15,16 @@ import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
 from ecapatdnn.src.config import Config
-from utils import loader
-from utils.checkpoint import load_checkpoint, load_into, save_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint, load_into, save_checkpoint
 from utils.device import Device
 from utils.errors import UserError
-from utils.loader import Batches
-from utils.mixed_precision import mixed
-from utils.run_folder import RunFolder
-from utils.state import Progress, parameters, statistics
-from utils.train_step import TrainStep, adapt
-from utils.trainer import fit, trainable
+from utils.layers.mixed_precision import mixed
+from utils.training import loader
+from utils.training.loader import Batches
+from utils.training.loop import fit, trainable
+from utils.training.run_folder import RunFolder
+from utils.training.state import Progress, parameters, statistics
+from utils.training.train_step import TrainStep, adapt
 
 
 class Points:

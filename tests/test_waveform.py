@@ -8,7 +8,7 @@ from deepspeech2.src.features import spectrogram
 from deepspeech2.src.waveform import Spectrogram, log1p
 from ecapatdnn.src.features import FRONT_ENDS, filter_bank, frame_count
 from ecapatdnn.src.waveform import FilterBank
-from utils.shapes import length_mask, mean_over, mirror_ends, unbiased
+from utils.layers.shapes import length_mask, mean_over, mirror_ends, unbiased
 
 HOP = 160
 LENGTHS = (801, 3200, 12345, 16000, 16079, 16080, 16159)     # the last frames are cut at 80 over a hop

@@ -88,7 +88,7 @@ def print_tool(command: list[str]) -> None:
 
 def corpus(folder: str) -> None:
     """Writes FOLDER/wav/*.wav, all of one length, and the lists that the models take; the same bytes every time."""
-    from utils.audio import write_wav  # the other commands need none of it
+    from utils.audio.audio_file import write_wav  # the other commands need none of it
 
     top, generator = Path(folder), np.random.default_rng(0)
     (top / "wav").mkdir(parents=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor
 
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError, run
 
 

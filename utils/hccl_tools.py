@@ -16,7 +16,7 @@ from pathlib import Path
 
 from utils.errors import UserError, run
 from utils.files import write_text
-from utils.rank_table import demands_of_910a, group_violations, load, violations
+from utils.launching.rank_table import demands_of_910a, group_violations, load, violations
 
 HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
 

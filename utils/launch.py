@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.errors import UserError, run
-from utils.rank_table import Process, read_rank_table, server_name
+from utils.launching.rank_table import Process, read_rank_table, server_name
 
 GRACE = 15          # seconds in which a process may save before it is killed
 BRIEF = 2           # seconds it gets when another has failed: it waits for that one and cannot save

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from mindspore import Tensor
 
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import CONFIG_FILE, read_mapping
 from utils.errors import UserError, run
 from utils.files import write_text

@@ -9,7 +9,7 @@ fi
 model=$(cd "$(dirname "$0")/.." && pwd)
 devices=$(PYTHONPATH=${model%/*}${PYTHONPATH:+:$PYTHONPATH} python -c 'import sys
 from utils.errors import run
-from utils.rank_table import read_rank_table
+from utils.launching.rank_table import read_rank_table
 run(lambda: print(len(read_rank_table(sys.argv[1]))))' "$3")
 if [ "$devices" != "$1" ]; then
   echo "error: DEVICE_NUM: found $1, but $3 has $devices devices" >&2

@@ -12,11 +12,11 @@ from conv_tasnet.src.optimizer import make_optimizer
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.ascend_check.graphs import distributed, training_calls, variants
-from utils.ascend_layers import for_ascend
 from utils.cpu_ops import fast
-from utils.state import parameters
-from utils.train_step import adapt
-from utils.trainer import trainable
+from utils.layers.ascend import for_ascend
+from utils.training.loop import trainable
+from utils.training.state import parameters
+from utils.training.train_step import adapt
 
 CONFIG = Config
 

@@ -3,7 +3,7 @@ from mindspore import nn, ops
 
 from conv_tasnet.src.layers import DepthwiseConv, GlobalNorm, PReLU, conv1x1
 from utils.cpu_ops.build import operator
-from utils.shapes import ones_like
+from utils.layers.shapes import ones_like
 
 
 class Block(nn.Cell):
@@ -43,7 +43,7 @@ class Block(nn.Cell):
 
 
 class FastBlock(Block):
-    """A block as one operator of a CPU (utils/cpu_ops/temporal_block.cc), with its gradients."""
+    """A block as one operator of a CPU (utils/cpu_ops/kernels/temporal_block.cc), with its gradients."""
 
     def prepare(self):
         """False for a block with another norm than gLN."""

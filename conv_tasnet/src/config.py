@@ -85,5 +85,5 @@ class Config:
 
     @property
     def max_lrate(self):
-        """What utils/schedules.py calls lr."""
+        """What utils/training/schedules.py calls lr."""
         return self.lr

@@ -8,10 +8,10 @@ import re
 import numpy as np
 
 from conv_tasnet.src.mixtures import read_csv
-from utils import audio, augment
-from utils.corpus import write_list
+from utils.audio import audio_file, augment
+from utils.corpora.corpus import write_list
+from utils.corpora.speakers import find
 from utils.errors import UserError
-from utils.speakers import find
 
 LEVELS = (-33.0, -25.0)   # dB of full scale: LibriMix draws a loudness in LUFS from it, here it is the RMS level
 PEAK = 0.9                # of mixtures made here, at most; LibriMix's too
@@ -45,7 +45,7 @@ def wsj0_lists(config):
         if "mix" not in names or len(names) < 3:
             continue
         files = {name: {os.path.splitext(path)[0]: f"{part}/{name}/{path}"
-                        for path in audio.find_audio(os.path.join(folder, name), (".wav",))} for name in names}
+                        for path in audio_file.find_audio(os.path.join(folder, name), (".wav",))} for name in names}
         keys = sorted(set().union(*files.values()))
         whole = [key for key in keys if all(key in found for found in files.values())]
         parts[part] = [(key, [found[key] for found in files.values()]) for key in whole]
@@ -144,7 +144,7 @@ def _utterance(speaker, path):
 
 def draw_gains(paths, folder, config, generator):
     """A gain a source, such that its level is drawn from LEVELS and nothing exceeds PEAK."""
-    sources = [audio.read(os.path.join(folder, path), config.sample_rate) for path in paths]
+    sources = [audio_file.read(os.path.join(folder, path), config.sample_rate) for path in paths]
     gains = [10 ** ((generator.uniform(*LEVELS) - augment.power_db(source)) / 20) for source in sources]
     shortest = min(map(len, sources))
     played = [gain * source[:shortest] for gain, source in zip(gains, sources, strict=True)]

@@ -5,11 +5,11 @@ Imports no MindSpore, so that worker processes start in no time.
 import numpy as np
 
 from conv_tasnet.src.mixtures import Silent, load_mixture, mixture_length, read_mixtures
-from utils import audio, augment
+from utils.audio import audio_file, augment
+from utils.audio.packed import load_index
+from utils.corpora.lists import read_train_list
 from utils.errors import UserError
-from utils.lists import read_train_list
-from utils.loader import any_readable
-from utils.packed import load_index
+from utils.training.loader import any_readable
 
 LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
 DRAWS = 10      # of a place in a file, until there is sound
@@ -133,11 +133,11 @@ class SpeakerMixer:
 
     def _crop(self, path, generator):
         rate, speed = self.config.sample_rate, self.speeds[int(generator.integers(len(self.speeds)))]
-        available, played = audio.duration(path, rate), int(np.ceil(self.samples * speed)) + 1
+        available, played = audio_file.duration(path, rate), int(np.ceil(self.samples * speed)) + 1
         for _ in range(DRAWS):
             start = int(generator.integers(max(0, available - played) + 1))
-            crop = audio.read(path, rate, start, min(played, available), self.config.resample)
-            if np.abs(crop).max() > audio.SILENCE:
+            crop = audio_file.read(path, rate, start, min(played, available), self.config.resample)
+            if np.abs(crop).max() > audio_file.SILENCE:
                 break
         else:
             raise Silent(f"{path}: silent in {DRAWS} places of {self.config.segment:g} s; leave the file out")

@@ -9,8 +9,8 @@ import re
 
 from conv_tasnet.src.model import ConvTasNet
 from utils.errors import UserError
-from utils.torch_import import LIGHTNING, Original, Weights
-from utils.torch_names import CONV, NORM, expect, sizes, state_dict
+from utils.torch_weights.importer import LIGHTNING, Original, Weights
+from utils.torch_weights.names import CONV, NORM, expect, sizes, state_dict
 
 BATCH_NORM = {f"norm.{name}": theirs for name, theirs in NORM.items()}
 GAIN_FLAT = {"gain": ("gamma", "1C1->C"), "bias": ("beta", "1C1->C")} | BATCH_NORM

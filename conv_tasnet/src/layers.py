@@ -8,7 +8,7 @@ from mindspore.common.initializer import Uniform, initializer
 
 from utils import cpu_ops
 from utils.errors import UserError
-from utils.shapes import ones_like
+from utils.layers.shapes import ones_like
 
 EPS = cpu_ops.GlobalNorm.EPS
 

@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from utils.shapes import mean_over
+from utils.layers.shapes import mean_over
 
 EPS = 1e-8
 

@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy.signal
 
-from utils import audio
+from utils.audio import audio_file
+from utils.audio.packed import exists
 from utils.errors import UserError
-from utils.packed import exists
 
 
-class Silent(audio.AudioError):
+class Silent(audio_file.AudioError):
     """A mixture or a source without sound: its SI-SNR is not defined."""
 
 
@@ -160,10 +160,10 @@ def _json_list(path):
 def mixture_length(item, config):
     """Samples at config.sample_rate, from the headers. AudioError where generated files are not equally long."""
     files = [file for file in (item.mixture, *item.sources) if file]
-    lengths = [-(-frames * config.sample_rate // rate) for frames, rate in map(audio.header, files)]
+    lengths = [-(-frames * config.sample_rate // rate) for frames, rate in map(audio_file.header, files)]
     for file, length in zip(files, lengths, strict=True):
         if item.mixture and length != lengths[0]:
-            raise audio.AudioError(f"{file}: {length} samples, but its mixture {item.mixture} has {lengths[0]}; "
+            raise audio_file.AudioError(f"{file}: {length} samples, but its mixture {item.mixture} has {lengths[0]}; "
                                    "generate the mixture anew or leave it out")
     return min(lengths)
 
@@ -177,29 +177,29 @@ def load_mixture(item, config, start=0, length=None):
     stop = mixture_length(item, config)
     stop = stop if length is None else min(stop, start + length)
     if start >= stop:
-        raise audio.AudioError(f"{item.key}: no samples from {start} on; leave the mixture out")
+        raise audio_file.AudioError(f"{item.key}: no samples from {start} on; leave the mixture out")
     gains = map(np.float32, item.gains)
     sources = np.stack([_read(file, gain, config, start, stop)
                         for file, gain in zip(item.sources, gains, strict=True)])
     mixture = _read(item.mixture, np.float32(1), config, start, stop) if item.mixture else sources.sum(axis=0)
     for name, samples in (("mixture", mixture), *zip(item.sources, sources, strict=True)):
-        if np.abs(samples).max() <= audio.SILENCE:
+        if np.abs(samples).max() <= audio_file.SILENCE:
             raise Silent(f"{item.key}: {name} is silent in samples {start} to {stop}; leave the mixture out")
     return mixture, sources
 
 
 def _read(file, gain, config, start, stop):
     """Samples `start` to `stop` at config.sample_rate of a file times `gain`: (stop - start,)."""
-    frames, native = audio.header(file)
+    frames, native = audio_file.header(file)
     if native == config.sample_rate or not config.resample:
-        return gain * audio.read(file, config.sample_rate, start, stop - start)
+        return gain * audio_file.read(file, config.sample_rate, start, stop - start)
     divisor = math.gcd(native, config.sample_rate)
     up, down = config.sample_rate // divisor, native // divisor
     # `down` samples become `up`; whole such periods keep the phase of resample_poly's filter, which reaches
     # 10 * max(up, down) / up samples to either side
     reach = 10 * max(up, down) // (up * down) + 1
     first, last = max(0, start // up - reach) * down, min((stop // up + 1 + reach) * down, frames)
-    samples = scipy.signal.resample_poly(gain * audio.read(file, native, first, last - first), up, down)
+    samples = scipy.signal.resample_poly(gain * audio_file.read(file, native, first, last - first), up, down)
     return samples[start - first // down * up:][:stop - start]
 
 

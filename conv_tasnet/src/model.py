@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 from conv_tasnet.src.block import Block, FastBlock
 from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
 from utils.errors import UserError
-from utils.shapes import length_mask
+from utils.layers.shapes import length_mask
 
 MASKS = ("relu", "sigmoid", "softmax")
 

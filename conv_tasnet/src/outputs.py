@@ -10,8 +10,8 @@ import numpy as np
 import soundfile
 
 from conv_tasnet.src.level import Level
+from utils.audio.recording import resampled
 from utils.errors import UserError
-from utils.recording import resampled
 
 
 def output_paths(files, folder, speakers):

@@ -7,7 +7,7 @@ from mindspore import Tensor
 
 from conv_tasnet.src.mixtures import pad_mixture, whole
 from conv_tasnet.src.model import ConvTasNet
-from utils.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_model
 from utils.cpu_ops import fast
 
 

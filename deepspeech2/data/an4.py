@@ -15,7 +15,7 @@ from deepspeech2.src.download import download_an4
 from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import read_manifest
 from utils.config import parse_config
-from utils.corpus import convert, write_list
+from utils.corpora.corpus import convert, write_list
 from utils.errors import run
 from utils.files import write_text
 from utils.progress import progress

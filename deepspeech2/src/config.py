@@ -96,12 +96,12 @@ class Config:
 
     @property
     def max_lrate(self):
-        """What utils/schedules.py calls learning_rate."""
+        """What utils/training/schedules.py calls learning_rate."""
         return self.learning_rate
 
     @property
     def decay(self):
-        """What utils/schedules.py calls learning_anneal."""
+        """What utils/training/schedules.py calls learning_anneal."""
         return self.learning_anneal
 
     @property

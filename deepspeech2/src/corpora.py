@@ -8,10 +8,10 @@ import numpy as np
 
 from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import read_samples, read_text, read_transcript
-from utils import audio
-from utils.corpus import parallel, wav_folder
+from utils.audio import audio_file
+from utils.corpora.corpus import parallel, wav_folder
+from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
 from utils.errors import UserError
-from utils.speakers import SCANNERS, find, find_in, libri_speaker
 
 
 class Spoken(NamedTuple):
@@ -83,7 +83,7 @@ def write_raw(job):
         # bytes in the wrong order are noise, which changes more from sample to sample than any speech
         orders = [np.fromfile(source, order) for order in (">i2", "<i2")]
         samples = min(orders, key=lambda samples: np.abs(np.diff(samples.astype(np.int32))).sum())
-        audio.write_wav(target, samples.astype(np.int16), RATE)
+        audio_file.write_wav(target, samples.astype(np.int16), RATE)
 
 
 def scan_librispeech(config):

@@ -10,9 +10,9 @@ import numpy as np
 from deepspeech2.src.features import HOP, RATE, frames_of, spectrogram
 from deepspeech2.src.manifest import read_manifest, samples_of
 from deepspeech2.src.text import Alphabet, frames_needed
-from utils import audio, augment
+from utils.audio import audio_file, augment
 from utils.errors import UserError
-from utils.loader import any_readable
+from utils.training.loader import any_readable
 
 STRIPES = 2     # of SpecAugment in each direction
 JITTER = 0.06   # by which lengths count as longer or shorter in shuffling: other neighbours in every epoch
@@ -31,7 +31,7 @@ class TrainSet:
     def __init__(self, config, rank=0, size=1):
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
-        self.noises, self.kept = find_noises(config), audio.Recordings(RATE, KEPT_SECONDS)
+        self.noises, self.kept = find_noises(config), audio_file.Recordings(RATE, KEPT_SECONDS)
         self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
         self.widest = self.labels.counts.max()
@@ -91,7 +91,7 @@ class TrainSet:
     def _make(self, item, epoch):
         """(features, labels) of an utterance, augmented."""
         generator = np.random.default_rng((self.config.seed, epoch, item))
-        samples = audio.read(self.path(item), RATE, resample=self.config.resample)
+        samples = audio_file.read(self.path(item), RATE, resample=self.config.resample)
         samples = self._distort(samples, generator, self._speed(item, generator))
         features = spectrogram(samples)
         if self.config.mask_from and epoch >= self.config.mask_from:
@@ -168,7 +168,7 @@ def find_noises(config):
     """Paths of the recordings in noise_dir; UserError where it has none."""
     if not config.noise_dir:
         return []
-    found = [f"{config.noise_dir}/{path}" for path in audio.find_audio(config.noise_dir)]
+    found = [f"{config.noise_dir}/{path}" for path in audio_file.find_audio(config.noise_dir)]
     if not found:
         raise UserError(f"noise_dir: no recordings in {config.noise_dir}; name a folder with some, or leave it empty")
     return found

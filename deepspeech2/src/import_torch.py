@@ -10,9 +10,9 @@ from deepspeech2.src.features import HOP, RATE, WINDOW
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.text import LABELS
 from utils.errors import UserError
-from utils.plain_pickle import Instance, Name
-from utils.torch_import import LIGHTNING, Original, Weights
-from utils.torch_names import CONV, CONV2D, NORM, expect, sizes, state_dict
+from utils.torch_weights.importer import LIGHTNING, Original, Weights
+from utils.torch_weights.names import CONV, CONV2D, NORM, expect, sizes, state_dict
+from utils.torch_weights.plain_pickle import Instance, Name
 
 GATES = {4: "lstm", 3: "gru"}
 WEIGHTS = {"weight_ih_l0": "GI->GI", "weight_hh_l0": "GH->GH", "bias_ih_l0": "G->G", "bias_hh_l0": "G->G"}

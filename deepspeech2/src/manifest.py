@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deepspeech2.src.features import RATE
-from utils import audio
+from utils.audio import audio_file
+from utils.audio.packed import exists
 from utils.errors import UserError
 from utils.files import write_text
-from utils.packed import exists
 
 EXPECTED = 'expected {"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
 
@@ -41,7 +41,7 @@ class Utterance(NamedTuple):
 
 def samples_of(utterance):
     """Its length at 16 kHz: the manifest's, or else the header's."""
-    return round(utterance.seconds * RATE) or audio.duration(utterance.audio, RATE)
+    return round(utterance.seconds * RATE) or audio_file.duration(utterance.audio, RATE)
 
 
 def read_manifest(path, folder=""):

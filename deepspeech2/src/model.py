@@ -10,10 +10,10 @@ from mindspore.common.initializer import Uniform, initializer
 
 from deepspeech2.src.features import BINS
 from utils import cpu_ops
-from utils.ascend_layers import UNITS
 from utils.errors import UserError
-from utils.mindir_compat import ASCEND
-from utils.shapes import length_mask
+from utils.export.lite2 import ASCEND
+from utils.layers.ascend import UNITS
+from utils.layers.shapes import length_mask
 
 CEILING = 20        # of the clipped ReLU
 BEFORE, AFTER = 16, 14   # features around those of their own time that frames of 20 ms depend on

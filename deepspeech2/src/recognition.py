@@ -9,8 +9,8 @@ from deepspeech2.src.dataset import padded_lengths
 from deepspeech2.src.features import RATE, frames_of, spectrogram
 from deepspeech2.src.manifest import samples_of
 from deepspeech2.src.model import DeepSpeech2
-from utils import audio
-from utils.checkpoint import load_model
+from utils.audio import audio_file
+from utils.checkpoints.checkpoint import load_model
 from utils.cpu_ops import fast
 
 SHAPES = 4      # lengths that utterances are padded to
@@ -29,7 +29,7 @@ class Recogniser:
         lengths, order = padded_lengths(frames, SHAPES), np.argsort(frames, kind="stable")
         for first in range(0, len(order), self.size):
             chosen = order[first:first + self.size]
-            features = [spectrogram(audio.read(utterances[i].audio, RATE, resample=self.config.resample))
+            features = [spectrogram(audio_file.read(utterances[i].audio, RATE, resample=self.config.resample))
                         for i in chosen]
             longest = max(map(len, features))
             length = next((one for one in lengths if one >= longest), longest)

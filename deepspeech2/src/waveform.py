@@ -8,8 +8,8 @@ import scipy.fft
 from mindspore import nn, ops
 
 from deepspeech2.src.features import BINS, HAMMING, HOP, WINDOW, frames_of
-from utils.shapes import length_mask, mean_over, ones_like, unbiased
-from utils.spectrum import RAISE, Squares
+from utils.layers.shapes import length_mask, mean_over, ones_like, unbiased
+from utils.layers.spectrum import RAISE, Squares
 
 
 class FromWaveform(nn.Cell):

@@ -14,11 +14,11 @@ from ecapatdnn.src.speaker_id import SpeakerId, likelihood_and_error
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
-from utils.ascend_layers import for_ascend
 from utils.cpu_ops import fast
-from utils.state import parameters
-from utils.train_step import adapt
-from utils.trainer import trainable
+from utils.layers.ascend import for_ascend
+from utils.training.loop import trainable
+from utils.training.state import parameters
+from utils.training.train_step import adapt
 
 CONFIG = Config
 SPEAKERS = 10       # the loss's

@@ -47,7 +47,7 @@ class Config:
     num_workers: int = 1            # processes that read, augment and compute features; 0: none
 
     # optimisation
-    schedule: str = "cyclic"        # or exponential, step, cosine, constant: see utils/schedules.py
+    schedule: str = "cyclic"        # or exponential, step, cosine, constant: see utils/training/schedules.py
     base_lrate: float = 1e-6        # lowest rate of the cyclic schedule, last of the cosine
     max_lrate: float = 1e-4         # highest rate, and the first of the exponential schedule
     cycle_steps: int = 65000        # steps from base to max on one device

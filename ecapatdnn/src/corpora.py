@@ -3,8 +3,8 @@ import itertools
 import random
 import re
 
+from utils.corpora.speakers import evenly_spaced, find, find_in, libri_speaker, speaker_tree
 from utils.errors import UserError
-from utils.speakers import evenly_spaced, find, find_in, libri_speaker, speaker_tree
 
 MAX_TRIALS = 200_000   # validation is run every few epochs: more trials are sampled down to this
 PER_SPEAKER = 30       # utterances of a dev-clean speaker in the trials

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ecapatdnn.src.features import RATE, filter_bank, get_front_end, sample_count
-from utils import audio, augment
+from utils.audio import audio_file, augment
+from utils.audio.packed import load_index
+from utils.corpora.lists import read_train_list
 from utils.errors import UserError
-from utils.lists import read_train_list
-from utils.loader import any_readable
-from utils.packed import load_index
+from utils.training.loader import any_readable
 
 # signal-to-noise ratios in dB, and how many recordings are added
 NOISE = {"noise": (0, 15, 1, 1), "music": (5, 15, 1, 1), "babble": (13, 20, 3, 8)}
@@ -95,7 +95,7 @@ class TrainSet:
         x = augment.change_speed(x, self.speeds[k])[:samples]
         x = self.augmenter(x, generator)
         if generator.random() < config.mp3_probability:
-            x = audio.mp3_round_trip(x, RATE, generator.uniform(*MP3_COMPRESSION))
+            x = audio_file.mp3_round_trip(x, RATE, generator.uniform(*MP3_COMPRESSION))
         features = filter_bank(x, config.front_end, config.in_channels, generator)
         if config.spec_augment:
             features = augment.mask_features(features, generator)
@@ -104,7 +104,7 @@ class TrainSet:
     def _speech(self, path, length, generator):
         """`length` samples of a file from `pieces` random places, with FADE samples of fading at every joint."""
         sizes = [len(part) for part in np.array_split(np.empty(length), self.config.pieces)]
-        parts = [audio.random_crop(path, RATE, size, generator, self.config.resample) for size in sizes]
+        parts = [audio_file.random_crop(path, RATE, size, generator, self.config.resample) for size in sizes]
         for before, after in itertools.pairwise(parts):
             before[-FADE:] *= FADING[::-1]
             after[:FADE] *= FADING
@@ -114,7 +114,7 @@ class TrainSet:
         return f"{self.config.train_path}/{self.paths[file].decode()}"
 
     def _read_speech(self, length, generator):
-        return audio.random_crop(self.path(int(generator.integers(self.files))), RATE, length, generator,
+        return audio_file.random_crop(self.path(int(generator.integers(self.files))), RATE, length, generator,
                                  self.config.resample)
 
 
@@ -128,7 +128,7 @@ class Augmenter:
         self.read_speech = read_speech
         self.recordings = find_noise(config.musan_path) if config.musan_path else {}
         self.responses = find_recordings(config.rir_path, "rir_path") if config.rir_path else []
-        self.kept = audio.Recordings(RATE, KEPT_SECONDS)
+        self.kept = audio_file.Recordings(RATE, KEPT_SECONDS)
         self.choices = [()]
         if self.responses:
             self.choices.append(("reverberation",))
@@ -161,7 +161,7 @@ class Augmenter:
 
 @lru_cache(maxsize=2048)
 def _read_response(path):
-    return audio.read(path, RATE, resample=True)[:RATE]   # a second holds any room worth having
+    return audio_file.read(path, RATE, resample=True)[:RATE]   # a second holds any room worth having
 
 
 def _pick(paths, generator):
@@ -177,7 +177,7 @@ def find_noise(folder):
 
 def find_recordings(folder, setting):
     """All audio files below `folder`; UserError where there is none."""
-    paths = [f"{folder}/{path}" for path in audio.find_audio(folder)]
+    paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
     if not paths:
         raise UserError(f"{setting}: {folder} holds no audio file; leave {setting} empty to train without")
     return paths

@@ -13,8 +13,8 @@ import numpy as np
 from ecapatdnn.src.features import WINDOW, mel_filters, window
 from ecapatdnn.src.model import DILATIONS, RES2NET_SCALE, EcapaTdnn
 from utils.errors import UserError
-from utils.torch_import import Original, Weights, read_hyper_parameters
-from utils.torch_names import CONV, NORM, expect, sizes, state_dict
+from utils.torch_weights.importer import Original, Weights, read_hyper_parameters
+from utils.torch_weights.names import CONV, NORM, expect, sizes, state_dict
 
 BLOCKS, SPLITS = range(len(DILATIONS)), range(RES2NET_SCALE - 1)
 LINEAR = {"weight": ("weight", "OI11->OI"), "bias": ("bias", "O->O")}

@@ -3,8 +3,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.corpora.lists import read_lines
 from utils.errors import UserError
-from utils.lists import read_lines
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mindspore import nn, ops
 
 from utils import cpu_ops
 from utils.errors import UserError
-from utils.shapes import length_mask, mirror_ends, ones_like, unbiased
+from utils.layers.shapes import length_mask, mirror_ends, ones_like, unbiased
 
 DILATIONS = (2, 3, 4)
 RES2NET_SCALE = 8

@@ -12,7 +12,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from ecapatdnn.src.features import RATE, filter_bank, sample_count
-from utils import audio
+from utils.audio import audio_file
 from utils.errors import UserError
 from utils.progress import progress
 
@@ -35,13 +35,13 @@ class WholeFiles:
 
     def file(self, path):
         """What the network gives for one file: (1, E)."""
-        return self.samples(audio.read(path, RATE, resample=self.config.resample), path)
+        return self.samples(audio_file.read(path, RATE, resample=self.config.resample), path)
 
     def samples(self, samples, name="recording"):
         """As `file`, of samples (N,) at 16 kHz; for more than LONGEST the mean over equal parts."""
         fewest = sample_count(MIN_FRAMES, self.config.front_end)
         if len(samples) < fewest:
-            raise audio.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
+            raise audio_file.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
         parts = np.array_split(samples, -(-len(samples) // (LONGEST * RATE)))
         return sum(self.outputs(self.features(part)[None]) for part in parts) / len(parts)
 

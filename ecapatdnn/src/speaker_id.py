@@ -10,10 +10,10 @@ import numpy as np
 from mindspore import nn, ops
 
 from utils import cpu_ops
+from utils.corpora.lists import read_train_list
 from utils.errors import UserError
-from utils.lists import read_train_list
+from utils.layers.shapes import mirror_ends, ones_like, unbiased
 from utils.progress import progress
-from utils.shapes import mirror_ends, ones_like, unbiased
 
 from .model import EcapaTdnn, batch_norm, frame_mask
 from .scoring import WholeFiles

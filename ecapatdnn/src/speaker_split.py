@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils.corpus import Job, verify, write_list, write_rejected
+from utils.corpora.corpus import Job, verify, write_list, write_rejected
+from utils.corpora.speakers import find, scan_librispeech, scan_tree
 from utils.errors import UserError
-from utils.speakers import find, scan_librispeech, scan_tree
 
 from .features import RATE
 
@@ -96,5 +96,5 @@ def split(items, seed):
 
 
 def _place(config):
-    """What utils/corpus.py and utils/speakers.py ask for; one worker, as others would have to import MindSpore."""
+    """What utils/corpora asks for; one worker, as others would have to import MindSpore."""
     return SimpleNamespace(data_folder=config.data_folder, output_folder=config.ckpt_save_dir, wav_folder="", workers=1)

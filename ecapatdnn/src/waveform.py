@@ -7,8 +7,8 @@ import scipy.fft
 from mindspore import Parameter, Tensor, nn, ops
 
 from ecapatdnn.src.features import EPSILON32, HOP, WINDOW, frame_count, get_front_end, mel_filters, window
-from utils.shapes import length_mask, mean_over
-from utils.spectrum import RAISE, Squares
+from utils.layers.shapes import length_mask, mean_over
+from utils.layers.spectrum import RAISE, Squares
 
 LOWEST = -1e4       # far below any logarithm, and a number of float16
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mindspore import Tensor, nn
 
 from utils.device import Device
-from utils.train_step import Precision
-from utils.trainer import make_step
+from utils.training.loop import make_step
+from utils.training.train_step import Precision
 
 ALONE, TABLE, MSRUN = "alone", "rank table", "msrun"    # how the processes of a graph are started
 RANKS = 4                                               # of those that are not alone
@@ -40,7 +40,7 @@ def distributed(run: Callable, config) -> dict[str, Graph]:
 
 def training_calls(objective: Callable, optimizer: nn.Optimizer, weights: dict, config, device: Device,
                    precision: Precision, batch: list[Tensor]) -> list[Callable]:
-    """What utils.trainer.fit compiles for these: the step, the gradients of an accumulated batch, the gathering."""
+    """What utils.training.loop.fit compiles for these: the step, an accumulated batch's gradients, the gathering."""
     step = make_step(objective, optimizer, weights, config, device, precision.loss_scale)
     calls = [lambda: step(*batch)]
     if config.accumulate > 1:

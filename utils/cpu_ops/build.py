@@ -12,7 +12,7 @@ from mindspore import ops
 
 from utils.files import CACHE
 
-SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parent / "kernels"
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-pthread",
          "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
          "-Wl,-z,nodelete",                # MindSpore closes the library after use, but its threads go on

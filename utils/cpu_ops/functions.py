@@ -5,7 +5,7 @@ utils/cpu_ops/layers.py has the fast ones. Letters: B items, C channels, T frame
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from utils.shapes import mean_over
+from utils.layers.shapes import mean_over
 
 
 class PReLU(nn.Cell):

@@ -6,7 +6,7 @@ from mindspore import nn, ops
 
 from utils.cpu_ops import functions
 from utils.cpu_ops.build import operator
-from utils.shapes import ones_like
+from utils.layers.shapes import ones_like
 
 MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights anew at every step, and MindSpore's LSTM is faster
 

@@ -5,17 +5,17 @@ Scanners take a config and give {part: [(speaker, path relative to the data fold
 import os
 import re
 
-from utils import audio
-from utils.corpus import wav_folder
+from utils.audio import audio_file
+from utils.corpora.corpus import wav_folder
 from utils.errors import UserError
 
 
-def find(config, extensions=audio.EXTENSIONS, own=()):
+def find(config, extensions=audio_file.EXTENSIONS, own=()):
     """Sorted audio paths below the data folder, without those that an earlier run wrote there (`own`: where too)."""
     own = [config.output_folder, wav_folder(config), *own]
     own = [os.path.relpath(folder, config.data_folder).replace(os.sep, "/") + "/" for folder in own]
     own = tuple(folder for folder in own if folder != "./")
-    return [path for path in audio.find_audio(config.data_folder, extensions) if not path.startswith(own)]
+    return [path for path in audio_file.find_audio(config.data_folder, extensions) if not path.startswith(own)]
 
 
 def scan_librispeech(config):
@@ -52,7 +52,7 @@ SCANNERS = {"librispeech": scan_librispeech, "an4": scan_an4, "tree": scan_tree,
 
 def find_in(config, folder):
     """Sorted audio paths below a folder of the data folder, relative to that."""
-    return audio.find_audio(os.path.join(config.data_folder, folder))
+    return audio_file.find_audio(os.path.join(config.data_folder, folder))
 
 
 def speaker_tree(config, folder, prefix=""):

@@ -11,7 +11,7 @@ import os
 import signal
 from concurrent.futures.process import BrokenProcessPool
 
-from utils.audio import AudioError
+from utils.audio.audio_file import AudioError
 from utils.errors import UserError
 
 BAD_SHARE = 0.01   # a corpus with more unreadable files than this needs mending, not skipping

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from utils import audio
+from utils.audio import audio_file
 from utils.errors import UserError, skipping
 
 
@@ -31,21 +31,21 @@ def inspect(path, window, window_rate):
 
     So is one shorter than the network's window, which is `window` samples at `window_rate` Hz.
     """
-    promised, rate = audio.header(path)
+    promised, rate = audio_file.header(path)
     samples, peak = 0, 0.0
     for block in _seconds(path):
         samples, peak = samples + len(block), np.maximum(peak, np.abs(block).max())   # keeps NaN, unlike max
     if not promised or samples < promised:
-        raise audio.AudioError(f"{path}: {samples} samples, its header promises {promised or 'none'}; the file is "
-                               "empty or truncated, replace it")
+        raise audio_file.AudioError(f"{path}: {samples} samples, its header promises {promised or 'none'}; the file is "
+                                    "empty or truncated, replace it")
     if samples * window_rate < window * rate:
-        raise audio.AudioError(f"{path}: {samples} samples at {rate} Hz, shorter than the network's window of "
-                               f"{window} at {window_rate} Hz; leave the file out")
+        raise audio_file.AudioError(f"{path}: {samples} samples at {rate} Hz, shorter than the network's window of "
+                                    f"{window} at {window_rate} Hz; leave the file out")
     if not np.isfinite(peak):
-        raise audio.AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode the "
-                               "file anew")
-    if peak <= audio.SILENCE:
-        raise audio.AudioError(f"{path}: silent, no sample above {audio.SILENCE:g}; leave the file out")
+        raise audio_file.AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode "
+                                    "the file anew")
+    if peak <= audio_file.SILENCE:
+        raise audio_file.AudioError(f"{path}: silent, no sample above {audio_file.SILENCE:g}; leave the file out")
     return Recording(path, samples, rate, soundfile.info(path).channels)
 
 
@@ -84,4 +84,4 @@ def _seconds(path):
             while len(block := file.read(file.samplerate, dtype="float32", always_2d=True)):
                 yield block.mean(axis=1, keepdims=True)
     except soundfile.LibsndfileError as error:
-        raise audio.AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None
+        raise audio_file.AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None

@@ -1,7 +1,7 @@
 """Audio files to float32 arrays in [-1, 1], by seeking: a crop of an hour-long file costs a crop.
 
 Whatever libsndfile reads is read (wav, flac, ogg, mp3, sph, ...), a file or a record of a packed corpus
-(utils/packed.py); several channels are averaged into one.
+(utils/audio/packed.py); several channels are averaged into one.
 """
 import io
 import os
@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from utils.audio.packed import exists, find_record, is_packed, open_record
 from utils.errors import UserError
-from utils.packed import exists, find_record, is_packed, open_record
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 LOSSLESS = (".wav", ".flac", ".sph")

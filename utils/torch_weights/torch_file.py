@@ -1,9 +1,10 @@
 """PyTorch's files without PyTorch: the zip format that torch.save has written since 1.6, read and written.
 
-A file may come from anyone, so nothing in it is imported or called (utils/plain_pickle.py). Known are tensors and
-parameters, OrderedDict, torch.Size and TorchVersion, plain containers, numbers and text. Any other name is refused,
-wherever it stands, unless the caller lists it as inert: then instances of it become inert values that hold what the
-pickle says of them. Entries are taken uncompressed, as torch.save writes them, so that nothing grows when it is read.
+A file may come from anyone, so nothing in it is imported or called (utils/torch_weights/plain_pickle.py). Known are
+tensors and parameters, OrderedDict, torch.Size and TorchVersion, plain containers, numbers and text. Any other name is
+refused, wherever it stands, unless the caller lists it as inert: then instances of it become inert values that hold
+what the pickle says of them. Entries are taken uncompressed, as torch.save writes them, so that nothing grows when it
+is read.
 """
 import fnmatch
 import math
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.plain_pickle import Name, Refused, dumps, loads, opcodes
+from utils.torch_weights.plain_pickle import Name, Refused, dumps, loads, opcodes
 
 DTYPES = {"Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Long": "i8", "Int": "i4", "Short": "i2",
           "Char": "i1", "Byte": "u1", "Bool": "?"}

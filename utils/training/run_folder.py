@@ -6,11 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from utils.checkpoint import UNFINISHED
+from utils.checkpoints.checkpoint import UNFINISHED
 from utils.config import save_config
 from utils.errors import UserError
 from utils.files import csv_text, write_text
-from utils.step_clock import check_steps
+from utils.training.step_clock import check_steps
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
 PREVIOUS = Path("last", "previous.ckpt")    # the one before it, for --resume auto

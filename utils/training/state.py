@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor, ops
 
-from utils.checkpoint import load_into, save_checkpoint
+from utils.checkpoints.checkpoint import load_into, save_checkpoint
 from utils.errors import UserError
 
 

@@ -1,7 +1,8 @@
 """Packed corpora: audio files as records of MindRecord shards, read by the path that the lists give them.
 
-`prepare.py --pack true` writes the folder audio.mindrecord (utils/pack.py). Where a program takes the folder that a
-list is relative to, it takes that one too: audio.mindrecord/id00012/a/1.wav is a path like any other to utils/audio.py.
+`prepare.py --pack true` writes the folder audio.mindrecord (utils/corpora/pack.py). Where a program takes the folder
+that a list is relative to, it takes that one too: audio.mindrecord/id00012/a/1.wav is a path like any other to
+utils/audio/audio_file.py.
 
 A shard is two files: the records, and beside them (.db) SQLite's table of where each lies. Both are read here without
 MindSpore: importing mindspore.mindrecord costs a data worker 1.7 s and 400 MB, and its readers only go from the first

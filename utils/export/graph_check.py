@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn
 from mindspore.train import mind_ir_pb2 as pb
 
-from utils.mindir_compat import CAST_TYPES
+from utils.export.lite2 import CAST_TYPES
 
 TOLERANCE = 1e-5   # of the largest output, between a network and its graph
 DTYPES = {pb.TensorProto.FLOAT: np.float32, pb.TensorProto.FLOAT16: np.float16}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from utils import audio
+from utils.audio import audio_file
 from utils.config import require
 from utils.errors import UserError, nearest
 from utils.progress import progress
@@ -57,10 +57,10 @@ def decode(path, rate):
             for frame in itertools.chain(container.decode(container.streams.audio[0]), [None]):
                 chunks += [resampled.to_ndarray()[0] for resampled in resampler.resample(frame)]
     except (av.error.FFmpegError, IndexError) as error:
-        raise audio.AudioError(f"{path}: not readable as audio ({error}); replace the file") from None
+        raise audio_file.AudioError(f"{path}: not readable as audio ({error}); replace the file") from None
     samples = np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
     if len(samples) / rate < promised - 0.1:
-        raise audio.AudioError(f"{path}: truncated, {len(samples) / rate:.2f} s found of {promised:.2f} s; "
+        raise audio_file.AudioError(f"{path}: truncated, {len(samples) / rate:.2f} s found of {promised:.2f} s; "
                                "copy the file anew")
     return samples
 
@@ -74,9 +74,9 @@ def to_int16(samples):
 def convert(source, target, rate):
     """Writes `target`, a mono 16-bit wav; UserError when that fails, as it would for all files to come."""
     encoded = source.lower().endswith(".m4a")
-    samples = decode(source, rate) if encoded else to_int16(audio.read(source, rate, resample=True))
+    samples = decode(source, rate) if encoded else to_int16(audio_file.read(source, rate, resample=True))
     try:
-        audio.write_wav(target, samples, rate)
+        audio_file.write_wav(target, samples, rate)
     except (OSError, soundfile.LibsndfileError) as error:
         raise UserError(f"{target}: not written ({error}); make room or name another --wav_folder, and run again: "
                         "finished files are kept") from None
@@ -86,12 +86,13 @@ def inspect(job):
     """(samples, bytes, "") of a file that is fit for use, (0, 0, reason) of another."""
     try:
         if len(job.path.split()) != 1:
-            raise audio.AudioError(f"{job.source}: white space in the path, which separates columns; rename the file")
+            raise audio_file.AudioError(f"{job.source}: white space in the path, which separates columns; "
+                                        "rename the file")
         made = os.path.exists(job.target) and not _other_rate(job.target, job.rate)
         if job.source != job.target and not made:
             convert(job.source, job.target, job.rate)
-        return audio.check(job.target, job.rate, job.min_seconds, job.resample), os.path.getsize(job.target), ""
-    except audio.AudioError as error:
+        return audio_file.check(job.target, job.rate, job.min_seconds, job.resample), os.path.getsize(job.target), ""
+    except audio_file.AudioError as error:
         return 0, 0, str(error)
 
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from utils.checkpoint import save_checkpoint
+from utils.checkpoints.checkpoint import save_checkpoint
 from utils.config import AUTO
 from utils.device import Device
 from utils.errors import UserError
 from utils.progress import progress as progress_bar
-from utils.state import State, statistics
-from utils.step_clock import StepClock
-from utils.train_step import FloatStatus, TrainStep
+from utils.training.state import State, statistics
+from utils.training.step_clock import StepClock
+from utils.training.train_step import FloatStatus, TrainStep
 
 
 def trainable(*cells):

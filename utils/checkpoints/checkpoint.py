@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import mindspore as ms
 from mindspore import Tensor
 
-from utils.checkpoint_format import check_format
+from utils.checkpoints.checkpoint_format import check_format
 from utils.errors import UserError
 
 UNFINISHED = ".saving-"     # how folders of files that are being written start

@@ -8,13 +8,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from utils.ascend_layers import as_float16, for_ascend
 from utils.device import choose_target, setup_device
 from utils.errors import UserError
+from utils.export.gears import converter_config
+from utils.export.graph_check import check_graph, example_inputs, run_network
+from utils.export.lite2 import ASCEND, downgrade
 from utils.files import write_text
-from utils.gears import converter_config
-from utils.graph_check import check_graph, example_inputs, run_network
-from utils.mindir_compat import ASCEND, downgrade
+from utils.layers.ascend import as_float16, for_ascend
 
 RUNTIMES = ("", *ASCEND, "lite2.0", "lite2.0-cpu")
 COLUMNS = 4096      # of an image, in CANN's specification of Conv2D: more "may cause compilation errors"

@@ -12,12 +12,12 @@ import numpy as np
 import yaml
 from mindspore import Tensor
 
-from utils import torch_file
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, parse_config, read_mapping, save_config
 from utils.device import setup_device
 from utils.errors import UserError
-from utils.torch_names import to_ours, to_theirs
+from utils.torch_weights import torch_file
+from utils.torch_weights.names import to_ours, to_theirs
 
 # what Lightning's checkpoints name besides tensors, in the state of callbacks and schedules
 LIGHTNING = ("pytorch_lightning.*", "lightning.*", "lightning_fabric.*", "collections.defaultdict",

@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from utils.shapes import mirror_ends
+from utils.layers.shapes import mirror_ends
 
 QUIET = 2.0 ** -10      # what no part of a spectrum exceeds in silence
 LOUD = 2.0 ** 5         # to where a frame's largest part is raised: the squares under a mel filter stay below 65504

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from utils import audio
-from utils.corpus import parallel
+from utils.audio import audio_file
+from utils.audio.packed import LARGEST_PAGE, SUFFIX, read_shard, shard_name
+from utils.corpora.corpus import parallel
 from utils.errors import UserError
-from utils.packed import LARGEST_PAGE, SUFFIX, read_shard, shard_name
 
 SHARD_BYTES = 2 ** 30       # of the files in a shard, before they are packed
 WRITE_BYTES = 2 ** 24       # handed to MindSpore at once
@@ -130,7 +130,7 @@ def batches(folder, paths):
 
 def encode(path):
     """Bytes of an audio file with the very samples of `path`: FLAC if that is smaller, else the file's own."""
-    audio.header(path)      # FLAC would hide that a wav is cut
+    audio_file.header(path)      # FLAC would hide that a wav is cut
     data = Path(path).read_bytes()
     info = soundfile.info(io.BytesIO(data))
     if info.format == "FLAC" or info.subtype != "PCM_16":

@@ -8,7 +8,7 @@ from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloat
 from utils.cpu_ops import fast
 from utils.device import Device
 from utils.errors import UserError
-from utils.mixed_precision import mixed, mostly_half
+from utils.layers.mixed_precision import mixed, mostly_half
 
 AMP_LEVELS = ("O0", "O1", "O2")
 FIRST_DYNAMIC_SCALE = 2.0 ** 16

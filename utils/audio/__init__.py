@@ -1,0 +1,1 @@
+"""Recordings: files of any format read, packed, changed."""

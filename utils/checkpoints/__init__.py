@@ -1,0 +1,1 @@
+"""Checkpoints in MindSpore's own format."""

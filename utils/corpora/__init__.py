@@ -1,0 +1,1 @@
+"""Corpora on disk, and the lists that prepare.py makes of them."""

@@ -1,0 +1,1 @@
+"""Graphs for inference: written, checked, and run by the C++ runner."""

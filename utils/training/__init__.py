@@ -1,0 +1,1 @@
+"""The training loop: steps, batches, state and the folder of a run."""
