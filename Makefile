@@ -33,7 +33,7 @@ lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
 	$(VENV)/bin/shellcheck .ci/run *.sh */scripts/*.sh */test/*.sh ascend310_infer/*.sh utils/*.sh
 	$(VENV)/bin/clang-format --dry-run --Werror ascend310_infer/inc/*.h ascend310_infer/src/*.cc \
-	  utils/cpu_ops/kernels/*.h utils/cpu_ops/kernels/*.cc tests/*.cc
+	  utils/cpu_ops/kernels/*.h utils/cpu_ops/kernels/*.cc tests/helpers/*.cc
 
 bench: $(VENV)/.demo
 	$(RUN) benchmarks/onednn_cap.py

@@ -10,10 +10,10 @@ import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
+from helpers.documents import ROOT
+from helpers.originals import golden, take_over
 from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2 as pb
-from originals import golden, take_over
-from programs import ROOT
 
 import conv_tasnet.export
 import conv_tasnet.import_torch

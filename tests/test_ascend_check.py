@@ -8,10 +8,9 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-import ascend_bad
 import pytest
-from documents import table
-from programs import ROOT
+from helpers import ascend_bad
+from helpers.documents import ROOT, table
 
 from utils.ascend_check import __main__ as command
 from utils.ascend_check import report, runs, stubs
@@ -302,10 +301,10 @@ def test_what_has_been_started_ends_with_the_check(monkeypatch, tmp_path):
 
 
 def test_bad_graphs_are_found(monkeypatch):
-    """Those of tests/ascend_bad.py, for a 910A; two processes, as one of them stops the first."""
+    """Those of helpers/ascend_bad.py, for a 910A; two processes, as one of them stops the first."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     verdicts = {}
-    runs.run_task(Task("ascend_bad", tuple(ascend_bad.GRAPHS), "910a"), stubs.stubs(),
+    runs.run_task(Task("helpers.ascend_bad", tuple(ascend_bad.GRAPHS), "910a"), stubs.stubs(),
                   lambda name, record: verdicts.__setitem__(name, report.verdict(record)), threading.Event())
     expected = {"good": "good", "good after that": "good", "calls Python": "calls Python: PyExecute 2",
                 "the CPU's LSTM": "computes tensors on the host: LSTM",

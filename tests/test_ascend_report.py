@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from documents import ROOT
+from helpers.documents import ROOT
 from packaging.requirements import Requirement
 
 from conv_tasnet.src.config import Config

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from helpers.documents import ROOT
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
@@ -21,7 +22,6 @@ from utils.config import (
 )
 from utils.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 PRESETS = sorted(ROOT.glob("ecapatdnn/configs/*.yaml"))
 
 

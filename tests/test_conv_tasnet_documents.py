@@ -3,7 +3,8 @@ import dataclasses
 import os
 
 import pytest
-from programs import ROOT, rank_table, recorded, script, started
+from helpers.documents import ROOT
+from helpers.programs import rank_table, recorded, script, started
 from test_conv_tasnet_prepare import librimix, mixtures
 
 from conv_tasnet import prepare

@@ -3,8 +3,8 @@ import json
 
 import numpy as np
 import pytest
+from helpers.originals import assert_round_trip, assert_same_numbers, give_back, golden, random_run, take_over
 from mindspore import Tensor
-from originals import assert_round_trip, assert_same_numbers, give_back, golden, random_run, take_over
 
 from conv_tasnet import import_torch
 from conv_tasnet.src.config import Config

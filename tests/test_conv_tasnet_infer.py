@@ -7,8 +7,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
+from helpers.programs import program
 from mindspore import Tensor
-from programs import program
 
 from conv_tasnet import infer
 from conv_tasnet.src import long

@@ -8,8 +8,9 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
+from helpers.documents import ROOT
+from helpers.programs import assert_same_end, flags, interrupted, killed, program, rank_table, script, using
 from mindspore import Tensor, nn
-from programs import ROOT, assert_same_end, flags, interrupted, killed, program, rank_table, script, using
 
 from conv_tasnet import eval as evaluation
 from conv_tasnet import export, prepare, train

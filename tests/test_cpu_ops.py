@@ -3,11 +3,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
+from helpers.documents import ROOT
 from mindspore import Tensor, nn
 
 from conv_tasnet.src.block import Block, FastBlock
@@ -20,9 +20,6 @@ from ecapatdnn.src.model import EcapaTdnn
 from utils import cpu_ops
 from utils.cpu_ops import build
 from utils.cpu_ops.layers import FAST
-
-ROOT = Path(__file__).parents[1]
-
 
 # formulas in numpy
 

@@ -2,8 +2,8 @@
 import mindspore as ms
 import numpy as np
 import pytest
+from helpers.originals import assert_round_trip, assert_same_numbers, give_back, golden, random_run, take_over
 from mindspore import Tensor
-from originals import assert_round_trip, assert_same_numbers, give_back, golden, random_run, take_over
 
 from deepspeech2 import import_torch
 from deepspeech2.src.config import Config

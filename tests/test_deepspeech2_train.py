@@ -8,8 +8,9 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
+from helpers.documents import ROOT
+from helpers.programs import assert_same_end, flags, killed, program, rank_table, script, using
 from mindspore import Parameter, Tensor, nn
-from programs import ROOT, assert_same_end, flags, killed, program, rank_table, script, using
 
 from deepspeech2 import eval as evaluation
 from deepspeech2 import export, lm, prepare, preprocess, train

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import ROOT
+from helpers.documents import ROOT
 from test_rank_table import ONE, table, write
 from test_trainer import Points, rows, train
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from documents import ROOT, defined_tests, table
+from helpers.documents import ROOT, defined_tests, table
 from test_repository import flags_of, recipe_flags
 
 TEXT = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")

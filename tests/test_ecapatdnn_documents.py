@@ -8,8 +8,9 @@ import sys
 
 import pytest
 import yaml
+from helpers.documents import ROOT
+from helpers.programs import rank_table, recorded, script
 from packaging.requirements import Requirement
-from programs import ROOT, rank_table, recorded, script
 
 from ecapatdnn import prepare
 from ecapatdnn.src.config import Config

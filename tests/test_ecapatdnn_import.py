@@ -6,8 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
-from mindspore import Tensor, nn
-from originals import (
+from helpers.originals import (
     assert_round_trip,
     assert_same_numbers,
     assert_same_tensors,
@@ -16,6 +15,7 @@ from originals import (
     random_run,
     take_over,
 )
+from mindspore import Tensor, nn
 
 from ecapatdnn import import_torch, infer
 from ecapatdnn.eval import load_embedder

@@ -8,8 +8,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 import yaml
+from helpers.documents import ROOT
+from helpers.programs import program
 from mindspore import Tensor, nn, ops
-from programs import ROOT, program
 from test_ecapatdnn_prepare import put, tree
 
 from ecapatdnn import speaker_id

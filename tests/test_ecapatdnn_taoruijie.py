@@ -1,11 +1,11 @@
 """trainECAPAModel.py: TaoRuijie's flags, defaults, files and lines."""
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from originals import give_back
+from helpers.documents import ROOT
+from helpers.originals import give_back
 
 from ecapatdnn import import_torch, train, trainECAPAModel
 from ecapatdnn.src.config import Config
@@ -13,7 +13,6 @@ from ecapatdnn.trainECAPAModel import Flags
 from utils.config import load_config, parse_config, read_yaml
 from utils.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
 # flag: (our field, his default, another value); his n_class is 5994, ours are counted
 FLAGS = {"num_frames": ("crop", 200, 300), "max_epoch": ("num_epochs", 80, 3), "batch_size": ("minibatch_size", 400, 8),
          "n_cpu": ("num_workers", 4, 0), "test_step": ("test_step", 1, 5), "lr": ("max_lrate", 0.001, 0.1),

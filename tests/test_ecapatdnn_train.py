@@ -8,8 +8,9 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
+from helpers.documents import ROOT
+from helpers.programs import assert_same_end, flags, killed, program, rank_table, script, using
 from mindspore import Tensor, nn, ops
-from programs import ROOT, assert_same_end, flags, killed, program, rank_table, script, using
 
 from ecapatdnn import eval as evaluation
 from ecapatdnn import export, infer, train

@@ -6,9 +6,9 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from documents import ROOT
-from lite_converter import Converter
-from mindir_numpy import Evaluator
+from helpers.documents import ROOT
+from helpers.lite_converter import Converter
+from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
 from test_ascend310_infer import CONFIGS, GEARED, PRESETS, PROGRAMS, VARIATIONS, case, network_of, randomised
 from test_ascend310_infer import exported as with_gears

@@ -8,7 +8,7 @@ emulation; where CANN adds in an order of its own, in pairs.
 import mindspore as ms
 import numpy as np
 import pytest
-from mindir_numpy import Evaluator
+from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2 as pb
 from test_ascend310_infer import randomised

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from programs import ROOT, script
+from helpers.documents import ROOT
+from helpers.programs import script
 from test_rank_table import ONE, TWO, table, write
 
 from utils import launch

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import ROOT, rank_table
+from helpers.documents import ROOT
+from helpers.programs import rank_table
 from test_trainer import Points, config, rows, train
 
 from utils.errors import UserError

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from documents import ROOT, table
+from helpers.documents import ROOT, table
+from helpers.programs import program
 from mindspore import Tensor
-from programs import program
 
 from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config

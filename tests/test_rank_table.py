@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from programs import ROOT
+from helpers.documents import ROOT
 
 from utils import hccl_tools
 from utils.errors import UserError

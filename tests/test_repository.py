@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from documents import ROOT, defined_tests, table
+from helpers.documents import ROOT, defined_tests, table
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
 ASCEND = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("ascend*.md"))]

@@ -10,8 +10,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from documents import ROOT
-from programs import recorded
+from helpers.documents import ROOT
+from helpers.programs import recorded
 
 from deepspeech2.lm import TuneConfig
 from utils.config import parse_config, parse_train_config, parse_use_config, save_config

@@ -6,9 +6,9 @@ import subprocess
 
 import numpy as np
 import pytest
-from lite_converter import Converter
+from helpers.documents import ROOT
+from helpers.lite_converter import Converter
 from mindspore import nn
-from programs import ROOT
 
 from ecapatdnn.src.config import Config
 from utils.export.graph import Port, export_model
@@ -46,8 +46,8 @@ def export(folder, gears=()):
 def runner(converter):
     """A function that runs main over a folder: (exit code, what it and the Ascend say)."""
     device = converter.folder / "libpretended.so"
-    subprocess.run(["g++", "-std=c++17", "-shared", "-fPIC", ROOT / "tests" / "pretended_ascend.cc", "-o", device],
-                   check=True)
+    source = ROOT / "tests" / "helpers" / "pretended_ascend.cc"
+    subprocess.run(["g++", "-std=c++17", "-shared", "-fPIC", source, "-o", device], check=True)
 
     def run(graph, folder, *flags):
         done = subprocess.run([ROOT / "ascend310_infer" / "build" / "main", "--mindir_path", graph, "--input_path",

@@ -2,9 +2,8 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from helpers.documents import ROOT
 
 
 def test_an_epoch_is_shared_out_whole():

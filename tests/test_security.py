@@ -9,11 +9,11 @@ import pickle
 import subprocess
 import tarfile
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from helpers.documents import ROOT
 
 from deepspeech2.src.decoder import load_log_probs
 from deepspeech2.src.download import unpack
@@ -22,8 +22,6 @@ from ecapatdnn.src.scoring import Cache
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import parse_config, parse_train_config
 from utils.errors import UserError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Bomb:

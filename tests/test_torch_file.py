@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from originals import golden
-from programs import program
+from helpers.originals import golden
+from helpers.programs import program
 
 from utils.errors import UserError
 from utils.torch_weights.plain_pickle import Instance, Name

@@ -10,14 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from documents import ROOT
-
+from helpers.documents import ROOT
 from utils.ascend_check.elf import read_library
 from utils.ascend_check.stubs import source
 from utils.files import CACHE
 
 LITE = CACHE / "mindspore-lite-2.0.0" / "mindspore_lite"
-SOURCE = ROOT / "tests" / "lite_converter.cc"
+SOURCE = ROOT / "tests" / "helpers" / "lite_converter.cc"
 ASCEND = ("libmslite_shared_lib.so", "libascend_pass_plugin.so")     # its libraries that need CANN
 
 

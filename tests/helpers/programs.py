@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.documents import ROOT
 from utils.checkpoints.checkpoint import load_checkpoint
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # train.py, which sends itself signal {number} in the moment it has saved the state of batch 3 of epoch {epoch}
 INTERRUPTED = """
