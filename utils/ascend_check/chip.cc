@@ -3,7 +3,7 @@
 #include <string>
 
 namespace mindspore {
-class MsContext {      // of libmindspore_core.so; only what is called is declared
+class MsContext {  // of libmindspore_core.so; only what is called is declared
  public:
   static std::shared_ptr<MsContext> GetInstance();
   std::string ascend_soc_version() const;
@@ -15,7 +15,7 @@ class MsContext {      // of libmindspore_core.so; only what is called is declar
 // version: ascend910 or ascend910b, what kernels are chosen by; name: Ascend910B2, the chip's own.
 extern "C" void set_chip(const char *version, const char *name) {
   auto context = mindspore::MsContext::GetInstance();
-  context->ascend_soc_version();      // the first call asks the plugin, and would undo what is set before it
+  context->ascend_soc_version();  // the first call asks the plugin, and would undo what is set before it
   context->set_ascend_soc_version(version);
   context->set_ascend_soc_name(name);
 }
