@@ -199,9 +199,9 @@ def hour_ecapatdnn():
 def hour_conv_tasnet():
     """An hour in windows of 16 s."""
     from conv_tasnet.src.config import Config
-    from conv_tasnet.src.long import WINDOW, Windows, window_sizes
     from conv_tasnet.src.model import ConvTasNet
     from conv_tasnet.src.separation import Separator
+    from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
     from utils.cpu_ops import fast
 
     config = Config(N=128, B=64, H=128, Sc=64, X=6, R=2)
@@ -214,9 +214,9 @@ def hour_conv_tasnet():
 def hour_deepspeech2():
     """An hour in windows of 20 s."""
     from deepspeech2.src.config import Config
-    from deepspeech2.src.long import Windows
     from deepspeech2.src.model import DeepSpeech2
     from deepspeech2.src.recognition import Recogniser
+    from deepspeech2.src.windows import Windows
     from utils.cpu_ops import fast
 
     config = Config(hidden_size=512)

@@ -6,7 +6,7 @@ of ours: python import_torch.py --export --format asteroid|kaituoxu RUN/best.ckp
 import sys
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.import_torch import ORIGINALS, shapes
+from conv_tasnet.src.torch_layout import ORIGINALS, shapes
 from utils.errors import run
 from utils.torch_weights.importer import work
 

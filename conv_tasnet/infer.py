@@ -6,11 +6,11 @@ import os
 import sys
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.long import WINDOW, Windows, window_sizes
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
+from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
 from utils.audio.recording import work_through
 from utils.checkpoints.checkpoint import load_model, pretrained
 from utils.config import load_config

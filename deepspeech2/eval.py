@@ -6,7 +6,7 @@ from pathlib import Path
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import make_decoder, save_log_probs
 from deepspeech2.src.features import RATE
-from deepspeech2.src.manifest import read_manifest, samples_of
+from deepspeech2.src.manifest import read_manifest, utterance_length
 from deepspeech2.src.metric import alignment_text, error_rates, worst
 from deepspeech2.src.recognition import load_recogniser
 from deepspeech2.src.text import Alphabet
@@ -37,7 +37,7 @@ def main(config):
     folder.mkdir(exist_ok=True)
     if config.save_log_probs:
         save_log_probs(folder / "log_probs.npz", kept, config.labels)
-    heard = sum(map(samples_of, utterances)) / RATE
+    heard = sum(map(utterance_length, utterances)) / RATE
     print(f"{config.test_manifest}: {len(utterances)} utterances, {heard / 60:.1f} minutes")
     rates = report([one.audio for one in utterances], references, hypotheses, folder)
     print(f"real-time factor {seconds / heard:.3f}, reading and compilation included")

@@ -6,7 +6,7 @@ of ours: python import_torch.py --export --format deepspeech_pytorch RUN/best.ck
 import sys
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.import_torch import ORIGINALS, shapes
+from deepspeech2.src.torch_layout import ORIGINALS, shapes
 from utils.errors import run
 from utils.torch_weights.importer import work
 

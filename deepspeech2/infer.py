@@ -9,11 +9,11 @@ from deepspeech2.src.alignment import word_times
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import make_decoder
 from deepspeech2.src.features import RATE, WINDOW
-from deepspeech2.src.long import FRAME, Windows, segments
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.streaming import Stream, moments
 from deepspeech2.src.text import Alphabet
+from deepspeech2.src.windows import FRAME, Windows, segments
 from utils.audio.recording import work_through
 from utils.checkpoints.checkpoint import load_model, pretrained
 from utils.config import load_config

@@ -6,9 +6,9 @@ import numpy as np
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet
 from deepspeech2.src.decoder import greedy
-from deepspeech2.src.features import frames_of
+from deepspeech2.src.features import frame_count
 from deepspeech2.src.loss import CtcLoss
-from deepspeech2.src.manifest import read_manifest, samples_of
+from deepspeech2.src.manifest import read_manifest, utterance_length
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer
@@ -63,7 +63,7 @@ def validation(config, model, device):
         return None
     utterances, alphabet = read_manifest(config.val_manifest, config.data_folder), Alphabet(config.labels)
     references = [alphabet.normalise(one.text) for one in utterances]
-    longest = max(frames_of(samples_of(one)) for one in utterances)      # no text has more characters than frames
+    longest = max(frame_count(utterance_length(one)) for one in utterances)    # no text has more characters than frames
 
     def validate():
         recogniser = Recogniser(model, config)

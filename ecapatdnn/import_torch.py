@@ -6,7 +6,7 @@ of ours: python import_torch.py --export --format speechbrain|taoruijie RUN/best
 import sys
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.import_torch import ORIGINALS, shapes
+from ecapatdnn.src.torch_layout import ORIGINALS, shapes
 from utils.errors import run
 from utils.torch_weights.importer import work
 

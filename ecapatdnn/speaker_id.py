@@ -9,7 +9,7 @@ from pathlib import Path
 from mindspore import nn
 
 from ecapatdnn.src.dataset import TrainSet
-from ecapatdnn.src.speaker_id import SpeakerId, epoch_line, evaluate, likelihood_and_error, linear, number
+from ecapatdnn.src.identification import SpeakerId, epoch_line, evaluate, likelihood_and_error, linear, number
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.speaker_split import prepare, with_room_noises
 from utils.checkpoints.checkpoint import load_into

@@ -8,8 +8,8 @@ from mindspore import Tensor
 
 from conv_tasnet import import_torch
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.import_torch import shapes
 from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.torch_layout import shapes
 from utils.checkpoints.checkpoint import load_model
 from utils.config import load_config
 from utils.errors import UserError

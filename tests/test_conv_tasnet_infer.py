@@ -11,14 +11,14 @@ from helpers.programs import program
 from mindspore import Tensor
 
 from conv_tasnet import infer
-from conv_tasnet.src import long
+from conv_tasnet.src import windows
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.level import Level, levelled
-from conv_tasnet.src.long import Windows, window_sizes
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
+from conv_tasnet.src.windows import Windows, window_sizes
 from utils.audio.audio_file import AudioError
 from utils.audio.recording import inspect
 from utils.checkpoints.checkpoint import save_checkpoint
@@ -195,7 +195,7 @@ def framewise():
 @pytest.mark.parametrize("overlap, beyond", [(100, 0), (8, 20)])
 def test_windows_equal_the_whole_up_to_the_cross_fade(framewise, monkeypatch, overlap, beyond):
     """And in it too, where the overlap holds the context of the network beside the cross-fade."""
-    monkeypatch.setattr(long, "levelled", lambda mixture, speakers: speakers.copy())
+    monkeypatch.setattr(windows, "levelled", lambda mixture, speakers: speakers.copy())
     separator, whole = framewise
     samples = noise(2003)
     _, separated = joined(Windows(separator, 400, overlap, 4).separate(blocks_of(samples)))

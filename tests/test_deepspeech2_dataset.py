@@ -8,7 +8,7 @@ import soundfile
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet, padded_lengths
-from deepspeech2.src.features import BINS, RATE, frames_of, spectrogram
+from deepspeech2.src.features import BINS, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import Sample, write_manifest
 from deepspeech2.src.text import Alphabet
 from utils.errors import UserError
@@ -99,7 +99,7 @@ def test_augmentation_is_drawn_anew_every_epoch_and_fits_the_shapes(corpus, tmp_
     for features, frames, _, _ in itertools.chain(*made.values()):
         assert features.shape[1] in train_set.lengths and (frames <= features.shape[1]).all()
         assert np.isfinite(features).all()
-    lengths = {frames_of(8000 + 1600 * k) for k in range(20)}
+    lengths = {frame_count(8000 + 1600 * k) for k in range(20)}
     assert not set(np.concatenate([frames for _, frames, _, _ in made[1]])) <= lengths      # of other speeds
     masked = [np.isclose(one[:n], 0).all(axis=0).any() or np.isclose(one[:n], 0).all(axis=1).any()
               for features, frames, _, _ in made[2] for one, n in zip(features, frames, strict=True)]

@@ -7,8 +7,8 @@ from mindspore import Tensor
 
 from deepspeech2 import import_torch
 from deepspeech2.src.config import Config
-from deepspeech2.src.import_torch import plain, shapes
 from deepspeech2.src.model import DeepSpeech2, time_mask
+from deepspeech2.src.torch_layout import plain, shapes
 from utils.checkpoints.checkpoint import load_model
 from utils.config import load_config
 from utils.errors import UserError

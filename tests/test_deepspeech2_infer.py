@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from deepspeech2.src.features import BINS, HOP, RATE
-from deepspeech2.src.long import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, segments
+from deepspeech2.src.windows import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, segments
 
 BLANK_SURE = np.log(np.array([0.98, 0.01, 0.01], np.float32))
 

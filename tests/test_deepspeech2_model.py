@@ -9,7 +9,7 @@ import scipy.signal
 from mindspore import Parameter, Tensor
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS, frames_of, log_magnitude, spectrogram
+from deepspeech2.src.features import BINS, frame_count, log_magnitude, spectrogram
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2, Lookahead, frames_after
 from deepspeech2.src.optimizer import AdamW
@@ -129,7 +129,7 @@ def test_spectrogram_equals_scipys_stft(samples):
     transform = scipy.signal.ShortTimeFFT(scipy.signal.get_window("hamming", 320), 160, 16000, phase_shift=None)
     expected = np.log1p(np.abs(transform.stft(padded, p0=1, p1=1 + samples // 160 + 1))).T
     found = log_magnitude(x.astype(np.float32))
-    assert found.shape == (frames_of(samples), BINS) == expected.shape
+    assert found.shape == (frame_count(samples), BINS) == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5)
     normal = spectrogram(x.astype(np.float32))
     assert abs(normal.mean()) < 1e-4 and normal.std(ddof=1) == pytest.approx(1, abs=1e-4)

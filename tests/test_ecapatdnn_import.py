@@ -20,7 +20,7 @@ from mindspore import Tensor, nn
 from ecapatdnn import import_torch, infer
 from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.import_torch import ORIGINALS, shapes
+from ecapatdnn.src.torch_layout import ORIGINALS, shapes
 from utils.checkpoints.checkpoint import load_checkpoint
 from utils.config import load_config, parse_use_config
 from utils.errors import UserError

@@ -15,8 +15,7 @@ from test_ecapatdnn_prepare import put, tree
 
 from ecapatdnn import speaker_id
 from ecapatdnn.src.features import filter_bank
-from ecapatdnn.src.model import EcapaTdnn
-from ecapatdnn.src.speaker_id import (
+from ecapatdnn.src.identification import (
     DILATIONS,
     KERNELS,
     Classifier,
@@ -28,6 +27,7 @@ from ecapatdnn.src.speaker_id import (
     linear,
     number,
 )
+from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.speaker_split import PARTS, find_speakers, prepare, split, with_room_noises
 from utils import launch

@@ -14,7 +14,7 @@ from mindspore import Tensor
 
 from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.import_torch import shapes
+from ecapatdnn.src.torch_layout import shapes
 from utils import publish
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, read_mapping, save_config

@@ -7,8 +7,8 @@ import os
 
 import numpy as np
 
-from deepspeech2.src.features import HOP, RATE, frames_of, spectrogram
-from deepspeech2.src.manifest import read_manifest, samples_of
+from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
+from deepspeech2.src.manifest import read_manifest, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
 from utils.errors import UserError
@@ -121,7 +121,7 @@ class TrainSet:
         """(paths, frames, Labels) of the utterances that can be trained on, {reason: paths} of the others."""
         kept, too_long, too_dense = [], [], []
         for one in utterances:
-            frames = frames_of(samples_of(one))
+            frames = frame_count(utterance_length(one))
             labels = self.alphabet.encode(self.alphabet.normalise(one.text), one.audio)
             if frames * HOP > self.config.max_seconds * RATE:
                 too_long.append(one.audio)

@@ -13,7 +13,7 @@ BINS = WINDOW // 2 + 1
 HAMMING = scipy.signal.get_window("hamming", WINDOW).astype(np.float32)
 
 
-def frames_of(samples):
+def frame_count(samples):
     """T of N samples."""
     return samples // HOP + 1
 

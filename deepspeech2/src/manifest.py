@@ -39,7 +39,7 @@ class Utterance(NamedTuple):
     seconds: float
 
 
-def samples_of(utterance):
+def utterance_length(utterance):
     """Its length at 16 kHz: the manifest's, or else the header's."""
     return round(utterance.seconds * RATE) or audio_file.duration(utterance.audio, RATE)
 

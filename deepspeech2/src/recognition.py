@@ -6,8 +6,8 @@ import numpy as np
 from mindspore import Tensor
 
 from deepspeech2.src.dataset import padded_lengths
-from deepspeech2.src.features import RATE, frames_of, spectrogram
-from deepspeech2.src.manifest import samples_of
+from deepspeech2.src.features import RATE, frame_count, spectrogram
+from deepspeech2.src.manifest import utterance_length
 from deepspeech2.src.model import DeepSpeech2
 from utils.audio import audio_file
 from utils.checkpoints.checkpoint import load_model
@@ -25,7 +25,7 @@ class Recogniser:
 
     def files(self, utterances):
         """Yields (index, log probabilities (T', K) float32) of every Utterance, in an order of its own."""
-        frames = np.array([frames_of(samples_of(one)) for one in utterances])
+        frames = np.array([frame_count(utterance_length(one)) for one in utterances])
         lengths, order = padded_lengths(frames, SHAPES), np.argsort(frames, kind="stable")
         for first in range(0, len(order), self.size):
             chosen = order[first:first + self.size]

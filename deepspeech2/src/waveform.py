@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from mindspore import nn, ops
 
-from deepspeech2.src.features import BINS, HAMMING, HOP, WINDOW, frames_of
+from deepspeech2.src.features import BINS, HAMMING, HOP, WINDOW, frame_count
 from utils.layers.shapes import length_mask, mean_over, ones_like, unbiased
 from utils.layers.spectrum import RAISE, Squares
 
@@ -24,7 +24,7 @@ class FromWaveform(nn.Cell):
 
     def construct(self, waveform, samples=None):
         features = self.features(waveform, samples)
-        return self.model(features, rows(features[0]) if samples is None else frames_of(samples))
+        return self.model(features, rows(features[0]) if samples is None else frame_count(samples))
 
 
 class Spectrogram(nn.Cell):
@@ -41,7 +41,7 @@ class Spectrogram(nn.Cell):
 
     def construct(self, waveform, samples=None):
         squares, gain = self.squares(waveform, samples)                         # (T, 2 F), (T, 1)
-        mask = None if samples is None else length_mask(gain.reshape(1, -1), frames_of(samples)).reshape(-1, 1)
+        mask = None if samples is None else length_mask(gain.reshape(1, -1), frame_count(samples)).reshape(-1, 1)
         magnitude = ops.sqrt(squares[:, :BINS] + squares[:, BINS:]) / (gain * RAISE)
         x = log1p(magnitude)                                                    # (T, F)
         x = x - mean_over(x.mean(1, keep_dims=True), 0, mask)

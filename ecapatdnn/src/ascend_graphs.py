@@ -7,10 +7,10 @@ from mindspore import Tensor, nn
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, RATE
+from ecapatdnn.src.identification import SpeakerId, likelihood_and_error
 from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.scoring import SCORE_CROP, Embedder, WholeFiles
-from ecapatdnn.src.speaker_id import SpeakerId, likelihood_and_error
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
