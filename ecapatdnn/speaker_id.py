@@ -16,7 +16,8 @@ from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config
 from utils.device import choose_target, setup_device
 from utils.errors import UserError, run
-from utils.launch import Watch, cluster_jobs
+from utils.launching.jobs import cluster_jobs
+from utils.launching.watch import Watch
 from utils.training.loader import Batches
 from utils.training.loop import fit, trainable
 from utils.training.run_folder import RunFolder

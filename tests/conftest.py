@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ecapatdnn.src.config import Config
-from utils.mini_corpus import make_mini_corpus
+from utils.corpora.mini import make_mini_corpus
 
 
 @pytest.fixture(scope="session", autouse=True)

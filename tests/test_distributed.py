@@ -20,7 +20,7 @@ from test_trainer import Points, rows, train
 from utils.checkpoints.checkpoint import load_checkpoint
 from utils.device import setup_device
 from utils.errors import run
-from utils.launch import free_port
+from utils.launching.cluster import free_port
 
 # train.py of a model: the function of this file that the second flag names
 PROGRAM = """

@@ -341,7 +341,7 @@ def test_rirs(tmp_path):
 
 
 def test_mini(tmp_path, monkeypatch):
-    module = pytest.importorskip("utils.mini_corpus")
+    module = pytest.importorskip("utils.corpora.mini")
 
     def make(folder, seed=0):
         for part, count in (("train", 12), ("test", 3)):

@@ -30,12 +30,12 @@ from ecapatdnn.src.identification import (
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.speaker_split import PARTS, find_speakers, prepare, split, with_room_noises
-from utils import launch
 from utils.audio import audio_file
 from utils.checkpoints.checkpoint import load_checkpoint, load_into
 from utils.config import load_config, parse_config, parse_train_config
 from utils.device import Device
 from utils.errors import UserError
+from utils.launching.jobs import cluster_jobs
 from utils.training.loop import Loop
 from utils.training.state import parameters
 from utils.training.train_step import adapt
@@ -344,7 +344,7 @@ def test_rank_size_starts_as_many_processes(folder, tmp_path, monkeypatch):
 
 def test_processes_of_rank_size(monkeypatch, tmp_path):
     """On Ascends each has its own device; one that a launcher started starts no others."""
-    jobs = launch.cluster_jobs(["python", "x.py"], 8, "Ascend", tmp_path)
+    jobs = cluster_jobs(["python", "x.py"], 8, "Ascend", tmp_path)
     assert [job.environment.get("DEVICE_ID") for job in jobs] == [None, *"01234567"]
     assert [job.environment["MS_ROLE"] for job in jobs] == ["MS_SCHED"] + 8 * ["MS_WORKER"]
     assert all(job.command == ["python", "x.py"] for job in jobs[1:])

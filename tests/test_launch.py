@@ -18,8 +18,8 @@ from helpers.documents import ROOT
 from helpers.programs import script
 from test_rank_table import ONE, TWO, table, write
 
-from utils import launch
 from utils.errors import UserError
+from utils.launching import cluster, jobs, watch
 
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
@@ -58,7 +58,8 @@ LAUNCHER = f"""
 import sys
 from utils import launch
 from utils.errors import run
-launch.SCHEDULER, launch.PROBE, launch.LOST = {SCHEDULER!r}, 0.1, 1
+from utils.launching import jobs, watch
+jobs.SCHEDULER, watch.PROBE, watch.LOST = {SCHEDULER!r}, 0.1, 1
 run(launch.main, sys.argv[1:])
 """
 
@@ -171,14 +172,14 @@ def test_who_leaves_on_a_signal_leaves_the_others_time_to_save(model):
 
 
 def test_a_process_that_does_not_end_is_killed(model, monkeypatch):
-    monkeypatch.setattr(launch, "GRACE", 0.5)
-    monkeypatch.setattr(launch, "SCHEDULER", SCHEDULER)
-    watch = launch.Watch(launch.make_jobs(model, model.parent / "table.json", "Ascend", ["stubborn"], False))
-    watch.processes = [launch.start(job) for job in watch.jobs]
+    monkeypatch.setattr(watch, "GRACE", 0.5)
+    monkeypatch.setattr(jobs, "SCHEDULER", SCHEDULER)
+    watcher = watch.Watch(jobs.make_jobs(model, model.parent / "table.json", "Ascend", ["stubborn"], False))
+    watcher.processes = [watch.start(job) for job in watcher.jobs]
     wait_for(model, "rank 1")
     wait_for(model, "rank 0", rank=0)
-    watch._stop()
-    assert [process.returncode for process in watch.processes] == [-signal.SIGTERM] + [-signal.SIGKILL] * 2
+    watcher._stop()
+    assert [process.returncode for process in watcher.processes] == [-signal.SIGTERM] + [-signal.SIGKILL] * 2
 
 
 def test_no_orphans_when_the_launcher_is_killed(model):
@@ -199,33 +200,33 @@ def test_servers_of_a_table_take_their_own_ranks(tmp_path, monkeypatch):
                "HCCL_CONNECT_TIMEOUT": "600"}
     for server, devices in enumerate(((0, 1), (4, 5))):
         monkeypatch.setenv("SERVER_ID", str(server))
-        jobs = launch.make_jobs(tmp_path, path, "Ascend", [], False)
+        started = jobs.make_jobs(tmp_path, path, "Ascend", [], False)
         if server == 0:
-            scheduler = jobs.pop(0)
+            scheduler = started.pop(0)
             assert scheduler.name == "scheduler"
             assert scheduler.environment == {"DEVICE_TARGET": "Ascend", "MS_ROLE": "MS_SCHED"} | cluster
-        assert [job.name for job in jobs] == [f"rank {2 * server}", f"rank {2 * server + 1}"]
-        for rank, (job, device) in enumerate(zip(jobs, devices, strict=True), 2 * server):
+        assert [job.name for job in started] == [f"rank {2 * server}", f"rank {2 * server + 1}"]
+        for rank, (job, device) in enumerate(zip(started, devices, strict=True), 2 * server):
             assert job.environment == cluster | {
                 "DEVICE_TARGET": "Ascend", "RANK_TABLE_FILE": str(path), "RANK_ID": str(rank), "RANK_SIZE": "4",
                 "DEVICE_NUM": "4", "DEVICE_ID": str(device), "MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
     for value in ("2", "", "first"):
         monkeypatch.setenv("SERVER_ID", value)
         with pytest.raises(UserError, match="SERVER_ID: found '.*', expected 0 to 1"):
-            launch.make_jobs(tmp_path, path, "Ascend", [], False)
+            jobs.make_jobs(tmp_path, path, "Ascend", [], False)
 
 
 def test_what_the_shell_sets_stays(tmp_path, monkeypatch):
     monkeypatch.setenv("SERVER_ID", "1")
     for name, value in {"MS_SCHED_PORT": "9000", "MS_SCHED_HOST": "10.0.0.9", "HCCL_CONNECT_TIMEOUT": "7200"}.items():
         monkeypatch.setenv(name, value)
-    environment = launch.make_jobs(tmp_path, write(tmp_path / "two.json", TWO), "Ascend", [], False)[0].environment
+    environment = jobs.make_jobs(tmp_path, write(tmp_path / "two.json", TWO), "Ascend", [], False)[0].environment
     assert environment["MS_SCHED_PORT"] == "9000" and environment["MS_SCHED_HOST"] == "10.0.0.9"
     assert "HCCL_CONNECT_TIMEOUT" not in environment
     for port in ("http", "80", "65536"):
         monkeypatch.setenv("MS_SCHED_PORT", port)
         with pytest.raises(UserError, match=f"MS_SCHED_PORT: found '{port}', expected a port, 1024 to 65535"):
-            launch.make_jobs(tmp_path, tmp_path / "two.json", "Ascend", [], False)
+            jobs.make_jobs(tmp_path, tmp_path / "two.json", "Ascend", [], False)
 
 
 def test_server_0_is_known_by_its_address(tmp_path, monkeypatch):
@@ -238,11 +239,11 @@ def test_server_0_is_known_by_its_address(tmp_path, monkeypatch):
         content["server_list"][0] |= server
         content["server_list"][1]["server_id"] = "node_1"
         path = write(tmp_path / "t.json", content)
-        jobs = launch.make_jobs(tmp_path, path, "Ascend", [], False)
-        assert [job.environment["MS_SCHED_HOST"] for job in jobs] == [address]
+        started = jobs.make_jobs(tmp_path, path, "Ascend", [], False)
+        assert [job.environment["MS_SCHED_HOST"] for job in started] == [address]
     content["server_list"][0] = table([(0, 0)])["server_list"][0] | {"server_id": "node_0.invalid"}
     with pytest.raises(UserError, match="server 0 of the table: 'node_0.invalid' has no address .*; write its"):
-        launch.make_jobs(tmp_path, write(path, content), "Ascend", [], False)
+        jobs.make_jobs(tmp_path, write(path, content), "Ascend", [], False)
 
 
 def test_devices_are_told_as_the_process_counts_them(tmp_path, monkeypatch):
@@ -251,7 +252,7 @@ def test_devices_are_told_as_the_process_counts_them(tmp_path, monkeypatch):
 
     def devices(visible, target="Ascend"):
         monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
-        return [job.environment["DEVICE_ID"] for job in launch.make_jobs(tmp_path, path, target, [], False)[1:]]
+        return [job.environment["DEVICE_ID"] for job in jobs.make_jobs(tmp_path, path, target, [], False)[1:]]
 
     assert devices("") == devices("0,1,2,3,4,5,6,7") == devices("1,2", "CPU") == ["5", "7"]
     assert devices("4,5,6,7") == ["1", "3"] and devices("5,7") == ["0", "1"]
@@ -265,7 +266,7 @@ def test_devices_are_told_as_the_process_counts_them(tmp_path, monkeypatch):
 def test_a_cpu_takes_all_servers_or_one(tmp_path, monkeypatch):
     """Without SERVER_ID all ranks join here, at a port that is free; with it as the Ascends of that server do."""
     path = write(tmp_path / "two.json", TWO)
-    scheduler, *ranks = launch.make_jobs(tmp_path, path, "CPU", [], False)
+    scheduler, *ranks = jobs.make_jobs(tmp_path, path, "CPU", [], False)
     assert scheduler.environment["MS_ROLE"] == "MS_SCHED"
     assert [job.environment["MS_NODE_ID"] for job in ranks] == ["0", "1", "2", "3"]
     for job in (scheduler, *ranks):
@@ -274,7 +275,7 @@ def test_a_cpu_takes_all_servers_or_one(tmp_path, monkeypatch):
     own = {"DEVICE_TARGET": "CPU", "GLOG_v": "3"}
     for server in ("0", "1"):
         monkeypatch.setenv("SERVER_ID", server)
-        cpu, ascend = [launch.make_jobs(tmp_path, path, target, ["--lr", "1"], False) for target in ("CPU", "Ascend")]
+        cpu, ascend = [jobs.make_jobs(tmp_path, path, target, ["--lr", "1"], False) for target in ("CPU", "Ascend")]
         for job, other in zip(cpu, ascend, strict=True):
             threads = job.environment.pop("OMP_NUM_THREADS")
             assert int(threads) >= 1 and job == other._replace(environment=other.environment | own)
@@ -302,7 +303,7 @@ def test_a_server_that_is_not_the_first(model):
 
 def test_a_first_server_that_does_not_answer(model):
     two_servers(model.parent)
-    port = str(launch.free_port())
+    port = str(cluster.free_port())
     one_line(start(model, "quick", SERVER_ID="1", MS_SCHED_PORT=port, MS_TOPO_TIMEOUT="1"),
              f"waiting for the scheduler of server 0, 127.0.0.1:{port}\n",
              f"error: the scheduler of server 0, 127.0.0.1:{port}, does not answer in 1 s; start the launcher there")
@@ -311,7 +312,7 @@ def test_a_first_server_that_does_not_answer(model):
 
 def test_the_scheduler_waits_for_the_ranks_of_other_servers(model):
     two_servers(model.parent)
-    port = str(launch.free_port())
+    port = str(cluster.free_port())
     servers = [start(model, "quick", SERVER_ID=server, MS_SCHED_PORT=port) for server in ("1", "0")]
     wait_for(model, "rank 1")
     wait_for(model, "rank 0", rank=0)
@@ -327,7 +328,7 @@ def test_the_scheduler_waits_for_the_ranks_of_other_servers(model):
 def test_a_server_without_the_first_stops(model):
     """The first server's launcher is killed; ranks that wait for an NPU would not notice."""
     two_servers(model.parent)
-    port = str(launch.free_port())
+    port = str(cluster.free_port())
     first, second = [start(model, "stubborn", SERVER_ID=server, MS_SCHED_PORT=port) for server in ("0", "1")]
     wait_for(model, "rank 1")
     first.kill()
@@ -338,9 +339,9 @@ def test_a_server_without_the_first_stops(model):
 
 def test_cores_are_shared_out(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(10)))
-    assert [launch.cores(place, 4) for place in range(4)] == ["0,1", "2,3", "4,5", "6,7"]
+    assert [jobs.cores(place, 4) for place in range(4)] == ["0,1", "2,3", "4,5", "6,7"]
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
-    assert [launch.cores(place, 4) for place in range(4)] == ["3", "5", "3", "5"]
+    assert [jobs.cores(place, 4) for place in range(4)] == ["3", "5", "3", "5"]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -391,7 +392,7 @@ def test_msrun_gets_what_the_launcher_gives(tmp_path, monkeypatch):
 
     assert msrun() == (0, ", 600, Ascend, : --worker_num=2 --local_worker_num=2 --master_port=9000 --log_dir="
                        "train_parallel --cluster_time_out=600 --join=True train.py --distribute true --lr 1\n")
-    threads = launch.cluster_jobs([], 2, "CPU", tmp_path)[1].environment["OMP_NUM_THREADS"]
+    threads = jobs.cluster_jobs([], 2, "CPU", tmp_path)[1].environment["OMP_NUM_THREADS"]
     assert msrun(DEVICE_TARGET="CPU")[1].startswith(f", 600, CPU, {threads}: ")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

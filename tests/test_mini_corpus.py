@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from utils import mini_corpus
+from utils.corpora import mini as mini_corpus
 from utils.errors import UserError
 
 pytest.importorskip("espeakng_loader")

@@ -22,7 +22,7 @@ if [ "$DEVICE_TARGET" = CPU ]; then     # the processes share the cores, and Min
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((share > 0 ? share : 1))} GLOG_v=${GLOG_v:-3}
 fi
 port=$(python -c 'from utils.errors import run
-from utils.launch import check_free, local_scheduler
+from utils.launching.cluster import check_free, local_scheduler
 def main():
     scheduler = local_scheduler()
     check_free(scheduler.host, scheduler.port)

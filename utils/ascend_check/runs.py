@@ -15,7 +15,7 @@ from typing import NamedTuple
 from utils.ascend_check.graphs import ALONE, MSRUN, RANKS, TABLE, Graph, distributed
 from utils.ascend_check.log import LEVELS, Record, read_log
 from utils.config import parse_config
-from utils.launch import free_port
+from utils.launching.cluster import free_port
 
 ROOT = Path(__file__).parents[2]
 # takes the place of a model's train.py, so that the launchers start what they always do

@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from utils.ascend_check.log import mark
-from utils.launch import die_with_parent
+from utils.launching.watch import die_with_parent
 
 CHIPS = {"910a": ("ascend910", "Ascend910A"), "910b": ("ascend910b", "Ascend910B2")}    # MindSpore's names, CANN's
 SIMULATION = "1"        # compile everything, launch nothing

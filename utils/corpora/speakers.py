@@ -6,6 +6,7 @@ import os
 import re
 
 from utils.audio import audio_file
+from utils.corpora import mini
 from utils.corpora.corpus import wav_folder
 from utils.errors import UserError
 
@@ -41,9 +42,7 @@ def scan_tree(config):
 
 def scan_mini(config):
     """The synthetic corpus, made first where it is missing."""
-    from utils.mini_corpus import make_mini_corpus
-
-    make_mini_corpus(config.data_folder, config.seed)
+    mini.make_mini_corpus(config.data_folder, config.seed)
     return {part: speaker_tree(config, part) for part in ("train", "test")}
 
 
