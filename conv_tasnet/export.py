@@ -12,7 +12,7 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.errors import UserError, run
+from utils.errors import SettingError, run
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, note_columns, start_export
 
@@ -21,7 +21,7 @@ def main(config):
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of whole strides."""
     stride = config.L // 2
     if config.length % stride or config.length == stride:
-        raise UserError(f"length: {config.length} samples, expected two or more strides of {stride}; or 0 for any")
+        raise SettingError(f"length: {config.length} samples, expected two or more strides of {stride}; or 0 for any")
     start_export(config)
     model = ConvTasNet(config)
     load_model(config.model_path, model)

@@ -17,7 +17,7 @@ from utils.config import parse_config
 from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
-from utils.errors import UserError, nearest, run
+from utils.errors import ContentError, SettingError, nearest, run
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")
@@ -151,8 +151,8 @@ def prepare_librispeech_an4(config):
 def prepare_metadata(config):
     """Mixtures to be made while they are read, of all metadata; rows of the table."""
     if config.task != "mix_clean":
-        raise UserError("task: librimix_metadata makes mix_clean, without WHAM's noise; for mix_both generate LibriMix "
-                        "and prepare it with --corpus librimix")
+        raise SettingError("task: librimix_metadata makes mix_clean, without WHAM's noise; for mix_both generate "
+                           "LibriMix and prepare it with --corpus librimix")
     return prepare_rows(corpora.find_metadata(config.metadata), config)
 
 
@@ -180,17 +180,17 @@ def prepare_rows(lists, config, suffix=""):
 
 
 def require_mixtures(parts, config):
-    """UserError where nothing is left to list."""
+    """ContentError where nothing is left to list."""
     if not parts:
-        raise UserError(f"{config.data_folder}: no mixture has all its files, see {config.output_folder}; "
-                        "generate or copy the corpus anew")
+        raise ContentError(f"{config.data_folder}: no mixture has all its files, see {config.output_folder}; "
+                           "generate or copy the corpus anew")
 
 
 def prepare_generated(config):
     """LibriMix or WSJ0-mix as their scripts wrote it, every mixture with all its files; rows of the table."""
     if config.task not in TASKS:
-        raise UserError(f"task: found {config.task!r}, expected one of {', '.join(TASKS)}"
-                        f"{nearest(config.task, TASKS)}")
+        raise SettingError(f"task: found {config.task!r}, expected one of {', '.join(TASKS)}"
+                           f"{nearest(config.task, TASKS)}")
     wsj0 = config.corpus == "wsj0"
     parts, reasons = corpora.wsj0_lists(config) if wsj0 else (corpora.librimix_lists(config), [])
     files = {part: [("", path) for _, paths in rows for path in paths] for part, rows in parts.items()}
@@ -224,7 +224,7 @@ def main(argv):
     config = parse_config(PrepareConfig, argv)
     for name, least in (("C", 2), ("mixtures", 1), ("sample_rate", 1)):
         if getattr(config, name) < least:
-            raise UserError(f"{name}: found {getattr(config, name)}, expected {least} or more")
+            raise SettingError(f"{name}: found {getattr(config, name)}, expected {least} or more")
     rows = choose_corpus(config, CORPORA)(config)
     print(f"{'part':<12}{'number':>10} {'of':<12}{'speakers':>10}{'hours':>10}")
     for part, count, kind, speakers, length in rows:

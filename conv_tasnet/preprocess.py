@@ -8,7 +8,7 @@ import sys
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import load_mixture, pad_mixture, read_mixtures
 from utils.config import parse_use_config, require
-from utils.errors import UserError, run
+from utils.errors import SettingError, run
 from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
 from utils.progress import progress
 
@@ -31,11 +31,11 @@ def main(config):
 
 
 def parse(argv):
-    """The command line; UserError that names prepare.py where MindSpore's document calls this to prepare a corpus."""
+    """The command line; SettingError naming prepare.py where MindSpore's document calls this to prepare a corpus."""
     if not argv or {word.split("=")[0] for word in argv} & PREPARING:
-        raise UserError("preprocess.py writes the inputs of the C++ runner, here and with --checkpoint_path; a corpus "
-                        "is prepared by prepare.py --corpus librimix --in-dir Libri2Mix/wav8k/min --out-dir "
-                        "lists/libri2mix")
+        raise SettingError("preprocess.py writes the inputs of the C++ runner, here and with --checkpoint_path; a "
+                           "corpus is prepared by prepare.py --corpus librimix --in-dir Libri2Mix/wav8k/min --out-dir "
+                           "lists/libri2mix")
     return parse_use_config(Config, argv)
 
 

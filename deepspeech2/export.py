@@ -17,7 +17,7 @@ from deepspeech2.src.model import DeepSpeech2, frames_after
 from deepspeech2.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.errors import UserError, run
+from utils.errors import SettingError, run
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, start_export
 from utils.export.lite2 import ASCEND
@@ -41,11 +41,11 @@ def main(config):
     start_export(config)
     onnx = config.file_format.upper() == "ONNX"
     if onnx and config.input == "waveform":
-        raise UserError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
-                        "the front-end as ONNX, take MINDIR")
+        raise SettingError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
+                           "the front-end as ONNX, take MINDIR")
     if onnx and config.rnn_type == "gru":
-        raise UserError("file_format ONNX: found with rnn_type gru, expected lstm; MindSpore cannot write a GRU as "
-                        "ONNX, take MINDIR")
+        raise SettingError("file_format ONNX: found with rnn_type gru, expected lstm; MindSpore cannot write a GRU as "
+                           "ONNX, take MINDIR")
     model = DeepSpeech2(config)
     load_model(config.model_path, model)
     gears = read_gears(config.gears)
@@ -64,7 +64,7 @@ def main(config):
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
         facts, halved = {"step_seconds": 1 / RATE, "wav_multiple": multiple}, (2 * HOP, 2 * HOP)
     else:
-        raise UserError(f"input: found {config.input!r}, expected features or waveform")
+        raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels)), length=halved),
                Port("log_prob_frames", "int32", (1,))]
     return export_model(model, config, inputs, outputs, "deepspeech2", gears=gears, sample_rate=RATE,

@@ -22,7 +22,7 @@ from deepspeech2.src.ngram import check_arpa, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet
 from utils.config import parse_config, require
 from utils.corpora.corpus import parallel
-from utils.errors import UserError, nearest, run
+from utils.errors import ContentError, NotFoundError, SettingError, nearest, run
 from utils.files import write_text
 
 
@@ -81,9 +81,9 @@ def estimate(config):
     try:
         lines = Path(config.texts).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise UserError(f"{config.texts}: {error.strerror}; expected a text of one sentence a line") from None
+        raise NotFoundError(f"{config.texts}: {error.strerror}; expected a text of one sentence a line") from None
     except UnicodeDecodeError:
-        raise UserError(f"{config.texts}: not UTF-8; convert it with iconv") from None
+        raise ContentError(f"{config.texts}: not UTF-8; convert it with iconv") from None
     texts = [text for text in map(alphabet.normalise, lines) if text]
     good = [text for text in texts if set(text) <= alphabet.number.keys()]
     if len(good) < len(texts):
@@ -98,7 +98,7 @@ def tune(config):
     require(config, "log_probs", "lm")
     for name in ("width", "alpha_steps", "beta_steps"):
         if getattr(config, name) < 1:
-            raise UserError(f"{name}: found {getattr(config, name)}, expected 1 or more")
+            raise SettingError(f"{name}: found {getattr(config, name)}, expected 1 or more")
     items, alphabet, _ = load(config.log_probs, config.lm, config.width)
     rates = error_rates([text for _, text, _ in items], [greedy(log_probs, alphabet) for _, _, log_probs in items])
     print(f"{len(items)} utterances, greedy without a language model: WER {rates['wer']:.3f} CER {rates['cer']:.3f}")
@@ -141,7 +141,7 @@ def main(argv):
     """Runs the command that is the first word of the command line."""
     command = argv[0] if argv else ""
     if command not in COMMANDS:
-        raise UserError(f"command: found {command!r}, expected {' or '.join(COMMANDS)}{nearest(command, COMMANDS)}")
+        raise SettingError(f"command: found {command!r}, expected {' or '.join(COMMANDS)}{nearest(command, COMMANDS)}")
     kind, function = COMMANDS[command]
     function(parse_config(kind, argv[1:], program=f"lm.py {command}"))
 

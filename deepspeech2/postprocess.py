@@ -14,7 +14,7 @@ from deepspeech2.src.decoder import make_decoder
 from deepspeech2.src.manifest import read_manifest
 from deepspeech2.src.text import Alphabet
 from utils.config import parse_use_config, require
-from utils.errors import UserError, run
+from utils.errors import MismatchError, run
 from utils.export.runner import RESULTS, read_output
 
 
@@ -28,8 +28,8 @@ def main(config):
         log_probs = read_output(f"{number:06d}", 0, np.float32, len(alphabet)).reshape(-1, len(alphabet))
         frames = read_output(f"{number:06d}", 1, np.int32)
         if frames.size != 1 or frames[0] > len(log_probs):
-            raise UserError(f"{RESULTS}/{number:06d}_1.bin: found {frames[:3].tolist()}, expected one number of "
-                            f"frames, at most {len(log_probs)}; run preprocess.py and the runner anew")
+            raise MismatchError(f"{RESULTS}/{number:06d}_1.bin: found {frames[:3].tolist()}, expected one number of "
+                                f"frames, at most {len(log_probs)}; run preprocess.py and the runner anew")
         hypotheses.append(decode(log_probs[:frames[0]]))
     return report([one.audio for one in utterances], [alphabet.normalise(one.text) for one in utterances], hypotheses,
                   RESULTS)

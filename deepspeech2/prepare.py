@@ -20,7 +20,7 @@ from utils.config import parse_config, require
 from utils.corpora.corpus import choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.speakers import hold_out, valid_speakers
-from utils.errors import UserError, run
+from utils.errors import ContentError, MismatchError, SettingError, run
 from utils.files import write_text
 from utils.progress import progress
 
@@ -97,7 +97,7 @@ def divided(parts, config):
     if not count:
         return parts
     if "valid" in parts:
-        raise UserError(f"valid_speakers: found {count}, but the corpus has a part to validate on; leave it 0")
+        raise MismatchError(f"valid_speakers: found {count}, but the corpus has a part to validate on; leave it 0")
     # evenly spaced speakers, as women and men are sorted apart; a seed begins with another
     items = [item for item in parts.get("train", ()) if item.speaker.startswith(prefix)]
     names = sorted({item.speaker for item in items})
@@ -146,8 +146,8 @@ def prepare(scan, config):
                     if path in good] for part, items in parts.items()}
     for part, items in parts.items():
         if not items:
-            raise UserError(f"{root}: no usable utterance in the {part} part, see rejected.txt in "
-                            f"{config.output_folder}; mend the corpus or move that part away")
+            raise ContentError(f"{root}: no usable utterance in the {part} part, see rejected.txt in "
+                               f"{config.output_folder}; mend the corpus or move that part away")
     write_texts(parts, config)
     parts = divided(parts, config)
     texts = [item.text for item in parts.get("train", ())]
@@ -163,12 +163,12 @@ def download(config):
     """What --download asks for."""
     require(config, "data_folder")
     if config.corpus not in ("an4", "librispeech"):
-        raise UserError(f"download: found --corpus {config.corpus or 'not set'}, expected an4 or librispeech; leave "
-                        "--download out")
+        raise SettingError(f"download: found --corpus {config.corpus or 'not set'}, expected an4 or librispeech; leave "
+                           "--download out")
     if config.corpus == "an4":
         download_an4(config.data_folder, config.base_url, config.checksum)
     elif config.checksum:
-        raise UserError("checksum: librispeech has published ones, expected none; leave --checksum out")
+        raise SettingError("checksum: librispeech has published ones, expected none; leave --checksum out")
     else:
         download_librispeech(config.data_folder, config.splits.split(","), config.base_url)
 

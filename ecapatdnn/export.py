@@ -14,7 +14,7 @@ from ecapatdnn.src.scoring import MIN_FRAMES
 from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.errors import UserError, run
+from utils.errors import SettingError, run
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, note_columns, start_export
 from utils.export.lite2 import ASCEND
@@ -39,7 +39,7 @@ def main(config):
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
         facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple}
     else:
-        raise UserError(f"input: found {config.input!r}, expected features or waveform")
+        raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     return export_model(model, config, inputs if gears else inputs[:1],
                         outputs=[Port("embedding", "float32", (1, config.emb_size))], name="ecapatdnn", gears=gears,
                         front_end=config.front_end, sample_rate=RATE, **facts)

@@ -10,7 +10,7 @@ from ecapatdnn.src.config import Config
 from utils.checkpoints.checkpoint import load_checkpoint, pretrained
 from utils.config import load_config
 from utils.device import setup_device
-from utils.errors import UserError, run
+from utils.errors import ContentError, SettingError, run
 
 
 def main(argv):
@@ -31,7 +31,7 @@ def main(argv):
 
 
 def parse(argv):
-    """The command line; UserError where it does not fit together."""
+    """The command line; SettingError where it does not fit together."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=pretrained(__file__),
@@ -42,7 +42,7 @@ def parse(argv):
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     args = parser.parse_args(argv)
     if not args.embed and len(args.audio) != 2:
-        raise UserError(f"{len(args.audio)} audio file(s) given, two are compared; --embed takes any number")
+        raise SettingError(f"{len(args.audio)} audio file(s) given, two are compared; --embed takes any number")
     return args
 
 
@@ -50,7 +50,8 @@ def saved_threshold(checkpoint):
     """The threshold that training found at the EER of its validation trials."""
     record = load_checkpoint(checkpoint)[1]
     if "threshold" not in record:
-        raise UserError(f"{checkpoint}: was trained without validation trials and holds no threshold; pass --threshold")
+        raise ContentError(f"{checkpoint}: was trained without validation trials and holds no threshold; pass "
+                           "--threshold")
     return record["threshold"]
 
 

@@ -17,7 +17,7 @@ from utils.config import parse_config
 from utils.corpora.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find, hold_out, require_speakers, valid_speakers
-from utils.errors import UserError, run
+from utils.errors import NotFoundError, SettingError, run
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
 KNOWN = {5994: ("VoxCeleb2 dev", 1_092_009), 118: ("VoxCeleb2 test", 36_237), 1251: ("VoxCeleb1", 153_516),
@@ -161,7 +161,8 @@ def prepare_rirs(config):
     top = os.path.basename(os.path.abspath(config.data_folder))
     paths = [path for path in find(config) if "/simulated_rirs/" in f"/{top}/{path}"]
     if not paths:
-        raise UserError(f"{config.data_folder}: no audio below simulated_rirs/; name the folder that holds RIRS_NOISES")
+        raise NotFoundError(f"{config.data_folder}: no audio below simulated_rirs/; name the folder that holds "
+                            "RIRS_NOISES")
     folder, _, jobs = plan({"rirs": [("", path) for path in paths]}, dataclasses.replace(config, resample=False), RATE)
     good, reasons = verify(jobs, config, folder)
     write_rejected(reasons, len(jobs), config)
@@ -176,7 +177,8 @@ def prepare_musan(config):
         if found := re.search(r"(?:^|/)((?:music|noise|speech)/.+)\.wav$", path):
             jobs.append((os.path.join(config.data_folder, path), os.path.join(split, found[1]), config.resample))
     if not jobs:
-        raise UserError(f"{config.data_folder}: no wavs in music/, noise/ or speech/; name the folder that holds musan")
+        raise NotFoundError(f"{config.data_folder}: no wavs in music/, noise/ or speech/; name the folder that holds "
+                            "musan")
     results = list(parallel(split_musan, jobs, config, "split"))
     write_rejected([reason for _, reason in results if reason], len(jobs), config)
     pieces, short = sum(count for count, _ in results), sum(result == (0, "") for result in results)
@@ -206,9 +208,9 @@ def main(argv):
     prepare = choose_corpus(config, {**dict.fromkeys(SCANNERS, prepare_speakers), "musan": prepare_musan,
                                      "rirs": prepare_rirs})
     if config.trials and config.corpus not in ("voxceleb", "librispeech", "an4", "tree"):
-        raise UserError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
+        raise SettingError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
     if config.pack and config.corpus in ("musan", "rirs"):
-        raise UserError(f"pack: --corpus {config.corpus} is read as files; leave --pack out")
+        raise SettingError(f"pack: --corpus {config.corpus} is read as files; leave --pack out")
     prepare(config)
 
 

@@ -15,7 +15,7 @@ from ecapatdnn import import_torch, train
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detection_cost
 from utils.config import AUTO, load_config, parse_config, parse_train_config
-from utils.errors import UserError, run
+from utils.errors import MismatchError, NotFoundError, SettingError, run
 
 NETWORK = ("in_channels", "channels", "mfa_channels", "emb_size", "variant", "front_end")   # what a model file fixes
 
@@ -69,8 +69,8 @@ def parse(argv, scoring):
         base = dataclasses.replace(Flags(), resume="", **{name: getattr(saved, name) for name in NETWORK})
         return dataclasses.replace(parse_config(Flags, argv, base=base), initial_model=str(checkpoint))
     if scoring:
-        raise UserError("initial_model: --eval scores a model and none is given; pass --initial_model "
-                        "exps/pretrain.model, or exps/exp1/best.ckpt")
+        raise SettingError("initial_model: --eval scores a model and none is given; pass --initial_model "
+                           "exps/pretrain.model, or exps/exp1/best.ckpt")
     config = parse_train_config(Flags, argv)
     return dataclasses.replace(config, resume=config.resume or AUTO)    # a run of --initial_model was saved without
 
@@ -80,7 +80,7 @@ def as_checkpoint(path):
     if path.suffix == ".ckpt":
         return path
     if not path.is_file():
-        raise UserError(f"{path}: no such file, expected a .ckpt of ours or a model that PyTorch has saved")
+        raise NotFoundError(f"{path}: no such file, expected a .ckpt of ours or a model that PyTorch has saved")
     folder = path.with_name(f"{path.stem}_run")
     if not folder.exists():     # in a process of its own: it computes on a CPU, and a process has one device
         done = subprocess.run([sys.executable, import_torch.__file__, "--format", "taoruijie", path, "--output",
@@ -89,7 +89,7 @@ def as_checkpoint(path):
             raise SystemExit(done.returncode)
     checkpoint = folder / "best.ckpt"
     if not checkpoint.is_file() or checkpoint.stat().st_mtime < path.stat().st_mtime:
-        raise UserError(f"{folder}: was not made of this {path}, but of an earlier one; remove the folder")
+        raise MismatchError(f"{folder}: was not made of this {path}, but of an earlier one; remove the folder")
     return checkpoint
 
 

@@ -273,7 +273,7 @@ import numpy as np
 from utils.audio import audio_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-audio.write_wav(sys.argv[1], np.full(16000, 0.5, np.float32), 16000)
+audio_file.write_wav(sys.argv[1], np.full(16000, 0.5, np.float32), 16000)
 """
 
 

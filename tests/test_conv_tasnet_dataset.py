@@ -235,7 +235,7 @@ def test_a_bad_list_is_told_in_one_line(tmp_path, lines, message):
 
 @pytest.mark.parametrize("name, content, message", [
     ("l.csv.gz", b"no gzip", "not readable as CSV"), ("l.csv", b"\xff\xfe\x00", "not readable as CSV"),
-    ("l.csv", None, "not readable as CSV"), ("folder", None, "no such list, expected a .csv or a folder of mix.json")])
+    ("l.csv", None, "l.csv: No such file"), ("folder", None, "no such list, expected a .csv or a folder of mix.json")])
 def test_what_is_no_list_is_told(tmp_path, name, content, message):
     if content:
         (tmp_path / name).write_bytes(content)

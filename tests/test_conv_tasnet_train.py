@@ -181,7 +181,7 @@ def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
 
 
 MISTAKES = {
-    "no list": ({"train_dir": "nowhere.csv"}, r"nowhere.csv: not readable as CSV"),
+    "no list": ({"train_dir": "nowhere.csv"}, r"nowhere.csv: No such file"),
     "list without its files": ({"valid_path": "nowhere"}, r"valid.csv: mixture .*: no such file nowhere/"),
     "speakers": ({"C": 3}, r"valid.csv: 2 sources a mixture, but C is 3"),
     "optimizer": ({"optimizer": "adamw"}, r"optimizer: found 'adamw', expected adam or sgd"),

@@ -172,7 +172,7 @@ def test_trials_are_checked(vox, tmp_path):
         trials.write_text(text)
         with pytest.raises(UserError, match=message):
             prepare_corpus("voxceleb", vox, tmp_path / "out", "--trials", str(trials))
-    with pytest.raises(UserError, match="none.txt: not readable"):
+    with pytest.raises(UserError, match="none.txt: No such file"):
         prepare_corpus("voxceleb", vox, tmp_path / "out", "--trials", str(tmp_path / "none.txt"))
 
 

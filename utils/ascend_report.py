@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError, run
+from utils.errors import MismatchError, NotFoundError, SettingError, run
 from utils.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     """Runs the command that the first argument names with the others."""
     commands = {"versions": versions, "corpus": corpus, "reference": reference, "compare": compare, "clean": clean}
     if not argv or argv[0] not in commands:
-        raise UserError(f"found {argv[0] if argv else 'nothing'!r}, expected one of {', '.join(commands)}")
+        raise SettingError(f"found {argv[0] if argv else 'nothing'!r}, expected one of {', '.join(commands)}")
     commands[argv[0]](*argv[1:])
 
 
@@ -166,12 +166,12 @@ def compare(found: str, expected: str) -> None:
         if not difference <= TOLERANCE:
             wrong.append(f"{own.name}: {difference:.2g}" if own.exists() else f"{own.name}: missing")
     if not kinds:
-        raise UserError(f"{expected}: no results in it to compare with")
+        raise NotFoundError(f"{expected}: no results in it to compare with")
     for kind, differences in kinds.items():
         print(f"{kind}: {len(differences)} files, largest difference {np.max(differences):.1e} of the largest value")
     if wrong:
-        raise UserError(f"{len(wrong)} of {sum(map(len, kinds.values()))} files differ by more than {TOLERANCE:g}: "
-                        f"{', '.join(wrong[:3])}")
+        raise MismatchError(f"{len(wrong)} of {sum(map(len, kinds.values()))} files differ by more than {TOLERANCE:g}: "
+                            f"{', '.join(wrong[:3])}")
 
 
 def kind_of(path: Path) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from utils.errors import UserError, run
+from utils.errors import MismatchError, run
 
 
 def main(argv):
@@ -34,8 +34,8 @@ def last(run, num):
     """Paths of the last `num` checkpoints of a run folder."""
     found = sorted(Path(run, "checkpoints").glob("epoch_*.ckpt"))
     if not 0 < num <= len(found):
-        raise UserError(f"num: {num} checkpoints asked for, but {run}/checkpoints holds {len(found)}; give fewer, or "
-                        "train with a larger --keep_checkpoint_max")
+        raise MismatchError(f"num: {num} checkpoints asked for, but {run}/checkpoints holds {len(found)}; give fewer, "
+                            "or train with a larger --keep_checkpoint_max")
     return found[-num:]
 
 
@@ -46,7 +46,7 @@ def mean(paths):
         arrays = {name: value.asnumpy() for name, value in load_checkpoint(path)[0].items()}
         shapes = {name: array.shape for name, array in arrays.items()}
         if sums and shapes != {name: array.shape for name, array in sums.items()}:
-            raise UserError(f"{path}: holds other tensors than {paths[0]}; expected checkpoints of one network")
+            raise MismatchError(f"{path}: holds other tensors than {paths[0]}; expected checkpoints of one network")
         for name, array in arrays.items():
             kinds[name], sums[name] = array.dtype, sums.get(name, 0) + array.astype(np.float64)
     return {name: (array / len(paths)).astype(kinds[name]) for name, array in sums.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from utils.errors import UserError, nearest
+from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import write_text
 
 CONFIG_FILE = "config.yaml"
@@ -24,7 +24,7 @@ def parse_config(cls, argv, base=None, program=None):
 
     `base`: values to start from instead of the defaults, such as those a checkpoint was trained with. `cls.ALIASES`,
     where there are any: {other name of a flag: field}. A flag of a bool may stand without a value, for true. Raises
-    UserError for a flag or key that does not exist (naming the nearest) and for a value of the wrong type.
+    SettingError for a flag or key that does not exist (naming the nearest) and for a value of the wrong type.
     """
     parser = argparse.ArgumentParser(prog=program, description=cls.__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -38,7 +38,7 @@ def parse_config(cls, argv, base=None, program=None):
     known, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].split("=")[0].lstrip("-")
-        raise UserError(f"{unknown[0]}: no such flag{nearest(name, [*fields, *aliases])}; --help lists them all")
+        raise SettingError(f"{unknown[0]}: no such flag{nearest(name, [*fields, *aliases])}; --help lists them all")
     given = vars(known)
     values = {} if base is None else dataclasses.asdict(base)
     if path := given.pop("config"):
@@ -60,7 +60,7 @@ def parse_train_config(cls, argv):
     if not saved.is_file():
         if config.resume == AUTO:
             return config
-        raise UserError(f"resume: {config.resume} is no run folder, it holds no {CONFIG_FILE}")
+        raise NotFoundError(f"resume: {config.resume} is no run folder, it holds no {CONFIG_FILE}")
     config = parse_config(cls, argv, base=cls(**read_yaml(cls, saved)))
     return dataclasses.replace(config, ckpt_save_dir=folder)
 
@@ -68,12 +68,12 @@ def parse_train_config(cls, argv):
 def parse_use_config(cls, argv):
     """`parse_config` for programs that use a checkpoint: starts from the values its run saved beside it.
 
-    UserError without one.
+    SettingError without one.
     """
     config = parse_config(cls, argv)
     if not config.model_path:
-        raise UserError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it with "
-                        "--checkpoint_path")
+        raise SettingError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it "
+                           "with --checkpoint_path")
     saved = load_config(cls, config.model_path)
     return parse_config(cls, argv, base=dataclasses.replace(saved, model_path=config.model_path))
 
@@ -84,7 +84,7 @@ def read_yaml(cls, path):
     types = {field.name: field.type for field in dataclasses.fields(cls)}
     for key in values:
         if key not in types:
-            raise UserError(f"{path}: {key}: no such setting{nearest(str(key), types)}")
+            raise SettingError(f"{path}: {key}: no such setting{nearest(str(key), types)}")
     return {key: _convert(f"{path}: {key}", value, types[key]) for key, value in values.items()}
 
 
@@ -93,13 +93,13 @@ def read_mapping(path, expected, loader=yaml.SafeLoader, may_be_empty=False):
     try:
         values = loader(Path(path).read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected {expected}") from None
+        raise NotFoundError(f"{path}: {error.strerror}; expected {expected}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        raise ContentError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if may_be_empty:
         values = values or {}
     if not isinstance(values, dict):
-        raise UserError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
+        raise ContentError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
     return values
 
 
@@ -107,11 +107,11 @@ def load_config(cls, checkpoint):
     """The config saved by the run that wrote `checkpoint` (a file in the run folder or one level below)."""
     folder = Path(checkpoint).resolve().parent
     if not Path(checkpoint).is_file():
-        raise UserError(f"{checkpoint}: no such checkpoint; train.py writes best.ckpt into its run folder")
+        raise NotFoundError(f"{checkpoint}: no such checkpoint; train.py writes best.ckpt into its run folder")
     for place in (folder, folder.parent):
         if (place / CONFIG_FILE).is_file():
             return cls(**read_yaml(cls, place / CONFIG_FILE))
-    raise UserError(f"{checkpoint}: no {CONFIG_FILE} beside it or one folder up; keep the run folder together")
+    raise NotFoundError(f"{checkpoint}: no {CONFIG_FILE} beside it or one folder up; keep the run folder together")
 
 
 def save_config(config, folder):
@@ -121,10 +121,10 @@ def save_config(config, folder):
 
 
 def require(config, *names):
-    """UserError unless each named setting has a value."""
+    """SettingError unless each named setting has a value."""
     for name in names:
         if not getattr(config, name):
-            raise UserError(f"{name}: not set; give --{name}, or a preset with --config")
+            raise SettingError(f"{name}: not set; give --{name}, or a preset with --config")
 
 
 def _convert(where, value, kind):
@@ -143,12 +143,12 @@ def _convert(where, value, kind):
         return kind(float(value)) if kind is int else kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
         found = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
-        raise UserError(f"{where}: found {found}, expected {kind.__name__}") from None
+        raise SettingError(f"{where}: found {found}, expected {kind.__name__}") from None
 
 
 def _expand(name, value):
     """`value` with $VARIABLES of the environment replaced: presets need not name anyone's folders."""
     expanded = os.path.expandvars(value) if isinstance(value, str) else value
     if isinstance(value, str) and "$" in expanded:
-        raise UserError(f"{name}: {value}: that environment variable is not set; set it, or give --{name}")
+        raise SettingError(f"{name}: {value}: that environment variable is not set; set it, or give --{name}")
     return expanded

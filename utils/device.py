@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Tensor, communication, ops
 from mindspore._c_expression import MSContext  # as mindspore/amp.py asks which Ascend it is
 
-from utils.errors import UserError
+from utils.errors import RunError, SettingError, UnsupportedError
 
 TARGETS = ("Ascend", "CPU", "GPU")
 
@@ -66,7 +66,7 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
     """
     target = choose_target(target)
     if target not in TARGETS:
-        raise UserError(f"device_target: found {target}, expected one of {', '.join(TARGETS)}")
+        raise SettingError(f"device_target: found {target}, expected one of {', '.join(TARGETS)}")
     if target == "CPU":
         # With AVX-512, oneDNN's convolutions wider than 1 fall into a reference kernel, up to 100 times slower
         # (DNNL_VERBOSE=1 shows `ref:any`); capped at AVX2 it takes its matrix-product kernel.
@@ -75,8 +75,8 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
         ms.set_device(target, int(os.environ.get("DEVICE_ID", device_id)) if target != "CPU" else None)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this "
-                        "CPU") from None
+        raise UnsupportedError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this "
+                               "CPU") from None
     if target == "CPU" and distribute and os.environ.get("OMP_NUM_THREADS", "").isdigit():
         # the launchers set it: processes with as many threads as cores each would take the cores from one another
         ms.device_context.cpu.op_tuning.threads_num(int(os.environ["OMP_NUM_THREADS"]))
@@ -91,8 +91,8 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
         communication.init()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"distribute: the processes cannot be joined ({reason}); start them by "
-                        "scripts/run_distribute_train_ascend.sh") from None
+        raise RunError(f"distribute: the processes cannot be joined ({reason}); start them by "
+                       "scripts/run_distribute_train_ascend.sh") from None
     device = Device(target, communication.get_rank(), communication.get_group_size())
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True,
                                  device_num=device.size)

@@ -1,8 +1,21 @@
-"""What a user did wrong, told in one line.
+"""Errors that the user can mend, each printed as one line.
 
-A `UserError` names the thing, what was found, what was expected and what to do. `run` is the last line of
-every entry point: it prints that line without a traceback and ends with exit code 2. Anything else that is
-raised is a defect of ours and keeps its traceback.
+The line names the thing (a file, a setting), what was found, what was expected and what to do. `run` is the last line
+of every entry point: it prints the error without a traceback and ends with exit code 2. Any other exception is a
+defect of the program and keeps its traceback.
+
+Every raise takes one of these kinds; all end a program with exit code 2:
+
+| kind               | raised where                                                             | remedy              |
+|--------------------|--------------------------------------------------------------------------|---------------------|
+| `NotFoundError`    | a file, folder, corpus or address is missing or cannot be opened         | correct the path    |
+| `ContentError`     | what a file or folder holds is of another format, damaged, cut or empty  | replace the file    |
+| `AudioError`       | a recording is missing, broken, cut, silent or of another rate           | leave it out        |
+| `SettingError`     | a flag, YAML key or environment variable is unknown, missing or invalid  | correct it          |
+| `MismatchError`    | settings, files, checkpoints, results or processes do not fit each other | change one of them  |
+| `OutputError`      | an output cannot be written, or would overwrite something                | name another folder |
+| `UnsupportedError` | the machine, a package, MindSpore or a runtime lacks what was asked for  | install it          |
+| `RunError`         | work that began well cannot go on: not finite, a process or server lost  | mend it and resume  |
 """
 import difflib
 import sys
@@ -10,16 +23,60 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A mistake in a file, a flag or a value that the user can mend."""
+    """What all kinds have in common, for `except`; exit code 2. To raise, take the kind."""
+
+    exit_code = 2
+
+
+class NotFoundError(UserError):
+    """A file, folder, corpus or network address is missing or cannot be opened. Exit code 2."""
+
+
+class ContentError(UserError):
+    """A file or folder is there, but holds another format, or is damaged, cut, empty or invalid. Exit code 2.
+
+    Recordings have the subclass `utils.audio.audio_file.AudioError`: prepare.py rejects those files with a reason,
+    training draws others in their place.
+    """
+
+
+class SettingError(UserError):
+    """A flag, YAML key or environment variable is unknown, missing or invalid by itself or beside others. Exit code 2.
+
+    The settings alone show it. Where one does not fit the files or the checkpoint, it is a `MismatchError`.
+    """
+
+
+class MismatchError(UserError):
+    """Two things are valid and do not fit each other. Exit code 2.
+
+    Such as a checkpoint and the network, a setting and a list, results and what they are compared with, the state of a
+    run and the number of processes.
+    """
+
+
+class OutputError(UserError):
+    """An output cannot be written (disk, permissions), or would overwrite what must stay. Exit code 2."""
+
+
+class UnsupportedError(UserError):
+    """This machine, an installed package, MindSpore or a runtime lacks what was asked for. Exit code 2."""
+
+
+class RunError(UserError):
+    """Work that began well cannot go on. Exit code 2.
+
+    The numbers are no longer finite, a process or server is lost or does not answer, or some of many files failed.
+    """
 
 
 def run(main, *args):
-    """Calls `main(*args)` as a program: exit code 0, 2 for a `UserError`, 130 for Ctrl-C."""
+    """Calls `main(*args)` as a program: exit code 0, that of a `UserError` (2), or 130 for Ctrl-C."""
     try:
         main(*args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -27,7 +84,7 @@ def run(main, *args):
 
 @contextmanager
 def skipping(path, files, failed):
-    """Reports a user's mistake in one of several files and lets the others be done."""
+    """Prints a `UserError` about one of several files and adds `path` to `failed`; raises it for a single file."""
     try:
         yield
     except UserError as error:

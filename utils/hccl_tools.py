@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from utils.errors import UserError, run
+from utils.errors import ContentError, MismatchError, NotFoundError, SettingError, run
 from utils.files import write_text
 from utils.launching.rank_table import demands_of_910a, group_violations, load, violations
 
@@ -69,17 +69,17 @@ def device_ids(text, visible):
     """The physical devices of a range such as "[0,8)", or of those places in the list `visible`."""
     match = re.fullmatch(r"\[(\d+),(\d+)\)", text.replace(" ", ""))
     if not match or int(match[1]) >= int(match[2]):
-        raise UserError(f'device_num: found {text!r}, expected a range such as "[0,8)" for devices 0 to 7')
+        raise SettingError(f'device_num: found {text!r}, expected a range such as "[0,8)" for devices 0 to 7')
     ids = list(range(int(match[1]), int(match[2])))
     if visible:
         if not re.fullmatch(r"\d+(,\d+)*", visible.replace(" ", "")):
-            raise UserError(f"visible_devices: found {visible!r}, expected numbers such as 4,5,6,7")
+            raise SettingError(f"visible_devices: found {visible!r}, expected numbers such as 4,5,6,7")
         there = [int(one) for one in visible.split(",")]
         if len(there) <= ids[-1]:
-            raise UserError(f"visible_devices: {len(there)} devices, but device_num goes to number {ids[-1]}")
+            raise SettingError(f"visible_devices: {len(there)} devices, but device_num goes to number {ids[-1]}")
         ids = [there[one] for one in ids]
     if reasons := group_violations(ids):
-        raise UserError(f"device_num: {reasons[0]}; these cannot train together")
+        raise SettingError(f"device_num: {reasons[0]}; these cannot train together")
     return ids
 
 
@@ -99,7 +99,7 @@ def read_addresses(conf):
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UserError(f"{conf}: {error.strerror}; run as a user who may read it, or pass --hccn_conf") from None
+        raise NotFoundError(f"{conf}: {error.strerror}; run as a user who may read it, or pass --hccn_conf") from None
     return {int(number): address for number, address in re.findall(r"^\s*address_(\d+)\s*=\s*(\S+)", text, re.M)}
 
 
@@ -112,8 +112,8 @@ def ask_hccn_tool(device, conf):
     except (OSError, subprocess.TimeoutExpired):
         match = None
     if not match:
-        raise UserError(f"device {device}: no address, neither address_{device} in {conf} nor from hccn_tool; set the "
-                        "devices' addresses first")
+        raise NotFoundError(f"device {device}: no address, neither address_{device} in {conf} nor from hccn_tool; set "
+                            "the devices' addresses first")
     return match[1]
 
 
@@ -122,7 +122,7 @@ def own_address():
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError as error:
-        raise UserError(f"server_ip: this server's name has no address ({error}); pass --server_ip") from None
+        raise NotFoundError(f"server_ip: this server's name has no address ({error}); pass --server_ip") from None
 
 
 def device_count(table):
@@ -136,7 +136,7 @@ def merge(tables: list[dict]) -> dict:
     Super pods of the same id become one.
     """
     if len({table["version"] for table in tables}) > 1:
-        raise UserError("merge: found tables of the versions 1.0 and 1.2, expected one version")
+        raise MismatchError("merge: found tables of the versions 1.0 and 1.2, expected one version")
     # HCCL wants ranks in the order of the ids as text, whatever the order of the files
     servers = sorted((server for table in tables for server in table["server_list"]),
                      key=lambda server: server["server_id"])
@@ -155,9 +155,9 @@ def merge(tables: list[dict]) -> dict:
 
 
 def checked(table):
-    """The table; UserError where it is not valid."""
+    """The table; ContentError where it is not valid."""
     if found := violations(table):
-        raise UserError("the table would not be valid: " + "; ".join(found))
+        raise ContentError("the table would not be valid: " + "; ".join(found))
     return table
 
 

@@ -15,7 +15,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from utils.errors import UserError, run
+from utils.errors import SettingError, run
 from utils.launching.jobs import make_jobs
 from utils.launching.watch import Watch
 
@@ -26,8 +26,8 @@ def main(argv: list[str]) -> None:
     """Runs the jobs; the exit code of the first that failed."""
     options, rest = [text for text in argv if text in OPTIONS], [text for text in argv if text not in OPTIONS]
     if len(rest) < 2 or rest[1].startswith("-"):
-        raise UserError("RANK_TABLE_FILE is missing; usage: bash scripts/run_distribute_train_ascend.sh "
-                        "RANK_TABLE_FILE [--dry_run] [--bind_cores] [flags of train.py]")
+        raise SettingError("RANK_TABLE_FILE is missing; usage: bash scripts/run_distribute_train_ascend.sh "
+                           "RANK_TABLE_FILE [--dry_run] [--bind_cores] [flags of train.py]")
     model, table, *flags = rest
     jobs = make_jobs(Path(model).resolve(), Path(table).resolve(), os.environ.get("DEVICE_TARGET") or "Ascend", flags,
                      "--bind_cores" in options)

@@ -14,7 +14,7 @@ from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import CONFIG_FILE, read_mapping
-from utils.errors import UserError, run
+from utils.errors import ContentError, run
 from utils.files import write_text
 
 OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id"}
@@ -38,11 +38,11 @@ def main(argv):
 
 
 def halved(name, array):
-    """The array in float16; UserError for a number that does not fit."""
+    """The array in float16; ContentError for a number that does not fit."""
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
     if not np.isfinite(half).all():
-        raise UserError(f"{name}: holds {np.abs(array).max():g}, expected at most 65504, float16's largest number")
+        raise ContentError(f"{name}: holds {np.abs(array).max():g}, expected at most 65504, float16's largest number")
     return half
 
 

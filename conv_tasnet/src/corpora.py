@@ -11,7 +11,7 @@ from conv_tasnet.src.mixtures import read_csv
 from utils.audio import audio_file, augment
 from utils.corpora.corpus import write_list
 from utils.corpora.speakers import find
-from utils.errors import UserError
+from utils.errors import NotFoundError
 
 LEVELS = (-33.0, -25.0)   # dB of full scale: LibriMix draws a loudness in LUFS from it, here it is the RMS level
 PEAK = 0.9                # of mixtures made here, at most; LibriMix's too
@@ -24,8 +24,8 @@ def librimix_lists(config):
     lists = {match[1]: name for name in names if (match := re.fullmatch(rf"mixture_(.+)_{config.task}\.csv", name))}
     if not lists:
         found = ", ".join(names or sorted(os.listdir(config.data_folder)))[:200] or "nothing"
-        raise UserError(f"{config.data_folder}: no metadata/mixture_*_{config.task}.csv, found {found}; name a "
-                        "generated folder such as Libri2Mix/wav8k/min as --data_folder")
+        raise NotFoundError(f"{config.data_folder}: no metadata/mixture_*_{config.task}.csv, found {found}; name a "
+                            "generated folder such as Libri2Mix/wav8k/min as --data_folder")
     parts = {}
     for split, name in lists.items():
         columns, rows = read_csv(os.path.join(folder, name))
@@ -52,8 +52,8 @@ def wsj0_lists(config):
         reasons += [f"{folder}: {key}.wav is not in all of {', '.join(names)}; complete it or delete it"
                     for key in keys if key not in set(whole)]
     if not any(parts.values()):
-        raise UserError(f"{config.data_folder}: no wavs in {{tr,cv,tt}}/{{mix,s1,s2}}; name the folder that holds "
-                        "them, such as 2speakers/wav8k/min, as --data_folder")
+        raise NotFoundError(f"{config.data_folder}: no wavs in {{tr,cv,tt}}/{{mix,s1,s2}}; name the folder that holds "
+                            "them, such as 2speakers/wav8k/min, as --data_folder")
     return parts, reasons
 
 
@@ -78,14 +78,14 @@ def whole_mixtures(parts, good):
 def find_metadata(path):
     """{part: file} of LibriMix's metadata: a CSV, or all of a folder. libri2mix_dev-clean.csv is part dev."""
     if not os.path.exists(path):
-        raise UserError(f"metadata: {path or 'not set'}: no such file or folder, expected LibriMix's metadata, such as "
-                        "metadata/Libri2Mix")
+        raise NotFoundError(f"metadata: {path or 'not set'}: no such file or folder, expected LibriMix's metadata, "
+                            "such as metadata/Libri2Mix")
     files = [path]
     if os.path.isdir(path):
         files = [os.path.join(path, name) for name in sorted(os.listdir(path))
                  if re.search(r"\.csv(\.gz)?$", name) and "info" not in name]   # *_info.csv: speakers, no mixtures
     if not files:
-        raise UserError(f"{path}: no .csv in it, expected LibriMix's metadata; correct --metadata")
+        raise NotFoundError(f"{path}: no .csv in it, expected LibriMix's metadata; correct --metadata")
     return {re.sub(r"^libri\d+mix_|-clean|\.csv(\.gz)?$", "", os.path.basename(file)): file for file in files}
 
 
@@ -107,8 +107,8 @@ def metadata_mixtures(lists, config):
         if found:
             parts[part] = found
     if not parts:
-        raise UserError(f"{config.data_folder}: holds no mixture's sources; name the LibriSpeech that the metadata was "
-                        "made of as --data_folder")
+        raise NotFoundError(f"{config.data_folder}: holds no mixture's sources; name the LibriSpeech that the metadata "
+                            "was made of as --data_folder")
     return parts
 
 

@@ -8,7 +8,7 @@ from conv_tasnet.src.mixtures import Silent, load_mixture, mixture_length, read_
 from utils.audio import audio_file, augment
 from utils.audio.packed import load_index
 from utils.corpora.lists import read_train_list
-from utils.errors import UserError
+from utils.errors import MismatchError, SettingError
 from utils.training.loader import any_readable
 
 LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
@@ -29,8 +29,8 @@ class TrainSet:
         self.files = self.items.files
         self.steps = self.items.count // (config.minibatch_size * size)
         if self.steps == 0:
-            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
-                            f"{self.items.count} mixtures; lower minibatch_size")
+            raise MismatchError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
+                                f"{self.items.count} mixtures; lower minibatch_size")
 
     def describe(self):
         """One line for the log."""
@@ -94,7 +94,7 @@ class SpeakerMixer:
         self.config, self.samples = config, segment_samples(config)
         self.paths, speaker, self.names = read_train_list(config.train_dir)
         if len(self.names) < config.C:
-            raise UserError(f"{config.train_dir}: {len(self.names)} speakers, but C is {config.C}; add speakers")
+            raise MismatchError(f"{config.train_dir}: {len(self.names)} speakers, but C is {config.C}; add speakers")
         self.speeds = augment.read_speeds(config.speeds)
         self.by_speaker = np.argsort(speaker, kind="stable")
         self.first = np.searchsorted(speaker[self.by_speaker], np.arange(len(self.names) + 1))
@@ -153,5 +153,5 @@ def segment_samples(config):
     """T, samples of a training segment."""
     samples = round(config.segment * config.sample_rate)
     if samples < config.L:
-        raise UserError(f"segment: {config.segment} s, expected at least the {config.L} samples of a filter")
+        raise SettingError(f"segment: {config.segment} s, expected at least the {config.L} samples of a filter")
     return samples

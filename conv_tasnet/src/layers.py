@@ -7,7 +7,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
 from utils import cpu_ops
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.layers.shapes import ones_like
 
 EPS = cpu_ops.GlobalNorm.EPS
@@ -157,11 +157,11 @@ NORMS = {"gLN": GlobalNorm, "cLN": FrameNorm, "cgLN": CumulativeNorm, "BN": Batc
 
 
 def norm_class(name, causal):
-    """The class of `name`; UserError for an unknown one, and for one that looks ahead in a causal network."""
+    """The class of `name`; SettingError for an unknown one, and for one that looks ahead in a causal network."""
     if name not in NORMS:
-        raise UserError(f"norm: found {name!r}, expected one of {', '.join(NORMS)}")
+        raise SettingError(f"norm: found {name!r}, expected one of {', '.join(NORMS)}")
     if causal and not NORMS[name].causal:
-        raise UserError(f"norm: {name} looks at the whole mixture, expected cLN, cgLN or BN where causal is true")
+        raise SettingError(f"norm: {name} looks at the whole mixture, expected cLN, cgLN or BN where causal is true")
     return NORMS[name]
 
 

@@ -20,7 +20,7 @@ import scipy.signal
 
 from utils.audio import audio_file
 from utils.audio.packed import exists
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, NotFoundError
 
 
 class Silent(audio_file.AudioError):
@@ -60,13 +60,13 @@ def read_mixtures(path, folder, config, check_files=True):
     """
     rows = read_csv(path, config.C)[1] if is_csv(path) else _read_json(path, config.C)
     if not rows:
-        raise UserError(f"{path}: no mixtures in it; prepare.py writes the lists")
+        raise ContentError(f"{path}: no mixtures in it; prepare.py writes the lists")
     mixtures = Mixtures(rows, config.C, folder)
     for item in mixtures if check_files else ():
         for file in filter(None, (item.mixture, *item.sources)):
             if not exists(file):
-                raise UserError(f"{path}: mixture {item.key}: no such file {file}; correct the folder that the list is "
-                                "relative to, or run prepare.py again")
+                raise NotFoundError(f"{path}: mixture {item.key}: no such file {file}; correct the folder that the "
+                                    "list is relative to, or run prepare.py again")
     return mixtures
 
 
@@ -87,22 +87,25 @@ def read_csv(path, count=None):
             columns = _columns(path, header, count)
             places = [header.index(column) if column in header else -1 for column in columns]
             return columns, [_row(path, reader.line_num, fields, columns, places) for fields in reader if fields]
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: {error.strerror}; prepare.py writes the lists") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not readable as CSV ({error}); prepare.py writes the lists") from None
+        raise ContentError(f"{path}: not readable as CSV ({error}); prepare.py writes the lists") from None
 
 
 def _columns(path, header, count):
     found = sum(bool(re.fullmatch(r"source_\d+_path", name)) for name in header)
     generated = "mixture_path" in header
     if count and found and found != count:
-        raise UserError(f"{path}: {found} sources a mixture, but C is {count}; set C to {found} or name another list")
+        raise MismatchError(f"{path}: {found} sources a mixture, but C is {count}; set C to {found} or name another "
+                            "list")
     numbers = range(1, (found or count or 2) + 1)
     columns = ["mixture_ID", "mixture_path", *(f"source_{i}_path" for i in numbers),
                *(f"source_{i}_gain" for i in numbers)]
     needed = [name for name in columns if not name.endswith("gain" if generated else "mixture_path")]
     if missing := [name for name in needed if name not in header]:
-        raise UserError(f"{path}: no column {missing[0]}, found {','.join(header)[:200] or 'nothing'}; expected "
-                        f"{','.join(needed)}, as LibriMix writes it")
+        raise ContentError(f"{path}: no column {missing[0]}, found {','.join(header)[:200] or 'nothing'}; expected "
+                           f"{','.join(needed)}, as LibriMix writes it")
     return columns
 
 
@@ -111,9 +114,9 @@ def _row(path, line, fields, columns, places):
     for column, place in zip(columns, places, strict=True):
         value = fields[place].strip() if 0 <= place < len(fields) else ""
         if place >= 0 and not value:
-            raise UserError(f"{path}: line {line}: nothing in column {column}; mend the row or leave it out")
+            raise ContentError(f"{path}: line {line}: nothing in column {column}; mend the row or leave it out")
         if place >= 0 and column.endswith("_gain") and not _is_gain(value):
-            raise UserError(f"{path}: line {line}: {column} is {value!r}, expected a positive number")
+            raise ContentError(f"{path}: line {line}: {column} is {value!r}, expected a positive number")
         row.append(value or ("1" if column.endswith("_gain") else ""))
     return row
 
@@ -128,17 +131,17 @@ def _is_gain(text):
 def _read_json(folder, count):
     """Rows of kaituoxu's lists, paired by the name of the file."""
     if not os.path.isdir(folder):
-        raise UserError(f"{folder or 'mixtures'}: no such list, expected a .csv or a folder of mix.json, s1.json ...; "
-                        "prepare.py writes the lists")
+        raise NotFoundError(f"{folder or 'mixtures'}: no such list, expected a .csv or a folder of mix.json, s1.json "
+                            "...; prepare.py writes the lists")
     if os.path.exists(os.path.join(folder, f"s{count + 1}.json")):
-        raise UserError(f"{folder}: has s{count + 1}.json, but C is {count}; set C to its number of sources")
+        raise MismatchError(f"{folder}: has s{count + 1}.json, but C is {count}; set C to its number of sources")
     lists = {name: _json_list(os.path.join(folder, f"{name}.json"))
              for name in ("mix", *(f"s{i}" for i in range(1, count + 1)))}
     for name, files in lists.items():
         if missing := sorted(lists["mix"].keys() ^ files.keys()):
             has, lacks = ("mix", name) if missing[0] in lists["mix"] else (name, "mix")
-            raise UserError(f"{folder}: {missing[0]} is in {has}.json and not in {lacks}.json, expected every mixture "
-                            "in all of them; make them anew with prepare.py")
+            raise MismatchError(f"{folder}: {missing[0]} is in {has}.json and not in {lacks}.json, expected every "
+                                "mixture in all of them; make them anew with prepare.py")
     return [[key, *(files[key] for files in lists.values()), *["1"] * count] for key in lists["mix"]]
 
 
@@ -148,12 +151,13 @@ def _json_list(path):
         files = json.loads(Path(path).read_text(encoding="utf-8"))
         found = {os.path.splitext(os.path.basename(file))[0]: file for file, _ in files}
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected mix.json and one list a source, s1.json ...") from None
+        raise NotFoundError(f"{path}: {error.strerror}; expected mix.json and one list a source, s1.json ...") from None
     except (ValueError, TypeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a JSON list of [path, samples] ({error}); make it anew with prepare.py") from None
+        raise ContentError(f"{path}: not a JSON list of [path, samples] ({error}); make it anew with "
+                           "prepare.py") from None
     if len(found) < len(files):
-        raise UserError(f"{path}: two of its {len(files)} files have the same name, by which mixtures and sources are "
-                        "paired; rename them")
+        raise ContentError(f"{path}: two of its {len(files)} files have the same name, by which mixtures and sources "
+                           "are paired; rename them")
     return found
 
 

@@ -13,7 +13,7 @@ from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.block import Block, FastBlock
 from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.layers.shapes import length_mask
 
 MASKS = ("relu", "sigmoid", "softmax")
@@ -131,18 +131,18 @@ class ConvTasNet(nn.Cell):
 
 
 def check(config):
-    """UserError for sizes that make no network."""
+    """SettingError for sizes that make no network."""
     if config.variant not in VARIANTS:
-        raise UserError(f"variant: found {config.variant!r}, expected one of {', '.join(VARIANTS)}")
+        raise SettingError(f"variant: found {config.variant!r}, expected one of {', '.join(VARIANTS)}")
     if config.mask_nonlinear not in MASKS:
-        raise UserError(f"mask_nonlinear: found {config.mask_nonlinear!r}, expected one of {', '.join(MASKS)}")
+        raise SettingError(f"mask_nonlinear: found {config.mask_nonlinear!r}, expected one of {', '.join(MASKS)}")
     if config.L < 2 or config.L % 2:
-        raise UserError(f"L: found {config.L}, expected an even number: the stride is half of it")
+        raise SettingError(f"L: found {config.L}, expected an even number: the stride is half of it")
     if config.P % 2 == 0 and not config.causal:
-        raise UserError(f"P: found {config.P}, expected an odd number, as many taps before as after")
+        raise SettingError(f"P: found {config.P}, expected an odd number, as many taps before as after")
     for letter in "NBHPXRC":
         if getattr(config, letter) < 1:
-            raise UserError(f"{letter}: found {getattr(config, letter)}, expected at least 1")
+            raise SettingError(f"{letter}: found {getattr(config, letter)}, expected at least 1")
 
 
 def start_as_spectrum(encoder, decoder):

@@ -1,7 +1,7 @@
 """Optimisers of the recipes."""
 from mindspore import Parameter, nn
 
-from utils.errors import UserError
+from utils.errors import SettingError
 
 
 def make_optimizer(config, weights: list[Parameter], rate: float) -> nn.Optimizer:
@@ -10,4 +10,4 @@ def make_optimizer(config, weights: list[Parameter], rate: float) -> nn.Optimize
         return nn.Adam(weights, learning_rate=rate, weight_decay=config.l2)
     if config.optimizer == "sgd":
         return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.l2)
-    raise UserError(f"optimizer: found {config.optimizer!r}, expected adam or sgd")
+    raise SettingError(f"optimizer: found {config.optimizer!r}, expected adam or sgd")

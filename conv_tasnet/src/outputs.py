@@ -11,20 +11,20 @@ import soundfile
 
 from conv_tasnet.src.level import Level
 from utils.audio.recording import resampled
-from utils.errors import UserError
+from utils.errors import OutputError
 
 
 def output_paths(files, folder, speakers):
-    """{file: where its speakers go}. UserError where two files would share a path, or one would be overwritten."""
+    """{file: where its speakers go}. OutputError where two files would share a path, or one would be overwritten."""
     inputs, outputs, taken = {os.path.realpath(file) for file in files}, {}, {}
     for file in files:
         outputs[file] = [os.path.join(folder, f"{Path(file).stem}_{i}.wav") for i in range(1, speakers + 1)]
         for path in map(os.path.realpath, outputs[file]):
             if path in inputs:
-                raise UserError(f"{path}: is an input and would be overwritten; give another --output_dir")
+                raise OutputError(f"{path}: is an input and would be overwritten; give another --output_dir")
             if path in taken:
-                raise UserError(f"{file}: would be written to the same {path} as {taken[path]}; separate one of them "
-                                "into another --output_dir")
+                raise OutputError(f"{file}: would be written to the same {path} as {taken[path]}; separate one of them "
+                                  "into another --output_dir")
             taken[path] = file
     return outputs
 
@@ -34,7 +34,7 @@ def write_speakers(paths, recording, pieces, rate):
 
     `pieces` are (mixture (n,), speakers (C, n)) at `rate` Hz. The speakers get the level that they have in the mixture;
     where that gives a peak above 1, all are divided by it. The files appear when all are complete. Beside them is
-    room needed for 4 bytes a sample and speaker meanwhile. UserError where they cannot be written.
+    room needed for 4 bytes a sample and speaker meanwhile. OutputError where they cannot be written.
     """
     folder = os.path.dirname(paths[0]) or "."
     try:
@@ -48,8 +48,8 @@ def write_speakers(paths, recording, pieces, rate):
                 os.replace(wav, path)
     except (OSError, soundfile.LibsndfileError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"{folder}: cannot be written to ({reason}); free some space, mend the permissions or give "
-                        "another --output_dir") from None
+        raise OutputError(f"{folder}: cannot be written to ({reason}); free some space, mend the permissions or give "
+                          "another --output_dir") from None
     return peak
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from conv_tasnet.src.mixtures import whole
-from utils.errors import UserError
+from utils.errors import MismatchError
 
 
 class Stream:
@@ -23,8 +23,8 @@ class Stream:
 
     def __init__(self, model, config, seconds=0.1):
         if not config.causal:
-            raise UserError("stream: the network is not causal, it needs the samples that follow; train one with "
-                            "--causal true --norm cgLN, or separate without --stream")
+            raise MismatchError("stream: the network is not causal, it needs the samples that follow; train one with "
+                                "--causal true --norm cgLN, or separate without --stream")
         self.stride, self.speakers = config.L // 2, config.C
         self.samples = max(1, round(seconds * config.sample_rate / self.stride)) * self.stride
         self.latency = self.samples + self.stride - 1

@@ -8,7 +8,7 @@ Letters as in model.py. The decoder is asteroid's transposed convolution (N, 1, 
 import re
 
 from conv_tasnet.src.model import ConvTasNet
-from utils.errors import UserError
+from utils.errors import ContentError, SettingError
 from utils.torch_weights.importer import LIGHTNING, Original, Weights
 from utils.torch_weights.names import CONV, NORM, expect, sizes, state_dict
 
@@ -47,7 +47,7 @@ def asteroid(config):
 def kaituoxu(config):
     """Ours, kaituoxu's conv_tasnet.ConvTasNet's."""
     if config.Sc:
-        raise UserError(f"Sc: found {config.Sc}, expected 0: kaituoxu's network has no skip path")
+        raise SettingError(f"Sc: found {config.Sc}, expected 0: kaituoxu's network has no skip path")
     prelu, norm, pointwise = (2, 3, 4) if config.causal else (1, 2, 3)      # causal: chopped before
     yield "encoder.weight", "encoder.conv1d_U.weight", "NL11->N1L"
     yield "norm", "separator.network.0", GAIN
@@ -78,8 +78,8 @@ def read_asteroid(content, hyper, given, path):
     causal = f"{block}.3.0.weight" in state
     repeat = given.get("X") or arguments.get("n_blocks")
     if not repeat:
-        raise UserError(f"{path}: has {blocks} blocks and does not tell how many are a repeat; give --X (asteroid's "
-                        "n_blocks, 8 unless set) or --hyper_parameters")
+        raise ContentError(f"{path}: has {blocks} blocks and does not tell how many are a repeat; give --X (asteroid's "
+                           "n_blocks, 8 unless set) or --hyper_parameters")
     hidden = sizes(state, f"{block}.0.weight", path, 3)
     inferred = {
         "N": filters, "L": length, "B": hidden[1], "H": hidden[0], "X": repeat, "R": blocks // repeat, "causal": causal,

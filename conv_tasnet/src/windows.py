@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from conv_tasnet.src.level import levelled
-from utils.errors import UserError
+from utils.errors import SettingError
 
 WINDOW = 16.0   # seconds; with 4 s of overlap, 1 s of it the fade: the 1.5 s to either side are more than the context
                 # of the published networks, 0.8 s (asteroid) and 1.3 s (kaituoxu), so no sample lacks any
@@ -73,10 +73,10 @@ class Windows:
 def window_sizes(seconds, longest, config):
     """Samples of (a window, its overlap), whole strides; for recordings of up to `longest` samples.
 
-    UserError for a window that is too short for any speech.
+    SettingError for a window that is too short for any speech.
     """
     if not seconds >= 1:
-        raise UserError(f"window: found {seconds} seconds, expected at least 1, better {WINDOW:g}")
+        raise SettingError(f"window: found {seconds} seconds, expected at least 1, better {WINDOW:g}")
     stride = config.L // 2
     overlap = int(seconds / 4 * config.sample_rate) // stride * stride
     return min(4 * overlap, -(-longest // stride) * stride), overlap

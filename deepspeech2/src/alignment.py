@@ -5,7 +5,7 @@ Letters: T frames, L labels of the network, n labels of the text, S = 2n + 1 sta
 import numpy as np
 
 from deepspeech2.src.text import BLANK, frames_needed
-from utils.errors import UserError
+from utils.errors import MismatchError
 
 
 def align(log_probs, labels):
@@ -43,8 +43,8 @@ def _best_states(log_probs, labels):
     label = _states_to_labels(labels)
     frames, states = len(log_probs), len(label)
     if frames < frames_needed(labels):
-        raise UserError(f"alignment: {frames} frames, expected at least {frames_needed(labels)} for {len(labels)} "
-                        "labels; the text is too long for the recording")
+        raise MismatchError(f"alignment: {frames} frames, expected at least {frames_needed(labels)} for {len(labels)} "
+                            "labels; the text is too long for the recording")
     if frames == 0:
         return np.zeros(0, int)
     skips = np.append([False, False], (label[2:] != BLANK) & (label[2:] != label[:-2]))[:states]
@@ -58,7 +58,7 @@ def _best_states(log_probs, labels):
         score = ways.max(0) + log_probs[frame, label]
     state = states - 1 - int(states > 1 and score[-2] > score[-1])      # ends in the last label or the blank after it
     if score[state] == -np.inf:
-        raise UserError("alignment: the text has probability zero in this recording; it belongs to another")
+        raise MismatchError("alignment: the text has probability zero in this recording; it belongs to another")
     path = np.empty(frames, int)
     for frame in range(frames - 1, -1, -1):
         path[frame] = state

@@ -11,7 +11,7 @@ from deepspeech2.src.manifest import read_samples, read_text, read_transcript
 from utils.audio import audio_file
 from utils.corpora.corpus import parallel, wav_folder
 from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError
 
 
 class Spoken(NamedTuple):
@@ -55,7 +55,7 @@ def an4_texts(path):
     for number, line in enumerate(read_text(path, "AN4's transcripts").splitlines(), 1):
         match = re.fullmatch(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*", line)
         if not match and line.strip():
-            raise UserError(f"{path}: line {number} is {line[:80]!r}, expected `<s> TEXT </s> (id)`; correct it")
+            raise ContentError(f"{path}: line {number} is {line[:80]!r}, expected `<s> TEXT </s> (id)`; correct it")
         if match:
             texts[match[2].rsplit("/", 1)[-1]] = match[1]
     return texts
@@ -68,7 +68,8 @@ def raw_as_wav(root, parts, config):
     if not raw:
         return root, parts
     if len(raw) < len(paths):
-        raise UserError(f"{root}/wav: {len(raw)} of {len(paths)} files are .raw, expected one format; delete the .raw")
+        raise ContentError(f"{root}/wav: {len(raw)} of {len(paths)} files are .raw, expected one format; delete the "
+                           ".raw")
     folder = wav_folder(config)
     jobs = [(os.path.join(root, path), os.path.join(folder, stem(path) + ".wav")) for path in raw]
     list(parallel(write_raw, jobs, config, "convert"))
@@ -134,8 +135,8 @@ def scan_deepspeech(config):
         found = sorted(entry.path for entry in os.scandir(config.data_folder)
                        if re.search(rf"(^|_){name}_manifest\.(csv|json)$", entry.name))
         if len(found) > 1:
-            raise UserError(f"{config.data_folder}: {' and '.join(found)}, expected one manifest of the {part} part; "
-                            "move the other")
+            raise ContentError(f"{config.data_folder}: {' and '.join(found)}, expected one manifest of the {part} "
+                               "part; move the other")
         parts |= {part: []} if found else {}
         for sample in (sample for manifest in found for sample in read_samples(manifest)):
             sample = sample._replace(wav_path=moved(sample.wav_path, config.data_folder),
@@ -188,9 +189,9 @@ def scan_mini(config):
 
 
 def missing(config, what, folder):
-    """The UserError for a data folder without the corpus."""
+    """The NotFoundError for a data folder without the corpus."""
     found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
-    return UserError(f"{config.data_folder}: no {what} in it, found {found}; name {folder} as --data_folder")
+    return NotFoundError(f"{config.data_folder}: no {what} in it, found {found}; name {folder} as --data_folder")
 
 
 def under(root, *path):

@@ -11,7 +11,7 @@ from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import read_manifest, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
-from utils.errors import UserError
+from utils.errors import MismatchError, NotFoundError
 from utils.training.loader import any_readable
 
 STRIPES = 2     # of SpecAugment in each direction
@@ -39,8 +39,8 @@ class TrainSet:
         self.lengths = padded_lengths(self.frames, config.buckets)
         self.steps = self.files // (config.minibatch_size * size)
         if self.steps == 0:
-            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but only {self.files} "
-                            f"utterances can be trained on; lower minibatch_size")
+            raise MismatchError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but only {self.files} "
+                                f"utterances can be trained on; lower minibatch_size")
         self.epoch, self.batches = None, []
 
     def describe(self):
@@ -131,9 +131,9 @@ class TrainSet:
                 kept.append((os.fsencode(one.audio), frames, labels.astype(self.alphabet.kind)))
         dropped = {f"longer than {self.config.max_seconds:g} s": too_long, "too few frames for their labels": too_dense}
         if not kept:
-            raise UserError(f"{self.config.train_manifest}: none of {len(utterances)} utterances can be trained on, "
-                            f"{len(too_long)} are {list(dropped)[0]} (max_seconds), {len(too_dense)} have "
-                            f"{list(dropped)[1]}")
+            raise MismatchError(f"{self.config.train_manifest}: none of {len(utterances)} utterances can be trained "
+                                f"on, {len(too_long)} are {list(dropped)[0]} (max_seconds), {len(too_dense)} have "
+                                f"{list(dropped)[1]}")
         paths, frames, labels = zip(*kept, strict=True)
         return np.array(paths), np.array(frames), Labels(labels), dropped
 
@@ -165,10 +165,11 @@ def padded_lengths(frames, buckets):
 
 
 def find_noises(config):
-    """Paths of the recordings in noise_dir; UserError where it has none."""
+    """Paths of the recordings in noise_dir; NotFoundError where it has none."""
     if not config.noise_dir:
         return []
     found = [f"{config.noise_dir}/{path}" for path in audio_file.find_audio(config.noise_dir)]
     if not found:
-        raise UserError(f"noise_dir: no recordings in {config.noise_dir}; name a folder with some, or leave it empty")
+        raise NotFoundError(f"noise_dir: no recordings in {config.noise_dir}; name a folder with some, or leave it "
+                            "empty")
     return found

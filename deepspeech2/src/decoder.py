@@ -14,7 +14,7 @@ from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
 
 from deepspeech2.src.ngram import check_arpa
 from deepspeech2.src.text import BLANK, collapse
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, NotFoundError
 
 LM_WIDTH = 100      # prefixes held with a language model, unless beam_width says otherwise
 
@@ -119,17 +119,17 @@ class LanguageModelDecoder:
     def __init__(self, alphabet, path, alpha, beta, width, unigrams=None):
         words = check_arpa(path)
         if " " not in alphabet.number:
-            raise UserError(f"labels: {alphabet.labels!r} hold no space, a language model of words needs it")
+            raise MismatchError(f"labels: {alphabet.labels!r} hold no space, a language model of words needs it")
         if words and not any(set(word) <= alphabet.number.keys() for word in words):
-            raise UserError(f"{path}: words such as {words[0]!r}, none of which {alphabet.labels[1:]!r} can spell; "
-                            "take a model in the case of the labels")
+            raise MismatchError(f"{path}: words such as {words[0]!r}, none of which {alphabet.labels[1:]!r} can spell; "
+                                "take a model in the case of the labels")
         quiet = kenlm.Config()
         quiet.show_progress, quiet.arpa_complain = False, kenlm.ARPALoadComplain.NONE
         try:
             model = kenlm.Model(str(path), quiet)
         except OSError as error:
             reason = " ".join(str(error).split()).split(" because ")[-1]
-            raise UserError(f"{path}: KenLM refuses it ({reason.rstrip(')')}); estimate or copy it again") from None
+            raise ContentError(f"{path}: KenLM refuses it ({reason.rstrip(')')}); estimate or copy it again") from None
         known = words if unigrams is None else list(unigrams)
         self.model = WordModel(model, known or None, alpha, beta)
         labels = ["" if number == BLANK else label for number, label in enumerate(alphabet.labels)]
@@ -155,7 +155,7 @@ def save_log_probs(path, items, labels):
     """Writes the outputs [(key, text, log_probs (T, L))] of a network with `labels` to a .npz for lm.py tune."""
     keys = [key for key, _, _ in items]
     if len(set(keys)) < len(keys):
-        raise UserError(f"{path}: two utterances of one name among {len(keys)}, expected each name once")
+        raise ContentError(f"{path}: two utterances of one name among {len(keys)}, expected each name once")
     arrays = {f"log_probs.{key}": np.asarray(log_probs, np.float32) for key, _, log_probs in items}
     with open(f"{path}.part", "wb") as file:
         np.savez(file, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
@@ -164,15 +164,17 @@ def save_log_probs(path, items, labels):
 
 
 def load_log_probs(path):
-    """([(key, text, log_probs (T, L))], labels) of such a file. UserError for another or a cut one."""
+    """([(key, text, log_probs (T, L))], labels) of such a file. NotFoundError; ContentError for another or cut one."""
     try:
         with np.load(path, allow_pickle=False) as data:
             items = [(str(key), str(text), data[f"log_probs.{key}"])
                      for key, text in zip(data["keys"], data["texts"], strict=True)]
             return items, "".join(data["labels"])
-    except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "empty"
-        raise UserError(f"{path}: no log probabilities ({reason}); eval.py --save_log_probs true writes them") from None
+    except OSError as error:
+        raise NotFoundError(f"{path}: {error.strerror or error}; eval.py --save_log_probs true writes it") from None
+    except (KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ContentError(f"{path}: no log probabilities ({error or 'empty'}); eval.py --save_log_probs true writes "
+                           "them") from None
 
 
 def make_decoder(config, alphabet):

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 import zlib
 
-from utils.errors import UserError, nearest
+from utils.errors import ContentError, NotFoundError, RunError, SettingError, UnsupportedError, nearest
 from utils.progress import progress
 
 AN4 = "http://www.speech.cs.cmu.edu/databases/an4"
@@ -40,10 +40,10 @@ def download_an4(folder, base_url="", checksum=""):
 
 
 def download_librispeech(folder, splits, base_url=""):
-    """LibriSpeech/<split>/ in `folder` of every split; UserError for one that does not exist."""
+    """LibriSpeech/<split>/ in `folder` of every split; SettingError for one that does not exist."""
     for split in splits:
         if split not in MD5:
-            raise UserError(f"splits: found {split!r}, expected some of {', '.join(MD5)}{nearest(split, MD5)}")
+            raise SettingError(f"splits: found {split!r}, expected some of {', '.join(MD5)}{nearest(split, MD5)}")
     for split in splits:
         place = f"LibriSpeech/{split}"
         _download(f"{split}.tar.gz", folder, place, (place, split), base_url or LIBRISPEECH, MD5[split])
@@ -55,7 +55,8 @@ def _download(name, folder, inside, places, base_url, checksum):
         print(f"{os.path.join(folder, found[0])}: is there, not downloaded")
         return
     if not hasattr(tarfile, "data_filter"):
-        raise UserError("this Python unpacks archives unsafely, expected 3.10.12, 3.11.4, 3.12 or later; update it")
+        raise UnsupportedError("this Python unpacks archives unsafely, expected 3.10.12, 3.11.4, 3.12 or later; update "
+                               "it")
     os.makedirs(folder, exist_ok=True)
     archive = os.path.join(folder, name)
     fetch(f"{base_url.rstrip('/')}/{name}", archive, checksum)
@@ -71,20 +72,20 @@ def fetch(url, path, checksum=""):
     the file is another.
     """
     if checksum and len(checksum) not in HASHES:
-        raise UserError(f"checksum: found {checksum!r}, expected an MD5 (32 digits) or SHA-256 (64 digits)")
+        raise SettingError(f"checksum: found {checksum!r}, expected an MD5 (32 digits) or SHA-256 (64 digits)")
     part, idle = f"{path}.part", 0
     while not os.path.exists(path):
         before = _size(part)
         if not (reason := transfer(url, part)):
             os.replace(part, path)
         elif (idle := 0 if _size(part) > before else idle + 1) == ATTEMPTS:
-            raise UserError(f"{url}: {reason}, {_size(part)} bytes are here; run again later, it goes on there")
+            raise RunError(f"{url}: {reason}, {_size(part)} bytes are here; run again later, it goes on there")
         else:
             time.sleep(WAIT)
     if checksum and (found := digest(path, HASHES[len(checksum)])) != checksum.lower():
         os.unlink(path)
-        raise UserError(f"{path}: found checksum {found}, expected {checksum.lower()}; the file was deleted, download "
-                        "it again")
+        raise ContentError(f"{path}: found checksum {found}, expected {checksum.lower()}; the file was deleted, "
+                           "download it again")
 
 
 def transfer(url, part):
@@ -105,12 +106,12 @@ def transfer(url, part):
             return _beyond_the_end(error, part, have)
         if error.code >= 500:
             return f"{error.code} {error.reason}"
-        raise UserError(f"{url}: {error.code} {error.reason}, expected the archive; correct --base_url, or download it "
-                        "by hand") from None
+        raise NotFoundError(f"{url}: {error.code} {error.reason}, expected the archive; correct --base_url, or "
+                            "download it by hand") from None
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     except ValueError as error:
-        raise UserError(f"{url}: {error}, expected http://... or https://...; correct --base_url") from None
+        raise SettingError(f"{url}: {error}, expected http://... or https://...; correct --base_url") from None
 
 
 def _beyond_the_end(error, part, have):
@@ -137,7 +138,7 @@ def digest(path, algorithm):
 def unpack(archive, folder, inside):
     """Makes `folder`/`inside` from the folder `inside` a tar archive, and of files beside that one those not there.
 
-    UserError for an archive that is broken or has no such folder; then nothing is changed.
+    ContentError for an archive that is broken or has no such folder; then nothing is changed.
     """
     temporary = f"{archive}.unpacked"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -150,7 +151,7 @@ def unpack(archive, folder, inside):
                 tar.extract(member, temporary, filter="data")   # nothing outside of `temporary`
         source, target = os.path.join(temporary, inside), os.path.join(folder, inside)
         if not os.path.isdir(source):
-            raise UserError(f"{archive}: holds no {inside}/; delete it, and correct --base_url")
+            raise ContentError(f"{archive}: holds no {inside}/; delete it, and correct --base_url")
         os.makedirs(os.path.dirname(target), exist_ok=True)
         for name in os.listdir(os.path.dirname(source)):
             other = os.path.join(os.path.dirname(target), name)
@@ -158,7 +159,7 @@ def unpack(archive, folder, inside):
                 os.replace(os.path.join(os.path.dirname(source), name), other)
         os.replace(source, target)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{archive}: not unpacked ({error}), expected a whole .tar.gz; make room, or delete it and "
-                        "download it again") from None
+        raise ContentError(f"{archive}: not unpacked ({error}), expected a whole .tar.gz; make room, or delete it and "
+                           "download it again") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from deepspeech2.src.features import RATE
 from utils.audio import audio_file
 from utils.audio.packed import exists
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError
 from utils.files import write_text
 
 EXPECTED = 'expected {"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
@@ -55,12 +55,12 @@ def read_manifest(path, folder=""):
 
 def _utterance(sample, manifest):
     if not exists(sample.wav_path):
-        raise UserError(f"{sample.wav_path}: no such audio file, expected by {manifest}; copy it there, or run "
-                        "prepare.py again")
+        raise NotFoundError(f"{sample.wav_path}: no such audio file, expected by {manifest}; copy it there, or run "
+                            "prepare.py again")
     text = read_transcript(sample, manifest)
     if not text:
-        raise UserError(f"{sample.transcript_path or sample.wav_path}: empty transcript in {manifest}, expected words; "
-                        "correct it or take the utterance out")
+        raise ContentError(f"{sample.transcript_path or sample.wav_path}: empty transcript in {manifest}, expected "
+                           "words; correct it or take the utterance out")
     return Utterance(sample.wav_path, text, sample.seconds)
 
 
@@ -77,7 +77,7 @@ def read_samples(path, folder=""):
     is_json = str(path).endswith(".json") or text.lstrip().startswith("{")
     root, samples = _json_samples(path, text) if is_json else ("", _csv_samples(path, text))
     if not samples:
-        raise UserError(f"{path}: empty manifest, expected utterances; prepare.py writes manifests")
+        raise ContentError(f"{path}: empty manifest, expected utterances; prepare.py writes manifests")
     root = folder or os.path.join(os.path.dirname(path), root)
     return [sample._replace(wav_path=os.path.join(root, sample.wav_path),
                             transcript_path=sample.transcript_path and os.path.join(root, sample.transcript_path))
@@ -88,11 +88,11 @@ def _json_samples(path, text):
     try:
         manifest = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error}), {EXPECTED}; write it anew with prepare.py") from None
+        raise ContentError(f"{path}: not JSON ({error}), {EXPECTED}; write it anew with prepare.py") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("samples"), list) \
             or not isinstance(manifest.get("root_path"), str):
         found = ", ".join(manifest) if isinstance(manifest, dict) else f"a {type(manifest).__name__}"
-        raise UserError(f"{path}: found {found[:80] or 'nothing'}, {EXPECTED}; write it anew with prepare.py")
+        raise ContentError(f"{path}: found {found[:80] or 'nothing'}, {EXPECTED}; write it anew with prepare.py")
     return manifest["root_path"], [_json_sample(path, number, values)
                                    for number, values in enumerate(manifest["samples"], 1)]
 
@@ -103,10 +103,10 @@ def _json_sample(path, number, values):
     texts = (sample.wav_path, sample.transcript_path, sample.transcript or "")
     if not all(isinstance(text, str) for text in texts) or not sample.wav_path or sample.transcript is None \
             and not sample.transcript_path:
-        raise UserError(f"{path}: sample {number} is {json.dumps(values)[:80]}, expected wav_path, and transcript_path "
-                        "or transcript; correct it")
+        raise ContentError(f"{path}: sample {number} is {json.dumps(values)[:80]}, expected wav_path, and "
+                           "transcript_path or transcript; correct it")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
-        raise UserError(f"{path}: sample {number}: seconds is {seconds!r}, expected a number from 0; correct it")
+        raise ContentError(f"{path}: sample {number}: seconds is {seconds!r}, expected a number from 0; correct it")
     return sample._replace(seconds=float(seconds))
 
 
@@ -115,12 +115,13 @@ def _csv_samples(path, text):
     try:
         for row in reader:
             if row and (len(row) != 2 or not all(cell.strip() for cell in row)):
-                raise UserError(f"{path}: line {reader.line_num} is {','.join(row)[:80]!r}, expected `wav,txt`: two "
-                                "paths, in quotes where they hold a comma; correct it")
+                raise ContentError(f"{path}: line {reader.line_num} is {','.join(row)[:80]!r}, expected `wav,txt`: two "
+                                   "paths, in quotes where they hold a comma; correct it")
             if row:
                 samples.append(Sample(*(cell.strip() for cell in row)))
     except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not CSV ({error}), expected `wav,txt`; correct it") from None
+        raise ContentError(f"{path}: line {reader.line_num}: not CSV ({error}), expected `wav,txt`; correct "
+                           "it") from None
     return samples
 
 
@@ -129,10 +130,10 @@ def read_text(path, what):
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path or 'manifest'}: {error.strerror}, expected {what}") from None
+        raise NotFoundError(f"{path or 'manifest'}: {error.strerror}, expected {what}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}), expected {what}; convert it, with iconv for "
-                        "example") from None
+        raise ContentError(f"{path}: not UTF-8 (byte {error.start}), expected {what}; convert it, with iconv for "
+                           "example") from None
 
 
 def write_manifest(path, root, rows):

@@ -4,7 +4,7 @@ Single spaces count as characters; deepspeech.pytorch and the MindSpore zoo leav
 """
 import jiwer
 
-from utils.errors import UserError
+from utils.errors import ContentError
 
 
 def error_rates(references, hypotheses):
@@ -50,10 +50,10 @@ def _characters(references, hypotheses, space):
 
 
 def _require(references):
-    """UserError where there is no reference, or one without a word."""
+    """ContentError where there is no reference, or one without a word."""
     if not references:
-        raise UserError("references: none, expected at least one text to compare with")
+        raise ContentError("references: none, expected at least one text to compare with")
     for number, reference in enumerate(references, 1):
         if not reference.split():
-            raise UserError(f"reference {number} of {len(references)}: empty, an error rate has no meaning; "
-                            "leave the utterance out of the list")
+            raise ContentError(f"reference {number} of {len(references)}: empty, an error rate has no meaning; "
+                               "leave the utterance out of the list")

@@ -10,7 +10,7 @@ from mindspore.common.initializer import Uniform, initializer
 
 from deepspeech2.src.features import BINS
 from utils import cpu_ops
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.export.lite2 import ASCEND
 from utils.layers.ascend import UNITS
 from utils.layers.shapes import length_mask
@@ -220,16 +220,16 @@ class Lookahead(nn.Cell):
 
 
 def check(config):
-    """UserError for settings that make no network."""
+    """SettingError for settings that make no network."""
     if config.rnn_type not in ("lstm", "gru"):
-        raise UserError(f"rnn_type: found {config.rnn_type!r}, expected lstm or gru")
+        raise SettingError(f"rnn_type: found {config.rnn_type!r}, expected lstm or gru")
     for name in ("conv_channels", "hidden_size", "hidden_layers", "lookahead_context"):
         if getattr(config, name) < 1:
-            raise UserError(f"{name}: found {getattr(config, name)}, expected at least 1")
+            raise SettingError(f"{name}: found {getattr(config, name)}, expected at least 1")
     for_ascend = config.runtime in ASCEND or ms.get_context("device_target") == "Ascend"
     if for_ascend and config.hidden_size % UNITS:
-        raise UserError(f"hidden_size: found {config.hidden_size}, expected a multiple of {UNITS}, which the recurrent "
-                        "layers of an Ascend need")
+        raise SettingError(f"hidden_size: found {config.hidden_size}, expected a multiple of {UNITS}, which the "
+                           "recurrent layers of an Ascend need")
 
 
 def frames_after(frames):

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError, SettingError
 from utils.files import write_text
 
 UNKNOWN, START, END = range(3)
@@ -27,10 +27,10 @@ def write_arpa(texts, order, path):
 def estimate(texts, order):
     """ARPA text of the model of `order` words (2 to 6) of `texts`, of which each is a sentence of words and spaces.
 
-    UserError for another order, no text, or one that holds a mark such as <s>.
+    SettingError for another order, ContentError for no text or one that holds a mark such as <s>.
     """
     if order not in ORDERS:
-        raise UserError(f"order: found {order}, expected {ORDERS[0]} to {ORDERS[-1]}, KenLM's")
+        raise SettingError(f"order: found {order}, expected {ORDERS[0]} to {ORDERS[-1]}, KenLM's")
     words, tokens = _tokens(texts)
     levels = _count(tokens, len(words), order)
     _adjust(levels)
@@ -43,9 +43,9 @@ def _tokens(texts):
     sentences = [text.split() for text in texts if text.strip()]
     words = {word for sentence in sentences for word in sentence}
     if not words:
-        raise UserError("texts: no words in them, expected sentences to estimate a language model from")
+        raise ContentError("texts: no words in them, expected sentences to estimate a language model from")
     if found := words & set(MARKS):
-        raise UserError(f"texts: hold {min(found)}, which marks sentences in a language model; take it out")
+        raise ContentError(f"texts: hold {min(found)}, which marks sentences in a language model; take it out")
     words = MARKS + sorted(words)
     number = {word: i for i, word in enumerate(words)}
     return words, np.array([i for sentence in sentences
@@ -133,17 +133,18 @@ def check_arpa(path):
             file.seek(0)
             return _arpa_words(file, path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; prepare.py --lm or lm.py estimate write language models") from None
+        raise NotFoundError(f"{path}: {error.strerror}; prepare.py --lm or lm.py estimate write language "
+                            "models") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; convert the model with iconv") from None
+        raise ContentError(f"{path}: not UTF-8; convert the model with iconv") from None
 
 
 def _arpa_words(file, path):
     """Words of the section of 1-grams, when every section is as long as the head of the file says."""
     line = next((line for line in file if line.strip() and not line.startswith(b"#")), b"")
     if line.strip() != b"\\data\\":
-        raise UserError(f"{path}: found {line[:40]!r}, expected \\data\\ as the first line of an ARPA language model; "
-                        "unpack a .gz, delete text before \\data\\")
+        raise ContentError(f"{path}: found {line[:40]!r}, expected \\data\\ as the first line of an ARPA language "
+                           "model; unpack a .gz, delete text before \\data\\")
     stated, found, words, ended = [], [], [], False
     for line in map(bytes.strip, file):
         if count := re.fullmatch(rb"ngram +\d+ *= *(\d+)", line):
@@ -158,10 +159,10 @@ def _arpa_words(file, path):
             if len(found) == 1:
                 words.append(line.split()[1:2])
     if not ended or found != stated:
-        raise UserError(f"{path}: found {_counts(found)}{'' if ended else ' and then no end'}, expected "
-                        f"{_counts(stated)} as its head says; it was cut or edited, copy or estimate it again")
+        raise ContentError(f"{path}: found {_counts(found)}{'' if ended else ' and then no end'}, expected "
+                           f"{_counts(stated)} as its head says; it was cut or edited, copy or estimate it again")
     if len(stated) not in ORDERS:
-        raise UserError(f"{path}: order {len(stated)}, expected {ORDERS[0]} to {ORDERS[-1]}, KenLM's")
+        raise ContentError(f"{path}: order {len(stated)}, expected {ORDERS[0]} to {ORDERS[-1]}, KenLM's")
     return _known(word for line in words for word in line)
 
 

@@ -1,7 +1,7 @@
 """Optimisers of deepspeech.pytorch's recipes."""
 from mindspore import nn, ops
 
-from utils.errors import UserError
+from utils.errors import SettingError
 
 for_each = ops.HyperMap()
 
@@ -33,4 +33,4 @@ def make_optimizer(config, weights, rate):
     if config.optimizer == "sgd":
         return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.weight_decay,
                       nesterov=True)
-    raise UserError(f"optimizer: found {config.optimizer!r}, expected adamw or sgd")
+    raise SettingError(f"optimizer: found {config.optimizer!r}, expected adamw or sgd")

@@ -8,7 +8,7 @@ from mindspore import Tensor, nn
 
 from deepspeech2.src.features import BINS, HOP, WINDOW, frames, log_magnitude, normalise
 from deepspeech2.src.model import AFTER, BEFORE
-from utils.errors import UserError
+from utils.errors import MismatchError
 
 HALF = WINDOW // 2
 
@@ -79,8 +79,8 @@ class Stream:
 
     def __init__(self, model, config, seconds=1.0):
         if config.bidirectional:
-            raise UserError("stream: the network is bidirectional, it needs the whole recording; train one with "
-                            "--bidirectional false, or transcribe without --stream")
+            raise MismatchError("stream: the network is bidirectional, it needs the whole recording; train one with "
+                                "--bidirectional false, or transcribe without --stream")
         self.size = max(1, round(seconds * 50))
         self.reach, self.delay = BEFORE + 2 * self.size + AFTER, config.lookahead_context - 1
         self.step, self.begin = _Step(model).set_train(False), model.start()

@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import MismatchError, SettingError
 
 LABELS = "_'ABCDEFGHIJKLMNOPQRSTUVWXYZ "    # deepspeech.pytorch's
 BLANK = 0
@@ -18,7 +18,7 @@ class Alphabet:
 
     def __init__(self, labels=LABELS):
         if len(labels) < 2 or len(set(labels)) < len(labels):
-            raise UserError(f"labels: found {labels!r}, expected the blank and then each character once")
+            raise SettingError(f"labels: found {labels!r}, expected the blank and then each character once")
         self.labels = labels
         self.number = {label: i for i, label in enumerate(labels) if i != BLANK}
         self.kind = np.min_scalar_type(len(labels))      # the smallest that holds a label
@@ -28,12 +28,12 @@ class Alphabet:
         return len(self.labels)
 
     def encode(self, text, where="transcript"):
-        """A normalised text -> its labels (n,) int32. UserError naming `where` and the first character without one."""
+        """A normalised text -> labels (n,) int32. MismatchError naming `where` and the first character without one."""
         try:
             return np.fromiter(map(self.number.__getitem__, text), np.int32, len(text))
         except KeyError as error:
-            raise UserError(f"{where}: {error.args[0]!r} in {text[:60]!r} is no label, expected "
-                            f"{self.labels[1:]!r}; correct the transcript or set --labels") from None
+            raise MismatchError(f"{where}: {error.args[0]!r} in {text[:60]!r} is no label, expected "
+                                f"{self.labels[1:]!r}; correct the transcript or set --labels") from None
 
     def decode(self, labels):
         """Labels (n,) -> text."""

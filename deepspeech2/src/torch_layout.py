@@ -9,7 +9,7 @@ import re
 from deepspeech2.src.features import HOP, RATE, WINDOW
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.text import LABELS
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError
 from utils.torch_weights.importer import LIGHTNING, Original, Weights
 from utils.torch_weights.names import CONV, CONV2D, NORM, expect, sizes, state_dict
 from utils.torch_weights.plain_pickle import Instance, Name
@@ -52,8 +52,8 @@ def read_deepspeech_pytorch(content, hyper, given, path):
                                          "window_stride": (HOP / RATE,), "window": ("hamming",)}, path)
     rows, hidden = sizes(state, "rnns.0.rnn.weight_hh_l0", path, 2)
     if rows / hidden not in GATES:
-        raise UserError(f"{path}: rnns.0.rnn.weight_hh_l0: found shape {(rows, hidden)}, expected 4 gates of an LSTM "
-                        "or 3 of a GRU; this zoo's network has no other")
+        raise MismatchError(f"{path}: rnns.0.rnn.weight_hh_l0: found shape {(rows, hidden)}, expected 4 gates of an "
+                            "LSTM or 3 of a GRU; this zoo's network has no other")
     settings = {
         "conv_channels": sizes(state, "conv.seq_module.0.weight", path, 4)[0], "rnn_type": GATES[rows / hidden],
         "hidden_size": hidden, "bidirectional": "rnns.0.rnn.weight_hh_l0_reverse" in state,
@@ -62,7 +62,7 @@ def read_deepspeech_pytorch(content, hyper, given, path):
         settings["lookahead_context"] = sizes(state, "lookahead.0.conv.weight", path, 3)[2]
     labels = told.get("labels")
     if labels is not None and (not isinstance(labels, (list, str)) or {len(str(label)) for label in labels} != {1}):
-        raise UserError(f"{path}: hyper_parameters: labels: found {labels!r}, expected a list of characters")
+        raise ContentError(f"{path}: hyper_parameters: labels: found {labels!r}, expected a list of characters")
     settings["labels"] = "".join(labels or LABELS)
     return Weights(state, settings, assumed=() if labels else ("labels",))
 

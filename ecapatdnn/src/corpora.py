@@ -4,7 +4,7 @@ import random
 import re
 
 from utils.corpora.speakers import evenly_spaced, find, find_in, libri_speaker, speaker_tree
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, NotFoundError
 
 MAX_TRIALS = 200_000   # validation is run every few epochs: more trials are sampled down to this
 PER_SPEAKER = 30       # utterances of a dev-clean speaker in the trials
@@ -72,14 +72,17 @@ def read_trials(file, paths):
     try:
         with open(file, encoding="utf-8") as stream:
             lines = [line.split() for line in stream if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not readable ({error}); expected trials, `1|0 path path` a line") from None
+    except OSError as error:
+        raise NotFoundError(f"{file}: {error.strerror}; expected trials, `1|0 path path` per line") from None
+    except UnicodeDecodeError as error:
+        raise ContentError(f"{file}: not UTF-8 (byte {error.start}); expected trials, `1|0 path path` per "
+                           "line") from None
     for number, line in enumerate(lines, 1):
         if len(line) != 3 or line[0] not in ("0", "1"):
-            raise UserError(f"{file}: trial {number}: found {' '.join(line)!r}, expected `1|0 path path`")
+            raise ContentError(f"{file}: trial {number}: found {' '.join(line)!r}, expected `1|0 path path`")
     if not lines:
-        raise UserError(f"{file}: empty, expected trials, `1|0 path path` a line")
+        raise ContentError(f"{file}: empty, expected trials, `1|0 path path` per line")
     if missing := sorted({path for line in lines for path in line[1:]} - set(paths)):
-        raise UserError(f"{file}: {len(missing)} of the files it names are not in the corpus, the first: {missing[0]}; "
-                        "name the folder that its paths are relative to as --data_folder")
+        raise MismatchError(f"{file}: {len(missing)} of the files it names are not in the corpus, the first: "
+                            f"{missing[0]}; name the folder that its paths are relative to as --data_folder")
     return [" ".join(line) for line in lines]

@@ -12,7 +12,7 @@ from ecapatdnn.src.features import RATE, filter_bank, get_front_end, sample_coun
 from utils.audio import audio_file, augment
 from utils.audio.packed import load_index
 from utils.corpora.lists import read_train_list
-from utils.errors import UserError
+from utils.errors import MismatchError, NotFoundError, SettingError
 from utils.training.loader import any_readable
 
 # signal-to-noise ratios in dB, and how many recordings are added
@@ -41,15 +41,15 @@ class TrainSet:
         self.augmenter = Augmenter(config, self._read_speech)
         most = max(1, config.crop // PIECE)
         if not 1 <= config.pieces <= most:
-            raise UserError(f"pieces: found {config.pieces}, expected 1 to {most}: of {PIECE} frames at least")
+            raise SettingError(f"pieces: found {config.pieces}, expected 1 to {most}: of {PIECE} frames at least")
         self.files = len(self.paths)
         self.classes = check_classes(config, len(self.names), len(self.speeds))
         self.by_speaker = np.argsort(self.speaker, kind="stable")
         self.first = np.searchsorted(self.speaker[self.by_speaker], np.arange(len(self.names) + 1))
         self.steps = (config.crops_per_epoch or self.files) // (config.minibatch_size * size)
         if self.steps == 0:
-            raise UserError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
-                            f"{config.crops_per_epoch or self.files} crops; lower minibatch_size")
+            raise MismatchError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
+                                f"{config.crops_per_epoch or self.files} crops; lower minibatch_size")
 
     def describe(self):
         """One line for the log."""
@@ -176,10 +176,10 @@ def find_noise(folder):
 
 
 def find_recordings(folder, setting):
-    """All audio files below `folder`; UserError where there is none."""
+    """All audio files below `folder`; NotFoundError where there is none."""
     paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
     if not paths:
-        raise UserError(f"{setting}: {folder} holds no audio file; leave {setting} empty to train without")
+        raise NotFoundError(f"{setting}: {folder} holds no audio file; leave {setting} empty to train without")
     return paths
 
 
@@ -187,6 +187,7 @@ def check_classes(config, speakers, speeds):
     """Speakers times speeds, compared with class_num where that is given."""
     classes = speakers * speeds
     if config.class_num not in (0, classes):
-        raise UserError(f"class_num: {config.class_num}, but {config.train_list} has {speakers} speakers at {speeds} "
-                        f"speed(s), {classes} classes; leave class_num at 0 or mend the list (VoxCeleb2 dev: 5994)")
+        raise MismatchError(f"class_num: {config.class_num}, but {config.train_list} has {speakers} speakers at "
+                            f"{speeds} speed(s), {classes} classes; leave class_num at 0 or mend the list (VoxCeleb2 "
+                            "dev: 5994)")
     return classes

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from utils.errors import UserError, nearest
+from utils.errors import SettingError, nearest
 
 RATE = 16000
 WINDOW, HOP = 400, 160      # 25 ms, 10 ms
@@ -46,8 +46,8 @@ FRONT_ENDS = {
 def get_front_end(name):
     """The FrontEnd called `name`."""
     if name not in FRONT_ENDS:
-        raise UserError(f"front_end: found {name!r}, expected one of {', '.join(FRONT_ENDS)}"
-                        f"{nearest(name, FRONT_ENDS)}")
+        raise SettingError(f"front_end: found {name!r}, expected one of {', '.join(FRONT_ENDS)}"
+                           f"{nearest(name, FRONT_ENDS)}")
     return FRONT_ENDS[name]
 
 

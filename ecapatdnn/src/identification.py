@@ -11,7 +11,7 @@ from mindspore import nn, ops
 
 from utils import cpu_ops
 from utils.corpora.lists import read_train_list
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.layers.shapes import mirror_ends, ones_like, unbiased
 from utils.progress import progress
 
@@ -29,7 +29,7 @@ class SpeakerId(nn.Cell):
     def __init__(self, config, speakers):
         super().__init__()
         if config.network not in NETWORKS:
-            raise UserError(f"network: found {config.network!r}, expected one of {', '.join(NETWORKS)}")
+            raise SettingError(f"network: found {config.network!r}, expected one of {', '.join(NETWORKS)}")
         sizes = config.in_channels, config.channels, config.emb_size, config.mfa_channels
         self.embedding = Xvector(*sizes) if config.network == "xvector" else EcapaTdnn(*sizes, config.variant)
         self.classifier = Classifier(config.emb_size, speakers)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.corpora.lists import read_lines
-from utils.errors import UserError
+from utils.errors import ContentError, RunError
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ def read_trials(path):
     columns = [line.split() for line in lines]
     for number, column in enumerate(columns, 1):
         if len(column) != 3 or column[0] not in (b"0", b"1"):
-            raise UserError(f"{path}: line {number} is {lines[number - 1].decode(errors='replace')!r}, expected "
-                            "`1 path path` or `0 path path`")
+            raise ContentError(f"{path}: line {number} is {lines[number - 1].decode(errors='replace')!r}, expected "
+                               "`1 path path` or `0 path path`")
     labels, left, right = zip(*columns, strict=True)
     target = np.array(labels) == b"1"
     if target.all() or not target.any():
-        raise UserError(f"{path}: {int(target.sum())} of {len(target)} trials are targets; both kinds are needed")
+        raise ContentError(f"{path}: {int(target.sum())} of {len(target)} trials are targets; both kinds are needed")
     files, index = np.unique(np.array(left + right), return_inverse=True)
     return Trials(target, index[:len(lines)], index[len(lines):], files)
 
@@ -45,8 +45,8 @@ def read_trials(path):
 def error_rates(target, scores):
     """Errors at every distinct score, from accepting all to rejecting all. One sort."""
     if not np.isfinite(scores).all():
-        raise UserError(f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite; the network has "
-                        "diverged, evaluate an earlier checkpoint")
+        raise RunError(f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite; the network has "
+                       "diverged, evaluate an earlier checkpoint")
     order = np.argsort(scores, kind="stable")
     scores, target = np.asarray(scores, np.float64)[order], np.asarray(target)[order]
     first = np.flatnonzero(np.concatenate(([True], np.diff(scores) > 0)))   # of each distinct score

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mindspore import nn, ops
 
 from utils import cpu_ops
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.layers.shapes import length_mask, mirror_ends, ones_like, unbiased
 
 DILATIONS = (2, 3, 4)
@@ -50,9 +50,9 @@ class EcapaTdnn(nn.Cell):
     def __init__(self, in_channels=80, channels=1024, emb_size=192, mfa_channels=1536, variant="taoruijie"):
         super().__init__()
         if variant not in VARIANTS:
-            raise UserError(f"variant: found {variant!r}, expected one of {', '.join(VARIANTS)}")
+            raise SettingError(f"variant: found {variant!r}, expected one of {', '.join(VARIANTS)}")
         if channels % RES2NET_SCALE:
-            raise UserError(f"channels: found {channels}, expected a multiple of {RES2NET_SCALE}")
+            raise SettingError(f"channels: found {channels}, expected a multiple of {RES2NET_SCALE}")
         kind = VARIANTS[variant]
         self.sum_inputs = kind.sum_inputs
         self.stem = ConvReluNorm(in_channels, channels, kernel=5, reflect=kind.reflect_padding)

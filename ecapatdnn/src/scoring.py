@@ -13,7 +13,7 @@ from mindspore import Tensor, nn
 
 from ecapatdnn.src.features import RATE, filter_bank, sample_count
 from utils.audio import audio_file
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.progress import progress
 
 SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
@@ -146,7 +146,7 @@ def as_norm(scores, embeddings, cohort, trials, top_n):
     scores (n,), unit embeddings (m, E) of the trials' files, unit cohort (k, E) -> (n,).
     """
     if top_n < 2:
-        raise UserError(f"top_n: found {top_n}, expected at least 2: a deviation is taken over the nearest speakers")
+        raise SettingError(f"top_n: found {top_n}, expected at least 2: a deviation is taken over the nearest speakers")
     top_n = min(top_n, len(cohort))
     mean, deviation = np.empty(len(embeddings)), np.empty(len(embeddings))
     for start in range(0, len(embeddings), CHUNK):

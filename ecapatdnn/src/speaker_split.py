@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.corpora.corpus import Job, verify, write_list, write_rejected
 from utils.corpora.speakers import find, scan_librispeech, scan_tree
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError, OutputError
 
 from .features import RATE
 
@@ -43,8 +43,8 @@ def prepare(config):
     try:
         os.makedirs(config.ckpt_save_dir, exist_ok=True)
     except OSError as error:
-        raise UserError(f"output_folder: {config.ckpt_save_dir}: cannot be written ({error.strerror}); choose another "
-                        "folder") from None
+        raise OutputError(f"output_folder: {config.ckpt_save_dir}: cannot be written ({error.strerror}); choose "
+                          "another folder") from None
     jobs = [Job(path, *[os.path.join(config.data_folder, path)] * 2, RATE, MIN_SECONDS, config.resample)
             for _, path in items]
     good, reasons = verify(jobs, _place(config), config.data_folder)
@@ -54,8 +54,8 @@ def prepare(config):
         print(f"{len(few)} speakers with fewer than {LEAST} usable utterances are left out: {', '.join(few)}")
     speakers = sorted({speaker for speaker, _ in parts["train"]})
     if len(speakers) < 2:
-        raise UserError(f"{config.data_folder}: {len(speakers)} of {len({one for one, _ in items})} speakers have "
-                        f"{LEAST} usable utterances, one for each part; expected two speakers at least")
+        raise ContentError(f"{config.data_folder}: {len(speakers)} of {len({one for one, _ in items})} speakers have "
+                           f"{LEAST} usable utterances, one for each part; expected two speakers at least")
     for part in PARTS:
         write_list(config.list_of(part), [f"{speaker} {path}" for speaker, path in parts[part]])
     print(f"{len(speakers)} speakers: " + ", ".join(f"{part} {len(parts[part])} utterances" for part in PARTS))
@@ -64,14 +64,14 @@ def prepare(config):
 def find_speakers(config):
     """[(speaker, path relative to the data folder)], of LibriSpeech files where there are any, else of a tree."""
     if not os.path.isdir(config.data_folder):
-        raise UserError(f"data_folder: {config.data_folder}: no such folder, {HELP}")
+        raise NotFoundError(f"data_folder: {config.data_folder}: no such folder, {HELP}")
     place = _place(config)
     items = scan_librispeech(place)["train"] or [
         (speaker, path) for speaker, path in scan_tree(place)["train"] if speaker != ROOMS]
     speakers = sorted({speaker for speaker, _ in items})
     if len(speakers) < 2:
         found = f"one speaker only ({speakers[0]})" if speakers else f"no speaker, {len(find(place))} audio files"
-        raise UserError(f"data_folder: {config.data_folder}: found {found}, {HELP}")
+        raise NotFoundError(f"data_folder: {config.data_folder}: found {found}, {HELP}")
     return items
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecapatdnn.src.features import WINDOW, mel_filters, window
 from ecapatdnn.src.model import DILATIONS, RES2NET_SCALE, EcapaTdnn
-from utils.errors import UserError
+from utils.errors import MismatchError
 from utils.torch_weights.importer import Original, Weights, read_hyper_parameters
 from utils.torch_weights.names import CONV, NORM, expect, sizes, state_dict
 
@@ -101,8 +101,8 @@ def read_taoruijie(content, hyper, given, path):
     settings = network_sizes(state, path, "conv1", "layer4", "fc6.weight", 2)
     split_context(state, "attention.0", settings["mfa_channels"])
     if classes is not None and classes.shape[1:] != (settings["emb_size"],):
-        raise UserError(f"{path}: speaker_loss.weight: found shape {classes.shape}, expected a row of "
-                        f"{settings['emb_size']} for each speaker")
+        raise MismatchError(f"{path}: speaker_loss.weight: found shape {classes.shape}, expected a row of "
+                            f"{settings['emb_size']} for each speaker")
     return Weights(state, settings, extra={} if classes is None else {"loss.weight": classes})
 
 
@@ -115,12 +115,12 @@ def network_sizes(state, path, first, aggregation, last, dimensions):
 
 
 def check_front_end(buffers, path):
-    """UserError unless the front-end that a .model carries is the one of features.py."""
+    """MismatchError unless the front-end that a .model carries is the one of features.py."""
     ours = (np.array([[[-0.97, 1]]]), window("taoruijie")[56:56 + WINDOW], mel_filters("taoruijie", 80))
     for name, expected in zip(FRONT_END, ours, strict=True):
         found = buffers.get(name, expected)
         if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=1e-3):
-            raise UserError(f"{path}: {name}: not that of TaoRuijie's front-end; its network hears other features")
+            raise MismatchError(f"{path}: {name}: not that of TaoRuijie's front-end; its network hears other features")
 
 
 def split_context(state, name, channels):

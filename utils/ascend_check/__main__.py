@@ -16,7 +16,7 @@ from pathlib import Path
 
 from utils.ascend_check.stubs import check_machine, stubs
 from utils.ascend_check.worker import CHIPS
-from utils.errors import UserError, nearest, run
+from utils.errors import SettingError, nearest, run
 from utils.files import write_text
 
 
@@ -77,11 +77,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for what, given, known in (("model", args.model, models()), ("soc", args.soc, CHIPS)):
         for name in given:
             if name not in known:
-                raise UserError(f"{what}: found {name!r}, expected one of {', '.join(known)}")
+                raise SettingError(f"{what}: found {name!r}, expected one of {', '.join(known)}")
     if args.config and len(args.model) > 1:
-        raise UserError("config: settings are those of one model; name it by --model")
+        raise SettingError("config: settings are those of one model; name it by --model")
     if args.jobs < 1:
-        raise UserError(f"jobs: found {args.jobs}, expected at least 1")
+        raise SettingError(f"jobs: found {args.jobs}, expected at least 1")
     args.config = args.config and os.path.abspath(args.config)
     return args
 
@@ -103,8 +103,8 @@ def choose(args: argparse.Namespace) -> dict:
     for wanted in args.graph:
         if not any(fits(name, wanted) for graphs in found.values() for name in graphs):
             known = {part for graphs in found.values() for name in graphs for part in (name, name.split(",")[0])}
-            raise UserError(f"graph: found {wanted!r}, expected a name or a kind{nearest(wanted, known)}; --list shows "
-                            "them all")
+            raise SettingError(f"graph: found {wanted!r}, expected a name or a kind{nearest(wanted, known)}; --list "
+                               "shows them all")
     return {model: {name: graph for name, graph in graphs.items()
                     if not args.graph or any(fits(name, wanted) for wanted in args.graph)}
             for model, graphs in found.items()}

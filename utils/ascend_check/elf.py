@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.errors import UserError
+from utils.errors import ContentError
 
 DYNAMIC, SYMBOLS, VERSIONS = 6, 11, 0x6FFFFFFF      # types of sections
 NEEDED, WEAK = 1, 2                                 # a tag of the dynamic section, a binding of symbols
@@ -25,10 +25,10 @@ class Library(NamedTuple):
 
 
 def read_library(path: Path) -> Library:
-    """The library at `path`. UserError where it is none."""
+    """The library at `path`. ContentError where it is none."""
     data = path.read_bytes()
     if data[:5] != b"\x7fELF\x02":
-        raise UserError(f"{path}: found no 64-bit ELF file, expected a shared library")
+        raise ContentError(f"{path}: found no 64-bit ELF file, expected a shared library")
     sections = _sections(data)
     symbols, dynamic = sections[SYMBOLS], sections[DYNAMIC]
     names = symbols.strings

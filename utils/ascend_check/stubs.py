@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from utils.ascend_check.elf import read_library, words
-from utils.errors import UserError
+from utils.errors import OutputError, UnsupportedError
 from utils.files import CACHE
 
 TESTED = "2.10.0"               # MindSpore, of which the plugin's log and classes are known
@@ -51,7 +51,7 @@ def stubs() -> Path:
     check_machine()
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
-        raise UserError("ascend_check: no C++ compiler found, expected g++; install it, or name one by CXX")
+        raise UnsupportedError("ascend_check: no C++ compiler found, expected g++; install it, or name one by CXX")
     folder = CACHE / f"ascend_check-{fingerprint(compiler)}"
     if folder.is_dir():
         return folder
@@ -65,23 +65,23 @@ def stubs() -> Path:
                 if not folder.is_dir():     # else another process was first
                     raise
     except OSError as error:
-        raise UserError(f"{CACHE}: {error.strerror}; XDG_CACHE_HOME names another folder") from None
+        raise OutputError(f"{CACHE}: {error.strerror}; XDG_CACHE_HOME names another folder") from None
     return folder
 
 
 def check_machine() -> None:
-    """UserError where the tool says nothing: with another MindSpore than the tested one, on another machine."""
+    """UnsupportedError where the tool says nothing: with another MindSpore than the tested one, on another machine."""
     try:
         version = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
         version = "none"
     if version != TESTED:
-        raise UserError(f"ascend_check: found MindSpore {version}, expected {TESTED}, whose Ascend plugin it knows; "
-                        f"pip install mindspore=={TESTED}")
+        raise UnsupportedError(f"ascend_check: found MindSpore {version}, expected {TESTED}, whose Ascend plugin it "
+                               f"knows; pip install mindspore=={TESTED}")
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", MACHINE):
-        raise UserError(f"ascend_check: found {system} on {machine}, expected Linux on {MACHINE}, the only one it "
-                        "is tested on")
+        raise UnsupportedError(f"ascend_check: found {system} on {machine}, expected Linux on {MACHINE}, the only one "
+                               "it is tested on")
 
 
 def mindspore_folder() -> Path:
@@ -114,12 +114,12 @@ def build(compiler: str, wheel: Path, folder: Path) -> None:
 
 
 def compile_library(compiler: str, sources: list, path: Path) -> None:
-    """Compiles a library. UserError with the compiler's first complaint."""
+    """Compiles a library. UnsupportedError with the compiler's first complaint."""
     done = subprocess.run([compiler, *FLAGS, *map(str, sources), "-o", str(path)], capture_output=True, text=True,
                           check=False)
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise UserError(f"{compiler} cannot compile {path.name} ({reason})")
+        raise UnsupportedError(f"{compiler} cannot compile {path.name} ({reason})")
 
 
 def missing(wheel: Path) -> tuple[list, list]:

@@ -13,15 +13,15 @@ import soundfile
 import soxr
 
 from utils.audio.packed import exists, find_record, is_packed, open_record
-from utils.errors import UserError
+from utils.errors import ContentError
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 LOSSLESS = (".wav", ".flac", ".sph")
 SILENCE = 1e-5   # largest sample of a file that holds no speech: half a step of 16-bit PCM is 1.5e-5
 
 
-class AudioError(UserError):
-    """A file that cannot be used: missing, truncated, of another rate, empty, silent or not finite."""
+class AudioError(ContentError):
+    """A recording that cannot be used: missing, truncated, of another rate, empty, silent or not finite."""
 
 
 @contextmanager

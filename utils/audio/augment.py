@@ -3,7 +3,7 @@ import numpy as np
 import scipy.signal
 import soxr
 
-from utils.errors import UserError
+from utils.errors import SettingError
 
 TINY = 1e-12   # under a power, so that the level of silence is defined
 
@@ -39,7 +39,7 @@ def read_speeds(text):
     except ValueError:
         speeds = []
     if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
-        raise UserError(f"speeds: found {text!r}, expected numbers from 0.5 to 2 such as 0.95,1.0,1.05")
+        raise SettingError(f"speeds: found {text!r}, expected numbers from 0.5 to 2 such as 0.95,1.0,1.05")
     return speeds
 
 

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError
 
 SUFFIX = ".mindrecord"      # of the folder and of the shards in it, 00000-of-00265.mindrecord ...
 LENGTH = 8                  # bytes before a record that hold its length
@@ -57,7 +57,7 @@ def find_record(path):
 
 
 def open_record(path):
-    """A binary file of the record; FileNotFoundError where the corpus has none, UserError where its shard is gone."""
+    """A binary file of the record; FileNotFoundError where the corpus has none, NotFoundError for a lost shard."""
     place = find_record(path)
     if place is None:
         raise FileNotFoundError(path)
@@ -66,7 +66,7 @@ def open_record(path):
         window = Window(_open_shard(shard), start, size)
         return io.BytesIO(window.read()) if size <= WHOLE else window
     except OSError as error:
-        raise UserError(f"{shard}: {error.strerror}, expected a shard of packed audio; {TELL}") from None
+        raise NotFoundError(f"{shard}: {error.strerror}, expected a shard of packed audio; {TELL}") from None
 
 
 class Window(io.RawIOBase):
@@ -123,7 +123,7 @@ class Index:
         order = np.argsort(hashes, kind="stable")
         self.hashes = hashes[order]
         if (self.hashes[1:] == self.hashes[:-1]).any():
-            raise UserError(f"{folder}: holds a path twice, expected every file once; {TELL}")
+            raise ContentError(f"{folder}: holds a path twice, expected every file once; {TELL}")
         self.shard = np.repeat(np.arange(len(parts), dtype=np.uint16), [len(places) for _, places in parts])[order]
         places = np.concatenate([places for _, places in parts])[order]
         self.start, self.size = places[:, 0].copy(), places[:, 1].astype(np.uint32)
@@ -146,17 +146,17 @@ def find_shards(folder):
     try:
         names = sorted(name for name in os.listdir(folder) if re.fullmatch(rf"\d+-of-\d+{SUFFIX}", name))
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}, expected a folder of packed audio; {TELL}") from None
+        raise NotFoundError(f"{folder}: {error.strerror}, expected a folder of packed audio; {TELL}") from None
     if not names:
-        raise UserError(f"{folder}: holds no shard such as 00000-of-00001{SUFFIX}; {TELL}")
+        raise NotFoundError(f"{folder}: holds no shard such as 00000-of-00001{SUFFIX}; {TELL}")
     count = int(re.findall(r"\d+", names[0])[1])
     expected = [shard_name(number, count) for number in range(count)]
     for name in expected:
         if name not in names or not os.path.exists(f"{folder}/{name}.db"):
             missing = name if name not in names else f"{name}.db"
-            raise UserError(f"{folder}/{missing}: missing, expected {count} shards with a .db each; {TELL}")
+            raise NotFoundError(f"{folder}/{missing}: missing, expected {count} shards with a .db each; {TELL}")
     if names != expected:
-        raise UserError(f"{folder}: shards of two packings, {names[0]} and {names[-1]}; {TELL}")
+        raise ContentError(f"{folder}: shards of two packings, {names[0]} and {names[-1]}; {TELL}")
     return [f"{folder}/{name}" for name in names]
 
 
@@ -166,7 +166,7 @@ def shard_name(number, count):
 
 
 def read_shard(path):
-    """([key], first byte and bytes of each record (n, 2) int64) of a shard. UserError where it is cut or damaged."""
+    """([key], first byte and bytes of each record (n, 2) int64) of a shard. ContentError where it is cut or damaged."""
     try:
         with open(path, "rb") as file:
             length, = struct.unpack("<Q", file.read(8))
@@ -183,7 +183,7 @@ def read_shard(path):
         base, raw_base = (header["header_size"] + number * header["page_size"] for number in (page, raw_page))
         start, stop, needed = base + start, base + stop, max((base + stop).max(), (raw_base + raw_stop).max())
     except (OSError, sqlite3.Error, struct.error, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not readable as a shard of packed audio ({error}); {TELL}") from None
+        raise ContentError(f"{path}: not readable as a shard of packed audio ({error}); {TELL}") from None
     if needed > total or (stop - start < LENGTH).any():
-        raise UserError(f"{path}: {total} bytes, expected {needed}: truncated or damaged; {TELL}")
+        raise ContentError(f"{path}: {total} bytes, expected {needed}: truncated or damaged; {TELL}")
     return [row[0] for row in rows], np.stack((start + LENGTH, stop - start - LENGTH), axis=1)

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from utils.audio import audio_file
-from utils.errors import UserError, skipping
+from utils.errors import RunError, skipping
 
 
 class Recording(NamedTuple):
@@ -52,7 +52,7 @@ def inspect(path, window, window_rate):
 def work_through(paths, window, rate, prepare, done):
     """Calls `prepare(recordings)(recording)` for every file that is fit, see `inspect`.
 
-    UserError at the end that counts and names those that were not `done`, a participle.
+    RunError at the end that counts and names those that were not `done`, a participle.
     """
     recordings, failed = [], []
     for path in paths:
@@ -63,7 +63,7 @@ def work_through(paths, window, rate, prepare, done):
         with skipping(recording.path, paths, failed):
             work(recording)
     if failed:
-        raise UserError(f"{len(failed)} of {len(paths)} files not {done}, for the reasons above: {', '.join(failed)}")
+        raise RunError(f"{len(failed)} of {len(paths)} files not {done}, for the reasons above: {', '.join(failed)}")
 
 
 def resampled(blocks, source, target, channels):

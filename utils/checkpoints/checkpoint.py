@@ -9,7 +9,7 @@ import mindspore as ms
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint_format import check_format
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, NotFoundError, OutputError
 
 UNFINISHED = ".saving-"     # how folders of files that are being written start
 RECORD = "record"   # name under which a checkpoint carries a JSON record of what it is
@@ -18,7 +18,7 @@ RECORD = "record"   # name under which a checkpoint carries a JSON record of wha
 def save_checkpoint(path, parameters, **record):
     """Writes `parameters` {name: Parameter} and a JSON `record` to `path`: a temporary file, flushed, renamed.
 
-    UserError where it cannot be written, such as on a full disk; a checkpoint already there is then untouched.
+    OutputError where it cannot be written, such as on a full disk; a checkpoint already there is then untouched.
     """
     folder = os.path.dirname(os.path.abspath(path))
     content = [{"name": name, "data": Tensor(value.asnumpy())} for name, value in parameters.items()]
@@ -34,29 +34,29 @@ def save_checkpoint(path, parameters, **record):
             os.replace(temporary, path)
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: cannot be written ({reason}); free some space or mend the permissions, the "
-                        "checkpoint before it is still valid") from None
+        raise OutputError(f"{path}: cannot be written ({reason}); free some space or mend the permissions, the "
+                          "checkpoint before it is still valid") from None
 
 
 def load_checkpoint(path):
     """({name: Parameter}, record) of a checkpoint. UserError where the file is missing, damaged or foreign."""
     if not os.path.isfile(path):
-        raise UserError(f"{path}: no such checkpoint; train.py writes best.ckpt into its run folder")
+        raise NotFoundError(f"{path}: no such checkpoint; train.py writes best.ckpt into its run folder")
     try:
         check_format(path)
         with quiet():
             parameters = ms.load_checkpoint(str(path), crc_check=True)
         record = json.loads(parameters.pop(RECORD, "{}"))
     except (ValueError, TypeError, RuntimeError, OSError):
-        raise UserError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew or "
-                        "use an earlier one") from None
+        raise ContentError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew "
+                           "or use an earlier one") from None
     return parameters, record
 
 
 def load_into(path, parameters, skip=()):
     """Loads the checkpoint's values into `parameters` {name: Parameter}, strictly; returns its record.
 
-    A parameter that is missing, left over or of another shape is a UserError, unless its name starts with one of
+    A parameter that is missing, left over or of another shape is a MismatchError, unless its name starts with one of
     `skip`: then it keeps its value where the two do not fit.
     """
     found, record = load_checkpoint(path)
@@ -66,12 +66,12 @@ def load_into(path, parameters, skip=()):
             parameter.set_data(Tensor(value.asnumpy(), dtype=parameter.dtype))
         elif not name.startswith(tuple(skip)):
             shape = "nothing" if value is None else f"shape {value.shape}"
-            raise UserError(f"{path}: {name}: found {shape}, expected shape {parameter.shape}; the network is of "
-                            "another size or kind than the checkpoint's, use the config.yaml saved beside it")
+            raise MismatchError(f"{path}: {name}: found {shape}, expected shape {parameter.shape}; the network is of "
+                                "another size or kind than the checkpoint's, use the config.yaml saved beside it")
     extra = [name for name in found if not name.startswith(tuple(skip))]
     if extra:
-        raise UserError(f"{path}: {extra[0]} and {len(extra) - 1} more have no place in this network; use the "
-                        "config.yaml saved beside the checkpoint")
+        raise MismatchError(f"{path}: {extra[0]} and {len(extra) - 1} more have no place in this network; use the "
+                            "config.yaml saved beside the checkpoint")
     return record
 
 

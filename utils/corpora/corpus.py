@@ -14,7 +14,7 @@ import soundfile
 
 from utils.audio import audio_file
 from utils.config import require
-from utils.errors import UserError, nearest
+from utils.errors import ContentError, NotFoundError, OutputError, SettingError, UnsupportedError, nearest
 from utils.progress import progress
 
 
@@ -33,10 +33,10 @@ def choose_corpus(config, corpora):
     """The entry of `corpora` that config.corpus names; UserError for another, or without the folder it needs."""
     require(config, "corpus", "data_folder", "output_folder")
     if config.corpus not in corpora:
-        raise UserError(f"corpus: found {config.corpus!r}, expected one of {', '.join(corpora)}"
-                        f"{nearest(config.corpus, corpora)}")
+        raise SettingError(f"corpus: found {config.corpus!r}, expected one of {', '.join(corpora)}"
+                           f"{nearest(config.corpus, corpora)}")
     if config.corpus != "mini" and not os.path.isdir(config.data_folder):
-        raise UserError(f"{config.data_folder}: no such folder, expected the corpus; correct --data_folder")
+        raise NotFoundError(f"{config.data_folder}: no such folder, expected the corpus; correct --data_folder")
     os.makedirs(config.output_folder, exist_ok=True)
     return corpora[config.corpus]
 
@@ -72,14 +72,14 @@ def to_int16(samples):
 
 
 def convert(source, target, rate):
-    """Writes `target`, a mono 16-bit wav; UserError when that fails, as it would for all files to come."""
+    """Writes `target`, a mono 16-bit wav; OutputError when that fails, as it would for all files to come."""
     encoded = source.lower().endswith(".m4a")
     samples = decode(source, rate) if encoded else to_int16(audio_file.read(source, rate, resample=True))
     try:
         audio_file.write_wav(target, samples, rate)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise UserError(f"{target}: not written ({error}); make room or name another --wav_folder, and run again: "
-                        "finished files are kept") from None
+        raise OutputError(f"{target}: not written ({error}); make room or name another --wav_folder, and run again: "
+                          "finished files are kept") from None
 
 
 def inspect(job):
@@ -160,12 +160,13 @@ def plan(parts, config, rate):
         try:
             import av  # noqa: F401
         except ImportError:
-            raise UserError("m4a files are decoded with PyAV, which is not installed: pip install av") from None
+            raise UnsupportedError("m4a files are decoded with PyAV, which is not installed: pip install av") from None
     other_rate = config.resample and any(_other_rate(os.path.join(config.data_folder, path), rate) for path in sources)
     moved = encoded or other_rate
     folder = wav_folder(config) if moved else config.data_folder
     if other_rate and os.path.abspath(folder) == os.path.abspath(config.data_folder):
-        raise UserError(f"wav_folder: {folder} is the data folder, resampling would overwrite the corpus; name another")
+        raise OutputError(f"wav_folder: {folder} is the data folder, resampling would overwrite the corpus; name "
+                          "another")
     planned, jobs = {}, {}
     for name, items in parts.items():
         limit = config.min_seconds if name == "train" else 0.0
@@ -200,6 +201,6 @@ def write_rejected(reasons, total, config, name="rejected.txt"):
     write_list(path, reasons)
     print(f"rejected: {len(reasons)} of {total} files" + (f", see {path}" if reasons else ""))
     if reasons and len(reasons) == total:
-        raise UserError(f"{config.data_folder}: all {total} files were rejected; the first: {reasons[0]}")
+        raise ContentError(f"{config.data_folder}: all {total} files were rejected; the first: {reasons[0]}")
     if len(reasons) > total / 100:
         print(f"warning: {100 * len(reasons) / total:.1f} % of the files were rejected; the lists are without them")

@@ -1,7 +1,7 @@
 """Lists of files as text: one a line, and `speaker path` to train on."""
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError
 
 BLOCK = 2 ** 16     # lines
 
@@ -15,8 +15,8 @@ def read_train_list(path):
     for count, line in enumerate(open_lines(path), 1):
         columns = line.split(maxsplit=1)
         if len(columns) != 2:
-            raise UserError(f"{path}: line {count} is {line.decode(errors='replace')!r}, expected "
-                            "`speaker path`")
+            raise ContentError(f"{path}: line {count} is {line.decode(errors='replace')!r}, expected "
+                               "`speaker path`")
         speaker.append(numbers.setdefault(columns[0], len(numbers)))
         block.append(columns[1].rstrip())
         if len(block) == BLOCK:
@@ -24,7 +24,7 @@ def read_train_list(path):
             block = []
     blocks += [np.array(block)] if block else []
     if len(numbers) < 2:
-        raise UserError(f"{path}: {len(numbers)} speaker, expected at least two to tell apart")
+        raise ContentError(f"{path}: {len(numbers)} speaker, expected at least two to tell apart")
     names = np.array(list(numbers))
     order = np.argsort(names)
     return np.concatenate(blocks), np.argsort(order).astype(np.int32)[speaker], names[order]
@@ -48,6 +48,6 @@ def open_lines(path):
                 else:
                     empty += 1
     except OSError as error:
-        raise UserError(f"{path or 'list'}: {error.strerror}; prepare.py writes the lists") from None
+        raise NotFoundError(f"{path or 'list'}: {error.strerror}; prepare.py writes the lists") from None
     if not found:
-        raise UserError(f"{path}: empty list; prepare.py writes the lists")
+        raise ContentError(f"{path}: empty list; prepare.py writes the lists")

@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from utils.errors import UserError
+from utils.errors import OutputError, SettingError, UnsupportedError
 from utils.progress import progress
 
 VERSION = 1   # raise it whenever the bytes change: a corpus of another version is made again
@@ -124,7 +124,7 @@ def _espeak_files():
     try:
         import espeakng_loader
     except ImportError:
-        raise UserError("the mini corpus needs a synthesiser: pip install espeakng-loader (GPL-3.0)") from None
+        raise UnsupportedError("the mini corpus needs a synthesiser: pip install espeakng-loader (GPL-3.0)") from None
     return espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
 
 
@@ -151,7 +151,7 @@ def speak(text: str, voice: str, rate: float, pitch: float, pitch_range: float, 
 
     source_rate = lib.espeak_Initialize(2, 0, data.encode(), 0x8000)   # synchronous; return errors, do not exit
     if source_rate <= 0 or lib.espeak_SetVoiceByName(voice.encode()):
-        raise UserError(f"espeak-ng has no voice {voice} in {data}; reinstall espeakng-loader")
+        raise UnsupportedError(f"espeak-ng has no voice {voice} in {data}; reinstall espeakng-loader")
     lib.espeak_SetSynthCallback(collect)
     # volume 40 of 100: the loudest voices clip inside espeak at more; 2 (20 ms) between words: spelled letters blur
     for parameter, value in enumerate((rate, 40, pitch, pitch_range, 0, 0, 2), start=1):
@@ -251,9 +251,9 @@ def _marker(path):
 def _clear(folder):
     """Make `folder` ready to be filled, deleting only what a mini corpus put there."""
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder for the mini corpus")
+        raise OutputError(f"{folder}: is a file; name a folder for the mini corpus")
     if folder.exists() and any(folder.iterdir()) and not any((folder / name).exists() for name in (MARKER, PARTIAL)):
-        raise UserError(f"{folder}: holds other files and no mini corpus; name an empty or a new folder")
+        raise OutputError(f"{folder}: holds other files and no mini corpus; name an empty or a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PARTIAL).touch()
     for path in (folder / name for name in CONTENTS if name != PARTIAL):
@@ -282,14 +282,15 @@ def _write_speech(root, seed):
 def make_mini_corpus(folder: str | Path, seed: int = 0) -> Path:
     """Make the corpus in `folder` (about 20 s) and return its path; a finished one of this seed is left as it is.
 
-    Raises UserError where espeak-ng is missing, `seed` is negative, or `folder` is a file or holds something else.
+    UnsupportedError where espeak-ng is missing, SettingError for a negative seed, OutputError where `folder` is a file
+    or holds something else.
     """
     root = Path(folder)
     wanted = {"version": VERSION, "seed": seed}
     if wanted.items() <= _marker(root / MARKER).items():
         return root
     if seed < 0:
-        raise UserError(f"seed is {seed}; give 0 or more")
+        raise SettingError(f"seed is {seed}; give 0 or more")
     _espeak_files()
     _clear(root)
     for i in range(8):

@@ -16,7 +16,7 @@ import soundfile
 from utils.audio import audio_file
 from utils.audio.packed import LARGEST_PAGE, SUFFIX, read_shard, shard_name
 from utils.corpora.corpus import parallel
-from utils.errors import UserError
+from utils.errors import ContentError, OutputError, UserError
 
 SHARD_BYTES = 2 ** 30       # of the files in a shard, before they are packed
 WRITE_BYTES = 2 ** 24       # handed to MindSpore at once
@@ -34,8 +34,8 @@ def pack(folder, good, config, name="audio"):
     paths = sorted(good)
     sizes = [os.path.getsize(os.path.join(folder, path)) for path in paths]
     if max(sizes) > LARGEST:
-        raise UserError(f"{os.path.join(folder, paths[int(np.argmax(sizes))])}: {max(sizes)} bytes, but a record of a "
-                        f"shard holds {LARGEST}; cut the file, or leave --pack out")
+        raise ContentError(f"{os.path.join(folder, paths[int(np.argmax(sizes))])}: {max(sizes)} bytes, but a record of "
+                           f"a shard holds {LARGEST}; cut the file, or leave --pack out")
     parts = divide(paths, sizes)
     if os.path.isdir(target) and len(os.listdir(target)) == 2 * len(parts) \
             and all(is_current(job) for job in plan(folder, parts, target)):
@@ -111,8 +111,8 @@ def write_shard(job):
                 os.replace(name, final)
     except (MindRecordException, RuntimeError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        raise UserError(f"{target}: not written ({reason}); make room, and run again: finished shards are "
-                        "kept") from None
+        raise OutputError(f"{target}: not written ({reason}); make room, and run again: finished shards are "
+                          "kept") from None
 
 
 def batches(folder, paths):

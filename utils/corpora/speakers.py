@@ -8,7 +8,7 @@ import re
 from utils.audio import audio_file
 from utils.corpora import mini
 from utils.corpora.corpus import wav_folder
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, NotFoundError
 
 
 def find(config, extensions=audio_file.EXTENSIONS, own=()):
@@ -80,12 +80,12 @@ def valid_speakers(config, by_corpus):
 def hold_out(items, count, setting, prefix="", least=2):
     """(items, held items) with no speaker in both; `count` are chosen evenly among the sorted with the `prefix`.
 
-    UserError, naming the `setting`, unless `least` or more are held and remain.
+    MismatchError, naming the `setting`, unless `least` or more are held and remain.
     """
     speakers = sorted({speaker for speaker, _ in items if speaker.startswith(prefix)})
     if 0 < count < least or count and count > len(speakers) - least:
-        raise UserError(f"{setting}: found {count}, expected 0 or {least} to {max(least, len(speakers) - least)}: "
-                        f"{len(speakers)} speakers can be held out, and {least} or more must remain")
+        raise MismatchError(f"{setting}: found {count}, expected 0 or {least} to {max(least, len(speakers) - least)}: "
+                            f"{len(speakers)} speakers can be held out, and {least} or more must remain")
     held = set(evenly_spaced(speakers, count)) if count else set()
     return [item for item in items if item[0] not in held], [item for item in items if item[0] in held]
 
@@ -96,9 +96,10 @@ def require_speakers(parts, config, least=2):
         speakers = sorted({speaker for speaker, _ in items})
         if not speakers:
             found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
-            raise UserError(f"{config.data_folder}: no audio for the {name} part of --corpus {config.corpus}, found "
-                            f"{found}; expected one of the layouts of --help below it; name another --data_folder")
+            raise NotFoundError(f"{config.data_folder}: no audio for the {name} part of --corpus {config.corpus}, "
+                                f"found {found}; expected one of the layouts of --help below it; name another "
+                                "--data_folder")
         if len(speakers) < least:
             count = "one speaker" if len(speakers) == 1 else f"{len(speakers)} speakers"
-            raise UserError(f"{config.data_folder}: {count} only in the {name} part ({', '.join(speakers)}), expected "
-                            f"at least {least}; --corpus {config.corpus} may not be its layout, see --help")
+            raise ContentError(f"{config.data_folder}: {count} only in the {name} part ({', '.join(speakers)}), "
+                               f"expected at least {least}; --corpus {config.corpus} may not be its layout, see --help")

@@ -6,7 +6,7 @@ alone. Imports no MindSpore.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from utils.errors import UserError
+from utils.errors import SettingError
 
 FEWEST, MOST = 2, 100       # that CANN compiles
 
@@ -14,20 +14,21 @@ FEWEST, MOST = 2, 100       # that CANN compiles
 def read_gears(text: str, multiple: int = 1, least: int = 1) -> list[int]:
     """The lengths in `--gears 200,400,800`, [] where there are none.
 
-    UserError unless they rise, are `least` or more, multiples of `multiple`, and as many as CANN compiles.
+    SettingError unless they rise, are `least` or more, multiples of `multiple`, and as many as CANN compiles.
     """
     if not text:
         return []
     words = [word.strip() for word in text.split(",")]
     gears = [int(word) for word in words if word.isascii() and word.isdigit()]
     if len(gears) < len(words) or gears != sorted(set(gears)):
-        raise UserError(f"gears: found {text!r}, expected rising whole numbers such as 200,400,800")
+        raise SettingError(f"gears: found {text!r}, expected rising whole numbers such as 200,400,800")
     if not FEWEST <= len(gears) <= MOST:
-        raise UserError(f"gears: found {len(gears)}, expected {FEWEST} to {MOST} of them; a single length is --length")
+        raise SettingError(f"gears: found {len(gears)}, expected {FEWEST} to {MOST} of them; a single length is "
+                           "--length")
     for gear in gears:
         if gear < least or gear % multiple:
-            raise UserError(f"gears: found {gear}, expected {least} or more"
-                            f"{f' and multiples of {multiple}' if multiple > 1 else ''}")
+            raise SettingError(f"gears: found {gear}, expected {least} or more"
+                               f"{f' and multiples of {multiple}' if multiple > 1 else ''}")
     return gears
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor
 
 from utils.device import choose_target, setup_device
-from utils.errors import UserError
+from utils.errors import SettingError, UnsupportedError
 from utils.export.gears import converter_config
 from utils.export.graph_check import check_graph, example_inputs, run_network
 from utils.export.lite2 import ASCEND, downgrade
@@ -52,16 +52,17 @@ def start_export(config) -> None:
     """
     kind = config.file_format.upper()
     if kind not in SUFFIX:
-        raise UserError(f"file_format: found {config.file_format}, expected one of {', '.join(SUFFIX)}")
+        raise SettingError(f"file_format: found {config.file_format}, expected one of {', '.join(SUFFIX)}")
     if config.runtime not in RUNTIMES or (config.runtime and kind != "MINDIR"):
-        raise UserError(f"runtime: found {config.runtime!r} with file_format {kind}, expected nothing, or one of "
-                        f"{', '.join(RUNTIMES[1:])} with MINDIR")
+        raise SettingError(f"runtime: found {config.runtime!r} with file_format {kind}, expected nothing, or one of "
+                           f"{', '.join(RUNTIMES[1:])} with MINDIR")
     if kind == "AIR" and choose_target(config.device_target) != "Ascend":
-        raise UserError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
+        raise UnsupportedError("file_format AIR: needs an Ascend to be written; MINDIR can be exported anywhere")
     if kind == "ONNX" and not config.length:
-        raise UserError("file_format ONNX: MindSpore writes it with fixed shapes only; give --length, or take MINDIR")
+        raise SettingError("file_format ONNX: MindSpore writes it with fixed shapes only; give --length, or take "
+                           "MINDIR")
     if config.gears and kind != "MINDIR":
-        raise UserError(f"gears: found {config.gears} with file_format {kind}, expected MINDIR")
+        raise SettingError(f"gears: found {config.gears} with file_format {kind}, expected MINDIR")
     setup_device("Ascend" if kind == "AIR" else "CPU", device_id=config.device_id)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from mindspore.train import mind_ir_pb2 as pb
 
-from utils.errors import UserError
+from utils.errors import UnsupportedError
 
 VERSION = 1
 ASCEND = ("ascend", "lite2.0-ascend")       # runtimes whose graphs only an Ascend has all kernels for
@@ -91,8 +91,8 @@ class _Rewriter:
 
     def run(self):
         if self.model.functions:
-            raise UserError(f"{self.model.functions[0].name}: a graph within the graph, which version 1 is not "
-                            "rewritten with; export without --runtime")
+            raise UnsupportedError(f"{self.model.functions[0].name}: a graph within the graph, which version 1 is not "
+                                   "rewritten with; export without --runtime")
         for node in self.graph.node:
             self._node(node)
         for output in self.graph.output:
@@ -131,8 +131,8 @@ class _Rewriter:
                 settings[name] = value
             inputs = inputs[:count]
         elif operator not in self.same:
-            raise UserError(f"{operator}: an operator whose meaning in MindIR version 1 is not known, or that has no "
-                            "kernel there; export without --runtime")
+            raise UnsupportedError(f"{operator}: an operator whose meaning in MindIR version 1 is not known, or that "
+                                   "has no kernel there; export without --runtime")
         new = copy.deepcopy(node)
         new.input[:] = [self._as_float(name, node) for name in inputs]
         new.op_type = self._primitive(operator, settings, self.primitives.get(_reference(node)))
@@ -186,8 +186,8 @@ class _Rewriter:
         if operator == "Reshape":
             return self.fold(inputs[0])
         if operator not in ("MakeTuple", "Concat", "Add"):
-            raise UserError(f"{operator}: among the weights of an LSTM, which --runtime lite2.0-cpu does not know; "
-                            "export with --runtime lite2.0")
+            raise UnsupportedError(f"{operator}: among the weights of an LSTM, which --runtime lite2.0-cpu does not "
+                                   "know; export with --runtime lite2.0")
         parts = [self.fold(one) for one in inputs if one not in self.constants]
         return sum(parts) if operator == "Add" else np.concatenate(parts)
 
@@ -241,8 +241,8 @@ class _Rewriter:
             node = made[output.name]
             operator = self.used[_reference(node)].op_type
             if operator in SEVERAL or (operator == "MakeTuple" and len(set(node.input)) < len(node.input)):
-                raise UserError(f"{operator}: the graph returns all its outputs, or one of them twice, which version 1 "
-                                "cannot name; return each once")
+                raise UnsupportedError(f"{operator}: the graph returns all its outputs, or one of them twice, which "
+                                       "version 1 cannot name; return each once")
 
     def _sweep(self):
         """Keeps what the outputs depend on."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, NotFoundError
 
 INPUTS, RESULTS = Path("preprocess_Result"), Path("result_Files")
 
@@ -24,12 +24,12 @@ class GraphInput(NamedTuple):
     gears: list[int]    # lengths that the runner pads it to; []: none
 
     def check(self, file: str, length: int) -> None:
-        """UserError where the recording in `file`, so long, is longer than the graph takes."""
+        """MismatchError where the recording in `file`, so long, is longer than the graph takes."""
         longest = self.gears[-1] if self.gears else self.length
         if longest and length > longest:
             unit = "frames" if self.name == "features" else "samples"
             setting = "a longer last one in --gears" if self.gears else f"--length {length} or more, or 0"
-            raise UserError(f"{file}: {length} {unit}, but the graph takes {longest}; export it with {setting}")
+            raise MismatchError(f"{file}: {length} {unit}, but the graph takes {longest}; export it with {setting}")
 
 
 def graph_input(config: Any) -> GraphInput:
@@ -40,9 +40,9 @@ def graph_input(config: Any) -> GraphInput:
         port = description["inputs"][0]
         return GraphInput(port["name"], port["shape"][1] or 0, description.get("gears", []))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; export.py writes it beside the graph") from None
+        raise NotFoundError(f"{path}: {error.strerror}; export.py writes it beside the graph") from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise UserError(f"{path}: not what export.py writes; export the graph anew") from None
+        raise ContentError(f"{path}: not what export.py writes; export the graph anew") from None
 
 
 def start_inputs():
@@ -52,11 +52,11 @@ def start_inputs():
 
 
 def write_inputs(name, *arrays):
-    """Writes the inputs of the item `name`, which may have folders. UserError where there is one of that name."""
+    """Writes the inputs of the item `name`, which may have folders. ContentError where there is one of that name."""
     for number, array in enumerate(arrays):
         path = INPUTS / f"{number:02d}_data" / f"{name}.bin"
         if path.exists():
-            raise UserError(f"{name}: two items of this name; rename one")
+            raise ContentError(f"{name}: two items of this name; rename one")
         path.parent.mkdir(parents=True, exist_ok=True)
         array.tofile(path)
 
@@ -67,8 +67,8 @@ def read_output(name, number, dtype, divisor=1):
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; run preprocess.py and the runner first") from None
+        raise NotFoundError(f"{path}: {error.strerror}; run preprocess.py and the runner first") from None
     if not content or len(content) % (divisor * np.dtype(dtype).itemsize):
-        raise UserError(f"{path}: {len(content)} bytes, expected multiples of {divisor} x {np.dtype(dtype).itemsize}; "
-                        "graph and config.yaml do not fit each other")
+        raise MismatchError(f"{path}: {len(content)} bytes, expected multiples of {divisor} x "
+                            f"{np.dtype(dtype).itemsize}; graph and config.yaml do not fit each other")
     return np.frombuffer(content, dtype)

@@ -4,7 +4,7 @@ import os
 import socket
 from typing import NamedTuple
 
-from utils.errors import UserError
+from utils.errors import MismatchError, NotFoundError, RunError, SettingError
 
 LOOPBACK, PORT = "127.0.0.1", 8118      # msrun's, too
 
@@ -28,8 +28,8 @@ def scheduler_host(name: str) -> str:
     try:
         *_, address = min(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM))     # IPv4 before IPv6
     except OSError as error:
-        raise UserError(f"server 0 of the table: {name!r} has no address ({error.strerror}); write its host_ip into "
-                        "the table or set MS_SCHED_HOST, on all servers") from None
+        raise NotFoundError(f"server 0 of the table: {name!r} has no address ({error.strerror}); write its host_ip "
+                            "into the table or set MS_SCHED_HOST, on all servers") from None
     return address[0]
 
 
@@ -37,7 +37,7 @@ def chosen_port() -> int | None:
     """MS_SCHED_PORT, None where it is not set."""
     text = os.environ.get("MS_SCHED_PORT", "")
     if text and not (text.isdigit() and 1024 <= int(text) <= 65535):
-        raise UserError(f"MS_SCHED_PORT: found {text!r}, expected a port, 1024 to 65535")
+        raise SettingError(f"MS_SCHED_PORT: found {text!r}, expected a port, 1024 to 65535")
     return int(text) if text else None
 
 
@@ -57,10 +57,10 @@ def check_free(host: str, port: int) -> None:
             listener.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UserError(f"MS_SCHED_PORT: {port} is taken at {host}, by another training?; set a free one, the same "
-                            "on all servers") from None
-        raise UserError(f"MS_SCHED_HOST: {host} is no address of this server ({error.strerror}), where the scheduler "
-                        "must run; see SERVER_ID and server 0 of the table") from None
+            raise RunError(f"MS_SCHED_PORT: {port} is taken at {host}, by another training?; set a free one, the same "
+                           "on all servers") from None
+        raise MismatchError(f"MS_SCHED_HOST: {host} is no address of this server ({error.strerror}), where the "
+                            "scheduler must run; see SERVER_ID and server 0 of the table") from None
 
 
 def listens(host: str, port: int) -> bool:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.errors import UserError
+from utils.errors import MismatchError, SettingError
 from utils.launching.cluster import PORT, Scheduler, chosen_port, local_scheduler, scheduler_host
 from utils.launching.rank_table import Process, read_rank_table, server_name
 
@@ -95,7 +95,7 @@ def this_server(processes: list[Process], target: str) -> int | None:
     if not text and (servers == 1 or target == "CPU"):
         return None
     if not text.isdigit() or int(text) >= servers:
-        raise UserError(f"SERVER_ID: found {text!r}, expected 0 to {servers - 1}, this server's number in the table")
+        raise SettingError(f"SERVER_ID: found {text!r}, expected 0 to {servers - 1}, this server's number in the table")
     return int(text)
 
 
@@ -107,8 +107,8 @@ def logical_id(device: int) -> int:
     visible = text.split(",")
     # CANN ignores what follows a number that it cannot read or that is not larger than the one before
     if not all(number.isdigit() for number in visible) or sorted(set(visible), key=int) != visible:
-        raise UserError(f"ASCEND_RT_VISIBLE_DEVICES: found {text!r}, expected rising device ids such as 4,5,6,7")
+        raise SettingError(f"ASCEND_RT_VISIBLE_DEVICES: found {text!r}, expected rising device ids such as 4,5,6,7")
     if str(device) not in visible:
-        raise UserError(f"device {device} of the rank table is not in ASCEND_RT_VISIBLE_DEVICES={text}; unset that or "
-                        "write a table of those devices")
+        raise MismatchError(f"device {device} of the rank table is not in ASCEND_RT_VISIBLE_DEVICES={text}; unset that "
+                            "or write a table of those devices")
     return visible.index(str(device))

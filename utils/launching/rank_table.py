@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError
 
 SERVERS, SUPER_PODS = VERSIONS = ("1.0", "1.2")
 LARGEST = 16                # devices of a server, on an Atlas A3
@@ -56,11 +56,11 @@ def load(path):
     try:
         table = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; python utils/hccl_tools.py writes a rank table") from None
+        raise NotFoundError(f"{path}: {error.strerror}; python utils/hccl_tools.py writes a rank table") from None
     except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); python utils/hccl_tools.py writes a rank table") from None
+        raise ContentError(f"{path}: not JSON ({error}); python utils/hccl_tools.py writes a rank table") from None
     if found := violations(table):
-        raise UserError(f"{path}: no valid rank table: {'; '.join(found)}; python utils/hccl_tools.py writes one")
+        raise ContentError(f"{path}: no valid rank table: {'; '.join(found)}; python utils/hccl_tools.py writes one")
     return table
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from utils.errors import UserError
+from utils.errors import RunError
 from utils.launching.cluster import check_free, listens
 from utils.launching.jobs import TIMEOUTS, Job
 
@@ -65,8 +65,8 @@ class Watch:
             if code is not None:
                 return code
             if time.monotonic() > end:
-                raise UserError(f"the scheduler of server 0, {self.host}:{self.port}, does not answer in {seconds} s; "
-                                "start the launcher there, with SERVER_ID=0 and the same table, and open that port")
+                raise RunError(f"the scheduler of server 0, {self.host}:{self.port}, does not answer in {seconds} s; "
+                               "start the launcher there, with SERVER_ID=0 and the same table, and open that port")
             time.sleep(POLL)
         return None
 

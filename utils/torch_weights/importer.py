@@ -15,7 +15,7 @@ from mindspore import Tensor
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, parse_config, read_mapping, save_config
 from utils.device import setup_device
-from utils.errors import UserError
+from utils.errors import MismatchError, OutputError, SettingError
 from utils.torch_weights import torch_file
 from utils.torch_weights.names import to_ours, to_theirs
 
@@ -76,7 +76,7 @@ def import_file(args, given, cls, originals, shapes):
     """Makes the run folder args.output of the original's file."""
     original, output = originals[args.format], Path(args.output)
     if output.exists():
-        raise UserError(f"output: {output} exists already; give the name of a folder to make")
+        raise OutputError(f"output: {output} exists already; give the name of a folder to make")
     content = torch_file.read(args.file, original.inert)
     weights = original.read(content, read_hyper_parameters(args.hyper_parameters), given, args.file)
     config = cls(**({"ckpt_save_dir": args.output} | weights.settings | original.variant | given))
@@ -94,12 +94,12 @@ def export_file(args, given, cls, originals):
     """Writes our checkpoint args.file as a file of the original."""
     original = originals[args.format]
     if given:
-        raise UserError(f"--{next(iter(given))}: not with --export, the settings are those of the run")
+        raise SettingError(f"--{next(iter(given))}: not with --export, the settings are those of the run")
     config, parameters = load_config(cls, args.file), load_checkpoint(args.file)[0]
     for name, value in original.variant.items():
         if getattr(config, name) != value and name != "front_end":
-            raise UserError(f"{args.file}: its {name} is {getattr(config, name)}, but --format {args.format} needs "
-                            f"{value}")
+            raise MismatchError(f"{args.file}: its {name} is {getattr(config, name)}, but --format {args.format} needs "
+                                f"{value}")
         if getattr(config, name) != value:
             print(f"{args.file} takes the features of {getattr(config, name)}, not those of {args.format}")
     arrays = {name: value.asnumpy().astype(np.float32) for name, value in parameters.items()}
@@ -135,7 +135,7 @@ def write_run(folder, config, parameters, record):
         folder.parent.mkdir(parents=True, exist_ok=True)
         place = tempfile.mkdtemp(prefix=".importing-", dir=folder.parent)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from None
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
     try:
         os.chmod(place, 0o755)
         save_config(config, place)

@@ -5,7 +5,7 @@ layout such as "OI1K->OIK" names the dimensions of ours, then of theirs; 1 is a 
 """
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError
 
 CONV = {"weight": ("weight", "OI1K->OIK"), "bias": ("bias", "O->O")}         # one-dimensional
 CONV2D = {"weight": ("weight", "OIJK->OIJK"), "bias": ("bias", "O->O")}
@@ -24,20 +24,21 @@ def to_ours(table, state, shapes, source):
     extra = [name for name in left if not name.endswith(COUNT)]
     if extra:
         more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-        raise UserError(f"{source}: {extra[0]}{more}: no such tensor in this network; is the file of the format given?")
+        raise MismatchError(f"{source}: {extra[0]}{more}: no such tensor in this network; is the file of the format "
+                            "given?")
     return found
 
 
 def _take(left, name, shape, source):
     """The tensor `name`, removed from `left`; UserError unless it is there, of this shape and finite."""
     if name not in left:
-        raise UserError(f"{source}: {name}: missing, expected shape {shape}; is the file of the format given?")
+        raise MismatchError(f"{source}: {name}: missing, expected shape {shape}; is the file of the format given?")
     array = left.pop(name)
     if array.shape != shape:
-        raise UserError(f"{source}: {name}: found shape {array.shape}, expected {shape}")
+        raise MismatchError(f"{source}: {name}: found shape {array.shape}, expected {shape}")
     if array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise UserError(f"{source}: {name}: found {array.dtype if array.dtype.kind != 'f' else 'NaN or infinity'}, "
-                        "expected finite numbers with a point")
+        raise ContentError(f"{source}: {name}: found {array.dtype if array.dtype.kind != 'f' else 'NaN or infinity'}, "
+                           "expected finite numbers with a point")
     return array.astype(np.float32)
 
 
@@ -78,11 +79,11 @@ def state_dict(content, source, *prefixes):
     """The tensors of `content`, or of its "state_dict", without a prefix that all of them have."""
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(name, str) for name in state):
-        raise UserError(f"{source}: holds no state dict; expected names and tensors, perhaps under `state_dict`")
+        raise ContentError(f"{source}: holds no state dict; expected names and tensors, perhaps under `state_dict`")
     wrong = [name for name, value in state.items() if not isinstance(value, np.ndarray)]
     if wrong:
-        raise UserError(f"{source}: {wrong[0]}: found {type(state[wrong[0]]).__name__}, expected a tensor; is the file "
-                        "of the format given?")
+        raise ContentError(f"{source}: {wrong[0]}: found {type(state[wrong[0]]).__name__}, expected a tensor; is the "
+                           "file of the format given?")
     for prefix in ("module.", *prefixes):       # of nn.DataParallel
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
@@ -92,16 +93,16 @@ def state_dict(content, source, *prefixes):
 def sizes(state, name, source, count):
     """The shape of a tensor from which hyper-parameters are inferred, with `count` dimensions."""
     if name not in state:
-        raise UserError(f"{source}: {name}: missing; is the file of the format given? It begins with "
-                        f"{next(iter(state))}")
+        raise MismatchError(f"{source}: {name}: missing; is the file of the format given? It begins with "
+                            f"{next(iter(state))}")
     if state[name].ndim != count or not state[name].size:
-        raise UserError(f"{source}: {name}: found shape {state[name].shape}, expected {count} dimensions")
+        raise MismatchError(f"{source}: {name}: found shape {state[name].shape}, expected {count} dimensions")
     return state[name].shape
 
 
 def expect(values, expected, source):
-    """UserError for a hyper-parameter {name: value} that differs from the `expected` {name: (allowed, ...)}."""
+    """MismatchError for a hyper-parameter {name: value} that differs from the `expected` {name: (allowed, ...)}."""
     for name, allowed in expected.items():
         if name in values and values[name] not in allowed:
-            raise UserError(f"{source}: {name}: found {values[name]!r}, expected {' or '.join(map(repr, allowed))}; "
-                            "this zoo's network has no other")
+            raise MismatchError(f"{source}: {name}: found {values[name]!r}, expected "
+                                f"{' or '.join(map(repr, allowed))}; this zoo's network has no other")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError, OutputError
 from utils.torch_weights.plain_pickle import Name, Refused, dumps, loads, opcodes
 
 DTYPES = {"Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Long": "i8", "Int": "i4", "Short": "i2",
@@ -39,11 +39,11 @@ def read(path, inert=()):
         with zipfile.ZipFile(path) as archive:
             return _load(archive, path, inert)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}; expected a file that torch.save wrote") from None
+        raise NotFoundError(f"{path}: {error.strerror or error}; expected a file that torch.save wrote") from None
     except zipfile.BadZipFile as error:
-        raise UserError(f"{path}: {_why_no_zip(path, error)}") from None
+        raise ContentError(f"{path}: {_why_no_zip(path, error)}") from None
     except (Refused, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{path}: not loaded, {error}") from None
+        raise ContentError(f"{path}: not loaded, {error}") from None
 
 
 def _why_no_zip(path, error):
@@ -176,4 +176,4 @@ def _write_zip(path, entries):
                     archive.writestr(entry, data)
             os.replace(Path(place, "new"), path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -12,7 +12,7 @@ import signal
 from concurrent.futures.process import BrokenProcessPool
 
 from utils.audio.audio_file import AudioError
-from utils.errors import UserError
+from utils.errors import ContentError, RunError
 
 BAD_SHARE = 0.01   # a corpus with more unreadable files than this needs mending, not skipping
 GRACE = 5          # seconds that a worker goes on after SIGTERM: the main process finishes its step and saves
@@ -59,7 +59,7 @@ class Batches:
             while pending:
                 yield self._checked(pending.popleft().result())
         except BrokenProcessPool:
-            raise UserError("a data worker was killed (out of memory?); lower --num_workers, then --resume") from None
+            raise RunError("a data worker was killed (out of memory?); lower --num_workers, then --resume") from None
         finally:
             for future in pending:
                 future.cancel()
@@ -74,8 +74,8 @@ class Batches:
         self.bad.update(bad)
         if len(self.bad) > BAD_SHARE * self.dataset.files:
             path, reason = next(iter(self.bad.items()))
-            raise UserError(f"{len(self.bad)} of {self.dataset.files} training files cannot be used, more than "
-                            f"{BAD_SHARE:.0%}; the first is {path} ({reason}); run prepare.py again")
+            raise ContentError(f"{len(self.bad)} of {self.dataset.files} training files cannot be used, more than "
+                               f"{BAD_SHARE:.0%}; the first is {path} ({reason}); run prepare.py again")
         return arrays
 
 
@@ -102,4 +102,4 @@ def any_readable(make, file, name, bad, another):
         except AudioError as error:
             bad[name(file)] = str(error)
             failed, file = file, another()
-    raise UserError(f"{ATTEMPTS} files in a row cannot be read, the last is {name(failed)}; check train_path")
+    raise ContentError(f"{ATTEMPTS} files in a row cannot be read, the last is {name(failed)}; check train_path")

@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 from utils.checkpoints.checkpoint import save_checkpoint
 from utils.config import AUTO
 from utils.device import Device
-from utils.errors import UserError
+from utils.errors import RunError
 from utils.progress import progress as progress_bar
 from utils.training.state import State, statistics
 from utils.training.step_clock import StepClock
@@ -131,9 +131,9 @@ class Loop:
         every = self.device.gather([float(loss), float(metric), received, compiled])    # all must decide alike
         wrong = [f"rank {rank}: {loss:g}" for rank, loss in enumerate(every[:, 0]) if not math.isfinite(loss)]
         if wrong and not self.step.scaled:
-            raise UserError(f"loss is not finite ({', '.join(wrong)}) at epoch {progress.epoch}, batch "
-                            f"{progress.step + 1}; lower max_lrate or set clip_norm, and continue from "
-                            f"{self.run.state} with --resume {self.run.path}")
+            raise RunError(f"loss is not finite ({', '.join(wrong)}) at epoch {progress.epoch}, batch "
+                           f"{progress.step + 1}; lower max_lrate or set clip_norm, and continue from "
+                           f"{self.run.state} with --resume {self.run.path}")
         progress.step += 1
         if wrong:
             progress.unscored += 1

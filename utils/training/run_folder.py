@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.checkpoints.checkpoint import UNFINISHED
 from utils.config import save_config
-from utils.errors import UserError
+from utils.errors import OutputError
 from utils.files import csv_text, write_text
 from utils.training.step_clock import check_steps
 
@@ -32,8 +32,8 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"ckpt_save_dir: {self.path}: cannot be written ({error.strerror}); choose another "
-                            "folder") from None
+            raise OutputError(f"ckpt_save_dir: {self.path}: cannot be written ({error.strerror}); choose another "
+                              "folder") from None
         for unfinished in self.path.rglob(UNFINISHED + "*"):     # of a run that was killed
             shutil.rmtree(unfinished, ignore_errors=True)
         save_config(config, self.path)

@@ -5,7 +5,7 @@ then takes the same course over the epochs, whatever the number of devices.
 """
 import math
 
-from utils.errors import UserError
+from utils.errors import SettingError
 
 
 def learning_rate(config, steps, devices=1):
@@ -28,7 +28,7 @@ def learning_rate(config, steps, devices=1):
         cycle = max(1, config.cycle_steps // (devices * config.accumulate))
         schedules["cyclic"] = lambda step: cyclic(step, config.base_lrate, config.max_lrate, cycle)
     if config.schedule not in schedules:
-        raise UserError(f"schedule: found {config.schedule!r}, expected one of {', '.join(schedules)}")
+        raise SettingError(f"schedule: found {config.schedule!r}, expected one of {', '.join(schedules)}")
     return schedules[config.schedule]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from utils.checkpoints.checkpoint import load_into, save_checkpoint
-from utils.errors import UserError
+from utils.errors import MismatchError, RunError, UserError
 
 
 @dataclass
@@ -63,13 +63,13 @@ class State:
                 ops.assign(parameter, Tensor(mean, parameter.dtype))
 
     def save(self, checked=True):
-        """Writes the state and keeps the one before it. `checked`: UserError where a number is not finite."""
+        """Writes the state and keeps the one before it. `checked`: RunError where a number is not finite."""
         self.average()
         for name, value in self.parameters.items() if checked else ():
             if not np.isfinite(value.asnumpy().astype(np.float32)).all():
-                raise UserError(f"{name} is no longer finite at epoch {self.progress.epoch}, batch "
-                                f"{self.progress.step}; lower max_lrate or set clip_norm, and continue from "
-                                f"{self.run.state} with --resume {self.run.path}")
+                raise RunError(f"{name} is no longer finite at epoch {self.progress.epoch}, batch "
+                               f"{self.progress.step}; lower max_lrate or set clip_norm, and continue from "
+                               f"{self.run.state} with --resume {self.run.path}")
         if self.run.writes:
             self.run.keep_state()
             save_checkpoint(self.run.state, self.parameters, **dataclasses.asdict(self.progress))
@@ -92,10 +92,11 @@ class State:
         return None
 
     def _compare(self, path):
-        """UserError unless all processes, as many as before, go on from the same place."""
+        """MismatchError unless all processes, as many as before, go on from the same place."""
         if self.progress.devices != self.device.size:
-            raise UserError(f"{path}: saved by {self.progress.devices} process(es), found {self.device.size}, to which "
-                            "an epoch has other batches; start as many, or begin anew with --initial_model")
+            raise MismatchError(f"{path}: saved by {self.progress.devices} process(es), found {self.device.size}, to "
+                                "which an epoch has other batches; start as many, or begin anew with --initial_model")
         places = self.device.gather([self.progress.epoch, self.progress.step])
         if (places != places[0]).any():
-            raise UserError(f"{path}: other processes go on at another batch; all servers must see the same run folder")
+            raise MismatchError(f"{path}: other processes go on at another batch; all servers must see the same run "
+                                "folder")

@@ -1,16 +1,16 @@
 """Performance mode: how many utterances a second a run trains on once its graphs are compiled."""
 import time
 
-from utils.errors import UserError
+from utils.errors import SettingError
 
 WARM_UP = 10    # first steps, in which caches, memory pools and the workers' queue come to their usual state
 
 
 def check_steps(steps):
-    """UserError where none of `steps` steps would count; 0 stands for all epochs."""
+    """SettingError where none of `steps` steps would count; 0 stands for all epochs."""
     if steps and steps <= WARM_UP:
-        raise UserError(f"max_steps: found {steps}, expected more than {WARM_UP}, which are left out of FPS, or 0 to "
-                        "train all epochs")
+        raise SettingError(f"max_steps: found {steps}, expected more than {WARM_UP}, which are left out of FPS, or 0 "
+                           "to train all epochs")
 
 
 class StepClock:
@@ -44,10 +44,10 @@ class StepClock:
         return 0 < self.steps <= self.taken
 
     def report(self):
-        """One line with utterances per second of the steps that count; UserError where there is none."""
+        """One line with utterances per second of the steps that count; SettingError where there is none."""
         compiled = self.taken - WARM_UP - self.counted
         left_out = f"the first {WARM_UP}" + (f" and {compiled} more, which compiled," if compiled else "")
         if not self.counted:
-            raise UserError(f"max_steps: found {self.steps}, {left_out} are left out of FPS, so none is left; take "
-                            "more")
+            raise SettingError(f"max_steps: found {self.steps}, {left_out} are left out of FPS, so none is left; take "
+                               "more")
         return f"FPS: {self.utterances / self.seconds:.2f} ({self.taken} steps, {left_out} left out)"

@@ -7,7 +7,7 @@ from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloat
 
 from utils.cpu_ops import fast
 from utils.device import Device
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.layers.mixed_precision import mixed, mostly_half
 
 AMP_LEVELS = ("O0", "O1", "O2")
@@ -35,7 +35,7 @@ def adapt(network: nn.Cell, config, device: Device) -> Precision:
     """
     level = config.amp_level or ("O1" if device.target == "Ascend" else "O0")
     if level not in AMP_LEVELS:
-        raise UserError(f"amp_level: found {level!r}, expected one of {', '.join(AMP_LEVELS)}")
+        raise SettingError(f"amp_level: found {level!r}, expected one of {', '.join(AMP_LEVELS)}")
     if level == "O0":
         fast(network)
     elif level == "O1":
