@@ -6,6 +6,7 @@
 # make seeds-ecapatdnn       the same training with three seeds, their mean and spread
 # make ablation-ecapatdnn    short trainings, each with one change of the recipe
 # make ascend-check          compiles every graph for an Ascend on this CPU: backend and kernels in a table
+# make imports               draws which room of the code imports which; exit code 1 where one points back
 # make clean                 removes .venv, builds and what programs leave beside their results
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
-  seeds-ecapatdnn ablation-ecapatdnn ascend-check clean
+  seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
@@ -61,6 +62,9 @@ results-deepspeech2: $(VENV)/.demo
 
 ascend-check: $(VENV)/.demo
 	$(RUN) -m utils.ascend_check
+
+imports:
+	@$(PYTHON) tests/helpers/imports.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info ascend310_infer/build ascend310_infer/build_sanitize

@@ -8,42 +8,51 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import imports
 from helpers.documents import ROOT, defined_tests, table
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
 ASCEND = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("ascend*.md"))]
-# command lines, and what they share
-TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "launch", "rank_table"}
-
-
-def sources():
-    """{path relative to the root: syntax tree} of every Python file that git tracks or would."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout.split()
-    return {Path(path): ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in listed
-            if (ROOT / path).is_file()}
-
-
-def imports(tree):
-    """Full names of all modules a file imports, wherever the statement stands."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+# command lines of utils
+TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "launch"}
 
 
 def test_imports_point_one_way():
-    """Entry point -> <model>.src -> utils -> third party; never back, never from one model to another."""
-    for path, tree in sources().items():
-        for name in imports(tree):
-            top, part = name.split(".")[0], path.parts[0]
-            if part == "utils":
-                assert top not in MODELS, f"{path} imports {name}"
-            elif part in MODELS:
-                assert top not in MODELS or top == part, f"{path} imports {name}"
-                if path.parts[1] == "src" and top == part:
-                    assert name.split(".")[1] == "src", f"{path} imports the entry point {name}"
+    """Entry point -> <model>.src -> rooms of utils -> third party; the rooms form no circle. make imports draws it."""
+    assert imports.violations(imports.sources()) == []
+
+
+@pytest.mark.parametrize(("files", "wrong"), [
+    ({"utils/errors.py": "", "utils/audio/wav.py": "from utils.errors import UserError",
+      "ecapatdnn/src/model.py": "from utils.audio import wav", "ecapatdnn/eval.py": "import ecapatdnn.src.model",
+      "tests/test_eval.py": "from ecapatdnn import eval"}, None),
+    ({"utils/audio/wav.py": "def read():\n    from ecapatdnn.src import model", "ecapatdnn/src/model.py": ""},
+     "utils.audio.wav imports ecapatdnn.src.model, which utils serves"),
+    ({"ecapatdnn/src/model.py": "from .. import eval", "ecapatdnn/eval.py": ""},
+     "ecapatdnn.src.model imports ecapatdnn.eval, an entry point"),
+    ({"conv_tasnet/src/model.py": "import ecapatdnn.src.model", "ecapatdnn/src/model.py": ""},
+     "conv_tasnet.src.model imports ecapatdnn.src.model, another model"),
+    ({"utils/audio/wav.py": "import utils.launch", "utils/launch.py": "if __name__ == '__main__':\n    main()"},
+     "utils.audio.wav imports utils.launch, an entry point"),
+    ({"utils/audio/wav.py": "import tests.helpers", "tests/helpers/__init__.py": ""},
+     "utils.audio.wav imports tests.helpers, an entry point"),
+    ({"utils/a/one.py": "import utils.b.one", "utils/b/one.py": "import utils.c.one", "utils/b/two.py": "",
+      "utils/c/one.py": "import utils.b.two"}, "a circle of rooms: utils.b imports utils.c imports utils.b"),
+    ({"utils/a/one.py": "import utils.a.two", "utils/a/two.py": "from utils.a import one"},
+     "a circle of modules: utils.a.one imports utils.a.two imports utils.a.one")])
+def test_an_import_that_points_back_is_named(files, wrong):
+    trees = {Path(path): ast.parse(text) for path, text in files.items()}
+    assert imports.violations(trees) == ([wrong] if wrong else [])
+
+
+def test_the_picture_of_imports_holds_every_room_once():
+    lines = imports.picture(imports.sources()).splitlines()
+    between = lines[lines.index("models"):lines.index("third party")]
+    drawn = [line.split()[0] for line in between if line.startswith("  ") and line[2] != " "]
+    rooms = {path.parent.name for path in ROOT.glob("utils/*/__init__.py")}
+    rooms |= {path.stem for path in ROOT.glob("utils/*.py")} - TOOLS - {"__init__"}
+    assert sorted(drawn) == sorted(rooms | {f"{model}.src" for model in MODELS})
+    assert max(map(len, lines)) <= 120
 
 
 def unit(name):
@@ -57,13 +66,13 @@ def unit(name):
 
 def test_utils_are_shared():
     """A module or package of utils serves two models, where there are two; else it belongs to the one it serves."""
-    trees = sources()
+    trees = imports.sources()
     parts = {path: unit(".".join(path.with_suffix("").parts)) for path in trees if path.parts[0] == "utils"}
     users = {module: set() for path, module in parts.items()
              if path.name != "__init__.py" and module.split(".")[-1] not in TOOLS}
 
     def visit(path, model):
-        for name in imports(trees[path]):
+        for name in imports.imported(path, trees[path]):
             module = unit(name)
             if module in users and model not in users[module]:
                 users[module].add(model)
