@@ -85,6 +85,17 @@ def test_utils_are_shared():
     assert not {module for module, models in users.items() if len(models) < min(2, len(MODELS))}
 
 
+def test_every_error_has_a_kind():
+    """No program makes a plain `UserError`, and no kind of utils/errors.py, where all lie, goes without a raise."""
+    trees = {path: tree for path, tree in imports.sources().items() if path.parts[0] != "tests"}
+    made = {(str(path), node.lineno, getattr(node.func, "id", getattr(node.func, "attr", "")))
+            for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not [(path, line) for path, line, name in made if name == "UserError"], "take a kind of utils/errors.py"
+    kinds = [node.name for node in trees[Path("utils/errors.py")].body
+             if isinstance(node, ast.ClassDef) and node.name != "UserError"]
+    assert kinds and set(kinds) <= {name for _, _, name in made}
+
+
 def test_importing_prints_and_writes_nothing():
     """And what a data worker imports holds no MindSpore, which would cost each of them seconds and memory."""
     command = ("import ecapatdnn.src.dataset, conv_tasnet.src.dataset, deepspeech2.src.dataset; "
