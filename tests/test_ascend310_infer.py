@@ -44,6 +44,7 @@ from utils.config import load_config, parse_use_config, read_yaml, save_config
 from utils.errors import UserError
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, start_export
+from utils.export.runner import MIGRATIONS
 
 RATE = 16000
 FACTS = {"sample_rate": RATE, "step_seconds": 1 / RATE, "wav_multiple": 1}
@@ -617,12 +618,19 @@ def test_mistakes_are_told_in_one_line(doubled, runner, tmp_path):
     garbled.parent.mkdir()
     garbled.write_bytes(doubled.read_bytes())
     (garbled.parent / "inputs.json").write_text("{")
+    newer = tmp_path / "newer" / "net.mindir"
+    newer.parent.mkdir()
+    newer.write_bytes(doubled.read_bytes())
+    (newer.parent / "inputs.json").write_text((doubled.parent / "inputs.json").read_text().replace(
+        f'"format": {len(MIGRATIONS)}', f'"format": {len(MIGRATIONS) + 1}'))
     anywhere = export(Doubled(), [Port("waveform", "float32", (1, None))], tmp_path / "anywhere", "lite2.0")
     soundfile.write(tmp_path / "a.wav", np.ones(100) / 2, RATE)
     for arguments, message in (
             ((tmp_path / "no.mindir", tmp_path, tmp_path / "out"), "no.mindir: no such file; export.py writes one"),
             ((lonely, tmp_path, tmp_path / "out"), "lonely/inputs.json: not readable"),
             ((garbled, tmp_path, tmp_path / "out"), "garbled/inputs.json: not what export.py writes"),
+            ((newer, tmp_path, tmp_path / "out"), f"newer/inputs.json: format {len(MIGRATIONS) + 1}, but this runner "
+             f"reads up to {len(MIGRATIONS)}; a later version is needed, build the runner of the programs that"),
             ((broken, tmp_path, tmp_path / "out"), "broken/net.mindir: cannot be built for CPU"),
             ((doubled, tmp_path / "nowhere", tmp_path / "out"), "nowhere: no such folder"),
             ((doubled, tmp_path / "empty", tmp_path / "out"), "empty: nothing to run; expected 00_data/*.bin"),

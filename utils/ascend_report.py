@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import MismatchError, NotFoundError, SettingError, run
+from utils.export.runner import read_description
 from utils.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +135,7 @@ def reference(graph: str, inputs: str, outputs: str) -> None:
     import mindspore as ms  # likewise
 
     ms.set_device("CPU")
-    ports = json.loads((Path(graph).parent / "inputs.json").read_text(encoding="utf-8"))["inputs"]
+    ports = read_description(Path(graph).parent)["inputs"]
     network = ms.nn.GraphCell(ms.load(graph))
     target = Path(outputs)
     target.mkdir(parents=True, exist_ok=True)

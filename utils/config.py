@@ -12,6 +12,7 @@ import yaml
 
 from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import write_text
+from utils.formats import KEY, migrate, numbered, with_format
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
@@ -61,7 +62,7 @@ def parse_train_config(cls, argv):
         if config.resume == AUTO:
             return config
         raise NotFoundError(f"resume: {config.resume} is no run folder, it holds no {CONFIG_FILE}")
-    config = parse_config(cls, argv, base=cls(**read_yaml(cls, saved)))
+    config = parse_config(cls, argv, base=cls(**read_yaml(cls, saved, of_run=True)))
     return dataclasses.replace(config, ckpt_save_dir=folder)
 
 
@@ -78,9 +79,14 @@ def parse_use_config(cls, argv):
     return parse_config(cls, argv, base=dataclasses.replace(saved, model_path=config.model_path))
 
 
-def read_yaml(cls, path):
-    """The keys and values of a preset, each checked against the fields of `cls`."""
+def read_yaml(cls, path, of_run=False):
+    """The keys and values of a preset, each checked against the fields of `cls`.
+
+    `of_run`: of the config.yaml of a run, which any version may have saved (utils/formats.py). A preset is of today.
+    """
     values = read_mapping(path, "a YAML file of settings", may_be_empty=True)
+    if of_run or KEY in values:     # such a file may be given as a preset, too
+        values = migrate(values, history(cls), path)
     types = {field.name: field.type for field in dataclasses.fields(cls)}
     for key in values:
         if key not in types:
@@ -110,14 +116,19 @@ def load_config(cls, checkpoint):
         raise NotFoundError(f"{checkpoint}: no such checkpoint; train.py writes best.ckpt into its run folder")
     for place in (folder, folder.parent):
         if (place / CONFIG_FILE).is_file():
-            return cls(**read_yaml(cls, place / CONFIG_FILE))
+            return cls(**read_yaml(cls, place / CONFIG_FILE, of_run=True))
     raise NotFoundError(f"{checkpoint}: no {CONFIG_FILE} beside it or one folder up; keep the run folder together")
 
 
 def save_config(config, folder):
-    """Writes every value of `config` to config.yaml in `folder`."""
-    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
-    write_text(Path(folder, CONFIG_FILE), text)
+    """Writes the format and every value of `config` to config.yaml in `folder`."""
+    values = with_format(dataclasses.asdict(config), history(config))
+    write_text(Path(folder, CONFIG_FILE), yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def history(cls):
+    """The steps from each format of config.yaml to the next (utils/formats.py): cls.MIGRATIONS, where there are any."""
+    return getattr(cls, "MIGRATIONS", (numbered,))
 
 
 def require(config, *names):

@@ -9,6 +9,7 @@
 
 namespace {
 constexpr int64_t kElementBytes = 4;
+constexpr int64_t kFormat = 1;  // of inputs.json, as MIGRATIONS in utils/export/runner.py; one without it is like 1
 
 Port ReadPort(const nlohmann::json &json) {
   Port port{json.at("name"), json.at("dtype"), {}};
@@ -71,8 +72,13 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
   if (!file) {
     throw UserError(path.string() + ": not readable; export.py writes it beside the graph, keep the two together");
   }
+  int64_t format = 0;
   try {
     const nlohmann::json json = nlohmann::json::parse(file);
+    format = json.value("format", 0);
+    if (format > kFormat) {
+      throw UserError("format " + std::to_string(format) + ", but this runner reads up to " + std::to_string(kFormat));
+    }
     Interface interface;
     for (const auto &port : json.at("inputs")) {
       interface.inputs.push_back(ReadPort(port));
@@ -96,6 +102,8 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
   } catch (const nlohmann::json::exception &error) {
     throw UserError(path.string() + ": not what export.py writes (" + error.what() + "); export the graph anew");
   } catch (const UserError &error) {
-    throw UserError(path.string() + ": " + error.what() + "; export the graph anew");
+    throw UserError(path.string() + ": " + error.what() +
+                    (format > kFormat ? "; a later version is needed, build the runner of the programs that exported it"
+                                      : "; export the graph anew"));
   }
 }

@@ -54,25 +54,31 @@ def load_checkpoint(path):
 
 
 def load_into(path, parameters, skip=()):
-    """Loads the checkpoint's values into `parameters` {name: Parameter}, strictly; returns its record.
+    """Loads the checkpoint's values into `parameters` {name: Parameter} as `assign` does; returns its record."""
+    saved, record = load_checkpoint(path)
+    assign(saved, parameters, path, skip)
+    return record
+
+
+def assign(saved, parameters, path, skip=()):
+    """Gives `parameters` {name: Parameter} the values `saved` {name: Parameter} of the checkpoint `path`, strictly.
 
     A parameter that is missing, left over or of another shape is a MismatchError, unless its name starts with one of
     `skip`: then it keeps its value where the two do not fit.
     """
-    found, record = load_checkpoint(path)
+    saved = dict(saved)
     for name, parameter in parameters.items():
-        value = found.pop(name, None)
+        value = saved.pop(name, None)
         if value is not None and value.shape == parameter.shape:
             parameter.set_data(Tensor(value.asnumpy(), dtype=parameter.dtype))
         elif not name.startswith(tuple(skip)):
             shape = "nothing" if value is None else f"shape {value.shape}"
             raise MismatchError(f"{path}: {name}: found {shape}, expected shape {parameter.shape}; the network is of "
                                 "another size or kind than the checkpoint's, use the config.yaml saved beside it")
-    extra = [name for name in found if not name.startswith(tuple(skip))]
+    extra = [name for name in saved if not name.startswith(tuple(skip))]
     if extra:
         raise MismatchError(f"{path}: {extra[0]} and {len(extra) - 1} more have no place in this network; use the "
                             "config.yaml saved beside the checkpoint")
-    return record
 
 
 def load_model(path, model):

@@ -1,5 +1,4 @@
 """Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that tells a runner all it must know."""
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from utils.errors import SettingError, UnsupportedError
 from utils.export.gears import converter_config
 from utils.export.graph_check import check_graph, example_inputs, run_network
 from utils.export.lite2 import ASCEND, downgrade
+from utils.export.runner import write_description
 from utils.files import write_text
 from utils.layers.ascend import as_float16, for_ascend
 
@@ -98,7 +98,7 @@ def export_model(network, config, inputs, outputs, name, gears=(), **facts):
         write_text(path.with_suffix(".ini"), converter_config(inputs, gears))
     description = {"model": name, "file": path.name, "inputs": [port.describe() for port in inputs],
                    "outputs": [port.describe() for port in outputs], "runtime": config.runtime, **facts}
-    write_text(path.parent / "inputs.json", json.dumps(description, indent=2) + "\n")
+    write_description(path.parent, description)
     print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
     return path
 

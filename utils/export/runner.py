@@ -3,6 +3,7 @@
     preprocess_Result/00_data/<name>.bin, 01_data/<name>.bin, ...   the inputs of the graph for an item, but for the
                                                                     length that a graph with gears takes
     result_Files/<name>_0.bin, <name>_1.bin, ...                    its outputs
+    inputs.json                                                     beside the graph, what a runner must know of it
 """
 import json
 import shutil
@@ -12,8 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.files import write_text
+from utils.formats import migrate, numbered, with_format
 
+MIGRATIONS = (numbered,)    # of inputs.json (utils/formats.py); kFormat of ascend310_infer/src/interface.cc goes along
 INPUTS, RESULTS = Path("preprocess_Result"), Path("result_Files")
+DESCRIPTION = "inputs.json"
+FOREIGN = "not what export.py writes; export the graph again"
 
 
 class GraphInput(NamedTuple):
@@ -32,20 +38,34 @@ class GraphInput(NamedTuple):
             raise MismatchError(f"{file}: {length} {unit}, but the graph takes {longest}; export it with {setting}")
 
 
-def graph_input(config: Any) -> GraphInput:
-    """That of the graph beside config.model_path."""
-    path = Path(config.model_path).parent / "inputs.json"
+def write_description(folder: Path, description: dict) -> None:
+    """Writes inputs.json into the folder of a graph."""
+    write_text(folder / DESCRIPTION, json.dumps(with_format(description, MIGRATIONS), indent=2) + "\n")
+
+
+def read_description(folder: Path) -> dict:
+    """What inputs.json in the folder of a graph says. UserError where it is missing, foreign or of a later version."""
+    path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        port = description["inputs"][0]
-        return GraphInput(port["name"], port["shape"][1] or 0, description.get("gears", []))
+        return migrate(json.loads(path.read_text(encoding="utf-8")), MIGRATIONS, path)
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror}; export.py writes it beside the graph") from None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise ContentError(f"{path}: not what export.py writes; export the graph anew") from None
+    except (ValueError, TypeError):
+        raise ContentError(f"{path}: {FOREIGN}") from None
 
 
-def start_inputs():
+def graph_input(config: Any) -> GraphInput:
+    """That of the graph beside config.model_path."""
+    folder = Path(config.model_path).parent
+    description = read_description(folder)
+    try:
+        port = description["inputs"][0]
+        return GraphInput(port["name"], port["shape"][1] or 0, description.get("gears", []))
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise ContentError(f"{folder / DESCRIPTION}: {FOREIGN}") from None
+
+
+def start_inputs() -> None:
     """Removes what an earlier run left."""
     for folder in (INPUTS, RESULTS):
         shutil.rmtree(folder, ignore_errors=True)

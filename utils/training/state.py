@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor, ops
 
-from utils.checkpoints.checkpoint import load_into, save_checkpoint
-from utils.errors import MismatchError, RunError, UserError
+from utils.checkpoints.checkpoint import assign, load_checkpoint, save_checkpoint
+from utils.errors import ContentError, MismatchError, RunError, UserError
+from utils.formats import NewerFormatError, migrate, numbered, with_format
+
+MIGRATIONS = (numbered,)    # of the record of a saved state, which holds the Progress (utils/formats.py)
 
 
 @dataclass
@@ -30,6 +33,19 @@ class Progress:
     minutes: float = 0.0
     finished: bool = False
     devices: int = 1          # processes that train together; steps and updates count for so many
+
+    def record(self) -> dict:
+        """What a saved state says of it."""
+        return with_format(dataclasses.asdict(self), MIGRATIONS)
+
+    @classmethod
+    def read(cls, record: dict, path) -> "Progress":
+        """That of the record of the saved state `path`; ContentError where it is that of another file."""
+        values = migrate(record, MIGRATIONS, path)
+        unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ContentError(f"{path}: {min(unknown)}: no part of a saved state; expected a last/state.ckpt")
+        return cls(**values)
 
 
 def parameters(*cells):
@@ -72,14 +88,18 @@ class State:
                                f"{self.run.state} with --resume {self.run.path}")
         if self.run.writes:
             self.run.keep_state()
-            save_checkpoint(self.run.state, self.parameters, **dataclasses.asdict(self.progress))
+            save_checkpoint(self.run.state, self.parameters, **self.progress.record())
 
     def resume(self, auto=False):
         """Takes up the saved state; its path. `auto`: the one before it if it is no use, None if there is none."""
         places = self.run.saved_states() if auto else [self.run.state]
         for path in places:
             try:
-                self.progress = Progress(**load_into(path, self.parameters))
+                saved, record = load_checkpoint(path)
+                self.progress = Progress.read(record, path)     # first: of a newer format, weights may differ too
+                assign(saved, self.parameters, path)
+            except NewerFormatError:        # not damaged: the one before it is no substitute
+                raise
             except UserError as error:
                 if path == places[-1]:
                     raise
