@@ -14,12 +14,12 @@ from conv_tasnet.src.config import Config as ConvTasNetConfig
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from ecapatdnn.src.config import Config as EcapaConfig
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
-from utils import __version__
 from utils.config import history, load_config, parse_config, parse_train_config, save_config
 from utils.errors import ContentError, UserError
 from utils.export.runner import graph_input, read_description, write_description
 from utils.formats import NewerFormatError, migrate, numbered, renamed, with_format
 from utils.training.state import Progress
+from utils.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def test_what_is_no_number_of_a_format_is_refused(found):
 
 
 def test_a_newer_format_names_the_version_that_is_needed():
-    message = f"^x: format 3, .* {__version__} reads up to 2; a version later than {__version__} is needed"
+    message = f"^x: format 3, .* {VERSION} reads up to 2; a version later than {VERSION} is needed"
     with pytest.raises(NewerFormatError, match=message):
         migrate({"format": 3}, (numbered, numbered), "x")
 

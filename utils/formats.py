@@ -10,8 +10,8 @@ Whoever renames or removes something that such a file holds appends a step to it
 from collections.abc import Callable, Sequence
 from os import PathLike
 
-from utils import __version__
 from utils.errors import ContentError, UnsupportedError
+from utils.version import VERSION
 
 KEY = "format"
 Step = Callable[[dict], dict]
@@ -49,8 +49,8 @@ def migrate(values: dict, migrations: Sequence[Step], path: str | PathLike) -> d
     if isinstance(version, bool) or not isinstance(version, int) or version < 0:
         raise ContentError(f"{path}: {KEY}: found {version!r}, expected a whole number from 0 to {known}")
     if version > known:
-        raise NewerFormatError(f"{path}: {KEY} {version}, but mindspore-speech-zoo {__version__} reads up to {known}; "
-                               f"a version later than {__version__} is needed, update the programs")
+        raise NewerFormatError(f"{path}: {KEY} {version}, but mindspore-speech-zoo {VERSION} reads up to {known}; "
+                               f"a version later than {VERSION} is needed, update the programs")
     for step in migrations[version:]:
         values = step(values)
     return values
