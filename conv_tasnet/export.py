@@ -9,6 +9,7 @@ import sys
 from mindspore import nn
 
 from conv_tasnet.src.config import Config
+from conv_tasnet.src.frames import frame_count, sample_count
 from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
@@ -27,15 +28,15 @@ def main(config):
     load_model(config.model_path, model)
     # MindSpore Lite 2.0.0 writes beyond its memory where a convolution has more zeros on a side than there are frames
     reach = (config.P - 1) * 2 ** (config.X - 1) // (1 if config.causal else 2)
-    shortest = (reach + 2) * stride if config.runtime else 2 * stride
+    shortest = sample_count(reach + 1 if config.runtime else 1, stride)
     gears = read_gears(config.gears, stride, shortest)
     length = None if gears else config.length or None
-    note_columns(config, max([*gears, length or 0]) // stride - 1)
+    note_columns(config, frame_count(max([*gears, length or 0]), stride))
     inputs = [Port("mixture", "float32", (1, length), 300 * stride), Port("lengths", "int32", (1,))]
     return export_model(WholeStrides(model), config, inputs if gears else inputs[:1],
                         outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1))], name="conv_tasnet",
                         gears=gears, sample_rate=config.sample_rate, step_seconds=1 / config.sample_rate,
-                        wav_multiple=stride, shortest=2 * stride if gears else shortest)
+                        wav_multiple=stride, shortest=sample_count(1, stride) if gears else shortest)
 
 
 class WholeStrides(nn.Cell):

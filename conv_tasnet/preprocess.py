@@ -6,7 +6,8 @@ cut or padded to it; else S is their own, in whole strides, and those longer tha
 import sys
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.mixtures import load_mixture, pad_mixture, read_mixtures
+from conv_tasnet.src.frames import pad_mixture
+from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from utils.config import parse_use_config, require
 from utils.errors import SettingError, run
 from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs

@@ -12,7 +12,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS, HOP, RATE
+from deepspeech2.src.features import BINS, HOP, RATE, sample_count
 from deepspeech2.src.model import DeepSpeech2, frames_after
 from deepspeech2.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
@@ -57,9 +57,9 @@ def main(config):
         facts, halved = {"step_seconds": HOP / RATE}, (1, 2)
     elif config.input == "waveform":
         model = FromWaveform(model)
-        inputs = [Port("waveform", "float32", (1, length and (length - 1) * HOP), RATE)]
+        inputs = [Port("waveform", "float32", (1, length and sample_count(length)), RATE)]
         if gears:
-            gears = [(gear - 1) * HOP for gear in gears]
+            gears = [sample_count(gear) for gear in gears]
             inputs.append(Port("samples", "int32", (1,)))
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
         facts, halved = {"step_seconds": 1 / RATE, "wav_multiple": multiple}, (2 * HOP, 2 * HOP)

@@ -1,7 +1,6 @@
 """Takes over weights trained in PyTorch: python import_torch.py --format speechbrain|taoruijie FILE --output RUN.
 
-RUN is a run folder as train.py leaves it, which eval.py, infer.py and export.py take. The other way, for a checkpoint
-of ours: python import_torch.py --export --format speechbrain|taoruijie RUN/best.ckpt --output FILE. Needs no PyTorch.
+Or, with --export, writes a checkpoint of ours as a file of the original. --help says more.
 """
 import sys
 
@@ -11,9 +10,9 @@ from utils.errors import run
 from utils.torch_weights.importer import work
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Makes the run folder, or writes the original's file."""
-    work(argv, Config, ORIGINALS, shapes, __doc__)
+    work(argv, Config, ORIGINALS, shapes)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 from mindspore import nn, ops
 
 from conv_tasnet.src.layers import DepthwiseConv, GlobalNorm, PReLU, conv1x1
-from utils.cpu_ops.build import operator
+from utils import cpu_ops
 from utils.layers.shapes import ones_like
 
 
@@ -43,23 +43,16 @@ class Block(nn.Cell):
 
 
 class FastBlock(Block):
-    """A block as one operator of a CPU (utils/cpu_ops/kernels/temporal_block.cc), with its gradients."""
+    """A block as one operator of a CPU: which of its parameters are which inputs of `cpu_ops.temporal_block`.
+
+    It stands beside the block whose parameters it knows; the operator and its gradients are beside their kernel.
+    """
 
     def prepare(self):
         """False for a block with another norm than gLN."""
         if not isinstance(self.norm1, GlobalNorm):
             return False
-        settings = (self.depthwise.dilation, self.depthwise.left)
-        gradient = operator("TemporalBlockGradient", settings, 15)
-
-        def gradients(x, mask, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias, slope2, gain2, bias2,
-                      residual, residual_bias, skip, skip_bias, out, dout):
-            dx, *dweights = gradient(dout[0], dout[1], x, mask, expand, expand_bias, slope1, gain1, bias1, taps,
-                                     taps_bias, slope2, gain2, bias2, residual, residual_bias, skip, skip_bias,
-                                     out[2], out[3], out[4])
-            return (dx, ops.zeros_like(mask), *dweights)
-
-        self.function = operator("TemporalBlock", settings, 5, gradients)
+        self.function = cpu_ops.temporal_block(self.depthwise.dilation, self.depthwise.left)
         narrow, wide = self.residual.weight.shape[:2]
         self.no_bias, self.no_wide_bias = ops.zeros(narrow), ops.zeros(wide)
         self.no_skip = ops.zeros((1, wide, 1, 1)), ops.zeros(1)    # the operator has one, if only of zeros

@@ -1,6 +1,6 @@
 """Layers over time that Conv-TasNet is made of.
 
-Letters: B mixtures, C channels, T frames.
+Letters as in model.py.
 """
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
@@ -26,7 +26,7 @@ class PReLU(nn.Cell):
 
 
 class DepthwiseConv(nn.Cell):
-    """One filter of `taps` dilated taps a channel: (B, C, T) -> (B, C, T). Causal: output t sees no input after t."""
+    """One filter of `taps` dilated taps a channel: (M, D, T) -> (M, D, T). Causal: output t sees no input after t."""
 
     def __init__(self, channels, taps, dilation, causal, has_bias):
         super().__init__()
@@ -46,7 +46,7 @@ class DepthwiseConv(nn.Cell):
         return ops.zeros((x.shape[0], self.weight.shape[0], self.context), x.dtype)
 
     def stream(self, x, past):
-        """The frames x that follow `past` (B, C, context) in a causal network, and what is past after them."""
+        """The frames x that follow `past` (M, D, context) in a causal network, and what is past after them."""
         x = ops.cat((past, x), 2)
         return self.convolve(self.following, x), x[:, :, x.shape[2] - self.context:]
 
@@ -57,9 +57,9 @@ class DepthwiseConv(nn.Cell):
 
 
 class GlobalNorm(nn.Cell):
-    """gLN: mean and variance over all channels and frames of a mixture: (B, C, T) -> same.
+    """gLN: mean and variance over all channels and frames of a mixture: (M, D, T) -> same.
 
-    `mask` (B, 1, T): 1 for the frames that count, 0 for padding; the other norms need none.
+    `mask` (M, 1, T): 1 for the frames that count, 0 for padding; the other norms need none.
     """
 
     causal = False
@@ -89,7 +89,7 @@ class FramewiseNorm(nn.Cell):
 
 
 class FrameNorm(FramewiseNorm):
-    """cLN of kaituoxu's code: mean and variance over the channels of each frame: (B, C, T) -> same."""
+    """cLN of kaituoxu's code: mean and variance over the channels of each frame: (M, D, T) -> same."""
 
     def __init__(self, channels):
         super().__init__()
@@ -102,7 +102,7 @@ class FrameNorm(FramewiseNorm):
 
 
 class CumulativeNorm(nn.Cell):
-    """cgLN: mean and variance over all channels of a frame and of those before it: (B, C, T) -> same."""
+    """cgLN: mean and variance over all channels of a frame and of those before it: (M, D, T) -> same."""
 
     causal = keeps_float32 = True
     MEMORY = 2.0 ** 23      # frames, two hours at 8 kHz: of more, what came long ago fades; float32 counts to 2^24
@@ -125,7 +125,7 @@ class CumulativeNorm(nn.Cell):
         return self.normalise(x / unit, self.start(x), (self.least / unit).square())[0]
 
     def start(self, x):
-        """State before the first frame: means of x and of its square, number of frames: (B, 3, 1)."""
+        """State before the first frame: means of x and of its square, number of frames: (M, 3, 1)."""
         return ops.zeros((x.shape[0], 3, 1), x.dtype)
 
     def stream(self, x, state):
@@ -133,17 +133,17 @@ class CumulativeNorm(nn.Cell):
         return self.normalise(x, state, EPS)
 
     def normalise(self, x, state, eps):
-        before = state[:, 2:]                                                           # (B, 1, 1)
-        count = ops.cumsum(ones_like(x[:, :1]), 2) + before                             # (B, 1, T)
+        before = state[:, 2:]                                                           # (M, 1, 1)
+        count = ops.cumsum(ones_like(x[:, :1]), 2) + before                             # (M, 1, T)
         means = ops.cat((x.mean(1, keep_dims=True), x.square().mean(1, keep_dims=True)), 1)     # of each frame
-        means = (ops.cumsum(means, 2) + state[:, :2] * before) / count                  # (B, 2, T)
+        means = (ops.cumsum(means, 2) + state[:, :2] * before) / count                  # (M, 2, T)
         deviation = ops.sqrt(ops.relu(means[:, 1:] - means[:, :1].square()) + eps)
         y = (x - means[:, :1]) / ops.maximum(deviation, 1e-7) * self.gain + self.bias   # float16 may have no eps
         return y, ops.cat((means[:, :, -1:], ops.minimum(count[:, :, -1:], self.MEMORY)), 1)
 
 
 class BatchNorm(FramewiseNorm):
-    """BN: per channel, over mixtures and frames: (B, C, T) -> same. Framewise in evaluation, where both are known."""
+    """BN: per channel, over mixtures and frames: (M, D, T) -> same. Framewise in evaluation, where both are known."""
 
     def __init__(self, channels):
         super().__init__()

@@ -3,7 +3,7 @@
 SI-SNR, with which the network is trained, leaves the level and even the polarity of each output open: one output may
 be half as loud as its speaker, another inverted. But a mixture is the sum of its speakers.
 
-Letters: C speakers, n samples.
+Letters as in model.py.
 """
 import numpy as np
 

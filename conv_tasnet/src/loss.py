@@ -3,7 +3,7 @@
 SI-SNR: Luo, Mesgarani, arXiv:1711.00541, eq. 3 to 5; the SI-SDR of Le Roux et al., arXiv:1811.02508, of zero-mean
 signals. Permutations: Yu, Kolbaek, Tan, Jensen, arXiv:1607.00325.
 
-Letters: M mixtures, C speakers, S samples.
+Letters as in model.py.
 """
 from itertools import combinations
 
@@ -60,7 +60,7 @@ class BestAssignment(nn.Cell):
 
 
 def si_snr(separated, sources, mask):
-    """SI-SNR in dB of every pair: (M, D, S), (M, C, S), (M, 1, S) of ones and zeros -> (M, D, C).
+    """SI-SNR in dB of every pair: (M, C or 1, S), (M, C, S), mask (M, 1, S) -> (M, C or 1, C).
 
     By sums of products and no product of matrices: an Ascend's multiplies in float16, and 1 - 1e-3 is all it resolves
     of a correlation near 1, the noise of 30 dB.
@@ -69,7 +69,7 @@ def si_snr(separated, sources, mask):
     product = ()
     for source in ops.split(sources, 1, 1):
         product += ((separated * source).sum(2, keepdims=True),)
-    product = ops.cat(product, 2)                                                  # (M, D, C)
+    product = ops.cat(product, 2)                                                  # (M, C or 1, C)
     target = product.square() / (energy(sources).transpose(0, 2, 1) + EPS)         # of the projections on the sources
     noise = ops.relu(energy(separated) - target)
     return 10 * ops.log10((target + EPS) / (noise + EPS))

@@ -1,6 +1,6 @@
 """Scores of a separation: SI-SNR, SDR, STOI, PESQ, and how much better than the mixture itself they are.
 
-Letters: C speakers, S samples. Everything in float64.
+Letters as in model.py. Everything in float64.
 """
 import fast_bss_eval
 import numpy as np

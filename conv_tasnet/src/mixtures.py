@@ -173,7 +173,7 @@ def mixture_length(item, config):
 
 
 def load_mixture(item, config, start=0, length=None):
-    """(mixture (T,), sources (C, T)) float32 at config.sample_rate: `length` samples from `start`, or up to the end.
+    """(mixture (S,), sources (C, S)) float32 at config.sample_rate: `length` samples from `start`, or up to the end.
 
     A part is what the whole would have there, read by seeking. AudioError for files that do not fit each other, Silent
     where the mixture or a source is silent in that part.
@@ -205,13 +205,3 @@ def _read(file, gain, config, start, stop):
     first, last = max(0, start // up - reach) * down, min((stop // up + 1 + reach) * down, frames)
     samples = scipy.signal.resample_poly(gain * audio_file.read(file, native, first, last - first), up, down)
     return samples[start - first // down * up:][:stop - start]
-
-
-def pad_mixture(mixture, stride, samples=0):
-    """Mixture (S,) with zeros up to `samples`, or to whole strides: the network leaves out what fills none."""
-    return np.pad(mixture.astype(np.float32), (0, (samples or whole(len(mixture), stride)) - len(mixture)))
-
-
-def whole(samples, stride):
-    """`samples` in whole strides, two at least: a filter is so long."""
-    return max(2, -(-samples // stride)) * stride

@@ -3,8 +3,21 @@
 Luo, Mesgarani: "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
 IEEE/ACM TASLP 27(8), 2019, arXiv:1809.07454.
 
-Letters, the paper's where it has them: M mixtures in a batch, S samples, T frames, N filters, L their length (the
-stride is L / 2), B bottleneck channels, H hidden, Sc skip, P taps, X blocks a repeat, R repeats, C speakers.
+Letters, for all modules of src/; those of sizes are the paper's and the names of the settings:
+
+    M   mixtures of a batch
+    S   samples of a mixture, n any number of samples
+    T   frames, each a stride of L / 2 after the one before: see frames.py
+    D   channels of a layer that is used with several numbers of them
+    N   filters of the encoder and of the decoder
+    L   their length in samples
+    B   channels of the bottleneck and of the residual path
+    H   channels inside a block
+    Sc  channels of the skip path
+    P   taps of a depthwise convolution
+    X   blocks per repeat
+    R   repeats
+    C   speakers
 """
 from dataclasses import dataclass
 
@@ -12,6 +25,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.block import Block, FastBlock
+from conv_tasnet.src.frames import frame_count
 from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
 from utils.errors import SettingError
 from utils.layers.shapes import length_mask
@@ -72,7 +86,7 @@ class ConvTasNet(nn.Cell):
     def separate(self, mixture, lengths=None):
         """`construct` for whole strides of samples."""
         x = self.encode(self.frames(mixture))                              # (M, N, T)
-        mask = None if lengths is None else frame_mask(x, lengths // self.stride - 1)      # (M, 1, T)
+        mask = None if lengths is None else frame_mask(x, frame_count(lengths, self.stride))   # (M, 1, T)
         y = self.bottleneck(self.norm(x, mask))                            # (M, B, T)
         skips = 0.0
         for block in self.blocks:
@@ -91,8 +105,8 @@ class ConvTasNet(nn.Cell):
     def stream(self, mixture, lengths, state):
         """`construct` of a causal network part by part: (1, S), (1,), state -> (1, C, S), state after it.
 
-        Each part is whole strides and begins with the last half stretch of the one before. Of the result, so much at
-        either end is to be added to its neighbour.
+        Each part is whole strides and begins with the last stride of the one before. Of the result, a stride at either
+        end is to be added to its neighbour.
         """
         x = self.encode(self.frames(mixture))                              # (1, N, T)
         y, first = self.norm.stream(x, state[0])
@@ -101,10 +115,10 @@ class ConvTasNet(nn.Cell):
         for i, block in enumerate(self.blocks):
             y, skip, inside = block.stream(y, state[3 * i + 1:3 * i + 4])
             after, skips = after + inside, skips + skip
-        return self.decode(x, skips if self.has_skip else y, frame_mask(x, lengths // self.stride - 1)), after
+        return self.decode(x, skips if self.has_skip else y, frame_mask(x, frame_count(lengths, self.stride))), after
 
     def frames(self, mixture):
-        """Stretches of L samples, each half a stretch after the one before: (M, S) -> (M, L, T), S of whole strides."""
+        """Frames of L samples that overlap by half: (M, S) -> (M, L, T), S of whole strides."""
         halves = mixture.reshape(mixture.shape[0], -1, self.stride).transpose(0, 2, 1)
         return ops.cat((halves[:, :, :-1], halves[:, :, 1:]), 1)
 
@@ -119,8 +133,8 @@ class ConvTasNet(nn.Cell):
         if mask is not None:
             x = x * mask
         sounds = ()
-        for one in ops.split(masks, self.filters, 1):                      # of each speaker (M, N, T)
-            sounds += (overlap_add(self.decoder(one * x)),)
+        for speaker_mask in ops.split(masks, self.filters, 1):             # (M, N, T)
+            sounds += (overlap_add(self.decoder(speaker_mask * x)),)
         return ops.stack(sounds, 1)
 
     def nonlinear(self, score):
@@ -163,7 +177,7 @@ def start_as_spectrum(encoder, decoder):
 
 
 def overlap_add(frames):
-    """Stretches of L samples that overlap by half, added up: (M, L, T) -> (M, (T + 1) L / 2)."""
+    """Frames of L samples that overlap by half, added up: (M, L, T) -> (M, (T + 1) L / 2)."""
     stride = frames.shape[1] // 2
     nothing = ops.zeros((frames.shape[0], stride, 1), frames.dtype)
     halves = ops.cat((frames[:, :stride], nothing), 2) + ops.cat((nothing, frames[:, stride:]), 2)

@@ -1,6 +1,6 @@
 """Speakers to files, second by second: an hour needs no more memory than a minute.
 
-Letters: C speakers, n samples.
+Letters as in model.py.
 """
 import os
 import tempfile

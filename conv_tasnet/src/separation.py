@@ -1,11 +1,11 @@
 """A trained network over whole recordings.
 
-Letters: C speakers, S samples.
+Letters as in model.py.
 """
 import mindspore as ms
 from mindspore import Tensor
 
-from conv_tasnet.src.mixtures import pad_mixture, whole
+from conv_tasnet.src.frames import pad_mixture, whole_strides
 from conv_tasnet.src.model import ConvTasNet
 from utils.checkpoints.checkpoint import load_model
 from utils.cpu_ops import fast
@@ -16,7 +16,7 @@ class Separator:
 
     def __init__(self, model, config, samples=0):
         self.model, self.stride = model, config.L // 2
-        self.samples = samples and whole(samples, self.stride)
+        self.samples = samples and whole_strides(samples, self.stride)
         model.set_train(False)
         if not samples:
             model.set_inputs(Tensor(shape=(None, None), dtype=ms.float32))
@@ -24,7 +24,7 @@ class Separator:
     def __call__(self, mixture):
         """Mixture (S,) float32 -> speakers (C, S), every sample of the mixture seen."""
         padded = pad_mixture(mixture, self.stride, self.samples)
-        lengths = (Tensor([whole(len(mixture), self.stride)], ms.int32),) if self.samples else ()
+        lengths = (Tensor([whole_strides(len(mixture), self.stride)], ms.int32),) if self.samples else ()
         return self.model(Tensor(padded[None]), *lengths).asnumpy()[0, :, :len(mixture)]
 
 

@@ -1,13 +1,13 @@
 """A causal network block by block, as samples arrive.
 
-From block to block go the past of every depthwise convolution, the running sums of every cgLN, and the half stretch by
-which the encoder's and the decoder's filters overlap. Letters: C speakers, n samples.
+From block to block go the past of every depthwise convolution, the running sums of every cgLN, and the stride by
+which the encoder's and the decoder's filters overlap. Letters as in model.py.
 """
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from conv_tasnet.src.mixtures import whole
+from conv_tasnet.src.frames import whole_strides
 from utils.errors import MismatchError
 
 
@@ -51,7 +51,7 @@ class Stream:
     def flush(self):
         """The speakers up to the end of the recording, (C, n); then begins another one."""
         left = self.received - self.returned
-        length = whole(self.received, self.stride) - self.returned
+        length = whole_strides(self.received, self.stride) - self.returned
         last = np.zeros((self.speakers, 0), np.float32)
         if length > self.stride:
             self.waiting = np.pad(self.waiting, (0, self.samples + self.stride - left))

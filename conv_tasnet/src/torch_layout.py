@@ -6,16 +6,39 @@
 Letters as in model.py. The decoder is asteroid's transposed convolution (N, 1, L), kaituoxu's linear layer (L, N).
 """
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from utils.errors import ContentError, SettingError
 from utils.torch_weights.importer import LIGHTNING, Original, Weights
-from utils.torch_weights.names import CONV, NORM, expect, sizes, state_dict
+from utils.torch_weights.names import CONV, NORM, Row, Tensors, expect, fill_rows, sizes, state_dict
 
 BATCH_NORM = {f"norm.{name}": theirs for name, theirs in NORM.items()}
 GAIN_FLAT = {"gain": ("gamma", "1C1->C"), "bias": ("beta", "1C1->C")} | BATCH_NORM
 GAIN = {"gain": ("gamma", "1C1->1C1"), "bias": ("beta", "1C1->1C1")} | BATCH_NORM
 SLOPE = {"slope": ("weight", "S->S")}
+ASTEROID = {"filters": "NL11->N1L", "synthesis": "LN11->N1L", "conv": CONV, "norm": GAIN_FLAT, "prelu": SLOPE}
+KAITUOXU = {"filters": "NL11->N1L", "synthesis": "LN11->LN", "conv": CONV, "norm": GAIN, "prelu": SLOPE}
+BLOCK, KAITUOXU_BLOCK = "masker.TCN.{i}", "separator.network.2.{repeat}.{x}.net"
+ROWS = (    # ours, asteroid.models.ConvTasNet's, kaituoxu's conv_tasnet.ConvTasNet's, kind
+    ("encoder.weight", "encoder.filterbank._filters", "encoder.conv1d_U.weight", "filters"),
+    ("norm", "masker.bottleneck.0", "separator.network.0", "norm"),
+    ("bottleneck", "masker.bottleneck.1", "separator.network.1", "conv"),
+    ("blocks.{i}.expand", f"{BLOCK}.shared_block.0", f"{KAITUOXU_BLOCK}.0", "conv"),
+    ("blocks.{i}.prelu1", f"{BLOCK}.shared_block.1", f"{KAITUOXU_BLOCK}.1", "prelu"),
+    ("blocks.{i}.norm1", f"{BLOCK}.shared_block.2", f"{KAITUOXU_BLOCK}.2", "norm"),
+    ("blocks.{i}.depthwise", f"{BLOCK}.shared_block.{{depthwise}}", f"{KAITUOXU_BLOCK}.3.net.0", "conv"),
+    ("blocks.{i}.prelu2", f"{BLOCK}.shared_block.4", f"{KAITUOXU_BLOCK}.3.net.{{prelu}}", "prelu"),
+    ("blocks.{i}.norm2", f"{BLOCK}.shared_block.5", f"{KAITUOXU_BLOCK}.3.net.{{norm}}", "norm"),
+    ("blocks.{i}.residual", f"{BLOCK}.res_conv", f"{KAITUOXU_BLOCK}.3.net.{{pointwise}}", "conv"),
+    ("blocks.{i}.skip", f"{BLOCK}.skip_conv", None, "conv"),
+    ("mask_prelu", "masker.mask_net.0", None, "prelu"),
+    ("mask", "masker.mask_net.1", "separator.network.3", "conv"),
+    ("decoder.weight", "decoder.filterbank._filters", "decoder.basis_signals.weight", "synthesis"),
+)
 NORMS = {"gLN": "gLN", "GlobLN": "gLN", "cLN": "cLN", "ChanLN": "cLN", "cgLN": "cgLN", "CumLN": "cgLN", "bN": "BN",
          "BN": "BN", "BatchNorm": "BN"}     # asteroid's names
 ARGUMENTS = {"N": "n_filters", "L": "kernel_size", "B": "bn_chan", "H": "hid_chan", "Sc": "skip_chan",
@@ -23,81 +46,58 @@ ARGUMENTS = {"N": "n_filters", "L": "kernel_size", "B": "bn_chan", "H": "hid_cha
              "mask_nonlinear": "mask_act", "sample_rate": "sample_rate"}    # ours, asteroid's
 
 
-def asteroid(config):
-    """Ours, asteroid.models.ConvTasNet's."""
-    depthwise = "shared_block.3.0" if config.causal else "shared_block.3"     # in a Sequential, chopped
-    yield "encoder.weight", "encoder.filterbank._filters", "NL11->N1L"
-    yield "norm", "masker.bottleneck.0", GAIN_FLAT
-    yield "bottleneck", "masker.bottleneck.1", CONV
-    for i in range(config.X * config.R):
-        ours, theirs = f"blocks.{i}", f"masker.TCN.{i}"
-        yield f"{ours}.expand", f"{theirs}.shared_block.0", CONV
-        yield f"{ours}.prelu1", f"{theirs}.shared_block.1", SLOPE
-        yield f"{ours}.norm1", f"{theirs}.shared_block.2", GAIN_FLAT
-        yield f"{ours}.depthwise", f"{theirs}.{depthwise}", CONV
-        yield f"{ours}.prelu2", f"{theirs}.shared_block.4", SLOPE
-        yield f"{ours}.norm2", f"{theirs}.shared_block.5", GAIN_FLAT
-        yield f"{ours}.residual", f"{theirs}.res_conv", CONV
-        yield f"{ours}.skip", f"{theirs}.skip_conv", CONV
-    yield "mask_prelu", "masker.mask_net.0", SLOPE
-    yield "mask", "masker.mask_net.1", CONV
-    yield "decoder.weight", "decoder.filterbank._filters", "LN11->N1L"
+def blocks(config: Config) -> list[dict[str, int]]:
+    """The numbers of each block: among all, of its repeat, within that."""
+    return [{"i": i, "repeat": i // config.X, "x": i % config.X} for i in range(config.X * config.R)]
 
 
-def kaituoxu(config):
-    """Ours, kaituoxu's conv_tasnet.ConvTasNet's."""
+def asteroid(config: Config) -> Iterator[Row]:
+    """The table of asteroid's tensors."""
+    depthwise = "3.0" if config.causal else "3"     # in a Sequential, chopped
+    return fill_rows(ROWS, 0, ASTEROID, blocks(config), depthwise=depthwise)
+
+
+def kaituoxu(config: Config) -> Iterator[Row]:
+    """The table of kaituoxu's tensors."""
     if config.Sc:
         raise SettingError(f"Sc: found {config.Sc}, expected 0: kaituoxu's network has no skip path")
     prelu, norm, pointwise = (2, 3, 4) if config.causal else (1, 2, 3)      # causal: chopped before
-    yield "encoder.weight", "encoder.conv1d_U.weight", "NL11->N1L"
-    yield "norm", "separator.network.0", GAIN
-    yield "bottleneck", "separator.network.1", CONV
-    for i in range(config.X * config.R):
-        ours, theirs = f"blocks.{i}", f"separator.network.2.{i // config.X}.{i % config.X}.net"
-        yield f"{ours}.expand", f"{theirs}.0", CONV
-        yield f"{ours}.prelu1", f"{theirs}.1", SLOPE
-        yield f"{ours}.norm1", f"{theirs}.2", GAIN
-        yield f"{ours}.depthwise", f"{theirs}.3.net.0", CONV
-        yield f"{ours}.prelu2", f"{theirs}.3.net.{prelu}", SLOPE
-        yield f"{ours}.norm2", f"{theirs}.3.net.{norm}", GAIN
-        yield f"{ours}.residual", f"{theirs}.3.net.{pointwise}", CONV
-    yield "mask", "separator.network.3", CONV
-    yield "decoder.weight", "decoder.basis_signals.weight", "LN11->LN"
+    return fill_rows(ROWS, 1, KAITUOXU, blocks(config), prelu=prelu, norm=norm, pointwise=pointwise)
 
 
-def read_asteroid(content, hyper, given, path):
-    """Weights of a file of asteroid's. A state dict alone does not tell how its blocks are repeated: --X says it."""
+def read_asteroid(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
+    """Weights of a file of asteroid's. A state dict alone does not hold how its blocks are repeated: --X gives it."""
     state = state_dict(content, path, "model.")         # of a Lightning checkpoint
     arguments = merged(hyper) | (content.get("model_args") or {})
     filters, _, length = sizes(state, "encoder.filterbank._filters", path, 3)
     expect(arguments, {"fb_name": ("free", "FreeFB"), "stride": (length // 2,), "in_chan": (filters, None),
                        "out_chan": (filters, None), "encoder_activation": (None, "", "linear"),
                        "norm_type": tuple(NORMS)}, path)
-    blocks = count(state, r"masker\.TCN\.(\d+)\.")
+    number = count(state, r"masker\.TCN\.(\d+)\.")
     block = "masker.TCN.0.shared_block"
     causal = f"{block}.3.0.weight" in state
     repeat = given.get("X") or arguments.get("n_blocks")
     if not repeat:
-        raise ContentError(f"{path}: has {blocks} blocks and does not tell how many are a repeat; give --X (asteroid's "
+        raise ContentError(f"{path}: has {number} blocks and does not tell how many are a repeat; give --X (asteroid's "
                            "n_blocks, 8 unless set) or --hyper_parameters")
     hidden = sizes(state, f"{block}.0.weight", path, 3)
     inferred = {
-        "N": filters, "L": length, "B": hidden[1], "H": hidden[0], "X": repeat, "R": blocks // repeat, "causal": causal,
+        "N": filters, "L": length, "B": hidden[1], "H": hidden[0], "X": repeat, "R": number // repeat, "causal": causal,
         "Sc": state["masker.TCN.0.skip_conv.weight"].shape[0] if "masker.TCN.0.skip_conv.weight" in state else 0,
         "P": sizes(state, f"{block}.3.{'0.' if causal else ''}weight", path, 3)[2],
         "C": sizes(state, "masker.mask_net.1.weight", path, 3)[0] // filters}
     expect(arguments, {ARGUMENTS[name]: (value, None) if name == "Sc" else (value,) for name, value in inferred.items()
                        if name != "X"}, path)
     norm = "BN" if "masker.bottleneck.0.weight" in state else "cgLN" if causal else "gLN"
-    told = {"norm": "BN"} if norm == "BN" else {}
+    stated = {"norm": "BN"} if norm == "BN" else {}
     if "norm_type" in arguments:
-        told["norm"] = NORMS[arguments["norm_type"]]
-    told |= {name: arguments[ARGUMENTS[name]] for name in ("mask_nonlinear", "sample_rate")
-             if arguments.get(ARGUMENTS[name])}
-    return with_guesses(state, inferred, told, {"norm": norm, "mask_nonlinear": "relu", "sample_rate": 8000})
+        stated["norm"] = NORMS[arguments["norm_type"]]
+    stated |= {name: arguments[ARGUMENTS[name]] for name in ("mask_nonlinear", "sample_rate")
+               if arguments.get(ARGUMENTS[name])}
+    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": "relu", "sample_rate": 8000})
 
 
-def read_kaituoxu(content, hyper, given, path):
+def read_kaituoxu(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
     """Weights of a file of kaituoxu's."""
     state, letters = state_dict(content, path), merged(hyper) | content
     filters, _, length = sizes(state, "encoder.conv1d_U.weight", path, 3)
@@ -110,30 +110,31 @@ def read_kaituoxu(content, hyper, given, path):
         "C": sizes(state, "separator.network.3.weight", path, 3)[0] // filters}
     expect(letters, {name: (value,) for name, value in inferred.items() if name != "Sc"}, path)
     expect(letters, {"norm_type": ("gLN", "cLN", "BN"), "mask_nonlinear": ("relu", "softmax")}, path)
-    told = {"norm": "BN"} if f"{block}.2.running_mean" in state else {}
+    stated = {"norm": "BN"} if f"{block}.2.running_mean" in state else {}
     if "norm_type" in letters:
-        told["norm"] = letters["norm_type"]
-    told |= {name: letters[name] for name in ("mask_nonlinear", "sample_rate") if name in letters}
-    return with_guesses(state, inferred, told, {"norm": "gLN", "mask_nonlinear": "relu", "sample_rate": 8000})
+        stated["norm"] = letters["norm_type"]
+    stated |= {name: letters[name] for name in ("mask_nonlinear", "sample_rate") if name in letters}
+    return with_guesses(state, inferred, stated, {"norm": "gLN", "mask_nonlinear": "relu", "sample_rate": 8000})
 
 
-def merged(hyper):
+def merged(hyper: dict[str, Any]) -> dict[str, Any]:
     """The values of a YAML or JSON, and those of its sections, as in the conf.yml of asteroid's recipes."""
     sections = [value for value in hyper.values() if isinstance(value, dict)]
     return {name: value for section in (hyper, *sections) for name, value in section.items()}
 
 
-def count(state, pattern):
+def count(state: dict[str, Any], pattern: str) -> int:
     """How many numbers there are in the place of the group of `pattern`."""
-    return len({found[1] for name in state if (found := re.match(pattern, name))})
+    return len({match[1] for name in state if (match := re.match(pattern, name))})
 
 
-def with_guesses(state, inferred, told, recipe):
-    """The Weights with the values of the original's `recipe` for what nothing tells."""
-    return Weights(state, recipe | inferred | told, assumed=tuple(name for name in recipe if name not in told))
+def with_guesses(state: Tensors, inferred: dict[str, Any], stated: dict[str, Any],
+                 recipe: dict[str, Any]) -> Weights:
+    """The Weights with the values of the original's `recipe` for what the file does not state."""
+    return Weights(state, recipe | inferred | stated, assumed=tuple(name for name in recipe if name not in stated))
 
 
-def write_asteroid(state, config, parameters):
+def write_asteroid(state: Tensors, config: Config, parameters: Tensors) -> dict[str, Any]:
     """What serialize() saves: for ConvTasNet.from_pretrained."""
     arguments = {theirs: getattr(config, ours) for ours, theirs in ARGUMENTS.items()}
     arguments |= {"fb_name": "free", "stride": config.L // 2, "in_chan": config.N, "out_chan": config.N,
@@ -141,13 +142,13 @@ def write_asteroid(state, config, parameters):
     return {"model_name": "ConvTasNet", "state_dict": state, "model_args": arguments, "infos": {}}
 
 
-def write_kaituoxu(state, config, parameters):
+def write_kaituoxu(state: Tensors, config: Config, parameters: Tensors) -> dict[str, Any]:
     """A package, for ConvTasNet.load_model_from_package."""
     return {letter: getattr(config, letter) for letter in "NLBHPXRC"} | {
         "norm_type": config.norm, "causal": config.causal, "mask_nonlinear": config.mask_nonlinear, "state_dict": state}
 
 
-def shapes(config):
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """{our parameter: shape} of the network."""
     return {parameter.name: parameter.shape for parameter in ConvTasNet(config).get_parameters()}
 

@@ -4,7 +4,7 @@ In which of its outputs a network puts a speaker is by chance, and at which leve
 brought to the level of its mixture, takes the order that fits the window before best where the two overlap, and is
 faded in there. Where both or all speakers pause for the whole overlap, nothing tells their order.
 
-Letters: C speakers, S samples of a window, n samples.
+Letters as in model.py; S samples of a window.
 """
 import numpy as np
 from scipy.optimize import linear_sum_assignment

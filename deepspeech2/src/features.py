@@ -14,8 +14,13 @@ HAMMING = scipy.signal.get_window("hamming", WINDOW).astype(np.float32)
 
 
 def frame_count(samples):
-    """T of N samples."""
+    """T of N `samples`: of a number, or of a tensor of numbers."""
     return samples // HOP + 1
+
+
+def sample_count(frames: int) -> int:
+    """The fewest samples that give `frames` frames: the inverse of `frame_count`."""
+    return (frames - 1) * HOP
 
 
 def spectrogram(samples):

@@ -6,74 +6,62 @@
 Both convolve [x; mean; deviation] at the entrance of the attention, where ours holds the columns of x apart (`hidden`)
 from those of the statistics (`context`): see AttentiveStatistics in model.py.
 """
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import WINDOW, mel_filters, window
 from ecapatdnn.src.model import DILATIONS, RES2NET_SCALE, EcapaTdnn
 from utils.errors import MismatchError
 from utils.torch_weights.importer import Original, Weights, read_hyper_parameters
-from utils.torch_weights.names import CONV, NORM, expect, sizes, state_dict
+from utils.torch_weights.names import CONV, NORM, Row, Tensors, expect, fill_rows, sizes, state_dict
 
-BLOCKS, SPLITS = range(len(DILATIONS)), range(RES2NET_SCALE - 1)
 LINEAR = {"weight": ("weight", "OI11->OI"), "bias": ("bias", "O->O")}
 CONTEXT = {"weight": ("context", "OI1K->OIK")}       # the columns that `split_context` takes apart
+SPEECHBRAIN = {"conv": CONV, "norm": NORM, "context": CONTEXT, "fc": CONV}
+TAORUIJIE = SPEECHBRAIN | {"fc": LINEAR}
+BLOCKS = [{"i": i, "n": i + 1} for i in range(len(DILATIONS))]      # we count from 0, they from 1
+SPLITS = [{"j": j} for j in range(RES2NET_SCALE - 1)]
+ROWS = (    # ours, speechbrain.lobes.models.ECAPA_TDNN's, TaoRuijie's model.ECAPA_TDNN's, kind
+    ("stem.conv", "blocks.0.conv.conv", "conv1", "conv"),
+    ("stem.norm", "blocks.0.norm.norm", "bn1", "norm"),
+    ("blocks.{i}.reduce.conv", "blocks.{n}.tdnn1.conv.conv", "layer{n}.conv1", "conv"),
+    ("blocks.{i}.reduce.norm", "blocks.{n}.tdnn1.norm.norm", "layer{n}.bn1", "norm"),
+    ("blocks.{i}.res2net.convs.{j}.conv", "blocks.{n}.res2net_block.blocks.{j}.conv.conv", "layer{n}.convs.{j}",
+     "conv"),
+    ("blocks.{i}.res2net.convs.{j}.norm", "blocks.{n}.res2net_block.blocks.{j}.norm.norm", "layer{n}.bns.{j}", "norm"),
+    ("blocks.{i}.expand.conv", "blocks.{n}.tdnn2.conv.conv", "layer{n}.conv3", "conv"),
+    ("blocks.{i}.expand.norm", "blocks.{n}.tdnn2.norm.norm", "layer{n}.bn3", "norm"),
+    ("blocks.{i}.se.squeeze", "blocks.{n}.se_block.conv1.conv", "layer{n}.se.se.1", "conv"),
+    ("blocks.{i}.se.excite", "blocks.{n}.se_block.conv2.conv", "layer{n}.se.se.3", "conv"),
+    ("mfa.conv", "mfa.conv.conv", "layer4", "conv"),
+    ("mfa.norm", "mfa.norm.norm", None, "norm"),
+    ("pool.hidden", "asp.tdnn.conv.conv", "attention.0", "conv"),
+    ("pool.context", "asp.tdnn.conv.conv", "attention.0", "context"),
+    ("pool.norm", "asp.tdnn.norm.norm", "attention.2", "norm"),
+    ("pool.score", "asp.conv.conv", "attention.4", "conv"),
+    ("pool_norm", "asp_bn.norm", "bn5", "norm"),
+    ("fc", "fc.conv", "fc6", "fc"),
+    ("norm", None, "bn6", "norm"),
+)
 FRONT_END = ("torchfbank.0.flipped_filter", "torchfbank.1.spectrogram.window", "torchfbank.1.mel_scale.fb")
 THRESHOLD = 0.25        # of SpeechBrain's verify_files
 
 
-def speechbrain(config):
-    """Ours, speechbrain.lobes.models.ECAPA_TDNN's."""
-    yield "stem.conv", "blocks.0.conv.conv", CONV
-    yield "stem.norm", "blocks.0.norm.norm", NORM
-    for i in BLOCKS:
-        ours, theirs = f"blocks.{i}", f"blocks.{i + 1}"
-        yield f"{ours}.reduce.conv", f"{theirs}.tdnn1.conv.conv", CONV
-        yield f"{ours}.reduce.norm", f"{theirs}.tdnn1.norm.norm", NORM
-        for j in SPLITS:
-            yield f"{ours}.res2net.convs.{j}.conv", f"{theirs}.res2net_block.blocks.{j}.conv.conv", CONV
-            yield f"{ours}.res2net.convs.{j}.norm", f"{theirs}.res2net_block.blocks.{j}.norm.norm", NORM
-        yield f"{ours}.expand.conv", f"{theirs}.tdnn2.conv.conv", CONV
-        yield f"{ours}.expand.norm", f"{theirs}.tdnn2.norm.norm", NORM
-        yield f"{ours}.se.squeeze", f"{theirs}.se_block.conv1.conv", CONV
-        yield f"{ours}.se.excite", f"{theirs}.se_block.conv2.conv", CONV
-    yield "mfa.conv", "mfa.conv.conv", CONV
-    yield "mfa.norm", "mfa.norm.norm", NORM
-    yield "pool.hidden", "asp.tdnn.conv.conv", CONV
-    yield "pool.context", "asp.tdnn.conv.conv", CONTEXT
-    yield "pool.norm", "asp.tdnn.norm.norm", NORM
-    yield "pool.score", "asp.conv.conv", CONV
-    yield "pool_norm", "asp_bn.norm", NORM
-    yield "fc", "fc.conv", CONV
+def speechbrain(config: Config) -> Iterator[Row]:
+    """The table of SpeechBrain's tensors."""
+    return fill_rows(ROWS, 0, SPEECHBRAIN, BLOCKS, SPLITS)
 
 
-def taoruijie(config):
-    """Ours, TaoRuijie's model.ECAPA_TDNN's."""
-    yield "stem.conv", "conv1", CONV
-    yield "stem.norm", "bn1", NORM
-    for i in BLOCKS:
-        ours, theirs = f"blocks.{i}", f"layer{i + 1}"
-        yield f"{ours}.reduce.conv", f"{theirs}.conv1", CONV
-        yield f"{ours}.reduce.norm", f"{theirs}.bn1", NORM
-        for j in SPLITS:
-            yield f"{ours}.res2net.convs.{j}.conv", f"{theirs}.convs.{j}", CONV
-            yield f"{ours}.res2net.convs.{j}.norm", f"{theirs}.bns.{j}", NORM
-        yield f"{ours}.expand.conv", f"{theirs}.conv3", CONV
-        yield f"{ours}.expand.norm", f"{theirs}.bn3", NORM
-        yield f"{ours}.se.squeeze", f"{theirs}.se.se.1", CONV
-        yield f"{ours}.se.excite", f"{theirs}.se.se.3", CONV
-    yield "mfa.conv", "layer4", CONV
-    yield "pool.hidden", "attention.0", CONV
-    yield "pool.context", "attention.0", CONTEXT
-    yield "pool.norm", "attention.2", NORM
-    yield "pool.score", "attention.4", CONV
-    yield "pool_norm", "bn5", NORM
-    yield "fc", "fc6", LINEAR
-    yield "norm", "bn6", NORM
+def taoruijie(config: Config) -> Iterator[Row]:
+    """The table of TaoRuijie's tensors."""
+    return fill_rows(ROWS, 1, TAORUIJIE, BLOCKS, SPLITS)
 
 
-def read_speechbrain(content, hyper, given, path):
+def read_speechbrain(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
     """Weights of an embedding_model.ckpt. UserError for hyper-parameters that our network or features do not have."""
     source = Path(path).with_name("hyperparams.yaml")
     if not hyper and source.is_file():
@@ -92,7 +80,7 @@ def read_speechbrain(content, hyper, given, path):
     return Weights(state, settings, record={"threshold": THRESHOLD})
 
 
-def read_taoruijie(content, hyper, given, path):
+def read_taoruijie(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
     """Weights of a .model, with the classes of its loss, or of the network's state dict."""
     state = state_dict(content, path)
     classes = state.pop("speaker_loss.weight", None)
@@ -106,43 +94,44 @@ def read_taoruijie(content, hyper, given, path):
     return Weights(state, settings, extra={} if classes is None else {"loss.weight": classes})
 
 
-def network_sizes(state, path, first, aggregation, last, dimensions):
-    """The settings that shapes tell."""
+def network_sizes(state: Tensors, path: str | Path, first: str, aggregation: str, last: str,
+                  dimensions: int) -> dict[str, int]:
+    """The settings that follow from shapes: of their layers `first` and `aggregation`, and of the tensor `last`."""
     channels, bands, _ = sizes(state, f"{first}.weight", path, 3)
     return {"in_channels": bands, "channels": channels,
             "mfa_channels": sizes(state, f"{aggregation}.weight", path, 3)[0],
             "emb_size": sizes(state, last, path, dimensions)[0]}
 
 
-def check_front_end(buffers, path):
+def check_front_end(buffers: Tensors, path: str | Path) -> None:
     """MismatchError unless the front-end that a .model carries is the one of features.py."""
     ours = (np.array([[[-0.97, 1]]]), window("taoruijie")[56:56 + WINDOW], mel_filters("taoruijie", 80))
     for name, expected in zip(FRONT_END, ours, strict=True):
-        found = buffers.get(name, expected)
-        if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=1e-3):
-            raise MismatchError(f"{path}: {name}: not that of TaoRuijie's front-end; its network hears other features")
+        buffer = buffers.get(name, expected)
+        if buffer.shape != expected.shape or not np.allclose(buffer, expected, rtol=0, atol=1e-3):
+            raise MismatchError(f"{path}: {name}: not that of TaoRuijie's front-end; its network takes other features")
 
 
-def split_context(state, name, channels):
+def split_context(state: Tensors, name: str, channels: int) -> None:
     """The columns of the statistics as a tensor of their own."""
     weight = state.get(f"{name}.weight")
     if weight is not None and weight.ndim == 3:
         state[f"{name}.weight"], state[f"{name}.context"] = weight[:, :channels], weight[:, channels:]
 
 
-def join_context(state, name):
+def join_context(state: Tensors, name: str) -> Tensors:
     """The inverse of `split_context`, of a state dict to be written."""
     parts = state[f"{name}.weight"], state[f"{name}.context"]
     return {key: np.concatenate(parts, 1) if key == f"{name}.weight" else value for key, value in state.items()
             if key != f"{name}.context"}
 
 
-def write_speechbrain(state, config, parameters):
+def write_speechbrain(state: Tensors, config: Config, parameters: Tensors) -> Tensors:
     """An embedding_model.ckpt."""
     return join_context(state, "asp.tdnn.conv.conv")
 
 
-def write_taoruijie(state, config, parameters):
+def write_taoruijie(state: Tensors, config: Config, parameters: Tensors) -> Tensors:
     """The network's state dict; a .model with both prefixes where the checkpoint holds the classes of a loss."""
     state, classes = join_context(state, "attention.0"), parameters.get("loss.weight")
     if classes is None or config.sub_centers > 1:       # the original has one centre a speaker
@@ -150,7 +139,7 @@ def write_taoruijie(state, config, parameters):
     return {f"speaker_encoder.{name}": value for name, value in state.items()} | {"speaker_loss.weight": classes}
 
 
-def shapes(config):
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """{our parameter: shape} of the network."""
     model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
     return {parameter.name: parameter.shape for parameter in model.get_parameters()}

@@ -17,10 +17,10 @@ from utils.cpu_ops.functions import (
     TimeStatistics,
     unit_of,
 )
-from utils.cpu_ops.layers import FAST
+from utils.cpu_ops.layers import FAST, temporal_block
 
 __all__ = ["BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU", "SoftmaxStatistics",
-           "TimeStatistics", "fast", "unit_of"]
+           "TimeStatistics", "fast", "temporal_block", "unit_of"]
 
 
 def fast(network):

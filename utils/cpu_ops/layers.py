@@ -50,6 +50,23 @@ def convolution(settings):
     return operator("Convolution", settings, bprop=gradients)
 
 
+def temporal_block(dilation: int, left: int) -> ops.Custom:
+    """The operator that is a whole residual block of dilated convolutions over time (Conv-TasNet's, with gLN).
+
+    x (B, C, T), mask (B, 1, T) and 14 weights in the order of temporal_block.cc -> residual (B, C, T), skip, and three
+    that the gradients read. `left`: frames of zeros before the first.
+    """
+    gradient = operator("TemporalBlockGradient", (dilation, left), 15)
+
+    def gradients(x, mask, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias, slope2, gain2, bias2, residual,
+                  residual_bias, skip, skip_bias, out, dout):
+        dx, *dweights = gradient(dout[0], dout[1], x, mask, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias,
+                                 slope2, gain2, bias2, residual, residual_bias, skip, skip_bias, out[2], out[3], out[4])
+        return (dx, ops.zeros_like(mask), *dweights)
+
+    return operator("TemporalBlock", (dilation, left), 5, gradients)
+
+
 class FastPReLU(functions.PReLU):
     def prepare(self):
         gradient = operator("PReluGradient", outputs=2)

@@ -44,9 +44,14 @@ class Original(NamedTuple):
     inert: tuple = ()           # names that its files hold besides weights (torch_file.read)
 
 
-def work(argv, cls, originals, shapes, description):
+DESCRIPTION = """Takes over weights trained in PyTorch: FILE becomes a run folder as train.py leaves it, which eval.py,
+infer.py and export.py take. The other way, with --export: a checkpoint of ours becomes a file of the original. Needs no
+PyTorch."""
+
+
+def work(argv: list[str], cls: type, originals: dict[str, Original], shapes: Callable) -> None:
     """What an import_torch.py does for configs of type `cls`; shapes(config): {our parameter: shape}."""
-    args, given = parse(argv, cls, originals, description)
+    args, given = parse(argv, cls, originals)
     setup_device("CPU")
     if args.export:
         export_file(args, given, cls, originals)
@@ -54,9 +59,9 @@ def work(argv, cls, originals, shapes, description):
         import_file(args, given, cls, originals, shapes)
 
 
-def parse(argv, cls, originals, description):
+def parse(argv: list[str], cls: type, originals: dict[str, Original]) -> tuple[argparse.Namespace, dict]:
     """(arguments, the settings {name: value} given by flags) of an import_torch.py for configs of type `cls`."""
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False,
+    parser = argparse.ArgumentParser(description=DESCRIPTION, allow_abbrev=False,
                                      epilog="--SETTING VALUE states what the file does not tell; see src/config.py")
     parser.add_argument("file", help="the original's file; with --export a checkpoint of ours")
     parser.add_argument("--format", choices=originals, required=True, help="whose it is, or is to be")

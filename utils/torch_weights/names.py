@@ -3,6 +3,10 @@
 A table is rows (our layer, their layer, {our parameter: (theirs, layout)}), or (our parameter, theirs, layout). A
 layout such as "OI1K->OIK" names the dimensions of ours, then of theirs; 1 is a dimension of length 1.
 """
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
 from utils.errors import ContentError, MismatchError
@@ -12,6 +16,30 @@ CONV2D = {"weight": ("weight", "OIJK->OIJK"), "bias": ("bias", "O->O")}
 NORM = {"gamma": ("weight", "C->C"), "beta": ("bias", "C->C"), "moving_mean": ("running_mean", "C->C"),
         "moving_variance": ("running_var", "C->C")}
 COUNT = "num_batches_tracked"       # PyTorch's count of a BatchNorm's batches, which nothing depends on
+
+Tensors = dict[str, np.ndarray]     # by name
+Row = tuple[str, str, str | dict[str, tuple[str, str]]]
+
+
+def fill_rows(rows: Sequence[tuple[Any, ...]], column: int, layouts: dict[str, Any],
+              *repeats: Sequence[dict[str, Any]], **values: Any) -> Iterator[Row]:
+    """The table of one of the originals that `rows` name side by side: (ours, theirs, theirs, ..., kind of layer).
+
+    `column`: which of theirs, from 0; where it is None the original has no such layer. `layouts`: {kind: layout}.
+    Names are templates. Each of the `repeats`, outer ones first, is the values {placeholder: value} of one layer after
+    another; it holds for the rows whose name of ours has the first of its placeholders. `values`: other placeholders.
+    """
+    if not repeats:
+        for ours, *names, kind in rows:
+            if names[column] is not None:
+                yield ours.format(**values), names[column].format(**values), layouts[kind]
+        return
+    outer, *inner = repeats
+    placeholder = f"{{{next(iter(outer[0]))}}}"
+    for repeated, group in itertools.groupby(rows, lambda row: placeholder in row[0]):
+        group = list(group)
+        for numbers in outer if repeated else ({},):
+            yield from fill_rows(group, column, layouts, *inner, **values, **numbers)
 
 
 def to_ours(table, state, shapes, source):
