@@ -1,11 +1,16 @@
-"""What several test files share: the mini corpus, made once a session."""
+"""What several test files share: the mini corpus, the C++ runner, a copy of the tree; made once per test run."""
 import dataclasses
 import os
+import subprocess
 
 import pytest
+from helpers.documents import ROOT
+from helpers.shared import copy_tree, runner_program, shared_folder
 
 from ecapatdnn.src.config import Config
 from utils.corpora.mini import make_mini_corpus
+
+BEFORE = pytest.StashKey[set[str]]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,22 +24,35 @@ def device():
 
 @pytest.fixture(scope="session")
 def mini_corpus(tmp_path_factory):
-    """Folder of the synthetic corpus (utils/mini_corpus.py)."""
-    return make_mini_corpus(tmp_path_factory.mktemp("corpora") / "mini")
+    """Folder of the synthetic corpus (utils/corpora/mini.py)."""
+    return shared_folder(tmp_path_factory, "mini", make_mini_corpus)
 
 
 @pytest.fixture(scope="session")
 def small_lists(mini_corpus, tmp_path_factory):
     """A folder with train.txt, 6 speakers of 4 utterances, and trials.txt over 3 of them."""
-    folder = tmp_path_factory.mktemp("lists")
-    lines = (mini_corpus / "train.txt").read_text().splitlines()
-    speakers = sorted({line.split()[0] for line in lines})[:6]
-    chosen = [line for speaker in speakers for line in [one for one in lines if one.startswith(speaker + " ")][:4]]
-    (folder / "train.txt").write_text("\n".join(chosen) + "\n")
-    paths = [line.split()[1] for line in chosen[:12]]
-    trials = [f"{int(a.split('/')[0] == b.split('/')[0])} {a} {b}" for i, a in enumerate(paths) for b in paths[:i]]
-    (folder / "trials.txt").write_text("\n".join(trials) + "\n")
-    return folder
+    def make(folder):
+        lines = (mini_corpus / "train.txt").read_text().splitlines()
+        speakers = sorted({line.split()[0] for line in lines})[:6]
+        chosen = [line for speaker in speakers
+                  for line in [line for line in lines if line.startswith(speaker + " ")][:4]]
+        (folder / "train.txt").write_text("\n".join(chosen) + "\n")
+        paths = [line.split()[1] for line in chosen[:12]]
+        trials = [f"{int(a.split('/')[0] == b.split('/')[0])} {a} {b}" for i, a in enumerate(paths) for b in paths[:i]]
+        (folder / "trials.txt").write_text("\n".join(trials) + "\n")
+    return shared_folder(tmp_path_factory, "lists", make)
+
+
+@pytest.fixture(scope="session")
+def runner():
+    """Path of the C++ runner, built by build.sh from the sources of this tree."""
+    return runner_program()
+
+
+@pytest.fixture
+def tree(tmp_path, runner):
+    """A copy of the models, utils and the runner's scripts, for scripts that write beside themselves."""
+    return copy_tree(tmp_path / "tree", runner)
 
 
 @pytest.fixture
@@ -49,3 +67,25 @@ def ecapa_config(mini_corpus, small_lists, tmp_path):
             "ckpt_save_dir": str(tmp_path / "run")}
         return dataclasses.replace(Config(), **(values | differences))
     return make
+
+
+def pytest_sessionstart(session):
+    if not hasattr(session.config, "workerinput"):      # the process that starts the others looks when all are done
+        session.config.stash[BEFORE] = leftovers()
+
+
+def pytest_sessionfinish(session):
+    """A run whose tests left something in the work tree has failed."""
+    if BEFORE not in session.config.stash:
+        return
+    if new := sorted(leftovers() - session.config.stash[BEFORE]):
+        print(f"\nerror: the tests left in the work tree, or someone wrote there meanwhile: {', '.join(new)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def leftovers():
+    """What git does not track in the work tree, but caches; nothing where there is no git."""
+    done = subprocess.run(["git", "status", "--porcelain", "--ignored=matching", "--untracked-files=all"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    paths = [line[3:] for line in done.stdout.splitlines() if line[:2] in ("??", "!!")]
+    return {path for path in paths if not {"__pycache__", ".pytest_cache", ".ruff_cache"} & set(path.split("/"))}
