@@ -2,7 +2,6 @@
 from mindspore import nn, ops
 
 from conv_tasnet.src.layers import DepthwiseConv, GlobalNorm, PReLU, conv1x1
-from utils import cpu_ops
 from utils.layers.shapes import ones_like
 
 
@@ -43,7 +42,7 @@ class Block(nn.Cell):
 
 
 class FastBlock(Block):
-    """A block as one operator of a CPU: which of its parameters are which inputs of `cpu_ops.temporal_block`.
+    """A block as one operator of a CPU: which of its parameters are which inputs of `cpu_ops.layers.temporal_block`.
 
     It stands beside the block whose parameters it knows; the operator and its gradients are beside their kernel.
     """
@@ -52,7 +51,9 @@ class FastBlock(Block):
         """False for a block with another norm than gLN."""
         if not isinstance(self.norm1, GlobalNorm):
             return False
-        self.function = cpu_ops.temporal_block(self.depthwise.dilation, self.depthwise.left)
+        from utils.cpu_ops.layers import temporal_block  # only now: nobody comes here where CPU_OPS is 0
+
+        self.function = temporal_block(self.depthwise.dilation, self.depthwise.left)
         narrow, wide = self.residual.weight.shape[:2]
         self.no_bias, self.no_wide_bias = ops.zeros(narrow), ops.zeros(wide)
         self.no_skip = ops.zeros((1, wide, 1, 1)), ops.zeros(1)    # the operator has one, if only of zeros

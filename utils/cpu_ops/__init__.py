@@ -1,9 +1,13 @@
-"""Layers with kernels of our own on a CPU, where MindSpore's are slow: the same parameters, the same values.
+"""Layers with C++ kernels for a CPU, where MindSpore's are slow: the same parameters, the same values.
 
 A network is built of plain layers, which is what other devices run and what is exported; `fast(network)` changes those
-that it knows, in place.
+that it knows, in place. The environment variable CPU_OPS=0 keeps the plain ones (build.py).
 """
+from collections.abc import Mapping
+from typing import TypeVar
+
 import mindspore as ms
+from mindspore import nn
 
 from utils.cpu_ops.build import library
 from utils.cpu_ops.functions import (
@@ -17,23 +21,29 @@ from utils.cpu_ops.functions import (
     TimeStatistics,
     unit_of,
 )
-from utils.cpu_ops.layers import FAST, temporal_block
 
 __all__ = ["BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU", "SoftmaxStatistics",
-           "TimeStatistics", "fast", "temporal_block", "unit_of"]
+           "TimeStatistics", "fast", "unit_of"]
 
 
-def fast(network):
-    """`network` with fast layers on a CPU that has a C++ compiler; unchanged elsewhere.
+Network = TypeVar("Network", bound=nn.Cell)
 
-    Its `fast_cells`, {class: fast class}, are what it knows beyond the layers that all networks share.
+
+def fast(network: Network) -> Network:
+    """`network` with fast layers on a CPU that has a C++ compiler; unchanged elsewhere, and where CPU_OPS is 0.
+
+    Its `fast_cells`, {class: fast class}, are what it knows beyond the layers that all networks share. UserError for a
+    CPU_OPS that is neither 0 nor 1.
     """
-    if ms.get_context("device_target") == "CPU" and library():
-        known = FAST | getattr(network, "fast_cells", {})
-        for _, cell in network.cells_and_names():
-            kind = type(cell)
-            if kind in known:
-                cell.__class__ = known[kind]
-                if not cell.prepare():
-                    cell.__class__ = kind
+    if ms.get_context("device_target") != "CPU" or not library():
+        return network
+    from utils.cpu_ops.layers import FAST  # only now: it derives from classes of the MindSpore that was tested
+
+    fast_cells: Mapping[type, type] = FAST | getattr(network, "fast_cells", {})
+    for _, cell in network.cells_and_names():
+        plain = type(cell)
+        if plain in fast_cells:
+            cell.__class__ = fast_cells[plain]
+            if not cell.prepare():
+                cell.__class__ = plain
     return network

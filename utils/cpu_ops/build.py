@@ -1,67 +1,120 @@
-"""The operators in C++, compiled once for this processor into a cache folder."""
+"""The operators in C++, compiled once for this processor into a cache folder.
+
+They rest upon what MindSpore promises nobody: the layout of a class of its (kernels/common.h) and the oneDNN that it
+carries. So they are taken with the versions that are TESTED only, and the environment variable CPU_OPS says otherwise:
+0 leaves MindSpore's own layers, 1 takes the operators with any version. Whatever keeps them from being used is printed
+in one line, and the network computes with MindSpore's own.
+"""
+import ctypes
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mindspore as ms
 from mindspore import ops
 
+from utils.errors import UserError
 from utils.files import CACHE
 
+TESTED = ("2.10.0",)        # versions of MindSpore with which tests/test_cpu_ops.py was run
+SWITCH = "CPU_OPS"
 SOURCES = Path(__file__).parent / "kernels"
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-pthread",
          "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
+         "-Wl,-z,defs",                    # a function that this MindSpore's oneDNN lacks is found now, not in training
          "-Wl,-z,nodelete",                # MindSpore closes the library after use, but its threads go on
          "-D_GLIBCXX_USE_CXX11_ABI=0")     # as MindSpore is built
+COMPLAINT = r"error: (?!ld returned)|undefined reference"     # of the compiler and of the linker
+
+
+class Unusable(Exception):
+    """Why the operators cannot be used here."""
 
 
 @functools.cache
-def library():
-    """The path of the compiled operators; None, and the reason said once, where they cannot be compiled."""
+def library() -> Path | None:
+    """The path of the compiled operators; None, and the reason printed once, where they are not to be used.
+
+    UserError for a CPU_OPS that is neither 0 nor 1.
+    """
+    try:
+        check_wanted()
+        return compiled()
+    except Unusable as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.filename or CACHE}: {error.strerror}"
+    print(f"{reason}: going on with MindSpore's own operators, several times slower", flush=True)
+    return None
+
+
+def check_wanted() -> None:
+    """Unusable where CPU_OPS or the version of MindSpore says so."""
+    wanted = os.environ.get(SWITCH, "")
+    if wanted not in ("", "0", "1"):
+        raise UserError(f"{SWITCH}: found {wanted!r}, expected 0 for MindSpore's own layers, 1 for the C++ operators "
+                        "whatever the version, or nothing")
+    if wanted == "0":
+        raise Unusable(f"{SWITCH}=0")
+    if not wanted and ms.__version__ not in TESTED:
+        raise Unusable(f"C++ operators: found MindSpore {ms.__version__}, tested with {', '.join(TESTED)}; {SWITCH}=1 "
+                       "takes them all the same")
+
+
+def compiled() -> Path:
+    """The path of the operators, compiled if they are not yet. Unusable or OSError where that fails."""
     # what the user has set: MindSpore puts OMP_NUM_THREADS to 1 behind Python's back
     os.environ["CPU_OPS_THREADS"] = os.environ.get("OMP_NUM_THREADS", "")
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
-        return refuse("no C++ compiler")
+        raise Unusable("no C++ compiler")
     dnnl = Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
+    if not dnnl.is_file():
+        raise Unusable(f"{dnnl}: not in this MindSpore")
     command = [compiler, *FLAGS, *sorted(map(str, SOURCES.glob("*.cc"))), str(dnnl), f"-Wl,-rpath,{dnnl.parent}"]
     path = CACHE / f"cpu_ops-{fingerprint(command)}.so"
-    if path.exists():
-        return path
-    try:
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            command += ["-o", f"{folder}/{path.name}"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = run([*command, "-o", f"{folder}/{path.name}"])
             if done.returncode:
-                reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-                return refuse(f"{compiler} cannot compile {SOURCES} ({reason})")
+                reason = next((line for line in done.stderr.splitlines() if re.search(COMPLAINT, line)),
+                              done.stderr[:200])
+                raise Unusable(f"{compiler} cannot compile {SOURCES} ({reason.strip()})")
             os.replace(f"{folder}/{path.name}", path)     # several processes may compile at once
-    except OSError as error:
-        return refuse(f"{CACHE}: {error.strerror}")
+    load(path)
     return path
 
 
-def refuse(reason):
-    """Says why there are no operators, and what follows."""
-    print(f"{reason}: going on with MindSpore's own operators, several times slower", flush=True)
+def load(path: str | Path) -> None:
+    """Opens a library as MindSpore will, in the middle of a run. Unusable where it cannot be opened."""
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as error:
+        raise Unusable(f"{path} cannot be loaded ({error}); delete it to compile it again") from None
 
 
-def fingerprint(command):
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """A finished process, with what it printed."""
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+
+
+def fingerprint(command: Sequence[str]) -> str:
     """Of all that the compiled operators depend on: sources, compiler, flags, MindSpore and processor."""
-    parts = [*command, ms.__version__, subprocess.run([command[0], "--version"], capture_output=True, text=True,
-                                                      check=False).stdout]
+    parts = [*command, ms.__version__, run([command[0], "--version"]).stdout]
     parts += [path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.[ch]*"))]
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         parts += [line for line in file if line.startswith(("model name", "flags"))][:2]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def operator(name, settings=(), outputs=1, bprop=None):
+def operator(name: str, settings: Sequence[int] = (), outputs: int = 1, bprop: Callable | None = None) -> ops.Custom:
     """The operator `name` of float32 tensors, for any sizes; `settings`: the whole numbers it reads."""
     dtype = ms.float32 if outputs == 1 else (ms.float32,) * outputs
     function = ops.Custom(f"{library()}:{name}", None, dtype, "aot", bprop)

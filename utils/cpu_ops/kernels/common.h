@@ -13,7 +13,7 @@
 #include <vector>
 
 // MindSpore's AotExtra as far as we use it: the order of its virtual functions is their place in the table
-// (mindspore/include/mindspore/ccsrc/utils/custom_aot_extra.h). tests/test_cpu_ops.py would notice another order.
+// (mindspore/include/mindspore/ccsrc/utils/custom_aot_extra.h). TESTED in build.py names the versions that have it.
 class AotExtra {
  public:
   virtual ~AotExtra() = default;
