@@ -12,7 +12,7 @@ from mindspore import Tensor, nn
 
 from utils import cpu_ops
 from utils.cpu_ops import build
-from utils.errors import UserError
+from utils.errors import SettingError
 
 STOCK = ": going on with MindSpore's own operators, several times slower\n"
 
@@ -69,7 +69,7 @@ def test_the_kernels_can_be_taken_with_any_version(monkeypatch, capsys, tmp_path
 def test_any_other_value_is_a_mistake(monkeypatch, value, nothing_compiles):
     monkeypatch.setenv("CPU_OPS", value)
     for _ in range(2):
-        with pytest.raises(UserError, match="CPU_OPS"):
+        with pytest.raises(SettingError, match="CPU_OPS"):
             is_fast()
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import ops
 
-from utils.errors import UserError
+from utils.errors import SettingError
 from utils.files import CACHE
 
 TESTED = ("2.10.0",)        # versions of MindSpore with which tests/test_cpu_ops.py was run
@@ -41,7 +41,7 @@ class Unusable(Exception):
 def library() -> Path | None:
     """The path of the compiled operators; None, and the reason printed once, where they are not to be used.
 
-    UserError for a CPU_OPS that is neither 0 nor 1.
+    SettingError for a CPU_OPS that is neither 0 nor 1.
     """
     try:
         check_wanted()
@@ -58,8 +58,8 @@ def check_wanted() -> None:
     """Unusable where CPU_OPS or the version of MindSpore says so."""
     wanted = os.environ.get(SWITCH, "")
     if wanted not in ("", "0", "1"):
-        raise UserError(f"{SWITCH}: found {wanted!r}, expected 0 for MindSpore's own layers, 1 for the C++ operators "
-                        "whatever the version, or nothing")
+        raise SettingError(f"{SWITCH}: found {wanted!r}, expected 0 for MindSpore's own layers, 1 for the C++ operators "
+                           "whatever the version, or nothing")
     if wanted == "0":
         raise Unusable(f"{SWITCH}=0")
     if not wanted and ms.__version__ not in TESTED:
