@@ -58,8 +58,8 @@ def check_wanted() -> None:
     """Unusable where CPU_OPS or the version of MindSpore says so."""
     wanted = os.environ.get(SWITCH, "")
     if wanted not in ("", "0", "1"):
-        raise SettingError(f"{SWITCH}: found {wanted!r}, expected 0 for MindSpore's own layers, 1 for the C++ operators "
-                           "whatever the version, or nothing")
+        raise SettingError(f"{SWITCH}: found {wanted!r}, expected 0 for MindSpore's own layers, 1 for the C++ "
+                           "operators whatever the version, or nothing")
     if wanted == "0":
         raise Unusable(f"{SWITCH}=0")
     if not wanted and ms.__version__ not in TESTED:
