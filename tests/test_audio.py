@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+from helpers.errors import refused
 
 from utils.audio import audio_file
 from utils.audio.audio_file import AudioError
@@ -58,7 +59,7 @@ def test_a_crop_reaches_both_ends(tmp_path, start, length):
 @pytest.mark.parametrize("start, length", [(0, LENGTH + 1), (LENGTH - 7, 8), (LENGTH, None), (LENGTH + 5, 1)])
 def test_more_than_the_file_holds_is_an_error(tmp_path, start, length):
     path = put(tmp_path / "a.wav")
-    with pytest.raises(AudioError, match=r"a\.wav: \d+ samples from sample \d+, expected more"):
+    with refused(AudioError, path, max(0, LENGTH - start), start):
         audio_file.read(path, RATE, start, length)
 
 
@@ -84,7 +85,7 @@ def test_sixteen_bit_integers_are_divided_by_32768(tmp_path):
 @pytest.mark.parametrize("rate", [8000, 11025, 44100, 48000])
 def test_another_rate_is_refused_or_resampled(tmp_path, rate):
     path = put(tmp_path / "a.wav", sine(1000, 2, rate), rate)
-    with pytest.raises(AudioError, match=rf"a\.wav: {rate} Hz, expected 16000 Hz; .*--resample true"):
+    with refused(AudioError, path, f"{rate} Hz", "16000 Hz", "--resample true"):
         audio_file.read(path, RATE)
     samples = audio_file.read(path, RATE, resample=True)
     assert len(samples) == audio_file.duration(path, RATE) == 2 * RATE
@@ -161,41 +162,39 @@ def folder(path):
     path.mkdir()
 
 
-BAD = [(missing, "a.wav", "no such audio file"),
-       (truncated, "a.wav", "truncated, its header promises more"),
-       (truncated, "a.flac", "truncated|not readable as audio"),
-       (header_only, "a.wav", "0 samples from sample 0, expected more; the file is empty"),
-       (zero_bytes, "a.wav", "not readable as audio"),
-       (zero_bytes, "a.mp3", "not readable as audio"),
-       (text, "a.flac", "not readable as audio"),
-       (folder, "a.wav", "not readable as audio"),
-       (not_finite, "a.wav", "NaN or infinite"),
-       (infinite, "a.wav", "NaN or infinite"),
-       (eight_kilohertz, "a.wav", "8000 Hz, expected 16000 Hz")]
+BAD = [(missing, "a.wav", ["no such"]),
+       (truncated, "a.wav", ["truncated"]),
+       (truncated, "a.flac", []),       # cut inside of a frame or after one
+       (header_only, "a.wav", ["0 samples", "empty"]),
+       (zero_bytes, "a.wav", ["not readable"]),
+       (zero_bytes, "a.mp3", ["not readable"]),
+       (text, "a.flac", ["not readable"]),
+       (folder, "a.wav", ["not readable"]),
+       (not_finite, "a.wav", ["NaN"]),
+       (infinite, "a.wav", ["infinite"]),
+       (eight_kilohertz, "a.wav", ["8000 Hz", "16000 Hz"])]
 
 
-@pytest.mark.parametrize("damage, name, message", BAD)
+@pytest.mark.parametrize("damage, name, facts", BAD)
 @pytest.mark.parametrize("use", [audio_file.read, audio_file.check])
-def test_a_bad_file_is_told_in_one_line(tmp_path, damage, name, message, use):
+def test_a_bad_file_is_refused_in_one_line(tmp_path, damage, name, facts, use):
     damage(tmp_path / name)
-    with pytest.raises(AudioError, match=f"(?:{message})") as error:
+    with refused(AudioError, tmp_path / name, *facts):
         use(str(tmp_path / name), RATE)
-    assert str(error.value).startswith(f"{tmp_path / name}: ")
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("damage, name", [(damage, name) for damage, name, _ in BAD if damage != truncated])
 def test_a_random_crop_refuses_bad_files_too(tmp_path, damage, name):
     damage(tmp_path / name)
     for seed in range(5):
-        with pytest.raises(AudioError):
+        with refused(AudioError, tmp_path / name):
             audio_file.random_crop(str(tmp_path / name), RATE, LENGTH, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac"])
 def test_a_random_crop_refuses_a_truncated_file_wherever_its_data_end(tmp_path, ending):
     truncated(tmp_path / f"a.{ending}")
-    with pytest.raises(AudioError):
+    with refused(AudioError, tmp_path / f"a.{ending}"):
         audio_file.random_crop(str(tmp_path / f"a.{ending}"), RATE, LENGTH, np.random.default_rng(0))
 
 
@@ -204,16 +203,15 @@ def test_a_random_crop_refuses_a_truncated_file_wherever_its_data_end(tmp_path, 
 def test_truncation_anywhere_is_found(tmp_path, ending, keep):
     put(tmp_path / f"a.{ending}")
     cut(tmp_path / f"a.{ending}", keep)
-    with pytest.raises(AudioError):
+    with refused(AudioError, tmp_path / f"a.{ending}"):
         audio_file.check(str(tmp_path / f"a.{ending}"), RATE)
 
 
-@pytest.mark.parametrize("damage, message", [(silent, "silent, no sample above 1e-05"),
-                                             (short, r"0\.25 s, expected at least 1\.0 s")])
-def test_check_refuses_what_holds_no_speech(tmp_path, damage, message):
+@pytest.mark.parametrize("damage, facts", [(silent, ["silent", 1e-05]), (short, ["0.25 s", "1.0 s"])])
+def test_check_refuses_what_holds_no_speech(tmp_path, damage, facts):
     damage(tmp_path / "a.wav")
     assert audio_file.read(str(tmp_path / "a.wav"), RATE).ndim == 1
-    with pytest.raises(AudioError, match=message):
+    with refused(AudioError, tmp_path / "a.wav", *facts):
         audio_file.check(str(tmp_path / "a.wav"), RATE, min_seconds=1.0)
 
 

@@ -1,4 +1,7 @@
-"""What a refusal must be: the kind of error, one line, and the facts that it names."""
+"""What a refusal must be: the kind of error, one line, and the facts that it names.
+
+The sentence around the facts is free; tests/test_errors.py holds how each kind reads.
+"""
 import re
 from contextlib import contextmanager
 
@@ -20,17 +23,25 @@ def refused(kind, *names):
 
 
 def assert_refusal(code, output, *names):
-    """A program has ended with exit code 2 and its error, the last line of `output`, names each of `names`."""
-    assert code == UserError.exit_code, f"exit code {code}: {output}"
-    assert "Traceback" not in output, output
+    """A program has ended with exit code 2, and its last line that begins with `error: ` names each of `names`."""
+    assert code == UserError.exit_code and "Traceback" not in output, f"exit code {code}: {output}"
     lines = [line for line in output.splitlines() if line.startswith("error: ")]
     assert lines, output
     assert_named(lines[-1], names)
 
 
+def assert_line(output, *names):
+    """One line of the output names all of `names`."""
+    assert any(not _missing(line, names) for line in output.splitlines()), f"no line names {names}: {output}"
+
+
 def assert_named(message, names):
     """The message is one line and holds each of `names` as whole words: 4 is neither in 14 nor in 4.5."""
     assert message and len(message.splitlines()) == 1, message
-    missing = [str(name) for name in names
-               if not re.search(rf"(?<!\w)(?<!\d\.){re.escape(str(name))}(?!\w)(?!\.\d)", message)]
-    assert not missing, f"{message!r} does not name {missing}"
+    assert not _missing(message, names), f"{message!r} does not name {_missing(message, names)}"
+
+
+def _missing(message, names):
+    words = map(str, names)
+    return [word for word in words
+            if not re.search(rf"(?<!\w)(?<!\d\.){re.escape(word)}(?!\w)(?!\.\d)", message)]
