@@ -63,6 +63,8 @@ def recorded(model, name, *arguments, place, inside=False):
     """
     copy, calls, stand_in = Path(place, model), Path(place, "calls"), Path(place, ".venv", "bin", "python")
     shutil.copytree(ROOT / model / "scripts", copy / "scripts", dirs_exist_ok=True)
+    if not Path(place, "utils").exists():
+        Path(place, "utils").symlink_to(ROOT / "utils")
     stand_in.parent.mkdir(parents=True, exist_ok=True)
     stand_in.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\n'
                         f'echo "$PWD: $DEVICE_TARGET $DEVICE_ID: $*" >> {calls}\n')
