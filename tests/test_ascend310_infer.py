@@ -10,58 +10,49 @@ import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
-from helpers.documents import ROOT
+from helpers.graphs import (
+    CONFIGS,
+    GEARED,
+    PRESETS,
+    PROGRAMS,
+    RATE,
+    VARIATIONS,
+    alone,
+    case,
+    exported,
+    network_of,
+    noise,
+    randomised,
+    small,
+)
 from helpers.originals import golden, take_over
+from helpers.shared import runner_program
 from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2 as pb
 
-import conv_tasnet.export
-import conv_tasnet.import_torch
-import conv_tasnet.postprocess
-import conv_tasnet.preprocess
-import deepspeech2.export
-import deepspeech2.import_torch
-import deepspeech2.postprocess
-import deepspeech2.preprocess
-import ecapatdnn.export
-import ecapatdnn.import_torch
-import ecapatdnn.postprocess
-import ecapatdnn.preprocess
-from conv_tasnet.export import WholeStrides
 from conv_tasnet.src.config import Config as ConvTasNetConfig
-from conv_tasnet.src.model import ConvTasNet
-from deepspeech2.src.config import Config as DeepSpeech2Config
-from deepspeech2.src.features import BINS, spectrogram
-from deepspeech2.src.model import DeepSpeech2
-from deepspeech2.src.waveform import FromWaveform as DeepSpeech2FromWaveform
 from ecapatdnn.src.config import Config as EcapaConfig
 from ecapatdnn.src.features import FRONT_ENDS, filter_bank
-from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from ecapatdnn.src.waveform import FilterBank
-from ecapatdnn.src.waveform import FromWaveform as EcapaFromWaveform
-from utils.checkpoints.checkpoint import save_checkpoint
-from utils.config import load_config, parse_use_config, read_yaml, save_config
+from utils.config import load_config, parse_use_config
 from utils.errors import UserError
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, start_export
 from utils.export.runner import MIGRATIONS
 
-RATE = 16000
 FACTS = {"sample_rate": RATE, "step_seconds": 1 / RATE, "wav_multiple": 1}
 
 
 @pytest.fixture(scope="session")
-def runner():
-    """A function that runs main over a folder: (exit code, what it printed)."""
-    subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)
-
-    def run(graph, inputs, outputs, *flags, program=ROOT / "ascend310_infer" / "build" / "main", **environment):
+def run(runner):
+    """A function that runs the runner over a folder: (exit code, what it printed)."""
+    def over(graph, inputs, outputs, *flags, program=runner, **environment):
         done = subprocess.run([program, "--mindir_path", graph, "--input_path", inputs, "--output_path", outputs,
                                "--device_target", "CPU", *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, check=False, env=os.environ | {"GLOG_v": "4"} | environment)
         return done.returncode, done.stdout
 
-    return run
+    return over
 
 
 class Doubled(nn.Cell):
@@ -94,60 +85,17 @@ def write_inputs(folder, items):
             array.tofile(path)
 
 
-def small(config):
-    """Sizes of the networks compared here; the layers and their order are the presets'."""
-    sizes = {EcapaConfig: {"channels": 32, "mfa_channels": 48, "emb_size": 16},
-             ConvTasNetConfig: {"N": 24, "B": 16, "H": 24, "Sc": 8, "X": 3, "R": 2},
-             DeepSpeech2Config: {"conv_channels": 4, "hidden_size": 24, "hidden_layers": 3}}
-    return dataclasses.replace(config, **sizes[type(config)])
-
-
-def network_of(config):
-    if isinstance(config, EcapaConfig):
-        return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
-    return ConvTasNet(config) if isinstance(config, ConvTasNetConfig) else DeepSpeech2(config)
-
-
-def randomised(model, generator):
-    """Statistics and gains as after a training: those a network starts with hide what a runtime gets wrong."""
-    for parameter in model.get_parameters():
-        value = parameter.asnumpy()
-        if "moving_variance" in parameter.name or "gamma" in parameter.name:
-            parameter.set_data(Tensor(generator.uniform(0.5, 1.5, value.shape).astype(np.float32)))
-        elif "moving_mean" in parameter.name or "beta" in parameter.name:
-            parameter.set_data(Tensor(generator.normal(0, 0.3, value.shape).astype(np.float32)))
-    return model.set_train(False)
-
-
-def preset(path):
-    """The values of a preset, whichever environment variables its paths take."""
-    return CONFIGS[path.parent.parent.name](**read_yaml(CONFIGS[path.parent.parent.name], path))
-
-
-PROGRAMS = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": deepspeech2}
-CONFIGS = {"ecapatdnn": EcapaConfig, "conv_tasnet": ConvTasNetConfig, "deepspeech2": DeepSpeech2Config}
-PRESETS = {f"{path.parent.parent.name} {path.stem}": preset(path) for path in sorted(ROOT.glob("*/configs/*.yaml"))
-           if path.stem != "speaker_id"}     # whose networks are not exported
-VARIATIONS = {
-    **{f"ecapatdnn {variant}": small(EcapaConfig(variant=variant)) for variant in VARIANTS},
-    **{f"ecapatdnn waveform {name}": small(EcapaConfig(front_end=name, input="waveform")) for name in FRONT_ENDS},
-    "conv_tasnet kaituoxu": small(ConvTasNetConfig(variant="kaituoxu")),
-    "conv_tasnet causal": small(ConvTasNetConfig(causal=True, norm="cgLN", mask_nonlinear="softmax")),
-    "conv_tasnet without skip": dataclasses.replace(small(ConvTasNetConfig(norm="BN", mask_nonlinear="sigmoid")), Sc=0),
-    "deepspeech2 unidirectional": small(DeepSpeech2Config(bidirectional=False)),
-    "deepspeech2 waveform": small(DeepSpeech2Config(input="waveform")),
-}
 QUICK = ("mini", "waveform taoruijie", "deepspeech2 waveform")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name.endswith(QUICK) else pytest.mark.slow)
                                   for name in PRESETS | VARIATIONS])
-def test_runner_computes_what_python_does(name, runner, tmp_path):
+def test_runner_computes_what_python_does(name, run, tmp_path):
     """At several lengths in one process, longer ones after shorter ones and back."""
     network, ports, items, reference = case((PRESETS | VARIATIONS)[name], np.random.default_rng(0))
     graph = export(network, ports, tmp_path)
     write_inputs(tmp_path / "in", items)
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--threads", "1", "--warmup", "0")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out", "--threads", "1", "--warmup", "0")
     assert code == 0, output
     for item, arrays in items.items():
         expected = reference(*arrays)
@@ -157,127 +105,47 @@ def test_runner_computes_what_python_does(name, runner, tmp_path):
             np.testing.assert_allclose(found, value, rtol=0, atol=1e-4 * np.abs(value).max(), err_msg=f"{item}")
 
 
-def test_graph_for_any_runtime_computes_the_same(runner, tmp_path):
+def test_graph_for_any_runtime_computes_the_same(run, tmp_path):
     """What MindSpore Lite does wrong on a CPU is worked around in two ways; one holds anywhere."""
     network, ports, items, _ = case(PRESETS["deepspeech2 mini"], np.random.default_rng(0))
     write_inputs(tmp_path / "in", items)
     found = []
     for runtime in ("lite2.0", "lite2.0-cpu"):
         graph = export(network, ports, tmp_path / runtime, runtime, branches=2)
-        code, output = runner(graph, tmp_path / "in", tmp_path / runtime, "--threads", "2")
+        code, output = run(graph, tmp_path / "in", tmp_path / runtime, "--threads", "2")
         assert code == 0, output
         found.append([np.fromfile(tmp_path / runtime / f"{item}_0.bin", np.float32) for item in items])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
 
 
-def test_what_is_too_short_for_the_graph_is_named(runner, tmp_path):
+def test_what_is_too_short_for_the_graph_is_named(run, tmp_path):
     graph = export(Doubled(), [Port("waveform", "float32", (1, None))], tmp_path, shortest=10)
     write_inputs(tmp_path / "in", {"nine": [np.ones(9, np.float32)], "ten": [np.ones(10, np.float32)]})
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out")
     assert code == 2 and "nine.bin: 9 long, but the graph takes 10 and more" in output and "error: 1 of 2" in output
     assert (tmp_path / "out" / "ten_0.bin").is_file()
 
 
-def test_graph_for_a_cpu_is_refused_elsewhere(doubled, runner, tmp_path):
+def test_graph_for_a_cpu_is_refused_elsewhere(doubled, run, tmp_path):
     write_inputs(tmp_path, {"a": [np.ones(9, np.float32)]})
-    code, output = runner(doubled, tmp_path, tmp_path / "out", "--device_target=Ascend")
+    code, output = run(doubled, tmp_path, tmp_path / "out", "--device_target=Ascend")
     assert code == 2 and "exported for MindSpore Lite 2.0.0 on a CPU, where this is not" in output
     assert "--runtime ascend, or lite2.0-ascend" in output
 
 
-def test_graph_for_an_ascend_is_refused_on_a_cpu(doubled, runner, tmp_path):
+def test_graph_for_an_ascend_is_refused_on_a_cpu(doubled, run, tmp_path):
     """Whatever it holds: one without recurrent layers would run, another runtime would say what it lacks."""
     graph, description = tmp_path / "net.mindir", json.loads((doubled.parent / "inputs.json").read_text())
     graph.write_bytes(doubled.read_bytes())
     write_inputs(tmp_path, {"a": [np.ones(9, np.float32)]})
     for runtime in ("ascend", "lite2.0-ascend"):
         (tmp_path / "inputs.json").write_text(json.dumps(description | {"runtime": runtime}))
-        code, output = runner(graph, tmp_path, tmp_path / "out")
+        code, output = run(graph, tmp_path, tmp_path / "out")
         assert code == 2 and "exported for an Ascend, not for a CPU; export it with --runtime lite2.0" in output
 
 
-def case(config, generator):
-    """(network to export, its ports, {name: inputs}, function of the inputs that Python evaluates)."""
-    if isinstance(config, ConvTasNetConfig):
-        stride = config.L // 2
-        model = randomised(network_of(config), generator)
-        items = {str(n): [noise(generator, n * stride)] for n in (900, 450, 1200, shortest(config))}
-        return WholeStrides(model), [Port("mixture", "float32", (1, None), 300 * stride)], items, python(model)
-    model = randomised(network_of(config), generator)
-    if config.input == "waveform":
-        return waveform_case(config, model, generator)
-    bins = 80 if isinstance(config, EcapaConfig) else BINS
-    ports = [Port("features", "float32", (1, None, bins))]
-    items = {str(n): [generator.standard_normal((1, n, bins)).astype(np.float32)] for n in (200, 131, 317, 64)}
-    if isinstance(config, DeepSpeech2Config):
-        ports.append(Port("frames", "int32", (1,)))
-        for name, arrays in items.items():
-            arrays.append(np.array([int(name) - int(name) % 9], np.int32))
-    return model, ports, items, python(model)
-
-
-def shortest(config):
-    """Strides that the runtime takes: one frame more than the widest convolution has zeros on a side."""
-    return (config.P - 1) * 2 ** (config.X - 1) // (1 if config.causal else 2) + 2
-
-
-def waveform_case(config, model, generator):
-    """Compared with the features that features.py computes of the same samples."""
-    items = {str(n): [noise(generator, n)] for n in (RATE, 21001, 50320, 16401)}
-    port = [Port("waveform", "float32", (1, None), RATE)]
-    network = (EcapaFromWaveform(model, config.front_end, 80) if isinstance(config, EcapaConfig)
-               else DeepSpeech2FromWaveform(model))
-    return network, port, items, alone(config, model)
-
-
-def alone(config, model):
-    """The function of a recording, (1, n) or (1, n, bins), that the model without a length computes."""
-    evaluate = python(model)
-
-    def reference(x):
-        if isinstance(config, ConvTasNetConfig):
-            return evaluate(x)
-        if config.input == "waveform":
-            x = (filter_bank(x[0], config.front_end) if isinstance(config, EcapaConfig) else spectrogram(x[0]))[None]
-        return evaluate(x) if isinstance(config, EcapaConfig) else evaluate(x, np.array(x.shape[1:2], np.int32))
-
-    return reference
-
-
-def python(model):
-    """What the model gives, operator by operator: to compile a graph for every length takes long."""
-    def evaluate(*arrays):
-        ms.set_context(mode=ms.PYNATIVE_MODE)
-        try:
-            return model(*map(Tensor, arrays))
-        finally:
-            ms.set_context(mode=ms.GRAPH_MODE)
-    return evaluate
-
-
-GEARED = {
-    **{f"ecapatdnn {variant}": small(EcapaConfig(variant=variant, gears="64,130,200")) for variant in VARIANTS},
-    **{f"ecapatdnn waveform {name}": small(EcapaConfig(front_end=name, input="waveform", gears="81,101,181"))
-       for name in FRONT_ENDS},
-    "conv_tasnet": small(ConvTasNetConfig(gears="3200,6400,9600")),
-    "conv_tasnet kaituoxu": small(ConvTasNetConfig(variant="kaituoxu", gears="3200,6400,9600")),
-    "conv_tasnet causal": small(ConvTasNetConfig(causal=True, norm="cgLN", mask_nonlinear="softmax",
-                                                 gears="3200,6400,9600")),
-    "conv_tasnet BN": small(ConvTasNetConfig(norm="BN", gears="3200,6400,9600")),
-    "deepspeech2": small(DeepSpeech2Config(gears="64,130,200")),
-    "deepspeech2 unidirectional": small(DeepSpeech2Config(bidirectional=False, gears="64,130,200")),
-    "deepspeech2 waveform": small(DeepSpeech2Config(input="waveform", gears="81,101,181")),
-}
 IN_EVERY_RUN = ("ecapatdnn taoruijie", "ecapatdnn speechbrain", "conv_tasnet", "deepspeech2")
-
-
-def exported(name, model, config, folder):
-    """(graph of `model` that export.py writes with the settings of `config`, inputs.json) in `folder`."""
-    save_checkpoint(folder / "best.ckpt", {parameter.name: parameter for parameter in model.get_parameters()})
-    save_config(config, folder)
-    graph = PROGRAMS[name.split()[0]].export.main(dataclasses.replace(config, model_path=str(folder / "best.ckpt")))
-    return graph, json.loads((folder / "inputs.json").read_text())
 
 
 def recording(shape, length, generator):
@@ -288,7 +156,7 @@ def recording(shape, length, generator):
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow)
                                   for name in GEARED])
-def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, runner, tmp_path):
+def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, run, tmp_path):
     """export.py --gears and the runner, to 1e-4: one that fills its gear, shorter and longer ones, one too long."""
     config, generator = dataclasses.replace(GEARED[name], runtime="lite2.0-cpu"), np.random.default_rng(0)
     model = randomised(network_of(config), generator)
@@ -297,7 +165,7 @@ def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, runner, tm
     items = {f"{i} {n}": recording(shape, n, generator)
              for i, n in enumerate((second, last // 3 // 8 * 8, last - 8, first + 8, last + 8))}
     write_inputs(tmp_path / "in", {item: [x] for item, x in items.items()})
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--threads", "1", "--warmup", "0")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out", "--threads", "1", "--warmup", "0")
     assert code == 2 and "error: 1 of 5 items not run" in output, output
     assert f"4 {last + 8}.bin: {last + 8} long, but the graph takes {last} at most, its last gear" in output
     reference = alone(config, model)
@@ -360,7 +228,7 @@ def listed(model, folder):
 
 @pytest.mark.parametrize("model, gears", [("ecapatdnn", "100,200"), ("conv_tasnet", "8000,16000"),
                                           ("deepspeech2", "100,200")])
-def test_scores_with_gears_are_those_without(model, gears, runner, tmp_path, monkeypatch):
+def test_scores_with_gears_are_those_without(model, gears, run, tmp_path, monkeypatch):
     """preprocess.py, the runner and postprocess.py around a graph with gears, and one for any length."""
     monkeypatch.chdir(tmp_path)
     lists, found = listed(model, tmp_path), []
@@ -371,7 +239,7 @@ def test_scores_with_gears_are_those_without(model, gears, runner, tmp_path, mon
         graph, description = exported(model, network, config, tmp_path / folder)
         config = dataclasses.replace(config, model_path=str(graph))
         PROGRAMS[model].preprocess.main(config)
-        code, output = runner(graph, "preprocess_Result", "result_Files")
+        code, output = run(graph, "preprocess_Result", "result_Files")
         assert code == 0, output
         score = PROGRAMS[model].postprocess.main(config)
         found.append((score, {path.name: np.fromfile(path, np.int32 if path.stat().st_size == 4 else np.float32)
@@ -401,28 +269,28 @@ def gears(folder, runtime="lite2.0", **facts):
                         gears=[8, 16], **(FACTS | facts))
 
 
-def test_configuration_is_loaded(runner, tmp_path):
+def test_configuration_is_loaded(run, tmp_path):
     """On a CPU as well, where it changes nothing; from plain .bin files, as the length has none."""
     graph = gears(tmp_path / "graph")
     items = {n: np.arange(3 * n, dtype=np.float32) for n in (1, 8, 5, 16, 9)}
     (tmp_path / "in").mkdir()
     for n, x in items.items():
         x.tofile(tmp_path / "in" / f"{n}.bin")
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out")
     assert code == 0, output
     for n, x in items.items():
         np.testing.assert_array_equal(np.fromfile(tmp_path / "out" / f"{n}_0.bin", np.float32),
                                       2 * x.reshape(n, 3)[::2].ravel())
         assert np.fromfile(tmp_path / "out" / f"{n}_1.bin", np.int32).tolist() == [n]
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--device_target=Ascend")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out", "--device_target=Ascend")
     assert code == 2, output
     assert f"on one compile it for its gears, with converter_lite --configFile={graph.parent}/net.ini" in output
     (graph.parent / "net.ini").unlink()
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out")
     assert code == 2 and "net.ini: cannot be loaded; export.py writes it" in output
 
 
-def test_wav_files_with_gears(runner, tmp_path):
+def test_wav_files_with_gears(run, tmp_path):
     """Of so many samples as the graph takes, a multiple of 4; then padded, and the results cut."""
     class Doubled(nn.Cell):
         def construct(self, waveform, samples):
@@ -435,7 +303,7 @@ def test_wav_files_with_gears(runner, tmp_path):
     (tmp_path / "in").mkdir()
     for n in (5, 9, 8, 17):
         soundfile.write(tmp_path / "in" / f"{n}.wav", np.full(n, 0.25), RATE)
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out")
     assert code == 2 and "17.wav: 20 long, but the graph takes 16 at most" in output, output
     for n, whole in ((5, 8), (9, 12), (8, 8)):
         expected = [0.5] * n + [0] * (whole - n)
@@ -443,7 +311,7 @@ def test_wav_files_with_gears(runner, tmp_path):
         assert np.fromfile(tmp_path / "out" / f"{n}_1.bin", np.int32).tolist() == [whole]
 
 
-def test_gears_that_make_no_sense(runner, tmp_path):
+def test_gears_that_make_no_sense(run, tmp_path):
     for text, message in (("200", "found 1, expected 2 to 100"), ("200,100", "expected rising whole"),
                           ("200,200", "expected rising whole"), ("2e2,300", "expected rising whole"),
                           ("8,20", "found 20, expected 8 or more and multiples of 8"), ("0,8", "found 0, expected 8"),
@@ -467,7 +335,7 @@ def test_gears_that_make_no_sense(runner, tmp_path):
                             ({"outputs": [first | {"length": [-8, 1]}, second]}, "48 bytes for y, expected multiples"),
                             ({"outputs": [first | {"shape": [1, None, 0]}, second]}, "48 bytes for y, expected mul")):
         (tmp_path / "inputs.json").write_text(json.dumps(description | change))
-        code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+        code, output = run(graph, tmp_path / "in", tmp_path / "out")
         assert code == 2 and message in output, output
 
 
@@ -504,19 +372,15 @@ GOLDEN = ["ecapatdnn speechbrain speechbrain_ecapa.pt", "ecapatdnn taoruijie tao
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GOLDEN)
-def test_runner_computes_what_the_original_does(name, runner, tmp_path):
+def test_runner_computes_what_the_original_does(name, run, tmp_path):
     """From the original's file through import_torch.py and export.py."""
     graph, items, expected = golden_case(name, tmp_path / "run")
     write_inputs(tmp_path / "in", items)
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out", "--warmup", "0")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out", "--warmup", "0")
     assert code == 0, output
     for item, value in zip(items, expected, strict=True):
         found = np.fromfile(tmp_path / "out" / f"{item}_0.bin", np.float32).reshape(value.shape)
         np.testing.assert_allclose(found, value, rtol=0, atol=1e-4 * np.abs(value).max())
-
-
-def noise(generator, samples):
-    return 0.1 * generator.standard_normal((1, samples)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
@@ -530,7 +394,7 @@ def test_front_end_as_layers_equals_features(name):
 WAVS = {"PCM_U8": 1 / 128, "PCM_16": 2 ** -15, "PCM_24": 2 ** -23, "PCM_32": 2 ** -31, "FLOAT": 1e-7, "DOUBLE": 1e-7}
 
 
-def test_wav_files_of_every_kind(doubled, runner, tmp_path):
+def test_wav_files_of_every_kind(doubled, run, tmp_path):
     """In folders, with spaces in their names, of one and two channels, plain and extensible."""
     generator = np.random.default_rng(0)
     wavs = tmp_path / "in" / "a speaker"
@@ -542,7 +406,7 @@ def test_wav_files_of_every_kind(doubled, runner, tmp_path):
                 samples = generator.uniform(-0.9, 0.9, (1001, channels))
                 expected[f"{kind} {channels} {form}"] = samples.mean(axis=1), WAVS[kind]
                 soundfile.write(wavs / f"{kind} {channels} {form}.WAV", samples, RATE, kind, format=form)
-    code, output = runner(doubled, tmp_path / "in", tmp_path / "out")
+    code, output = run(doubled, tmp_path / "in", tmp_path / "out")
     assert code == 0, output
     for name, (samples, step) in expected.items():
         found = np.fromfile(tmp_path / "out" / "a speaker" / f"{name}_0.bin", np.float32)
@@ -550,7 +414,7 @@ def test_wav_files_of_every_kind(doubled, runner, tmp_path):
         assert np.fromfile(tmp_path / "out" / "a speaker" / f"{name}_1.bin", np.float32).size == 1
 
 
-def test_bad_files_are_named_and_the_others_run(doubled, runner, tmp_path):
+def test_bad_files_are_named_and_the_others_run(doubled, run, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     good = np.linspace(-0.5, 0.5, 400)
@@ -563,7 +427,7 @@ def test_bad_files_are_named_and_the_others_run(doubled, runner, tmp_path):
     soundfile.write(folder / "nan.wav", np.array([0.1, np.nan]), RATE, "FLOAT")
     soundfile.write(folder / "none.wav", np.zeros(0), RATE)
     (folder / "dangling.wav").symlink_to("nowhere")
-    code, output = runner(doubled, folder, tmp_path / "out")
+    code, output = run(doubled, folder, tmp_path / "out")
     assert code == 2
     for line in ("rate.wav: 8000 Hz, but the graph takes 16000 Hz", "cut.wav: truncated, its data chunk has 256 of 800",
                  "empty.wav: not a RIFF WAVE file", "text.wav: not a RIFF WAVE file", "nan.wav: samples that are NaN",
@@ -574,7 +438,7 @@ def test_bad_files_are_named_and_the_others_run(doubled, runner, tmp_path):
     assert "count 2\n" in (tmp_path / "out" / "time_report.txt").read_text()
 
 
-def test_files_of_another_size_than_the_graph(runner, tmp_path):
+def test_files_of_another_size_than_the_graph(run, tmp_path):
     """Fixed shapes: too short, too long, empty, one input missing."""
     class Sum(nn.Cell):
         def construct(self, x, y):
@@ -586,7 +450,7 @@ def test_files_of_another_size_than_the_graph(runner, tmp_path):
                                    "empty": [x[:0], x], "half": [x, x], "bytes": [x, x]})
     (tmp_path / "in" / "01_data" / "half.bin").unlink()
     (tmp_path / "in" / "01_data" / "bytes.bin").write_bytes(x.tobytes()[:-1])
-    code, output = runner(graph, tmp_path / "in", tmp_path / "out")
+    code, output = run(graph, tmp_path / "in", tmp_path / "out")
     assert code == 2 and "error: 5 of 6 items not run" in output
     for line in ("01_data/short.bin: 196 bytes, but the graph takes 200 for y", "00_data/oversized.bin: 204 bytes",
                  "00_data/empty.bin: 0 bytes", "01_data/half.bin: cannot be read", "01_data/bytes.bin: 199 bytes"):
@@ -594,10 +458,10 @@ def test_files_of_another_size_than_the_graph(runner, tmp_path):
     np.testing.assert_array_equal(np.fromfile(tmp_path / "out" / "good_0.bin", np.float32), 2 * x)
 
 
-def test_ten_thousand_files(doubled, runner, tmp_path):
+def test_ten_thousand_files(doubled, run, tmp_path):
     names = [f"{i:05d} utterance" for i in range(10000)]
     write_inputs(tmp_path / "in", {name: [np.full(20 + i % 7, i, np.float32)] for i, name in enumerate(names)})
-    code, output = runner(doubled, tmp_path / "in", tmp_path / "out")
+    code, output = run(doubled, tmp_path / "in", tmp_path / "out")
     assert code == 0, output[-500:]
     report = dict(line.split() for line in (tmp_path / "out" / "time_report.txt").read_text().splitlines())
     assert report["count"] == "10000" and float(report["p50_ms"]) <= float(report["p95_ms"])
@@ -605,7 +469,7 @@ def test_ten_thousand_files(doubled, runner, tmp_path):
     np.testing.assert_allclose(sums, [i * (20 + i % 7) for i in range(10000)], rtol=1e-6)
 
 
-def test_mistakes_are_told_in_one_line(doubled, runner, tmp_path):
+def test_mistakes_are_told_in_one_line(doubled, run, tmp_path):
     (tmp_path / "empty").mkdir()
     lonely = tmp_path / "lonely" / "net.mindir"
     lonely.parent.mkdir()
@@ -641,25 +505,23 @@ def test_mistakes_are_told_in_one_line(doubled, runner, tmp_path):
             ((doubled, tmp_path, tmp_path / "out", "--warmup"), "--warmup: a value is missing"),
             ((anywhere, tmp_path, tmp_path / "out", "--device_target=Ascend"), "cannot be built for Ascend 0"),
             ((doubled, tmp_path, doubled), "net.mindir")):
-        code, output = runner(*arguments)
+        code, output = run(*arguments)
         errors = [line for line in output.splitlines() if line.startswith("error: ")]
         assert code == 2 and len(errors) == 1 and message in errors[0], output
 
 
-def test_script_passes_the_precision_on(doubled, runner, tmp_path):
-    """runner: has built what the script runs."""
+def test_script_passes_the_precision_on(doubled, tree, tmp_path):
     write_inputs(tmp_path / "in", {"a": [np.ones(9, np.float32)]})
-    command = ["bash", ROOT / "ascend310_infer" / "infer.sh", tmp_path, "eval_list", doubled, tmp_path / "in", "n"]
+    command = ["bash", tree / "ascend310_infer" / "infer.sh", tmp_path, "eval_list", doubled, tmp_path / "in", "n"]
     done = subprocess.run(command, capture_output=True, text=True, check=False,
                           env=os.environ | {"DEVICE_TARGET": "CPU", "PRECISION": "fp16"})
     assert done.returncode == 2 and "--precision: found 'fp16', expected enforce_fp32" in done.stderr, done.stderr
 
 
 @pytest.mark.slow
-def test_sanitizers_find_nothing(doubled, runner, tmp_path):
+def test_sanitizers_find_nothing(doubled, run, tmp_path):
     """Wav files cut at every byte, with every byte changed, longer than they say; .bin files of odd sizes; gears."""
-    subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh", "--sanitize"], check=True, capture_output=True)
-    generator = np.random.default_rng(0)
+    program, generator = runner_program(sanitize=True), np.random.default_rng(0)
     wavs, bins = tmp_path / "wavs", tmp_path / "bins"
     wavs.mkdir()
     bins.mkdir()
@@ -676,7 +538,7 @@ def test_sanitizers_find_nothing(doubled, runner, tmp_path):
     for size in range(220):
         (bins / f"{size}.bin").write_bytes(bytes(size))
     for graph, folder in ((doubled, wavs), (doubled, bins), (gears(tmp_path / "gears"), bins)):
-        code, output = runner(graph, folder, tmp_path / "out", program=ROOT / "ascend310_infer/build_sanitize/main",
+        code, output = run(graph, folder, tmp_path / "out", program=program,
                               # of the runtime: it keeps what it allocated once, and frees what it got by new
                               ASAN_OPTIONS="detect_leaks=0:alloc_dealloc_mismatch=0")
         assert code == 2 and " items not run, for the reasons above" in output, output[-2000:]

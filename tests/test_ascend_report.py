@@ -96,7 +96,7 @@ def test_a_mistake_gets_one_line(arguments):
 
 
 def test_flags_are_those_of_the_programs():
-    from test_repository import flags_of, runner_flags
+    from helpers.commands import flags_of, runner_flags
 
     for name, command in steps(report("--dry_run", DEVICE_TARGET="Ascend")[1]).items():
         if match := re.search(r"/(\w+)/(?:train|eval|export|preprocess)\.py", command):

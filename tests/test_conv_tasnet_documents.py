@@ -3,9 +3,9 @@ import dataclasses
 import os
 
 import pytest
+from helpers.corpora import librimix, mixtures
 from helpers.documents import ROOT
 from helpers.programs import rank_table, recorded, script, started
-from test_conv_tasnet_prepare import librimix, mixtures
 
 from conv_tasnet import prepare
 from conv_tasnet.prepare import PrepareConfig

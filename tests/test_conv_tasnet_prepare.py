@@ -8,6 +8,8 @@ import os
 import numpy as np
 import pytest
 import soundfile
+from helpers import corpora
+from helpers.corpora import librimix, mixtures, noise
 
 from conv_tasnet import prepare
 from conv_tasnet.src.config import Config
@@ -24,14 +26,8 @@ DATA = os.environ.get("SPEECH_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="SPEECH_DATA is not set: folder of librispeech/ and lists/")
 
 
-def noise(seconds, rate=RATE, seed=0, level=0.1):
-    return (np.random.default_rng(seed).standard_normal(int(seconds * rate)) * level).clip(-1, 1)
-
-
 def put(path, seconds=1.5, rate=RATE, seed=0, samples=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, noise(seconds, rate, seed) if samples is None else samples, rate)
-    return path
+    return corpora.put(path, rate=rate, samples=noise(seconds, rate, seed) if samples is None else samples)
 
 
 def tree(folder, speakers=8, files=2, rate=RATE, level=0.1):
@@ -59,32 +55,7 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
-def mixtures(path, folder, **settings):
-    """All (mixture, sources) of a list, by key."""
-    config = dataclasses.replace(Config(), **settings)
-    return {item.key: load_mixture(item, config) for item in read_mixtures(str(path), str(folder), config)}
-
-
 # ---- LibriMix as generated
-
-def librimix(folder, count=2, rate=RATE, task="mix_clean", splits=("train-100", "train-360", "dev", "test"), keys=3):
-    """What LibriMix's scripts write: absolute paths of the machine where they ran."""
-    (folder / "metadata").mkdir(parents=True)
-    names = [f"s{i + 1}" for i in range(count)] + ["noise"] * (task == "mix_both")
-    for split in splits:
-        listed = []
-        for k in range(keys):
-            key = "_".join(f"{100 + 10 * k + i}-77-{i:04d}" for i in range(count))
-            sources = [noise(1 + 0.1 * k, rate, 10 * k + i) for i in range(len(names))]
-            for name, samples in zip([task, *names], [sum(sources), *sources], strict=True):
-                put(folder / split / name / f"{key}.wav", rate=rate, samples=samples)
-            paths = [f"/scratch/Libri{count}Mix/wav8k/min/{split}/{name}/{key}.wav" for name in [task, *names]]
-            listed.append(",".join([key, *paths, str(len(sources[0]))]))
-        columns = ["mixture_ID", "mixture_path", *(f"source_{i + 1}_path" for i in range(count)),
-                   *["noise_path"] * (task == "mix_both"), "length"]
-        (folder / f"metadata/mixture_{split}_{task}.csv").write_text("\n".join([",".join(columns), *listed]) + "\n")
-        (folder / f"metadata/metrics_{split}_{task}.csv").write_text("mixture_ID,source_1_SNR\n")
-    return folder
 
 
 def test_librimix_is_listed_where_it_stands_now(tmp_path, capsys):

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.documents import ROOT
-from test_rank_table import ONE, table, write
-from test_trainer import Points, rows, train
+from helpers.points import Points, rows, train
+from helpers.rank_tables import ONE, table, write
 
 from utils.checkpoints.checkpoint import load_checkpoint
 from utils.device import setup_device

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.commands import flags_of, recipe_flags
 from helpers.documents import ROOT, defined_tests, table
-from test_repository import flags_of, recipe_flags
 
 TEXT = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")
 # section: (model, least number of rows)

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
+from helpers.corpora import put, tone, tree
 
 from ecapatdnn import prepare
 from ecapatdnn.src import corpora
@@ -18,18 +19,6 @@ from utils.errors import UserError
 RATE = 16000
 DATA = os.environ.get("SPEECH_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="SPEECH_DATA is not set: folder of librispeech/ and an4/")
-
-
-def tone(seconds, rate=RATE, seed=0):
-    rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * rate)) / rate
-    return (0.3 * np.sin(2 * np.pi * (200 + 10 * seed) * time) + 0.05 * rng.normal(size=len(time))).astype(np.float32)
-
-
-def put(path, seconds=1.5, rate=RATE, seed=0, samples=None, subtype="PCM_16"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, tone(seconds, rate, seed) if samples is None else samples, rate, subtype=subtype)
-    return path
 
 
 def put_m4a(path, seconds=2.0, rate=48000, channels=2, faststart=False):
@@ -47,13 +36,6 @@ def put_m4a(path, seconds=2.0, rate=48000, channels=2, faststart=False):
         for packet in (*stream.encode(frame), *stream.encode(None)):
             container.mux(packet)
     return path
-
-
-def tree(folder, speakers=3, files=2, **options):
-    for s in range(speakers):
-        for f in range(files):
-            put(folder / f"spk{s}/{f}.wav", seed=10 * s + f, **options)
-    return folder
 
 
 def prepare_corpus(corpus, data, out, *flags):

@@ -8,10 +8,10 @@ import mindspore as ms
 import numpy as np
 import pytest
 import yaml
+from helpers.corpora import put, tree
 from helpers.documents import ROOT
 from helpers.programs import program
 from mindspore import Tensor, nn, ops
-from test_ecapatdnn_prepare import put, tree
 
 from ecapatdnn import speaker_id
 from ecapatdnn.src.features import filter_bank

@@ -7,11 +7,11 @@ import mindspore as ms
 import numpy as np
 import pytest
 from helpers.documents import ROOT
+from helpers.graphs import CONFIGS, GEARED, PRESETS, PROGRAMS, VARIATIONS, case, network_of, randomised
+from helpers.graphs import exported as with_gears
 from helpers.lite_converter import Converter
 from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
-from test_ascend310_infer import CONFIGS, GEARED, PRESETS, PROGRAMS, VARIATIONS, case, network_of, randomised
-from test_ascend310_infer import exported as with_gears
 
 from deepspeech2.export import FixedLength
 from deepspeech2.src.config import Config

@@ -8,10 +8,10 @@ emulation; where CANN adds in an order of its own, in pairs.
 import mindspore as ms
 import numpy as np
 import pytest
+from helpers.graphs import randomised
 from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2 as pb
-from test_ascend310_infer import randomised
 
 from conv_tasnet.export import WholeStrides
 from conv_tasnet.src.config import Config as ConvTasNetConfig

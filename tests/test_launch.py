@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from helpers.documents import ROOT
 from helpers.programs import script
-from test_rank_table import ONE, TWO, table, write
+from helpers.rank_tables import ONE, TWO, table, write
 
 from utils.errors import UserError
 from utils.launching import cluster, jobs, watch

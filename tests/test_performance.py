@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.documents import ROOT
+from helpers.points import Points, config, rows, train
 from helpers.programs import rank_table
-from test_trainer import Points, config, rows, train
 
 from utils.errors import UserError
 from utils.training.loop import Loop

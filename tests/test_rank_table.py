@@ -5,25 +5,11 @@ import re
 
 import pytest
 from helpers.documents import ROOT
+from helpers.rank_tables import ONE, TWO, table, write
 
 from utils import hccl_tools
 from utils.errors import UserError
 from utils.launching.rank_table import Process, demands_of_910a, read_rank_table, server_name, violations
-
-
-def device(number, rank, server=0):
-    return {"device_id": str(number), "device_ip": f"192.168.{server}.{10 + number}", "rank_id": str(rank)}
-
-
-def table(*servers):
-    """A valid table; `servers` are lists of (device, rank)."""
-    return {"version": "1.0", "server_count": str(len(servers)), "status": "completed", "server_list": [
-        {"server_id": f"10.0.0.{1 + number}", "host_nic_ip": "reserve",
-         "device": [device(*one, server=number) for one in devices]} for number, devices in enumerate(servers)]}
-
-
-ONE = table([(0, 0), (1, 1)])
-TWO = table([(0, 0), (1, 1)], [(4, 2), (5, 3)])
 
 
 def super_pods(*pods):
@@ -50,11 +36,6 @@ def without_addresses(content):
 def conf(tmp_path):
     path = tmp_path / "hccn.conf"
     path.write_text("".join(f"address_{i}=192.168.100.{100 + i}\nnetmask_{i}=255.255.255.0\n" for i in range(17)))
-    return path
-
-
-def write(path, content):
-    path.write_text(json.dumps(content))
     return path
 
 

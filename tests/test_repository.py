@@ -1,7 +1,5 @@
 """The shape of the repository: which way imports point, one skeleton for all models, documents that keep their word."""
 import ast
-import dataclasses
-import importlib
 import re
 import subprocess
 import sys
@@ -9,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers import imports
+from helpers.commands import flags_of, launcher_flags, recipe_flags, runner_flags
 from helpers.documents import ROOT, defined_tests, table
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
@@ -20,6 +19,14 @@ TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "la
 def test_imports_point_one_way():
     """Entry point -> <model>.src -> rooms of utils -> third party; the rooms form no circle. make imports draws it."""
     assert imports.violations(imports.sources()) == []
+
+
+def test_no_test_file_imports_another():
+    """What several need lies in tests/helpers; a child process that runs a function of its own file may."""
+    files = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").glob("test_*.py")}
+    assert [f"{name} imports {target}" for name, tree in files.items()
+            for target in imports.imported(Path("tests", f"{name}.py"), tree)
+            if target.removeprefix("tests.").split(".")[0] in files] == []
 
 
 @pytest.mark.parametrize(("files", "wrong"), [
@@ -125,44 +132,6 @@ def test_links_and_paths_of_documents_exist(document):
     for code in re.findall(r"`([\w./]+\.(?:py|sh|yaml|md|toml))`", text):
         places = (folder, ROOT, *(ROOT / model / part for model in MODELS for part in ("", "src")))
         assert any((place / code).exists() for place in places), code
-
-
-def flags_of(model):
-    """Names of all flags that the programs of a model take."""
-    module = importlib.import_module(f"{model}.src.config"), importlib.import_module(f"{model}.prepare")
-    classes, others = [module[0].Config, module[1].PrepareConfig], {"config", "help"}
-    if (ROOT / model / "speaker_id.py").exists():
-        classes.append(importlib.import_module(f"{model}.src.speaker_id_config").SpeakerIdConfig)
-    if (ROOT / model / "lm.py").exists():
-        commands = importlib.import_module(f"{model}.lm")
-        classes += [commands.EstimateConfig, commands.TuneConfig]
-    if (ROOT / model / "trainECAPAModel.py").exists():
-        classes.append(importlib.import_module(f"{model}.trainECAPAModel").Flags)
-        others.add("eval")
-    known = {name for cls in classes for name in (*(field.name for field in dataclasses.fields(cls)),
-                                                  *getattr(cls, "ALIASES", ()))}
-    source = (ROOT / model / "infer.py").read_text(encoding="utf-8")
-    source += "".join((ROOT / "utils" / name).read_text(encoding="utf-8")
-                      for name in ("average.py", "torch_weights/importer.py"))
-    return known | others | set(re.findall(r'add_argument\("--(\w+)"', source))
-
-
-def launcher_flags():
-    """Names of all flags that run_distribute_train_ascend.sh takes beside those of train.py."""
-    from utils.launch import OPTIONS
-
-    return {option.lstrip("-") for option in OPTIONS}
-
-
-def recipe_flags():
-    """Names of all flags that test/*.sh take beside those of the training program."""
-    return set(re.findall(r"--(\w+)=\*", (ROOT / "utils" / "recipe.sh").read_text(encoding="utf-8")))
-
-
-def runner_flags():
-    """Names of all flags of the C++ runner."""
-    source = (ROOT / "ascend310_infer" / "src" / "options.cc").read_text(encoding="utf-8")
-    return set(re.findall(r'\{"(\w+)", \{?&options', source))
 
 
 @pytest.mark.parametrize("document", ["README.md", "README_CN.md", *ASCEND,

@@ -43,22 +43,21 @@ def export(folder, gears=()):
 
 
 @pytest.fixture(scope="module")
-def runner(converter):
+def run(converter, runner):
     """A function that runs main over a folder: (exit code, what it and the Ascend say)."""
     device = converter.folder / "libpretended.so"
     source = ROOT / "tests" / "helpers" / "pretended_ascend.cc"
     subprocess.run(["g++", "-std=c++17", "-shared", "-fPIC", source, "-o", device], check=True)
 
-    def run(graph, folder, *flags):
-        done = subprocess.run([ROOT / "ascend310_infer" / "build" / "main", "--mindir_path", graph, "--input_path",
-                               folder / "in", "--output_path", folder / "out", "--device_target", "Ascend",
-                               "--warmup", "0", *flags],
+    def over(graph, folder, *flags):
+        done = subprocess.run([runner, "--mindir_path", graph, "--input_path", folder / "in", "--output_path",
+                               folder / "out", "--device_target", "Ascend", "--warmup", "0", *flags],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
                               env=os.environ | {"GLOG_v": "4", "LD_PRELOAD": str(device),
                                                 "LD_LIBRARY_PATH": f"{converter.folder}:{converter.libraries}"})
         return done.returncode, done.stdout
 
-    return run
+    return over
 
 
 def write_frames(folder, *lengths):
@@ -70,7 +69,7 @@ def write_frames(folder, *lengths):
     return frames
 
 
-def test_gears_are_compiled_by_the_converter_and_chosen_by_the_runner(converter, graph, runner, tmp_path):
+def test_gears_are_compiled_by_the_converter_and_chosen_by_the_runner(converter, graph, run, tmp_path):
     """From export.py's configuration to the dimensions that the model is asked for, and the results of each length."""
     description = json.loads((graph.parent / "inputs.json").read_text())
     conversion = converter(graph, graph.parent / description["config"])
@@ -80,7 +79,7 @@ def test_gears_are_compiled_by_the_converter_and_chosen_by_the_runner(converter,
     compiled = graph.parent / "compiled.mindir"
     compiled.write_bytes((converter.folder / "converted.mindir").read_bytes())
     frames = write_frames(tmp_path, 1, 8, 9, 16, 17, 3)
-    code, output = runner(compiled, tmp_path, "--device_id", "3")
+    code, output = run(compiled, tmp_path, "--device_id", "3")
     assert code == 2 and "17.bin: 17 long, but the graph takes 16 at most, its last gear" in output, output
     assert [line for line in output.splitlines() if line.startswith("gear ")] == ["gear 8", "gear 16", "gear 8"]
     assert "device 3\n" in output
@@ -93,13 +92,13 @@ def test_gears_are_compiled_by_the_converter_and_chosen_by_the_runner(converter,
 
 @pytest.mark.parametrize("flags, mode", [((), "allow_fp32_to_fp16"), (("--precision", "enforce_fp16"), "force_fp16"),
                                          (("--precision=enforce_origin",), "must_keep_origin_dtype")])
-def test_precision_is_what_cann_is_given(flags, mode, graph, runner, tmp_path):
+def test_precision_is_what_cann_is_given(flags, mode, graph, run, tmp_path):
     """Where the runner compiles the graph itself: with no configuration, and over what one says."""
     for number, values in enumerate((np.ones((8, 3), np.float32), np.array([8], np.int32))):
         path = tmp_path / "in" / f"{number:02d}_data" / "a.bin"
         path.parent.mkdir(parents=True)
         values.tofile(path)
     for one in (export(tmp_path), graph):
-        _, output = runner(one, tmp_path, *flags)
+        _, output = run(one, tmp_path, *flags)
         options = [line for line in output.splitlines() if line.startswith("option ")]
         assert options == [f"option ge.exec.precision_mode {mode}"], output

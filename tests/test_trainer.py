@@ -1,5 +1,4 @@
 """The training loop on a network of a few numbers: resume, accumulation, clipping, mixed precision, faults."""
-import csv
 import dataclasses
 import multiprocessing
 import os
@@ -12,6 +11,7 @@ import time
 import mindspore as ms
 import numpy as np
 import pytest
+from helpers.points import Net, Points, config, objective_of, rows, train
 from mindspore import Parameter, Tensor, nn, ops
 
 from ecapatdnn.src.config import Config
@@ -25,77 +25,6 @@ from utils.training.loop import fit, trainable
 from utils.training.run_folder import RunFolder
 from utils.training.state import Progress, parameters, statistics
 from utils.training.train_step import TrainStep, adapt
-
-
-class Points:
-    """A data set: points (B, 4) of 3 classes; `bad` of its files cannot be read, batch `nan` is not a number."""
-
-    steps, files = 6, 1000
-
-    def __init__(self, bad=0, nan=None, kill=None):
-        self.bad, self.nan, self.kill = bad, nan, kill
-
-    def batch(self, epoch, index):
-        if self.kill == index:
-            os.kill(os.getpid(), signal.SIGKILL)
-        generator = np.random.default_rng((epoch, index))
-        label = generator.integers(0, 3, 8).astype(np.int32)
-        x = np.eye(3, 4, dtype=np.float32)[label] + 0.3 * generator.standard_normal((8, 4)).astype(np.float32)
-        if (epoch, index) == self.nan:
-            x[0, 0] = np.nan
-        return (x, label), {f"file {i}": "truncated" for i in range(self.bad)}
-
-
-class Net(nn.Cell):
-    def __init__(self, norm=True):
-        super().__init__()
-        self.first, self.last = nn.Dense(4, 8), nn.Dense(8, 3)
-        self.norm = nn.BatchNorm1d(8, momentum=0.9) if norm else nn.Identity()
-
-    def construct(self, x):
-        return self.last(ops.tanh(self.norm(self.first(x))))
-
-
-def objective_of(net):
-    def objective(x, label):
-        logits = net(x)
-        right = (logits.argmax(1).astype(ms.int32) == label).astype(ms.float32).mean()
-        return ops.cross_entropy(logits.astype(ms.float32), label), right
-    return objective
-
-
-def config(folder, **differences):
-    values = {"ckpt_save_dir": str(folder), "num_epochs": 3, "save_steps": 2, "keep_checkpoint_max": 2}
-    return dataclasses.replace(Config(), **(values | differences))
-
-
-def train(folder, dataset=None, stop_at=None, validate=None, workers=0, norm=True, loss_scale=1.0, device=None,
-          **differences):
-    """A run of `fit`; (progress, {name: value}). `stop_at`: the batch after which SIGTERM arrives."""
-    settings, device = config(folder, **differences), device or Device("CPU")
-    ms.set_seed(3)
-    net = Net(norm)
-    net.set_train()
-    batches = Batches(dataset or Points(), workers)
-    rates = []
-
-    def schedule(step):
-        rates.append(step)
-        if len(rates) == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return 0.05 * 0.9 ** step
-
-    try:
-        progress = fit(objective_of(net), nn.Adam(trainable(net), 0.1), schedule, batches, parameters(net),
-                       RunFolder(settings, device.rank), settings, device, loss_scale, validate=validate)
-    finally:
-        batches.close()
-    return progress, {name: value.asnumpy().copy() for name, value in parameters(net).items()}
-
-
-def rows(folder):
-    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [{name: value for name, value in row.items() if name != "minutes"} for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize("stop_at", [3, 6, 17])
