@@ -1,4 +1,8 @@
-"""MindIR for older runtimes: graphs of today in the dialect of MindSpore 2.0 and MindSpore Lite 2.0, version 1.
+"""For MindSpore Lite 2.0, the runtime that ascend310_infer/build.sh fetches; may go once that fetches a newer one.
+
+Rewrites graphs of today in the dialect of MindSpore 2.0 and MindSpore Lite 2.0: version 1 of MindIR. With it go
+--runtime lite2.0, lite2.0-cpu and lite2.0-ascend; --runtime ascend needs a check first that the converter of the oldest
+Lite it promises (2.3) takes a graph that is not rewritten.
 
 Since version 3 the settings of an operator (an axis, a mask) are constant inputs behind its real ones; in version 1
 they are attributes of its primitive. Some operators are new, and some of MindSpore Lite 2.0.0 compute something else

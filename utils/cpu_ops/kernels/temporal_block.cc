@@ -142,6 +142,28 @@ void NormalisedRow(const Block &b, const Norm &norm, int64_t item, int64_t c, co
   norm.Row(item, c, hidden + begin + from, share + begin + from, until - from, to + from);
   std::fill(to + until, to + all, 0.0f);
 }
+
+// A channel of the first norm in a piece of an item, as the taps see it.
+struct Stretch {
+  int64_t piece, channel, start, first, count;  // start: of the channel, in memory; the piece follows `first` after it
+  const float *share;                           // of the item
+  const float *row;                             // count + context()
+};
+
+// Calls task(stretch) for all channels of all pieces, on all threads.
+template <typename Task>
+void InStretches(const Block &b, const Norm &norm, const float *hidden, const std::vector<float> &shares,
+                 const Task &task) {
+  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+    const Memory row = Allocate(count + b.context());
+    const float *share = shares.data() + item * b.frames;
+    for (int64_t c = 0; c < b.wide; ++c) {
+      const int64_t start = (item * b.wide + c) * b.frames;
+      NormalisedRow(b, norm, item, c, hidden + start, share, first, count, row.get());
+      task(Stretch{piece, c, start, first, count, share, row.get()});
+    }
+  });
+}
 }  // namespace
 
 extern "C" Shapes TemporalBlockInferShape(int *, int64_t **shapes, AotExtra *) {
@@ -172,20 +194,14 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
     }
   });
   Statistics(b, sums, statistics);
-  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
-    const Memory row = Allocate(count + b.context());
-    const float *share = shares.data() + item * b.frames;
-    for (int64_t c = 0; c < b.wide; ++c) {
-      const int64_t start = (item * b.wide + c) * b.frames;
-      NormalisedRow(b, first_norm, item, c, hidden + start, share, first, count, row.get());
-      float *to = middle + start + first;
-      std::fill_n(to, count, in(kFilterBias)[c]);
-      for (int64_t k = 0; k < b.taps; ++k) {
-        const float tap = in(kFilter)[c * b.taps + k], *from = row.get() + k * b.dilation;
-        for (int64_t t = 0; t < count; ++t) to[t] += tap * from[t];
-      }
-      AddSums(to, second_norm.slope, share + first, count, &more[2 * piece]);
+  InStretches(b, first_norm, hidden, shares, [&](const Stretch &s) {
+    float *to = middle + s.start + s.first;
+    std::fill_n(to, s.count, in(kFilterBias)[s.channel]);
+    for (int64_t k = 0; k < b.taps; ++k) {
+      const float tap = in(kFilter)[s.channel * b.taps + k], *from = s.row + k * b.dilation;
+      for (int64_t t = 0; t < s.count; ++t) to[t] += tap * from[t];
     }
+    AddSums(to, second_norm.slope, s.share + s.first, s.count, &more[2 * s.piece]);
   });
   Statistics(b, more, statistics + 2);
   b.InPieces([&](int64_t, int64_t item, int64_t first, int64_t count) {
@@ -350,26 +366,22 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
           second_back.Row(piece, item, c, middle + start, share, count, by_middle.get() + start);
     }
   });
-  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
-    const Memory row = Allocate(count + b.context());
-    const float *share = shares.data() + item * b.frames;
-    for (int64_t c = 0; c < b.wide; ++c) {
-      const int64_t start = (item * b.wide + c) * b.frames;
-      NormalisedRow(b, first_norm, item, c, hidden + start, share, first, count, row.get());
-      const float *d = by_middle.get() + start;
-      float *to = by_hidden.get() + start;
-      std::fill_n(to + first, count, 0.0f);
-      for (int64_t k = 0; k < b.taps; ++k) {
-        const float *from = row.get() + k * b.dilation, *own = d + first;
-        by_filter[(piece * b.wide + c) * b.taps + k] = PieceSum(count, [&](int64_t t) { return own[t] * from[t]; });
-        const int64_t shift = b.left - k * b.dilation;  // frame t of the input reaches frame t + shift
-        const int64_t begin = std::max(first, -shift), end = std::min(first + count, b.frames - shift);
-        const float tap = in(kFilter)[c * b.taps + k];
-        for (int64_t t = begin; t < end; ++t) to[t] += tap * d[t + shift];
-      }
-      for (int64_t t = first; t < first + count; ++t) to[t] = share[t] > 0.0f ? to[t] : 0.0f;
-      first_back.AddSums(piece, item, c, hidden + start + first, to + first, count);
+  InStretches(b, first_norm, hidden, shares, [&](const Stretch &s) {
+    const float *d = by_middle.get() + s.start, *share = s.share;
+    float *to = by_hidden.get() + s.start;
+    const int64_t last = s.first + s.count;
+    std::fill_n(to + s.first, s.count, 0.0f);
+    for (int64_t k = 0; k < b.taps; ++k) {
+      const float *from = s.row + k * b.dilation, *at = d + s.first;
+      by_filter[(s.piece * b.wide + s.channel) * b.taps + k] =
+          PieceSum(s.count, [&](int64_t t) { return at[t] * from[t]; });
+      const int64_t shift = b.left - k * b.dilation;  // frame t of the input reaches frame t + shift
+      const int64_t begin = std::max(s.first, -shift), end = std::min(last, b.frames - shift);
+      const float tap = in(kFilter)[s.channel * b.taps + k];
+      for (int64_t t = begin; t < end; ++t) to[t] += tap * d[t + shift];
     }
+    for (int64_t t = s.first; t < last; ++t) to[t] = share[t] > 0.0f ? to[t] : 0.0f;
+    first_back.AddSums(s.piece, s.piece / b.pieces, s.channel, hidden + s.start + s.first, to + s.first, s.count);
   });
   first_back.Finish(out(kGain1), out(kBias1));
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
