@@ -16,6 +16,7 @@ from utils.audio.packed import SUFFIX
 from utils.config import parse_config
 from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 from utils.errors import ContentError, SettingError, nearest, run
 
@@ -25,7 +26,7 @@ VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (25, "")}     # how many, 
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(CorpusSettings):
     """Make the lists of a corpus.
 
     --corpus           librimix           as generated: Libri2Mix/wav8k/min, Libri3Mix/wav16k/max, ...
@@ -55,24 +56,15 @@ class PrepareConfig:
 
     ALIASES: ClassVar[dict] = {"in-dir": "data_folder", "out-dir": "output_folder", "sample-rate": "sample_rate"}
 
-    corpus: str = ""
-    data_folder: str = ""
-    output_folder: str = ""
+    resample: bool = True
     metadata: str = ""
     task: str = "mix_clean"
-    wav_folder: str = ""
     sample_rate: int = 8000
-    resample: bool = True
-    pack: bool = False
     train_name: str = ""
     test_name: str = ""
     C: int = 2
     mixtures: int = 100
-    valid_speakers: int = -1
     test_speakers: int = 0
-    min_seconds: float = 1.0
-    workers: int = 0
-    seed: int = 0
 
 
 def scan_train_251(config):
@@ -93,7 +85,7 @@ def prepare_speakers(config):
     write_rejected(reasons, len(jobs), config)
     parts = split({name: [item for item in items if item[1] in good] for name, items in parts.items()}, config)
     require_speakers(parts, config, config.C)
-    folders = pack_parts(folder, good, {part: [path for _, path in items] for part, items in parts.items()}, config)
+    folders = pack_parts(folder, {part: [path for _, path in items] for part, items in parts.items()}, config)
     write_list(os.path.join(config.output_folder, "train.txt"), [" ".join(item) for item in parts["train"]])
     rows = [("train", len(parts["train"]), "utterances", {speaker for speaker, _ in parts["train"]},
              sum(good[path] for _, path in parts["train"]) / config.sample_rate)]
@@ -122,7 +114,7 @@ def seconds(mixtures, good, rate):
     return sum(min(good[path] for path in paths) for _, paths, _ in mixtures) / rate
 
 
-def pack_parts(folder, good, files, config, suffix=""):
+def pack_parts(folder, files, config, suffix=""):
     """{part: where its `files` {part: paths} are}: `folder`, or the shards that they are packed into."""
     if not (config.pack or config.train_name or config.test_name):
         return dict.fromkeys(files, folder)
@@ -130,8 +122,8 @@ def pack_parts(folder, good, files, config, suffix=""):
              for part in files}
     packed = {}
     for name in dict.fromkeys(names.values()):
-        own = {path for part, paths in files.items() if names[part] == name for path in paths}
-        packed[name] = pack(folder, {path: good[path] for path in own}, config, f"{name}{suffix}")
+        held = {path for part, paths in files.items() if names[part] == name for path in paths}
+        packed[name] = pack(folder, held, config, f"{name}{suffix}")
     return {part: packed[name] for part, name in names.items()}
 
 
@@ -168,7 +160,7 @@ def prepare_rows(lists, config, suffix=""):
              if (whole := [mixture for mixture in mixtures if all(path in good for path in mixture[1])])}
     require_mixtures(parts, config)
     files = {part: [path for _, paths, _ in mixtures for path in paths] for part, mixtures in parts.items()}
-    folders = pack_parts(config.data_folder, good, files, config, suffix)
+    folders = pack_parts(config.data_folder, files, config, suffix)
     rows = []
     for part, mixtures in parts.items():
         corpora.write_metadata(os.path.join(config.output_folder, f"{part}.csv"), mixtures)
@@ -199,7 +191,7 @@ def prepare_generated(config):
     parts, unequal = corpora.whole_mixtures(parts, good)
     write_rejected(reasons + unreadable + unequal, len(jobs), config)
     require_mixtures(parts, config)
-    folders = pack_parts(folder, good, {part: [path for _, paths in rows for path in paths]
+    folders = pack_parts(folder, {part: [path for _, paths in rows for path in paths]
                                         for part, rows in parts.items()}, config)
     for part, rows in parts.items():
         if wsj0:

@@ -105,7 +105,7 @@ def tune(config):
     alphas = np.linspace(config.alpha_from, config.alpha_to, config.alpha_steps).round(6).tolist()
     betas = np.linspace(config.beta_from, config.beta_to, config.beta_steps).round(6).tolist()
     trials = [Trial(config.log_probs, config.lm, config.width, a, b) for a in alphas for b in betas]
-    found = dict(zip(trials, parallel(measure, trials, config, "weights"), strict=True))
+    found = dict(zip(trials, parallel(measure, trials, config.workers, "weights"), strict=True))
     print("WER %   beta " + "".join(f"{beta:>9g}" for beta in betas))
     for i, alpha in enumerate(alphas):
         row = trials[i * len(betas):(i + 1) * len(betas)]

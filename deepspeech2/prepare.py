@@ -19,6 +19,7 @@ from deepspeech2.src.text import LABELS, Alphabet
 from utils.config import parse_config, require
 from utils.corpora.corpus import choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import hold_out, valid_speakers
 from utils.errors import ContentError, MismatchError, SettingError, run
 from utils.files import write_text
@@ -29,7 +30,7 @@ ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's spli
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(CorpusSettings):
     """Make the manifests of a corpus.
 
     --corpus           an4          CMU's: etc/an4_{train,test}.{fileids,transcription}, wav/*.wav, .flac, .sph or .raw
@@ -55,18 +56,9 @@ class PrepareConfig:
     --checksum         of an4: MD5 or SHA-256 that the archive must have; CMU publishes none
     """
 
-    corpus: str = ""
-    data_folder: str = ""
-    output_folder: str = ""
-    wav_folder: str = ""
     labels: str = LABELS
-    resample: bool = False
-    pack: bool = False
-    valid_speakers: int = -1
-    lm: int = 0
     min_seconds: float = 0.1
-    workers: int = 0
-    seed: int = 0
+    lm: int = 0
     download: bool = False
     base_url: str = ""
     splits: str = "train-clean-100,dev-clean,test-clean"

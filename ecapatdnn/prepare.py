@@ -16,6 +16,7 @@ from utils.audio import audio_file
 from utils.config import parse_config
 from utils.corpora.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
 from utils.corpora.pack import pack
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find, hold_out, require_speakers, valid_speakers
 from utils.errors import NotFoundError, SettingError, run
 
@@ -28,7 +29,7 @@ VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (14, "an4-")}
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(CorpusSettings):
     """Make the training and trial lists of a corpus.
 
     --corpus           voxceleb         id*/video/utterance.m4a or .wav; m4a is decoded to wav
@@ -49,18 +50,8 @@ class PrepareConfig:
     --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, to train from
     """
 
-    corpus: str = ""
-    data_folder: str = ""
-    output_folder: str = ""
-    wav_folder: str = ""
     trials: str = ""
     expect_speakers: int = 0
-    valid_speakers: int = -1
-    workers: int = 0
-    min_seconds: float = 1.0
-    resample: bool = False
-    pack: bool = False
-    seed: int = 0
 
 
 def note_counts(items, config):
@@ -173,13 +164,13 @@ def prepare_rirs(config):
 def prepare_musan(config):
     """musan_split/: long files in pieces, so that a noise costs a short read."""
     split, jobs = os.path.join(config.output_folder, "musan_split"), []
-    for path in find(config, (".wav",), own=[split]):
+    for path in find(config, (".wav",), excluded=[split]):
         if found := re.search(r"(?:^|/)((?:music|noise|speech)/.+)\.wav$", path):
             jobs.append((os.path.join(config.data_folder, path), os.path.join(split, found[1]), config.resample))
     if not jobs:
         raise NotFoundError(f"{config.data_folder}: no wavs in music/, noise/ or speech/; name the folder that holds "
                             "musan")
-    results = list(parallel(split_musan, jobs, config, "split"))
+    results = list(parallel(split_musan, jobs, config.workers, "split"))
     write_rejected([reason for _, reason in results if reason], len(jobs), config)
     pieces, short = sum(count for count, _ in results), sum(result == (0, "") for result in results)
     print(f"{short} files of {PIECE // RATE} s or less give no piece, as in voxceleb_trainer")

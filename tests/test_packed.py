@@ -22,19 +22,12 @@ from ecapatdnn.src.config import Config as ECAPAConfig
 from ecapatdnn.src.dataset import TrainSet
 from utils.audio import audio_file, packed
 from utils.corpora import pack as packing
+from utils.corpora.settings import CorpusSettings
 from utils.errors import UserError
 from utils.training.loader import Batches
 
 RATE = 16000
 PREPARE = {"ecapatdnn": ecapatdnn.prepare, "conv_tasnet": conv_tasnet.prepare, "deepspeech2": deepspeech2.prepare}
-
-
-@dataclasses.dataclass(frozen=True)
-class Packing:
-    """What pack() wants to know."""
-
-    output_folder: str
-    workers: int = 1
 
 
 def sound(samples, seed=0, channels=()):
@@ -72,7 +65,7 @@ def corpus(tmp_path):
 def small_shards(folder, paths, tmp_path, size=100_000):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "SHARD_BYTES", size)
-        return packing.pack(folder, dict.fromkeys(paths, 0), Packing(str(tmp_path)))
+        return packing.pack(folder, list(paths), CorpusSettings(output_folder=str(tmp_path), workers=1))
 
 
 def shards(folder):
@@ -93,6 +86,8 @@ def test_every_sample_is_what_the_file_holds(corpus):
     assert not packed.exists(f"{target}/a/2.wav") and not packed.exists(f"{target}/a")
     with pytest.raises(audio_file.AudioError, match=r"audio\.mindrecord/a/2\.wav: no such audio file"):
         audio_file.read(f"{target}/a/2.wav", RATE)
+    with pytest.raises(audio_file.AudioError, match=r"no such audio file"):     # though there is a file of this path
+        audio_file.read(shards(target)[0], RATE)
 
 
 def test_records_are_flac_where_that_is_exact_and_smaller(corpus):
@@ -122,7 +117,7 @@ def test_mindspores_readers_see_the_same_records(corpus):
 def test_a_long_record_is_read_in_pieces(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).standard_normal(60 * RATE) * 0.1
     soundfile.write(tmp_path / "long.wav", noise, RATE)
-    target = packing.pack(str(tmp_path), {"long.wav": 0}, Packing(str(tmp_path)))
+    target = packing.pack(str(tmp_path), ["long.wav"], CorpusSettings(output_folder=str(tmp_path), workers=1))
     asked, pread = [], os.pread
     monkeypatch.setattr(os, "pread", lambda file, count, start: asked.append(count) or pread(file, count, start))
     for start in (0, 555_555, 900_000):

@@ -4,6 +4,8 @@ import io
 import os
 from pathlib import Path
 
+StrPath = str | os.PathLike[str]     # what open() takes
+
 # what is compiled or downloaded once for all checkouts
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mindspore_speech_zoo")
 

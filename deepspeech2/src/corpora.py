@@ -72,7 +72,7 @@ def raw_as_wav(root, parts, config):
                            ".raw")
     folder = wav_folder(config)
     jobs = [(os.path.join(root, path), os.path.join(folder, stem(path) + ".wav")) for path in raw]
-    list(parallel(write_raw, jobs, config, "convert"))
+    list(parallel(write_raw, jobs, config.workers, "convert"))
     return folder, {part: [item._replace(path=stem(item.path) + ".wav") for item in items]
                     for part, items in parts.items()}
 

@@ -5,11 +5,11 @@ here those of each speaker, which its author recommends.
 """
 import dataclasses
 import os
-from types import SimpleNamespace
 
 import numpy as np
 
 from utils.corpora.corpus import Job, verify, write_list, write_rejected
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import find, scan_librispeech, scan_tree
 from utils.errors import ContentError, NotFoundError, OutputError
 
@@ -97,4 +97,4 @@ def split(items, seed):
 
 def _place(config):
     """What utils/corpora asks for; one worker, as others would have to import MindSpore."""
-    return SimpleNamespace(data_folder=config.data_folder, output_folder=config.ckpt_save_dir, wav_folder="", workers=1)
+    return CorpusSettings(data_folder=config.data_folder, output_folder=config.ckpt_save_dir, workers=1)

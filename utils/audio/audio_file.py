@@ -6,14 +6,16 @@ Whatever libsndfile reads is read (wav, flac, ogg, mp3, sph, ...), a file or a r
 import io
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import soundfile
 import soxr
 
-from utils.audio.packed import exists, find_record, is_packed, open_record
+from utils.audio.packed import find_record, is_packed, open_record
 from utils.errors import ContentError
+from utils.files import StrPath
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 LOSSLESS = (".wav", ".flac", ".sph")
@@ -25,34 +27,36 @@ class AudioError(ContentError):
 
 
 @contextmanager
-def _open(path):
+def _open(path: StrPath) -> Iterator[soundfile.SoundFile]:
     try:
-        with soundfile.SoundFile(open_record(path) if is_packed(path) else path) as file:
+        # soundfile takes open files too, which its annotation lacks
+        with soundfile.SoundFile(open_record(path) if is_packed(path) else path) as file:   # pyright: ignore[reportArgumentType]
             # libsndfile shortens a cut wav without an error; only its log tells
             if "(should be" in file.extra_info:
                 raise AudioError(f"{path}: truncated, its header promises more samples than the {file.frames} found; "
                                  "copy the file anew")
             yield file
     except (soundfile.LibsndfileError, FileNotFoundError) as error:
-        if not exists(path) and not os.path.exists(path):
+        record = find_record(path) if is_packed(path) else None
+        if isinstance(error, FileNotFoundError) or not record and not os.path.exists(path):
             raise AudioError(f"{path}: no such audio file; check the list and the folder it is relative to") from None
-        place = f", in {find_record(path)[0]}" if is_packed(path) else ""
+        place = f", in {record[0]}" if record else ""
         raise AudioError(f"{path}: not readable as audio ({error.error_string}{place}); replace the file") from None
 
 
-def header(path):
+def header(path: StrPath) -> tuple[int, int]:
     """(samples, rate in Hz) as the file stands, without reading it."""
     with _open(path) as file:
         return file.frames, file.samplerate
 
 
-def duration(path, rate):
+def duration(path: StrPath, rate: int) -> int:
     """Length in samples at `rate` Hz, from the header alone."""
     frames, native = header(path)
     return frames * rate // native
 
 
-def read(path, rate, start=0, length=None, resample=False):
+def read(path: StrPath, rate: int, start: int = 0, length: int | None = None, resample: bool = False) -> np.ndarray:
     """Samples `start` to `start + length` at `rate` Hz, as float32 (length,), mean of the channels.
 
     `start` and `length` count samples at `rate`; `length=None` reads to the end. A file of another rate is an
@@ -62,7 +66,8 @@ def read(path, rate, start=0, length=None, resample=False):
         return _read(path, file, rate, start, length, resample)
 
 
-def random_crop(path, rate, length, generator, resample=False):
+def random_crop(path: StrPath, rate: int, length: int, generator: np.random.Generator,
+                resample: bool = False) -> np.ndarray:
     """`length` samples from a random place, as `read`; a shorter file is repeated from its start until it fits."""
     with _open(path) as file:
         available = file.frames * rate // file.samplerate
@@ -83,10 +88,10 @@ class Recordings:
     to other last bits.
     """
 
-    def __init__(self, rate, seconds):
+    def __init__(self, rate: int, seconds: float):
         self.rate, self.room, self.kept = rate, seconds * rate, {}
 
-    def random_crop(self, path, length, generator):
+    def random_crop(self, path: str, length: int, generator: np.random.Generator) -> np.ndarray:
         """As the function `random_crop` with `resample`, to the bit."""
         if path not in self.kept:
             frames, rate = header(path)
@@ -118,7 +123,7 @@ def _read(path, file, rate, start, length, resample):
     return mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate)[:length]
 
 
-def check(path, rate, min_seconds=0.0, resample=False):
+def check(path: StrPath, rate: int, min_seconds: float = 0.0, resample: bool = False) -> int:
     """Reads the whole file; its length in samples at `rate`. AudioError when it is not fit for training."""
     samples = read(path, rate, resample=resample)
     if len(samples) < min_seconds * rate:
@@ -128,7 +133,7 @@ def check(path, rate, min_seconds=0.0, resample=False):
     return len(samples)
 
 
-def write_wav(path, samples, rate):
+def write_wav(path: StrPath, samples: np.ndarray, rate: int) -> None:
     """16-bit PCM wav under a temporary name, then renamed: no half file survives an interruption."""
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
@@ -143,7 +148,7 @@ def write_wav(path, samples, rate):
         raise
 
 
-def mp3_round_trip(samples, rate, compression):
+def mp3_round_trip(samples: np.ndarray, rate: int, compression: float) -> np.ndarray:
     """What is left of `samples` (n,) after MP3 at `compression` 0 to 0.8: (n,), not shifted.
 
     libsndfile's scale: at 16 kHz 0 is 160 kbit/s, 0.5 is 85, 0.8 is 40. Above 0.8 it writes no gapless header, and
@@ -157,7 +162,7 @@ def mp3_round_trip(samples, rate, compression):
     return decoded
 
 
-def find_audio(folder, extensions=EXTENSIONS):
+def find_audio(folder: StrPath, extensions: tuple[str, ...] = EXTENSIONS) -> list[str]:
     """Paths of all audio files below `folder`, sorted, relative to it with forward slashes."""
     found = []
     for top, folders, names in os.walk(folder, followlinks=True):

@@ -8,18 +8,18 @@ from utils.errors import SettingError
 TINY = 1e-12   # under a power, so that the level of silence is defined
 
 
-def power_db(samples):
+def power_db(samples: np.ndarray) -> float:
     """Mean power of `samples` (N,) in dB relative to full scale."""
     return 10 * np.log10(np.mean(np.square(samples)) + TINY)
 
 
-def noise_at_snr(speech, noise, snr_db):
+def noise_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """`noise` (N,) scaled so that the power of `speech` (N,) is `snr_db` above it."""
     gain = 10 ** ((power_db(speech) - power_db(noise) - snr_db) / 20)
     return (np.float32(gain) * noise).astype(np.float32)
 
 
-def reverberate(speech, response):
+def reverberate(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
     """`speech` (N,) in the room of `response` (M,): (N,), same power, not delayed by the response's direct path."""
     direct = int(np.abs(response).argmax())
     wet = scipy.signal.fftconvolve(speech, response[direct:])[:len(speech)]
@@ -27,12 +27,12 @@ def reverberate(speech, response):
     return (np.float32(gain) * wet).astype(np.float32)
 
 
-def change_speed(samples, factor):
+def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     """`samples` (N,) played `factor` times as fast, pitch with it: about (N / factor,)."""
     return samples if factor == 1.0 else soxr.resample(samples, factor * 1000, 1000, quality="HQ")
 
 
-def read_speeds(text):
+def read_speeds(text: str) -> list[float]:
     """[float] of a setting such as 0.95,1.0,1.05."""
     try:
         speeds = [float(speed) for speed in text.split(",")]
@@ -43,7 +43,7 @@ def read_speeds(text):
     return speeds
 
 
-def mask_features(features, generator, frames=10, bands=8):
+def mask_features(features: np.ndarray, generator: np.random.Generator, frames: int = 10, bands: int = 8) -> np.ndarray:
     """SpecAugment (Park et al., arXiv:1904.08779): (T, F) with one time and one frequency stripe zeroed.
 
     Stripe widths are uniform below `frames` and `bands`; zero is the mean of mean-normalised features.

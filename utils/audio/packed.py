@@ -22,6 +22,7 @@ from functools import lru_cache
 import numpy as np
 
 from utils.errors import ContentError, NotFoundError
+from utils.files import StrPath
 
 SUFFIX = ".mindrecord"      # of the folder and of the shards in it, 00000-of-00265.mindrecord ...
 LENGTH = 8                  # bytes before a record that hold its length
@@ -31,12 +32,12 @@ LARGEST_HEADER, LARGEST_PAGE = 2 ** 27, 2 ** 28     # bytes, MindRecord's own li
 TELL = "copy the folder anew, or pack it anew with prepare.py --pack true"
 
 
-def is_packed(path):
+def is_packed(path: StrPath) -> bool:
     """Whether a path leads into a packed corpus."""
     return SUFFIX + "/" in f"{path}/"
 
 
-def load_index(path):
+def load_index(path: StrPath) -> None:
     """Reads the index of the corpus that `path` leads into; nothing for other paths.
 
     Called before data workers are forked, it is theirs as well. UserError where a shard is missing or damaged.
@@ -45,18 +46,18 @@ def load_index(path):
         _index(_split(path)[0])
 
 
-def exists(path):
+def exists(path: StrPath) -> bool:
     """Whether there is a file of this path, packed or not."""
     return find_record(path) is not None if is_packed(path) else os.path.isfile(path)
 
 
-def find_record(path):
+def find_record(path: StrPath) -> tuple[str, int, int] | None:
     """(shard, first byte, bytes) of a path into a packed corpus, None where that has no such record."""
     folder, key = _split(path)
     return _index(folder).find(key)
 
 
-def open_record(path):
+def open_record(path: StrPath) -> "io.BytesIO | Window":
     """A binary file of the record; FileNotFoundError where the corpus has none, NotFoundError for a lost shard."""
     place = find_record(path)
     if place is None:
@@ -72,23 +73,23 @@ def open_record(path):
 class Window(io.RawIOBase):
     """`size` bytes of an open shard from `start` on, as a file of their own."""
 
-    def __init__(self, file, start, size):
+    def __init__(self, file: io.FileIO, start: int, size: int):
         self.file, self.start, self.size, self.position = file, start, size, 0
 
-    def seekable(self):
+    def seekable(self) -> bool:
         return True
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def seek(self, offset, whence=os.SEEK_SET):
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self.position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence])
         return self.position
 
-    def tell(self):
+    def tell(self) -> int:
         return self.position
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: memoryview) -> int:
         count = max(0, min(len(buffer), self.size - self.position))
         data = os.pread(self.file.fileno(), count, self.start + self.position)   # forked workers share a position
         buffer[:len(data)] = data
@@ -97,25 +98,25 @@ class Window(io.RawIOBase):
 
 
 @lru_cache(maxsize=OPEN_SHARDS)
-def _open_shard(path):
+def _open_shard(path: str) -> io.FileIO:
     return open(path, "rb", buffering=0)
 
 
-def _split(path):
+def _split(path: StrPath) -> tuple[str, str]:
     """(folder of shards, key of the record in it)."""
     folder, _, key = f"{path}/".partition(SUFFIX + "/")
     return folder + SUFFIX, posixpath.normpath(key).lstrip("/")
 
 
 @lru_cache(maxsize=8)
-def _index(folder):
+def _index(folder: str) -> "Index":
     return Index(folder)
 
 
 class Index:
     """Where each of n records lies. 22 bytes a record in arrays, which forked workers share: hashes, not paths."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         self.shards = find_shards(folder)
         parts = [(np.fromiter(map(_hash, keys), np.uint64, len(keys)), places)     # a million paths never at once
                  for keys, places in map(read_shard, self.shards)]
@@ -128,7 +129,7 @@ class Index:
         places = np.concatenate([places for _, places in parts])[order]
         self.start, self.size = places[:, 0].copy(), places[:, 1].astype(np.uint32)
 
-    def find(self, key):
+    def find(self, key: str) -> tuple[str, int, int] | None:
         """(shard, first byte, bytes) of a record, or None."""
         wanted = np.uint64(_hash(key))
         i = int(np.searchsorted(self.hashes, wanted))
@@ -141,7 +142,7 @@ def _hash(key):
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
 
 
-def find_shards(folder):
+def find_shards(folder: str) -> list[str]:
     """Paths of all shards, in order; UserError where one that their names promise is missing."""
     try:
         names = sorted(name for name in os.listdir(folder) if re.fullmatch(rf"\d+-of-\d+{SUFFIX}", name))
@@ -160,12 +161,12 @@ def find_shards(folder):
     return [f"{folder}/{name}" for name in names]
 
 
-def shard_name(number, count):
+def shard_name(number: int, count: int) -> str:
     """File name of a shard."""
     return f"{number:05d}-of-{count:05d}{SUFFIX}"
 
 
-def read_shard(path):
+def read_shard(path: str) -> tuple[list[str], np.ndarray]:
     """([key], first byte and bytes of each record (n, 2) int64) of a shard. ContentError where it is cut or damaged."""
     try:
         with open(path, "rb") as file:

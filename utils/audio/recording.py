@@ -2,6 +2,7 @@
 
 Letters: n samples.
 """
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +21,13 @@ class Recording(NamedTuple):
     rate: int
     channels: int
 
-    def blocks(self, rate):
+    def blocks(self, rate: int) -> Iterator[np.ndarray]:
         """Its mean over the channels at `rate` Hz, a second at a time: (n,) float32."""
         for block in resampled(_seconds(self.path), self.rate, rate, 1):
             yield block[:, 0]
 
 
-def inspect(path, window, window_rate):
+def inspect(path: str, window: int, window_rate: int) -> Recording:
     """The Recording at `path`. AudioError where it can't be read, is cut, empty, silent or not finite.
 
     So is one shorter than the network's window, which is `window` samples at `window_rate` Hz.
@@ -49,7 +50,8 @@ def inspect(path, window, window_rate):
     return Recording(path, samples, rate, soundfile.info(path).channels)
 
 
-def work_through(paths, window, rate, prepare, done):
+def work_through(paths: Sequence[str], window: int, rate: int,
+                 prepare: Callable[[list[Recording]], Callable[[Recording], None]], done: str) -> None:
     """Calls `prepare(recordings)(recording)` for every file that is fit, see `inspect`.
 
     RunError at the end that counts and names those that were not `done`, a participle.
@@ -58,15 +60,16 @@ def work_through(paths, window, rate, prepare, done):
     for path in paths:
         with skipping(path, paths, failed):
             recordings.append(inspect(path, window, rate))
-    work = prepare(recordings) if recordings else None
-    for recording in recordings:
-        with skipping(recording.path, paths, failed):
-            work(recording)
+    if recordings:
+        work = prepare(recordings)
+        for recording in recordings:
+            with skipping(recording.path, paths, failed):
+                work(recording)
     if failed:
         raise RunError(f"{len(failed)} of {len(paths)} files not {done}, for the reasons above: {', '.join(failed)}")
 
 
-def resampled(blocks, source, target, channels):
+def resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: int) -> Iterator[np.ndarray]:
     """Blocks (n, channels) float32 at `source` Hz -> at `target` Hz, as if they were resampled in one piece."""
     if source == target:
         yield from blocks

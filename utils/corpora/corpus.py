@@ -6,16 +6,23 @@ import itertools
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
 
 from utils.audio import audio_file
 from utils.config import require
+from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, NotFoundError, OutputError, SettingError, UnsupportedError, nearest
+from utils.files import StrPath
 from utils.progress import progress
+
+Parts = dict[str, list[tuple[str, str]]]     # of a corpus: (speaker, path relative to the data folder)
+T = TypeVar("T")
+J = TypeVar("J")
 
 
 class Job(NamedTuple):
@@ -29,7 +36,7 @@ class Job(NamedTuple):
     resample: bool = False      # a target of another rate will be resampled when read
 
 
-def choose_corpus(config, corpora):
+def choose_corpus(config: CorpusSettings, corpora: Mapping[str, T]) -> T:
     """The entry of `corpora` that config.corpus names; UserError for another, or without the folder it needs."""
     require(config, "corpus", "data_folder", "output_folder")
     if config.corpus not in corpora:
@@ -41,14 +48,15 @@ def choose_corpus(config, corpora):
     return corpora[config.corpus]
 
 
-def wav_folder(config):
+def wav_folder(config: CorpusSettings) -> str:
     """Where converted files go."""
     return config.wav_folder or os.path.join(config.output_folder, "wav")
 
 
-def decode(path, rate):
+def decode(path: StrPath, rate: int) -> np.ndarray:
     """Mono int16 samples (n,) at `rate` Hz of any file FFmpeg reads; AudioError for a broken or shortened one."""
     import av
+    import av.error
 
     resampler, chunks = av.AudioResampler(format="s16", layout="mono", rate=rate), []
     try:
@@ -65,13 +73,13 @@ def decode(path, rate):
     return samples
 
 
-def to_int16(samples):
+def to_int16(samples: np.ndarray) -> np.ndarray:
     """The 16-bit samples (n,) that were read as float32 (n,)."""
     # libsndfile would write with a scale of 32767 what it has read with 1 / 32768
     return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
 
 
-def convert(source, target, rate):
+def convert(source: str, target: str, rate: int) -> None:
     """Writes `target`, a mono 16-bit wav; OutputError when that fails, as it would for all files to come."""
     encoded = source.lower().endswith(".m4a")
     samples = decode(source, rate) if encoded else to_int16(audio_file.read(source, rate, resample=True))
@@ -82,7 +90,7 @@ def convert(source, target, rate):
                           "finished files are kept") from None
 
 
-def inspect(job):
+def inspect(job: Job) -> tuple[int, int, str]:
     """(samples, bytes, "") of a file that is fit for use, (0, 0, reason) of another."""
     try:
         if len(job.path.split()) != 1:
@@ -96,9 +104,9 @@ def inspect(job):
         return 0, 0, str(error)
 
 
-def parallel(function, jobs, config, title):
-    """Yields function(job) of every job, in order."""
-    workers = min(config.workers or os.cpu_count(), len(jobs))
+def parallel(function: Callable[[J], T], jobs: Sequence[J], workers: int, title: str) -> Iterator[T]:
+    """Yields function(job) of every job, in order, by so many processes; 0: one per core."""
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers <= 1:
         yield from progress(map(function, jobs), title, total=len(jobs))
         return
@@ -111,7 +119,8 @@ def parallel(function, jobs, config, title):
         pool.shutdown(cancel_futures=True)
 
 
-def verify(jobs, config, folder, log="verified.txt"):
+def verify(jobs: list[Job], config: CorpusSettings, folder: str,
+           log: str = "verified.txt") -> tuple[dict[str, int], list[str]]:
     """Reads, or converts and reads, every file that was not read before: {path: samples} of the good, [reason].
 
     What was read is kept in `log`, as long as the paths of the jobs are relative to the same `folder`.
@@ -121,7 +130,7 @@ def verify(jobs, config, folder, log="verified.txt"):
     known = read_verified(log, where)
     good, todo, reasons = {}, [], []
     for job in jobs:
-        samples, size = known.get(job.path, (0, None))
+        samples, size = known.get(job.path, (0, 0))
         if samples >= max(1, job.min_seconds * job.rate) and os.path.exists(job.target) \
                 and os.path.getsize(job.target) == size:
             good[job.path] = samples
@@ -129,7 +138,7 @@ def verify(jobs, config, folder, log="verified.txt"):
             todo.append(job)
     write_list(log, [where, *(f"{path} {n} {size}" for path, (n, size) in known.items())])
     with open(log, "a", encoding="utf-8", buffering=1) as stream:
-        for job, (samples, size, reason) in zip(todo, parallel(inspect, todo, config, "verify"), strict=True):
+        for job, (samples, size, reason) in zip(todo, parallel(inspect, todo, config.workers, "verify"), strict=True):
             if reason:
                 reasons.append(reason)
             else:
@@ -138,7 +147,7 @@ def verify(jobs, config, folder, log="verified.txt"):
     return good, reasons
 
 
-def read_verified(log, where):
+def read_verified(log: str, where: str) -> dict[str, tuple[int, int]]:
     """{path: (samples, bytes)} that an earlier run found good there."""
     if not os.path.exists(log):
         return {}
@@ -150,7 +159,7 @@ def read_verified(log, where):
     return {row[0]: (int(row[1]), int(row[2])) for row in rows if len(row) == 3 and (row[1] + row[2]).isdigit()}
 
 
-def plan(parts, config, rate):
+def plan(parts: Parts, config: CorpusSettings, rate: int) -> tuple[str, Parts, list[Job]]:
     """The folder that the lists are relative to, {part: [(speaker, path in it)]} and the jobs to get there.
 
     With config.resample, a corpus with a file of another rate than `rate` moves to wavs of that rate.
@@ -187,7 +196,7 @@ def _other_rate(path, rate):
         return False
 
 
-def write_list(path, lines):
+def write_list(path: str, lines: Collection[str]) -> int:
     """One line each, under a temporary name and then renamed; returns the number of lines."""
     with open(path + ".part", "w", encoding="utf-8") as stream:
         stream.writelines(f"{line}\n" for line in lines)
@@ -195,7 +204,7 @@ def write_list(path, lines):
     return len(lines)
 
 
-def write_rejected(reasons, total, config, name="rejected.txt"):
+def write_rejected(reasons: list[str], total: int, config: CorpusSettings, name: str = "rejected.txt") -> None:
     """rejected.txt, and lines on the screen that say how many."""
     path = os.path.join(config.output_folder, name)
     write_list(path, reasons)

@@ -1,12 +1,15 @@
 """Lists of files as text: one a line, and `speaker path` to train on."""
+from collections.abc import Iterator
+
 import numpy as np
 
 from utils.errors import ContentError, NotFoundError
+from utils.files import StrPath
 
 BLOCK = 2 ** 16     # lines
 
 
-def read_train_list(path):
+def read_train_list(path: StrPath) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A voxceleb_trainer list: (paths (n,) bytes, speaker (n,) int32 in order of name, names).
 
     Arrays, which forked workers share; of the million lines of VoxCeleb2 only BLOCK are Python objects at once.
@@ -30,12 +33,12 @@ def read_train_list(path):
     return np.concatenate(blocks), np.argsort(order).astype(np.int32)[speaker], names[order]
 
 
-def read_lines(path):
+def read_lines(path: StrPath) -> list[bytes]:
     """The lines of a list as bytes, without empty ones at the end."""
     return list(open_lines(path))
 
 
-def open_lines(path):
+def open_lines(path: StrPath) -> Iterator[bytes]:
     """As `read_lines`, one at a time."""
     found = empty = 0
     try:

@@ -8,7 +8,9 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -16,7 +18,9 @@ import soundfile
 from utils.audio import audio_file
 from utils.audio.packed import LARGEST_PAGE, SUFFIX, read_shard, shard_name
 from utils.corpora.corpus import parallel
+from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, OutputError, UserError
+from utils.files import StrPath
 
 SHARD_BYTES = 2 ** 30       # of the files in a shard, before they are packed
 WRITE_BYTES = 2 ** 24       # handed to MindSpore at once
@@ -24,26 +28,34 @@ HEADER_BYTES, PAGE_BYTES = 2 ** 20, 2 ** 22     # less than MindRecord's default
 LARGEST = LARGEST_PAGE - 2 ** 10    # bytes of a record
 
 
-def pack(folder, good, config, name="audio"):
-    """Packs the files {path: ...} of `folder`; returns the folder of shards, name.mindrecord in the output folder.
+class Shard(NamedTuple):
+    """One shard to make: the files `paths` of `folder` go into `target`."""
+
+    folder: str
+    paths: list[str]
+    target: str
+
+
+def pack(folder: str, paths: Collection[str], config: CorpusSettings, name: str = "audio") -> str:
+    """Packs the files `paths` of `folder`; returns the folder of shards, name.mindrecord in the output folder.
 
     That one is whole or not there: shards are made in name.mindrecord.part, where an interrupted run goes on. Shards
     that are there and no older than their files are kept.
     """
     target = os.path.join(config.output_folder, name + SUFFIX)
-    paths = sorted(good)
+    paths = sorted(paths)
     sizes = [os.path.getsize(os.path.join(folder, path)) for path in paths]
     if max(sizes) > LARGEST:
         raise ContentError(f"{os.path.join(folder, paths[int(np.argmax(sizes))])}: {max(sizes)} bytes, but a record of "
                            f"a shard holds {LARGEST}; cut the file, or leave --pack out")
     parts = divide(paths, sizes)
     if os.path.isdir(target) and len(os.listdir(target)) == 2 * len(parts) \
-            and all(is_current(job) for job in plan(folder, parts, target)):
+            and all(is_current(shard) for shard in plan(folder, parts, target)):
         print(f"{target}: is there, {len(paths)} files")
         return target
     staging = f"{target}.part"
     os.makedirs(staging, exist_ok=True)
-    for _ in parallel(write_shard, plan(folder, parts, staging), config, "pack"):
+    for _ in parallel(write_shard, plan(folder, parts, staging), config.workers, "pack"):
         pass
     keep = {name for number in range(len(parts)) for name in names_of(shard_name(number, len(parts)))}
     for extra in set(os.listdir(staging)) - keep:       # of an interrupted run over another list
@@ -56,26 +68,27 @@ def pack(folder, good, config, name="audio"):
     return target
 
 
-def divide(paths, sizes):
+def divide(paths: list[str], sizes: list[int]) -> list[list[str]]:
     """`paths` in pieces of up to SHARD_BYTES, in order."""
     shard = np.cumsum(sizes) // SHARD_BYTES
     starts = [0, *(np.flatnonzero(np.diff(shard)) + 1), len(paths)]
     return [paths[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
 
 
-def plan(folder, parts, target):
-    """The jobs of write_shard."""
-    return [(folder, part, os.path.join(target, shard_name(number, len(parts)))) for number, part in enumerate(parts)]
+def plan(folder: str, parts: list[list[str]], target: str) -> list[Shard]:
+    """The shards that hold the `parts`, in the folder `target`."""
+    return [Shard(folder, part, os.path.join(target, shard_name(number, len(parts))))
+            for number, part in enumerate(parts)]
 
 
-def names_of(path):
+def names_of(path: str) -> tuple[str, str]:
     """A shard's two files."""
     return path, f"{path}.db"
 
 
-def is_current(job):
+def is_current(shard: Shard) -> bool:
     """Whether the shard is there, whole, of these files, and no older than they are."""
-    folder, paths, target = job
+    folder, paths, target = shard
     try:
         made = min(os.path.getmtime(name) for name in names_of(target))
         return read_shard(target)[0] == paths \
@@ -84,14 +97,14 @@ def is_current(job):
         return False
 
 
-def write_shard(job):
+def write_shard(shard: Shard) -> None:
     """Makes one shard, unless it is there: under a temporary folder, then moved."""
-    if is_current(job):
+    if is_current(shard):
         return
     from mindspore.mindrecord import FileWriter  # seconds; data workers never come here
     from mindspore.mindrecord.common.exceptions import MindRecordException
 
-    folder, paths, target = job
+    folder, paths, target = shard
     try:
         with tempfile.TemporaryDirectory(dir=os.path.dirname(target)) as place:
             made = os.path.join(place, os.path.basename(target))    # MindRecord writes the name into the file
@@ -115,7 +128,7 @@ def write_shard(job):
                           "kept") from None
 
 
-def batches(folder, paths):
+def batches(folder: str, paths: list[str]) -> Iterator[list[dict[str, str | bytes]]]:
     """Yields lists of records, together of about WRITE_BYTES."""
     records, size = [], 0
     for path in paths:
@@ -128,7 +141,7 @@ def batches(folder, paths):
         yield records
 
 
-def encode(path):
+def encode(path: StrPath) -> bytes:
     """Bytes of an audio file with the very samples of `path`: FLAC if that is smaller, else the file's own."""
     audio_file.header(path)      # FLAC would hide that a wav is cut
     data = Path(path).read_bytes()

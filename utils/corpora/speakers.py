@@ -4,22 +4,28 @@ Scanners take a config and give {part: [(speaker, path relative to the data fold
 """
 import os
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from utils.audio import audio_file
 from utils.corpora import mini
-from utils.corpora.corpus import wav_folder
+from utils.corpora.corpus import Parts, wav_folder
+from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, MismatchError, NotFoundError
 
-
-def find(config, extensions=audio_file.EXTENSIONS, own=()):
-    """Sorted audio paths below the data folder, without those that an earlier run wrote there (`own`: where too)."""
-    own = [config.output_folder, wav_folder(config), *own]
-    own = [os.path.relpath(folder, config.data_folder).replace(os.sep, "/") + "/" for folder in own]
-    own = tuple(folder for folder in own if folder != "./")
-    return [path for path in audio_file.find_audio(config.data_folder, extensions) if not path.startswith(own)]
+T = TypeVar("T")
 
 
-def scan_librispeech(config):
+def find(config: CorpusSettings, extensions: tuple[str, ...] = audio_file.EXTENSIONS,
+         excluded: Iterable[str] = ()) -> list[str]:
+    """Sorted audio paths below the data folder, without those that an earlier run wrote there (nor in `excluded`)."""
+    folders = [config.output_folder, wav_folder(config), *excluded]
+    folders = [os.path.relpath(folder, config.data_folder).replace(os.sep, "/") + "/" for folder in folders]
+    starts = tuple(folder for folder in folders if folder != "./")
+    return [path for path in audio_file.find_audio(config.data_folder, extensions) if not path.startswith(starts)]
+
+
+def scan_librispeech(config: CorpusSettings) -> Parts:
     """LibriSpeech, nested or flat. Beside train-* splits, dev-* and test-* are not for training."""
     paths = [path for path in find(config) if re.fullmatch(r"(.*/)?\d+-\d+-\d+\.\w+", path)]
     train = [path for path in paths if re.search(r"(^|/)train-[^/]*/", path)]
@@ -29,18 +35,18 @@ def scan_librispeech(config):
     return {"train": [(libri_speaker(path), path) for path in train or paths]}
 
 
-def scan_an4(config):
+def scan_an4(config: CorpusSettings) -> Parts:
     """CMU AN4: its training part and, where present, its test part."""
     parts = {"train": speaker_tree(config, "wav/an4_clstk"), "test": speaker_tree(config, "wav/an4test_clstk")}
     return {name: part for name, part in parts.items() if part or name == "train"}
 
 
-def scan_tree(config):
+def scan_tree(config: CorpusSettings) -> Parts:
     """speaker/**/audio."""
     return {"train": [(path.split("/")[0], path) for path in find(config) if "/" in path]}
 
 
-def scan_mini(config):
+def scan_mini(config: CorpusSettings) -> Parts:
     """The synthetic corpus, made first where it is missing."""
     mini.make_mini_corpus(config.data_folder, config.seed)
     return {part: speaker_tree(config, part) for part in ("train", "test")}
@@ -49,35 +55,36 @@ def scan_mini(config):
 SCANNERS = {"librispeech": scan_librispeech, "an4": scan_an4, "tree": scan_tree, "mini": scan_mini}
 
 
-def find_in(config, folder):
+def find_in(config: CorpusSettings, folder: str) -> list[str]:
     """Sorted audio paths below a folder of the data folder, relative to that."""
     return audio_file.find_audio(os.path.join(config.data_folder, folder))
 
 
-def speaker_tree(config, folder, prefix=""):
+def speaker_tree(config: CorpusSettings, folder: str, prefix: str = "") -> list[tuple[str, str]]:
     """[(speaker, path)] of folder/speaker/**/audio."""
     return [(prefix + path.split("/")[0], f"{folder}/{path}") for path in find_in(config, folder) if "/" in path]
 
 
-def libri_speaker(path):
+def libri_speaker(path: str) -> str:
     """`84` of `dev-clean/84/121123/84-121123-0001.flac`."""
     return path.rsplit("/", 1)[-1].split("-")[0]
 
 
-def evenly_spaced(items, count):
+def evenly_spaced(items: list[T], count: int) -> list[T]:
     """`count` of `items`, from the first to the last; all of them where there are no more."""
     if len(items) <= count:
         return items
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-def valid_speakers(config, by_corpus):
+def valid_speakers(config: CorpusSettings, by_corpus: Mapping[str, tuple[int, str]]) -> tuple[int, str]:
     """(how many speakers to hold out of training, their prefix) of {corpus: both}; --valid_speakers says how many."""
     count, prefix = by_corpus.get(config.corpus, (0, ""))
     return (count if config.valid_speakers < 0 else config.valid_speakers), prefix
 
 
-def hold_out(items, count, setting, prefix="", least=2):
+def hold_out(items: list[tuple[str, T]], count: int, setting: str, prefix: str = "",
+             least: int = 2) -> tuple[list[tuple[str, T]], list[tuple[str, T]]]:
     """(items, held items) with no speaker in both; `count` are chosen evenly among the sorted with the `prefix`.
 
     MismatchError, naming the `setting`, unless `least` or more are held and remain.
@@ -90,7 +97,7 @@ def hold_out(items, count, setting, prefix="", least=2):
     return [item for item in items if item[0] not in held], [item for item in items if item[0] in held]
 
 
-def require_speakers(parts, config, least=2):
+def require_speakers(parts: Mapping[str, list[tuple[str, Any]]], config: CorpusSettings, least: int = 2) -> None:
     """UserError for a part that has nobody or fewer than `least` to tell apart."""
     for name, items in parts.items():
         speakers = sorted({speaker for speaker, _ in items})

@@ -1,0 +1,3 @@
+from mindspore import nn
+
+def auto_mixed_precision(network: nn.Cell, amp_level: str = "O0") -> nn.Cell: ...

@@ -1,0 +1,1 @@
+from mindspore.device_context import cpu as cpu
