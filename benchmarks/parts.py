@@ -187,13 +187,13 @@ def beams():
 def hour_ecapatdnn():
     """An embedding of an hour."""
     from ecapatdnn.src.config import Config
+    from ecapatdnn.src.inference import Verifier
     from ecapatdnn.src.model import EcapaTdnn
-    from ecapatdnn.src.scoring import Embedder
     from utils.cpu_ops import fast
 
     config = Config()
-    embedder = Embedder(fast(EcapaTdnn(80, 512)), config)
-    yield from an_hour("ECAPA-TDNN C=512", lambda blocks: embedder.samples(np.concatenate(list(blocks))), RATE)
+    verifier = Verifier(fast(EcapaTdnn(80, 512)), config)
+    yield from an_hour("ECAPA-TDNN C=512", lambda blocks: verifier.embed(np.concatenate(list(blocks))), RATE)
 
 
 def hour_conv_tasnet():

@@ -9,8 +9,8 @@ import sys
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, RATE, sample_count
-from ecapatdnn.src.model import EcapaTdnn
-from ecapatdnn.src.scoring import MIN_FRAMES
+from ecapatdnn.src.inference import MIN_FRAMES
+from ecapatdnn.src.model import make_network
 from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
@@ -20,10 +20,10 @@ from utils.export.graph import Port, export_model, note_columns, start_export
 from utils.export.lite2 import ASCEND
 
 
-def main(config):
+def main(config: Config) -> str:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
     start_export(config)
-    model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+    model = make_network(config)
     load_model(config.model_path, model)
     gears = read_gears(config.gears, least=MIN_FRAMES)
     length = None if gears else config.length or None

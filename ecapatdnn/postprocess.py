@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 
-from ecapatdnn.eval import report
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.evaluation import report
 from ecapatdnn.src.metric import read_trials
 from ecapatdnn.src.scoring import cosine_scores
 from utils.config import parse_use_config, require
@@ -16,7 +16,7 @@ from utils.errors import run
 from utils.export.runner import RESULTS, read_output
 
 
-def main(config):
+def main(config: Config) -> dict[str, float]:
     """Prints what eval.py prints, and a line that grep eer finds; returns {kind: EER}."""
     require(config, "eval_list")
     trials = read_trials(config.eval_list)

@@ -121,9 +121,10 @@ def given_trials(parts, config):
     """{list: lines} of the trials that come with a corpus or with --trials, checked before the long work."""
     if config.corpus == "mini":
         file = os.path.join(config.data_folder, "test_trials.txt")
-        return {"test_trials.txt": corpora.read_trials(file, [_cut(path, config) for _, path in parts["test"]])}
+        return {"test_trials.txt": corpora.corpus_trials(file, [_cut(path, config) for _, path in parts["test"]])}
     if config.trials:
-        return {"eval.txt": corpora.read_trials(config.trials, [path for items in parts.values() for _, path in items])}
+        paths = [path for items in parts.values() for _, path in items]
+        return {"eval.txt": corpora.corpus_trials(config.trials, paths)}
     return {}
 
 

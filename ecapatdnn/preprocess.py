@@ -6,6 +6,7 @@ those longer than its last gear are an error.
 """
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
 from utils.progress import progress
 
 
-def main(config):
+def main(config: Config) -> Path:
     """Writes one file for each of the trials' files; returns their folder."""
     require(config, "eval_list", "eval_path")
     graph = graph_input(config)

@@ -5,10 +5,11 @@ from mindspore import nn
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.dataset import TrainSet
+from ecapatdnn.src.inference import Verifier
 from ecapatdnn.src.loss import AamSoftmax, margin_at
 from ecapatdnn.src.metric import equal_error_rate, error_rates, read_trials
-from ecapatdnn.src.model import EcapaTdnn
-from ecapatdnn.src.scoring import Embedder, cosine_scores, embed_files
+from ecapatdnn.src.model import make_network
+from ecapatdnn.src.scoring import cosine_scores
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
 from utils.device import setup_device
@@ -27,7 +28,7 @@ def main(config, after_epoch=lambda folder, row: write_score(folder)):
     device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
     train_set = TrainSet(config, device.rank, device.size)
     batches = Batches(train_set, config.num_workers)
-    model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+    model = make_network(config)
     loss = AamSoftmax(config.emb_size, train_set.classes, config.margin, config.scale, config.sub_centers)
     loss.update_parameters_name("loss.")
     precision = adapt(model, config, device)
@@ -63,9 +64,9 @@ def validation(config, model, device):
 
     def validate():
         model.set_train(False)
-        embedder = Embedder(model, config)
-        embeddings = device.share_out(len(trials.files), lambda own: embed_files(embedder, folder, trials.files[own],
-                                                                                 label="validation"))
+        verifier = Verifier(model, config)
+        embeddings = device.share_out(len(trials.files), lambda rows: verifier.embed_files(
+            trials.files[rows], folder, label="validation"))
         model.set_train(True)
         eer, threshold = equal_error_rate(error_rates(trials.target, cosine_scores(embeddings, trials)))
         return {"valid_eer": 100 * eer, "threshold": threshold}

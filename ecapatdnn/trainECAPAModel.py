@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ecapatdnn import eval as evaluation
-from ecapatdnn import import_torch, train
+from ecapatdnn import train
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.evaluation import report, score_trials
 from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detection_cost
 from utils.config import AUTO, load_config, parse_config, parse_train_config
 from utils.errors import MismatchError, NotFoundError, SettingError, run
@@ -53,8 +53,8 @@ def main(argv):
     if not scoring:
         train.main(config, after_epoch)
         return
-    results, trials, folder = evaluation.score(dataclasses.replace(config, model_path=config.initial_model))
-    evaluation.report(results, trials, folder)
+    results, trials, folder = score_trials(dataclasses.replace(config, model_path=config.initial_model))
+    report(results, trials, folder)
     errors = error_rates(trials.target, results["cosine"])
     print(f"EER {100 * equal_error_rate(errors)[0]:2.2f}%, minDCF {minimum_detection_cost(errors, 0.05):.4f}%")
 
@@ -83,8 +83,8 @@ def as_checkpoint(path):
         raise NotFoundError(f"{path}: no such file, expected a .ckpt of ours or a model that PyTorch has saved")
     folder = path.with_name(f"{path.stem}_run")
     if not folder.exists():     # in a process of its own: it computes on a CPU, and a process has one device
-        done = subprocess.run([sys.executable, import_torch.__file__, "--format", "taoruijie", path, "--output",
-                               folder], check=False)
+        program = Path(__file__).with_name("import_torch.py")
+        done = subprocess.run([sys.executable, program, "--format", "taoruijie", path, "--output", folder], check=False)
         if done.returncode:
             raise SystemExit(done.returncode)
     checkpoint = folder / "best.ckpt"

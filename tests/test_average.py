@@ -5,8 +5,8 @@ import numpy as np
 from helpers.errors import refused
 from mindspore import Tensor
 
-from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.inference import load
 from ecapatdnn.src.torch_layout import shapes
 from utils import average
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
@@ -32,7 +32,7 @@ def test_mean_of_the_last(tmp_path):
         expected = np.mean([arrays[name].astype(np.float64) for arrays in saved[1:]], axis=0)
         np.testing.assert_allclose(value.asnumpy(), expected, rtol=1e-7, err_msg=name)
     config = dataclasses.replace(load_config(Config, path), model_path=str(path))
-    assert load_embedder(config).net(Tensor(np.ones((1, 30, 80), np.float32))).shape == (1, 6)
+    assert load(config).network(Tensor(np.ones((1, 30, 80), np.float32))).shape == (1, 6)
     with refused(MismatchError, "num: 5", tmp_path / "checkpoints", "holds 4"):
         average.main([str(tmp_path), "--num", "5"])
     save_checkpoint(tmp_path / "checkpoints" / "epoch_0012.ckpt", {"other": Tensor(np.ones(3, np.float32))})

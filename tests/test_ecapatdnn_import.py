@@ -18,8 +18,8 @@ from helpers.originals import (
 from mindspore import Tensor, nn
 
 from ecapatdnn import import_torch, infer
-from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.inference import load
 from ecapatdnn.src.torch_layout import ORIGINALS, shapes
 from utils.checkpoints.checkpoint import load_checkpoint
 from utils.config import load_config, parse_use_config
@@ -46,7 +46,7 @@ modules:
 
 
 def net(checkpoint):
-    return load_embedder(parse_use_config(Config, ["--checkpoint_path", str(checkpoint)])).net
+    return load(parse_use_config(Config, ["--checkpoint_path", str(checkpoint)])).network
 
 
 class Masked(nn.Cell):

@@ -150,7 +150,8 @@ def test_trials_are_checked(vox, tmp_path):
     assert lines(tmp_path / "out/eval.txt") == good
     for text, message in (("1 id9/x/1.wav id00001/aaa/00001.wav\n0 id8/x/1.wav id9/x/1.wav\n",
                            r"2 of the files .* first: id8/x/1.wav"),
-                          (f"{good[0]}\n2 a b\n", "trial 2: found '2 a b'"), ("\n", "empty")):
+                          (f"{good[0]}\n2 a b\n", "line 2 is '2 a b'"), ("\n", "empty"),
+                          (good[0], "1 of 1 trials are targets")):
         trials.write_text(text)
         with pytest.raises(UserError, match=message):
             prepare_corpus("voxceleb", vox, tmp_path / "out", "--trials", str(trials))
@@ -160,7 +161,8 @@ def test_trials_are_checked(vox, tmp_path):
 
 def test_trials_that_name_a_rejected_file(vox, tmp_path, capsys):
     put(vox / "id00003/ddd/00002.wav", samples=np.zeros(2 * RATE))
-    (tmp_path / "t.txt").write_text("1 id00003/ddd/00001.wav id00003/ddd/00002.wav\n")
+    (tmp_path / "t.txt").write_text("1 id00003/ddd/00001.wav id00003/ddd/00002.wav\n"
+                                    "0 id00003/ddd/00001.wav id00001/aaa/00001.wav\n")
     prepare_corpus("voxceleb", vox, tmp_path / "out", "--trials", str(tmp_path / "t.txt"))
     assert "1 files that eval.txt names were rejected, such as id00003/ddd/00002.wav" in capsys.readouterr().out
 

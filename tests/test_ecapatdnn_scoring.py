@@ -7,14 +7,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
-from ecapatdnn.src import scoring
+from ecapatdnn.src import inference, scoring
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.dataset import check_classes
+from ecapatdnn.src.embedding_cache import EmbeddingCache
+from ecapatdnn.src.inference import Verifier
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
-from ecapatdnn.src.scoring import Cache, Embedder, as_norm, cosine_scores, embed_files, speaker_means
+from ecapatdnn.src.scoring import as_norm, cosine_scores, speaker_means
+from utils.audio.audio_file import AudioError
 from utils.corpora.lists import read_lines, read_train_list
-from utils.errors import UserError
+from utils.errors import ContentError, UserError
 
 
 def metrics(target, scores, prior=0.01, **costs):
@@ -131,6 +135,12 @@ def test_a_bad_trial_list_is_told_in_one_line(tmp_path, text, message):
     assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
 
 
+def test_trials_that_are_not_utf8_are_refused(tmp_path):
+    (tmp_path / "t").write_bytes(b"1 a b\n0 a m\xfcller\n")
+    with pytest.raises(ContentError, match="not UTF-8"):
+        read_trials(tmp_path / "t")
+
+
 @pytest.mark.parametrize("name, message", [("missing", "No such file or directory"), (".", "Is a directory")])
 @pytest.mark.parametrize("reader", [read_trials, read_train_list, read_lines])
 def test_a_list_that_cannot_be_read_is_refused(tmp_path, reader, name, message):
@@ -211,20 +221,49 @@ def test_a_long_recording_is_the_mean_of_its_parts(monkeypatch):
     """And no part is longer than what is embedded at once."""
     lengths = []
 
-    class Spectra(Embedder):
-        def __init__(self):
-            self.config = Config()
-
+    class Counting(MeanSpectrum):
         def outputs(self, features):
             lengths.append(features.shape[1])
-            return scoring.unit(np.abs(features).mean(axis=1))
+            return super().outputs(features)
 
-    monkeypatch.setattr(scoring, "LONGEST", 2)
+    monkeypatch.setattr(inference, "LONGEST", 2)
     samples = np.random.default_rng(0).standard_normal(5 * 16000 + 1).astype(np.float32)
-    whole = Spectra().samples(samples)
-    parts = [Spectra().samples(part) for part in np.array_split(samples, 3)]
+    whole = Counting().run(samples)
+    parts = [Counting().run(part) for part in np.array_split(samples, 3)]
     np.testing.assert_allclose(whole, scoring.unit(sum(parts)), rtol=1e-6)
     assert whole.shape == (1, 80) and len(lengths) == 6 and max(lengths) <= 201
+
+
+class MeanSpectrum(Verifier):
+    """A network that gives the loudness of each band, less their mean."""
+
+    def __init__(self, **settings):
+        self.config = Config(**settings)
+
+    def outputs(self, features):
+        return scoring.unit(np.abs(features).mean(axis=1))
+
+
+def test_a_file_and_its_samples_have_one_embedding(tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (8000, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    verifier = MeanSpectrum(resample=True)
+    found = verifier.embed(samples, 8000)
+    np.testing.assert_array_equal(found, verifier.embed(tmp_path / "a.wav"))
+    np.testing.assert_array_equal(found, verifier.embed(samples.mean(axis=1), 8000))
+    assert found.shape == (80,) and abs(verifier.score(tmp_path / "a.wav", samples, 8000) - 1) < 1e-6
+    for unfit in ((1000 * samples).astype(np.int16), samples[None], samples[:0], samples * np.nan):
+        with pytest.raises(AudioError):
+            verifier.embed(unfit, 8000)
+
+
+def test_the_score_of_two_recordings_is_that_of_a_trial():
+    first, second = (np.random.default_rng(seed).uniform(-0.5, 0.5, 80000).astype(np.float32) for seed in range(2))
+    verifier = MeanSpectrum(score_crops=3)
+    embeddings = np.stack((verifier.run(first), verifier.run(second)))
+    pairs = embeddings[0, 1:] @ embeddings[1, 1:].T
+    expected = (embeddings[0, 0] @ embeddings[1, 0] + pairs.mean()) / 2
+    assert embeddings.shape == (2, 4, 80) and verifier.score(first, second) == pytest.approx(expected, abs=1e-6)
 
 
 def test_speaker_means_are_unit_and_point_along_the_sum():
@@ -293,8 +332,7 @@ def test_as_norm_needs_two_cohort_speakers_for_a_deviation(normalised, top_n):
         as_norm(*normalised, top_n)
 
 
-def config(**changes):
-    return SimpleNamespace(**({"front_end": "kaldi", "score_crops": 0, "resample": False} | changes))
+SETTINGS = ("kaldi", 0, False)
 
 
 def checkpoint(folder, content=b"weights"):
@@ -309,9 +347,9 @@ def known(count=5):
 
 def test_a_cache_gives_back_what_was_saved(tmp_path):
     path = checkpoint(tmp_path / "run")
-    assert Cache(path, config()).load(tmp_path) == {}
-    Cache(path, config()).save(tmp_path, known())
-    loaded = Cache(str(path), config()).load(str(tmp_path))
+    assert EmbeddingCache(path, *SETTINGS).load(tmp_path) == {}
+    EmbeddingCache(path, *SETTINGS).save(tmp_path, known())
+    loaded = EmbeddingCache(str(path), *SETTINGS).load(str(tmp_path))
     assert list(loaded) == list(known())
     for name, embedding in known().items():
         np.testing.assert_array_equal(loaded[name], embedding)
@@ -319,37 +357,46 @@ def test_a_cache_gives_back_what_was_saved(tmp_path):
     assert all(name.endswith(".npz") for name in os.listdir(tmp_path / "run" / "embeddings"))
 
 
-@pytest.mark.parametrize("content, changes, folder", [
-    (b"other", {}, "corpus"), (b"weights", {"front_end": "taoruijie"}, "corpus"),
-    (b"weights", {"score_crops": 5}, "corpus"), (b"weights", {"resample": True}, "corpus"),
-    (b"weights", {}, "corpus2"), (b"weights", {}, "corpus/dev")])
-def test_another_checkpoint_setting_or_folder_has_a_cache_of_its_own(tmp_path, content, changes, folder):
-    Cache(checkpoint(tmp_path / "run"), config()).save(tmp_path / "corpus", known())
-    assert Cache(checkpoint(tmp_path / "run", content), config(**changes)).load(tmp_path / folder) == {}
-    same = Cache(checkpoint(tmp_path / "run"), config())
+@pytest.mark.parametrize("content, settings, folder", [
+    (b"other", SETTINGS, "corpus"), (b"weights", ("taoruijie", 0, False), "corpus"),
+    (b"weights", ("kaldi", 5, False), "corpus"), (b"weights", ("kaldi", 0, True), "corpus"),
+    (b"weights", SETTINGS, "corpus2"), (b"weights", SETTINGS, "corpus/dev")])
+def test_another_checkpoint_setting_or_folder_has_a_cache_of_its_own(tmp_path, content, settings, folder):
+    EmbeddingCache(checkpoint(tmp_path / "run"), *SETTINGS).save(tmp_path / "corpus", known())
+    assert EmbeddingCache(checkpoint(tmp_path / "run", content), *settings).load(tmp_path / folder) == {}
+    same = EmbeddingCache(checkpoint(tmp_path / "run"), *SETTINGS)
     assert len(same.load(tmp_path / "corpus")) == len(same.load(f"{tmp_path}/x/../corpus/")) == 5
 
 
-class CountingEmbedder:
+class CountingVerifier(Verifier):
     """Embeds a file as the number in its name, and counts."""
 
-    def __init__(self):
-        self.seen = []
+    def __init__(self, cache=None):
+        self.seen, self.cache = [], cache
 
-    def file(self, path):
-        self.seen.append(path)
-        return np.full((1, 2), int(os.path.basename(path)), np.float32)
+    def run(self, recording, rate=16000):
+        self.seen.append(recording)
+        return np.full((1, 2), int(os.path.basename(recording)), np.float32)
 
 
 def test_files_in_the_cache_are_not_embedded_again(tmp_path):
-    cache, embedder = Cache(checkpoint(tmp_path / "run"), config()), CountingEmbedder()
+    verifier = CountingVerifier(EmbeddingCache(checkpoint(tmp_path / "run"), *SETTINGS))
     for files in ([b"3", b"1"], [b"1", b"2", b"3"], [b"2"]):
-        found = embed_files(embedder, "corpus", files, cache)
+        found = verifier.embed_files(files, "corpus")
         assert found.shape == (len(files), 1, 2)
         assert found[:, 0, 0].tolist() == [int(file) for file in files]
-    assert embedder.seen == ["corpus/3", "corpus/1", "corpus/2"]
-    embed_files(embedder, "corpus", [b"1"])
-    assert len(embedder.seen) == 4
+    assert verifier.seen == ["corpus/3", "corpus/1", "corpus/2"]
+    verifier.cache = None
+    verifier.embed_files([b"1"], "corpus")
+    assert len(verifier.seen) == 4
+
+
+def test_a_cohort_is_the_mean_of_the_first_utterances_of_each_speaker(tmp_path):
+    path = write(tmp_path / "list", "b 4\na 1\nb 2\na 3\nb 9\n")
+    verifier = CountingVerifier()
+    found = verifier.embed_speakers(path, "corpus", 2)
+    assert verifier.seen == [f"corpus/{number}" for number in (1, 3, 4, 2)]
+    np.testing.assert_allclose(found, np.full((2, 2), np.sqrt(0.5)), rtol=1e-6)
 
 
 def test_a_train_list_numbers_speakers_by_name_and_keeps_spaces_in_paths(tmp_path):

@@ -15,9 +15,9 @@ from mindspore import Tensor, nn, ops
 from ecapatdnn import eval as evaluation
 from ecapatdnn import export, infer, train
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.inference import Verifier
 from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import EcapaTdnn
-from ecapatdnn.src.scoring import Embedder
 from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.errors import UserError
@@ -189,15 +189,15 @@ def test_embedding_of_any_length_with_one_compilation(trained):
     config = using(trained)
     model = EcapaTdnn(80, 16, 16, 24)
     load_model(config.model_path, model)
-    embedder = Embedder(model, config)
+    verifier = Verifier(model, config)
     sound = np.random.default_rng(0).standard_normal(480000).astype(np.float32) * 0.1
     compiled = set()
     for samples in (4000, 16000, 100001, 480000):
-        assert embedder.samples(sound[:samples]).shape == (1, 16)
+        assert verifier.embed(sound[:samples]).shape == (16,)
         compiled.add(len(model.compile_cache))
     assert compiled == {1}
     with pytest.raises(UserError, match="0.12 s, expected at least 0.24 s"):
-        embedder.samples(sound[:2000])
+        verifier.embed(sound[:2000])
 
 
 MISTAKES = {

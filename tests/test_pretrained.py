@@ -12,8 +12,8 @@ from helpers.documents import ROOT, table
 from helpers.programs import program
 from mindspore import Tensor
 
-from ecapatdnn.eval import load_embedder
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.inference import load
 from ecapatdnn.src.torch_layout import shapes
 from utils import publish
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
@@ -50,7 +50,7 @@ def test_published_weights_are_rounded_and_nothing_of_the_machine_is_kept(run_fo
     assert str(tmp_path) not in path.with_name("config.yaml").read_text()
     config = load_config(Config, path)
     assert (config.channels, config.valid_list, config.train_list) == (8, "lists/valid.txt", "")
-    network = load_embedder(dataclasses.replace(config, model_path=str(path))).net
+    network = load(dataclasses.replace(config, model_path=str(path))).network
     assert {str(one.dtype) for one in network.get_parameters()} == {"Float32"}
     with pytest.raises(UserError, match="conv1.*: holds 100000, expected at most 65504"):
         publish.halved("conv1.weight", np.array([1.0, -1e5]))

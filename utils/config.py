@@ -120,6 +120,12 @@ def load_config(cls, checkpoint):
     raise NotFoundError(f"{checkpoint}: no {CONFIG_FILE} beside it or one folder up; keep the run folder together")
 
 
+def checkpoint_config(cls, checkpoint, **settings):
+    """The config to use a checkpoint with: the one saved with it, but for its device, and for `settings`."""
+    given = {"model_path": str(checkpoint), "device_target": "", "device_id": 0} | settings
+    return dataclasses.replace(load_config(cls, checkpoint), **given)
+
+
 def save_config(config, folder):
     """Writes the format and every value of `config` to config.yaml in `folder`."""
     values = with_format(dataclasses.asdict(config), history(config))

@@ -8,9 +8,9 @@ from mindspore import Tensor, nn
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, RATE
 from ecapatdnn.src.identification import SpeakerId, likelihood_and_error
+from ecapatdnn.src.inference import SCORE_CROP, UtteranceNetwork, Verifier
 from ecapatdnn.src.loss import AamSoftmax
-from ecapatdnn.src.model import EcapaTdnn
-from ecapatdnn.src.scoring import SCORE_CROP, Embedder, WholeFiles
+from ecapatdnn.src.model import make_network
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
@@ -24,13 +24,10 @@ CONFIG = Config
 SPEAKERS = 10       # the loss's
 
 
-def build(config):
-    return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
-
-
 def train(config, device):
     """As train.py."""
-    model, loss = build(config), AamSoftmax(config.emb_size, SPEAKERS, config.margin, config.scale, config.sub_centers)
+    model = make_network(config)
+    loss = AamSoftmax(config.emb_size, SPEAKERS, config.margin, config.scale, config.sub_centers)
     loss.update_parameters_name("loss.")
     precision = adapt(model, config, device)
     model.set_train()
@@ -50,14 +47,14 @@ def crops(config):
 
 def validate(config, device):
     """As train.py does with whole files, after an epoch: in the precision of the training."""
-    model = build(config)
+    model = make_network(config)
     adapt(model, config, device)
-    return whole_files(Embedder(model, config))
+    return whole_files(Verifier(model, config))
 
 
 def evaluate(config, device):
     """As eval.py."""
-    return whole_files(Embedder(fast(build(config)), config))
+    return whole_files(Verifier(fast(make_network(config)), config))
 
 
 def whole_files(net):
@@ -68,7 +65,7 @@ def whole_files(net):
 
 def export(config, device):
     """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
-    network, shape = build(config), (1, SCORE_CROP, config.in_channels)
+    network, shape = make_network(config), (1, SCORE_CROP, config.in_channels)
     if config.input == "waveform":
         network, shape = FromWaveform(network, config.front_end, config.in_channels), (1, RATE)
     network, inputs = for_ascend(network).set_train(False), Tensor(np.zeros(shape, np.float32))
@@ -88,7 +85,7 @@ def identify(config, device):
     calls = training_calls(objective, optimizer, parameters(model), config, device, precision, crops(config))
 
     def test():
-        WholeFiles(model, config).outputs(np.zeros((1, 321, config.in_channels), np.float32))
+        UtteranceNetwork(model, config).outputs(np.zeros((1, 321, config.in_channels), np.float32))
 
     return [*calls, test]
 

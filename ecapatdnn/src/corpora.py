@@ -2,9 +2,11 @@
 import itertools
 import random
 import re
+from collections.abc import Iterable
 
+from ecapatdnn.src.metric import read_trials
 from utils.corpora.speakers import evenly_spaced, find, find_in, libri_speaker, speaker_tree
-from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.errors import MismatchError
 
 MAX_TRIALS = 200_000   # validation is run every few epochs: more trials are sampled down to this
 PER_SPEAKER = 30       # utterances of a dev-clean speaker in the trials
@@ -67,22 +69,12 @@ def validation_trials(items, seed):
     return random_pairs(items, MAX_TRIALS, seed)
 
 
-def read_trials(file, paths):
-    """The lines of a trial list; UserError unless all files it names are in `paths`."""
-    try:
-        with open(file, encoding="utf-8") as stream:
-            lines = [line.split() for line in stream if line.strip()]
-    except OSError as error:
-        raise NotFoundError(f"{file}: {error.strerror}; expected trials, `1|0 path path` per line") from None
-    except UnicodeDecodeError as error:
-        raise ContentError(f"{file}: not UTF-8 (byte {error.start}); expected trials, `1|0 path path` per "
-                           "line") from None
-    for number, line in enumerate(lines, 1):
-        if len(line) != 3 or line[0] not in ("0", "1"):
-            raise ContentError(f"{file}: trial {number}: found {' '.join(line)!r}, expected `1|0 path path`")
-    if not lines:
-        raise ContentError(f"{file}: empty, expected trials, `1|0 path path` per line")
-    if missing := sorted({path for line in lines for path in line[1:]} - set(paths)):
+def corpus_trials(file: str, paths: Iterable[str]) -> list[str]:
+    """The lines of a trial list, see `read_trials`. MismatchError unless all files it names are in `paths`."""
+    trials = read_trials(file)
+    names = [name.decode() for name in trials.files]
+    if missing := sorted(set(names) - set(paths)):
         raise MismatchError(f"{file}: {len(missing)} of the files it names are not in the corpus, the first: "
                             f"{missing[0]}; name the folder that its paths are relative to as --data_folder")
-    return [" ".join(line) for line in lines]
+    return [f"{int(target)} {names[left]} {names[right]}"
+            for target, left, right in zip(trials.target, trials.left, trials.right, strict=True)]

@@ -15,8 +15,8 @@ from utils.errors import SettingError
 from utils.layers.shapes import mirror_ends, ones_like, unbiased
 from utils.progress import progress
 
+from .inference import UtteranceNetwork
 from .model import EcapaTdnn, batch_norm, frame_mask
-from .scoring import WholeFiles
 
 KERNELS, DILATIONS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1)
 FLOOR = 1e-5                        # added to a standard deviation
@@ -115,9 +115,9 @@ def evaluate(model, config, part, device):
     """(error, loss) on the whole files of a "valid" or "test" part, shared out over the processes."""
     paths, speaker, _ = read_train_list(config.list_of(part))
     model.set_train(False)
-    net = WholeFiles(model, config)
+    net = UtteranceNetwork(model, config)
     rows = device.share_out(len(paths), lambda own: np.concatenate(
-        [net.file(f"{config.data_folder}/{paths[i].decode()}") for i in progress(own, part)]))    # (n, S)
+        [net.run(f"{config.data_folder}/{paths[i].decode()}") for i in progress(own, part)]))    # (n, S)
     model.set_train(True)
     return float((rows.argmax(axis=1) != speaker).mean()), float(-rows[np.arange(len(rows)), speaker].mean())
 

@@ -1,4 +1,5 @@
 """Verification metrics: equal error rate, minimum detection cost, and the trial lists they are computed on."""
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,8 @@ class Errors:
     false_alarm: np.ndarray   # non-targets accepted, share
 
 
-def read_trials(path):
-    """A list of `1|0 path path` lines (VoxCeleb1-O, -E, -H and kin) as Trials."""
+def read_trials(path: str | os.PathLike) -> Trials:
+    """A list of `1|0 path path` lines (VoxCeleb1-O, -E, -H and kin). NotFoundError or ContentError for another file."""
     lines = read_lines(path)
     columns = [line.split() for line in lines]
     for number, column in enumerate(columns, 1):
@@ -39,10 +40,16 @@ def read_trials(path):
     if target.all() or not target.any():
         raise ContentError(f"{path}: {int(target.sum())} of {len(target)} trials are targets; both kinds are needed")
     files, index = np.unique(np.array(left + right), return_inverse=True)
+    for file in files:
+        try:
+            file.decode()
+        except UnicodeDecodeError:
+            raise ContentError(f"{path}: {file.decode(errors='replace')}: not UTF-8; convert the list, with iconv for "
+                               "example") from None
     return Trials(target, index[:len(lines)], index[len(lines):], files)
 
 
-def error_rates(target, scores):
+def error_rates(target: np.ndarray, scores: np.ndarray) -> Errors:
     """Errors at every distinct score, from accepting all to rejecting all. One sort."""
     if not np.isfinite(scores).all():
         raise RunError(f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite; the network has "
@@ -55,7 +62,7 @@ def error_rates(target, scores):
     return Errors(np.append(scores[first], np.inf), miss, kept)
 
 
-def equal_error_rate(errors):
+def equal_error_rate(errors: Errors) -> tuple[float, float]:
     """(EER, threshold): where misses are as many as false alarms, on the straight line between two thresholds."""
     after = int(np.argmax(errors.miss >= errors.false_alarm))
     before = max(after - 1, 0)
@@ -67,7 +74,8 @@ def equal_error_rate(errors):
     return float(eer), float(threshold)
 
 
-def minimum_detection_cost(errors, target_prior, miss_cost=1.0, false_alarm_cost=1.0):
+def minimum_detection_cost(errors: Errors, target_prior: float, miss_cost: float = 1.0,
+                           false_alarm_cost: float = 1.0) -> float:
     """minDCF of NIST, normalised: 1 is what accepting all or rejecting all costs, whichever is less."""
     cost = (miss_cost * errors.miss * target_prior
             + false_alarm_cost * errors.false_alarm * (1 - target_prior))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mindspore import nn, ops
 
+from ecapatdnn.src.config import Config
 from utils import cpu_ops
 from utils.errors import SettingError
 from utils.layers.shapes import length_mask, mirror_ends, ones_like, unbiased
@@ -81,6 +82,11 @@ class EcapaTdnn(nn.Cell):
         x = self.mfa(ops.cat(outputs, 1))                           # (B, M, 1, T)
         x = self.pool_norm(self.pool(x, mask))                      # (B, 2M, 1, 1)
         return self.norm(self.fc(x)).reshape(x.shape[0], -1)        # (B, E)
+
+
+def make_network(config: Config) -> EcapaTdnn:
+    """The network that `config` describes."""
+    return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
 
 
 class SERes2Block(nn.Cell):

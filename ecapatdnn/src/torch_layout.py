@@ -14,7 +14,7 @@ import numpy as np
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import WINDOW, mel_filters, window
-from ecapatdnn.src.model import DILATIONS, RES2NET_SCALE, EcapaTdnn
+from ecapatdnn.src.model import DILATIONS, RES2NET_SCALE, make_network
 from utils.errors import MismatchError
 from utils.torch_weights.importer import Original, Weights, read_hyper_parameters
 from utils.torch_weights.names import CONV, NORM, Row, Tensors, expect, fill_rows, sizes, state_dict
@@ -141,8 +141,7 @@ def write_taoruijie(state: Tensors, config: Config, parameters: Tensors) -> Tens
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """{our parameter: shape} of the network."""
-    model = EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
-    return {parameter.name: parameter.shape for parameter in model.get_parameters()}
+    return {parameter.name: parameter.shape for parameter in make_network(config).get_parameters()}
 
 
 ORIGINALS = {

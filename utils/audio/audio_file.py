@@ -117,10 +117,28 @@ def _read(path, file, rate, start, length, resample):
     if count <= 0 or len(samples) < count or length is not None and count < int(length * scale):
         raise AudioError(f"{path}: {len(samples)} samples from sample {first}, expected more; "
                          "the file is empty or truncated, replace it")
+    mono = _mono(samples, path)
+    return mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate)[:length]
+
+
+def _mono(samples, name):
+    """The mean of the channels, (N, channels) -> (N,); AudioError where it is not finite."""
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode the file anew")
-    return mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate)[:length]
+        raise AudioError(f"{name}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode it again")
+    return mono
+
+
+def from_array(samples: np.ndarray, native: int, rate: int, name: str = "recording") -> np.ndarray:
+    """Samples (N,) or (N, channels) at `native` Hz -> (N',) float32 at `rate` Hz, mean of the channels.
+
+    AudioError for what is no recording: whole numbers, another number of dimensions, nothing, or not finite.
+    """
+    if samples.dtype.kind != "f" or samples.ndim not in (1, 2) or not samples.size:
+        raise AudioError(f"{name}: found {samples.dtype} of shape {samples.shape}, expected floating point in [-1, 1] "
+                         "of shape (N,) or (N, channels); divide int16 by 32768")
+    mono = _mono(samples.reshape(len(samples), -1).astype(np.float32), name)
+    return mono if native == rate else soxr.resample(mono, native, rate)
 
 
 def check(path: StrPath, rate: int, min_seconds: float = 0.0, resample: bool = False) -> int:

@@ -1,0 +1,56 @@
+"""Verification scored: what eval.py, postprocess.py and trainECAPAModel.py compute and report.
+
+Letters: n trials.
+"""
+from pathlib import Path
+
+import numpy as np
+
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.inference import load
+from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
+from ecapatdnn.src.plots import draw_det
+from ecapatdnn.src.scoring import as_norm, cosine_scores, subtract_mean
+from utils.config import require
+
+
+def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
+    """({kind: scores (n,)}, the trials of config.eval_list, the folder beside the checkpoint for what comes of them).
+
+    Kinds: cosine, and AS-norm where config.as_norm is set.
+    """
+    require(config, "eval_list", "eval_path")
+    trials = read_trials(config.eval_list)
+    verifier = load(config)
+    embeddings = verifier.embed_files(trials.files, config.eval_path)
+    cohort = None
+    if config.as_norm or config.subtract_mean:
+        source = (config.cohort_list, config.cohort_path) if config.cohort_list else (config.train_list,
+                                                                                      config.train_path)
+        cohort = verifier.embed_speakers(*source, config.cohort_utterances)
+    if config.subtract_mean:
+        embeddings, cohort = subtract_mean(embeddings, cohort)
+    results = {"cosine": cosine_scores(embeddings, trials)}
+    if config.as_norm:
+        results["AS-norm"] = as_norm(results["cosine"], embeddings[:, 0], cohort, trials, config.top_n)
+    print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
+    return results, trials, Path(config.model_path).parent / f"eval_{Path(config.eval_list).stem}"
+
+
+def report(results: dict[str, np.ndarray], trials: Trials, folder: Path) -> dict[str, float]:
+    """Prints EER and minDCF of scores (n,), writes scores_<kind>.txt and det.png into `folder`; returns {kind: EER}."""
+    folder.mkdir(exist_ok=True)
+    rates = {kind: error_rates(trials.target, scores) for kind, scores in results.items()}
+    eers = {}
+    for kind, errors in rates.items():
+        eers[kind], threshold = equal_error_rate(errors)
+        costs = [minimum_detection_cost(errors, prior) for prior in (0.01, 0.05)]
+        prefix = "" if kind == "cosine" else f"{kind}: "
+        print(f"{prefix}EER = {100 * eers[kind]:.2f}%")
+        print(f"{prefix}minDCF(p=0.01) = {costs[0]:.4f}, minDCF(p=0.05) = {costs[1]:.4f}, threshold = {threshold:.4f}")
+        with open(folder / f"scores_{kind}.txt", "w", encoding="utf-8") as file:
+            for score, left, right in zip(results[kind], trials.left, trials.right, strict=True):
+                file.write(f"{score:.5f} {trials.files[left].decode()} {trials.files[right].decode()}\n")
+    draw_det(rates, eers, folder / "det.png")
+    print(f"scores and det.png: {folder}")
+    return eers

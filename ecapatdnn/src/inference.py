@@ -1,0 +1,153 @@
+"""A trained network behind its front-end: recordings in, embeddings and scores out.
+
+`load(config)` is what eval.py, infer.py and other programs begin with. Nothing here prints but progress bars; mistakes
+are exceptions, kinds of utils.errors.UserError.
+
+Letters: N samples, T frames, F mel bands, B utterances, E embedding size, m files, k speakers of a cohort.
+"""
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.embedding_cache import EmbeddingCache
+from ecapatdnn.src.features import RATE, filter_bank, sample_count
+from ecapatdnn.src.metric import Trials
+from ecapatdnn.src.model import make_network
+from ecapatdnn.src.scoring import cosine_scores, speaker_means, unit
+from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
+from utils.audio import audio_file
+from utils.checkpoints.checkpoint import load_model
+from utils.corpora.lists import read_train_list
+from utils.cpu_ops import fast
+from utils.device import setup_device
+from utils.errors import ContentError
+from utils.progress import progress
+
+SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
+LONGEST = 300       # seconds embedded at once: all of a recording's layers are in memory together
+MIN_FRAMES = 25     # a shorter recording, a quarter of a second, is no utterance
+PAIR = Trials(np.array([True]), np.array([0]), np.array([1]), np.array([b"first", b"second"]))
+
+
+class UtteranceNetwork:
+    """Runs a network with one output per utterance over recordings of any length, compiled once for all lengths.
+
+    `network` takes features (B, T, F) as config.front_end computes them, and gives (B, E).
+    """
+
+    def __init__(self, network: nn.Cell, config: Config | SpeakerIdConfig):
+        self.network, self.config = network, config
+        network.set_train(False)
+        network.set_inputs(Tensor(shape=(None, None, config.in_channels), dtype=ms.float32))
+
+    def run(self, recording: str | os.PathLike | np.ndarray, rate: int = RATE) -> np.ndarray:
+        """The output for a recording: (1, E). Of more than LONGEST seconds it is the mean over equal parts.
+
+        `recording`: a file, or samples (N,) or (N, channels) in [-1, 1] at `rate` Hz; arrays of another rate than
+        16 kHz are resampled, files where config.resample is set. AudioError for one that is too short or unfit.
+        """
+        name = "recording" if isinstance(recording, np.ndarray) else str(recording)
+        return self.run_samples(self.read(recording, rate), name)
+
+    def read(self, recording: str | os.PathLike | np.ndarray, rate: int = RATE) -> np.ndarray:
+        """Samples (N,) float32 at 16 kHz of a recording, as for `run`."""
+        if isinstance(recording, np.ndarray):
+            return audio_file.from_array(recording, rate, RATE)
+        return audio_file.read(recording, RATE, resample=self.config.resample)
+
+    def run_samples(self, samples: np.ndarray, name: str = "recording") -> np.ndarray:
+        """As `run`, of samples (N,) at 16 kHz."""
+        fewest = sample_count(MIN_FRAMES, self.config.front_end)
+        if len(samples) < fewest:
+            raise audio_file.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
+        parts = np.array_split(samples, -(-len(samples) // (LONGEST * RATE)))
+        return sum(self.outputs(self.features(part)[None]) for part in parts) / len(parts)
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        """(N,) -> (T, F)."""
+        return filter_bank(samples, self.config.front_end, self.config.in_channels)
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        """(B, T, F) -> (B, E)."""
+        return self.network(Tensor(features)).asnumpy()
+
+
+class Verifier(UtteranceNetwork):
+    """Speaker verification: embeddings of length 1, and how alike two recordings are.
+
+    `run` gives (1 + score_crops, E): the embedding of the whole recording, then those of its crops.
+    """
+
+    def __init__(self, network: nn.Cell, config: Config, cache: EmbeddingCache | None = None,
+                 threshold: float | None = None):
+        super().__init__(network, config)
+        self.cache, self.saved_threshold = cache, threshold
+
+    @property
+    def threshold(self) -> float:
+        """The score from which on two recordings are of one speaker: that of the EER of the run's validation."""
+        if self.saved_threshold is None:
+            raise ContentError(f"{self.config.model_path}: was trained without validation trials and holds no "
+                               "threshold; pass --threshold")
+        return self.saved_threshold
+
+    def embed(self, recording: str | os.PathLike | np.ndarray, rate: int = RATE) -> np.ndarray:
+        """The embedding of a recording, as for `run`: (E,) float32 of length 1."""
+        return self.run(recording, rate)[0]
+
+    def score(self, first: str | os.PathLike | np.ndarray, second: str | os.PathLike | np.ndarray,
+              rate: int = RATE) -> float:
+        """How alike the speakers of two recordings, as for `run`, are: the cosine, from -1 to 1."""
+        return float(cosine_scores(np.stack((self.run(first, rate), self.run(second, rate))), PAIR)[0])
+
+    def embed_files(self, files: Sequence[bytes] | np.ndarray, folder: str | Path,
+                    label: str = "embeddings") -> np.ndarray:
+        """Embeddings (m, 1 + score_crops, E) of `files` (m,) below `folder`; those in the cache are not computed."""
+        known = self.cache.load(folder) if self.cache else {}
+        missing = [file for file in files if file not in known]
+        for file in progress(missing, label):
+            known[file] = self.run(os.path.join(folder, file.decode()))
+        if self.cache and missing:
+            self.cache.save(folder, known)
+        return np.stack([known[file] for file in files])
+
+    def embed_speakers(self, path: str | Path, folder: str | Path, utterances: int) -> np.ndarray:
+        """Unit mean embeddings (k, E) of the speakers of a list of `speaker path`, each of its first `utterances`."""
+        paths, speaker, _ = read_train_list(path)
+        order = np.argsort(speaker, kind="stable")
+        first = np.searchsorted(speaker[order], speaker[order])
+        chosen = order[np.arange(len(order)) - first < utterances]
+        return speaker_means(self.embed_files(paths[chosen], folder, label="cohort")[:, 0], speaker[chosen])
+
+    def run_samples(self, samples: np.ndarray, name: str = "recording") -> np.ndarray:
+        """As `run`, of samples (N,) at 16 kHz."""
+        whole = unit(super().run_samples(samples, name))
+        if not self.config.score_crops:
+            return whole
+        length = sample_count(SCORE_CROP, self.config.front_end)
+        repeated = np.resize(samples, max(length, len(samples)))
+        starts = np.linspace(0, len(repeated) - length, self.config.score_crops).astype(int)
+        crops = np.stack([self.features(repeated[start:start + length]) for start in starts])
+        return np.concatenate((whole, self.outputs(crops)))
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        """(B, T, F) -> (B, E) of length 1."""
+        return unit(super().outputs(features))
+
+
+def load(config: Config) -> Verifier:
+    """The Verifier of the checkpoint config.model_path, on the device that `config` names; its cache is beside it.
+
+    `config` is the one saved with the checkpoint, perhaps with other settings of evaluation. UserError where checkpoint
+    and config do not fit each other, or the device is not there.
+    """
+    setup_device(config.device_target, device_id=config.device_id)
+    network = make_network(config)
+    record = load_model(config.model_path, network)
+    cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample)
+    return Verifier(fast(network), config, cache, record.get("threshold"))
