@@ -12,16 +12,17 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError, run
 from utils.files import write_text
-from utils.launching.rank_table import demands_of_910a, group_violations, load, violations
+from utils.launching.rank_table import Table, demands_of_910a, group_violations, load, violations
 
 HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> Path:
     """Does what the command line says; returns the path of the table written."""
     args = parse(argv)
     if args.check:
@@ -34,7 +35,7 @@ def main(argv):
         name = f"hccl_{len(table['server_list'])}s_{device_count(table)}p.json"
     else:
         ids = device_ids(args.device_num, args.visible_devices)
-        address = args.server_ip or own_address()
+        address = args.server_ip or server_address()
         table = make_table(address, ids, args.hccn_conf)
         name = f"hccl_{len(ids)}p_{('-' if max(ids) > 9 else '').join(map(str, ids))}_{address}.json"
     path = Path(args.output_dir, name)
@@ -44,13 +45,13 @@ def main(argv):
     return path
 
 
-def note_910a(table: dict) -> None:
-    """Says what a 910A would not take of a valid table."""
+def note_910a(table: Table) -> None:
+    """Prints what a 910A would not take of a valid table."""
     if reasons := demands_of_910a(table):
         print(f"note: not for a 910A: {'; '.join(reasons)}", file=sys.stderr)
 
 
-def parse(argv):
+def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,7 +66,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def device_ids(text, visible):
+def device_ids(text: str, visible: str) -> list[int]:
     """The physical devices of a range such as "[0,8)", or of those places in the list `visible`."""
     match = re.fullmatch(r"\[(\d+),(\d+)\)", text.replace(" ", ""))
     if not match or int(match[1]) >= int(match[2]):
@@ -74,25 +75,25 @@ def device_ids(text, visible):
     if visible:
         if not re.fullmatch(r"\d+(,\d+)*", visible.replace(" ", "")):
             raise SettingError(f"visible_devices: found {visible!r}, expected numbers such as 4,5,6,7")
-        there = [int(one) for one in visible.split(",")]
-        if len(there) <= ids[-1]:
-            raise SettingError(f"visible_devices: {len(there)} devices, but device_num goes to number {ids[-1]}")
-        ids = [there[one] for one in ids]
+        physical = [int(number) for number in visible.split(",")]
+        if len(physical) <= ids[-1]:
+            raise SettingError(f"visible_devices: {len(physical)} devices, but device_num goes to number {ids[-1]}")
+        ids = [physical[place] for place in ids]
     if reasons := group_violations(ids):
         raise SettingError(f"device_num: {reasons[0]}; these cannot train together")
     return ids
 
 
-def make_table(address, ids, conf):
+def make_table(address: str, ids: Sequence[int], conf: str | Path) -> Table:
     """The table of one server, ranks in the order of `ids`."""
     addresses = read_addresses(conf)
-    devices = [{"device_id": str(one), "device_ip": addresses.get(one) or ask_hccn_tool(one, conf),
-                "rank_id": str(rank)} for rank, one in enumerate(ids)]
+    devices = [{"device_id": str(device), "device_ip": addresses.get(device) or ask_hccn_tool(device, conf),
+                "rank_id": str(rank)} for rank, device in enumerate(ids)]
     return checked({"version": "1.0", "server_count": "1", "status": "completed",
                     "server_list": [{"server_id": address, "device": devices, "host_nic_ip": "reserve"}]})
 
 
-def read_addresses(conf):
+def read_addresses(conf: str | Path) -> dict[int, str]:
     """{device: address} of the lines address_N=... of a hccn.conf; empty where there is no such file."""
     try:
         text = Path(conf).read_text(encoding="utf-8")
@@ -103,7 +104,7 @@ def read_addresses(conf):
     return {int(number): address for number, address in re.findall(r"^\s*address_(\d+)\s*=\s*(\S+)", text, re.M)}
 
 
-def ask_hccn_tool(device, conf):
+def ask_hccn_tool(device: int, conf: str | Path) -> str:
     """The address of a device's network card, from the driver's tool."""
     try:
         done = subprocess.run(["hccn_tool", "-i", str(device), "-ip", "-g"], capture_output=True, text=True, timeout=30,
@@ -117,7 +118,7 @@ def ask_hccn_tool(device, conf):
     return match[1]
 
 
-def own_address():
+def server_address() -> str:
     """What this server's name resolves to."""
     try:
         return socket.gethostbyname(socket.gethostname())
@@ -125,13 +126,13 @@ def own_address():
         raise NotFoundError(f"server_ip: this server's name has no address ({error}); pass --server_ip") from None
 
 
-def device_count(table):
+def device_count(table: Table) -> int:
     """Devices of all servers."""
     return sum(len(server["device"]) for server in table["server_list"])
 
 
-def merge(tables: list[dict]) -> dict:
-    """One table of several, each of one or more servers; ranks anew, in the order of the servers' ids.
+def merge(tables: Sequence[Table]) -> Table:
+    """One table of several, each of one or more servers; ranks numbered in the order of the servers' ids.
 
     Super pods of the same id become one.
     """
@@ -154,10 +155,10 @@ def merge(tables: list[dict]) -> dict:
     return checked(merged)
 
 
-def checked(table):
+def checked(table: Table) -> Table:
     """The table; ContentError where it is not valid."""
-    if found := violations(table):
-        raise ContentError("the table would not be valid: " + "; ".join(found))
+    if wrong := violations(table):
+        raise ContentError("the table would not be valid: " + "; ".join(wrong))
     return table
 
 

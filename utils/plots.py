@@ -1,14 +1,21 @@
 """Pictures of a run, as PNG."""
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first: machines without a screen)
+from matplotlib.figure import Figure  # noqa: E402
 
 
-def draw_curves(rows, path):
-    """One panel a metric over the epochs, from the rows of metrics.csv; the epoch of the best validation is marked."""
+def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """One panel per metric over the epochs; the epoch of the best validation is marked.
+
+    rows: those of metrics.csv, {column: number or its text, "" where it is missing}
+    """
     names = [name for name in rows[-1] if name not in ("epoch", "minutes")]
     figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
     curves = {name: [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in (None, "")]
@@ -28,7 +35,7 @@ def draw_curves(rows, path):
     save_figure(figure, path)
 
 
-def save_figure(figure, path):
+def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes `figure` under a temporary name, then renames."""
     temporary = f"{path}.part"
     figure.tight_layout()

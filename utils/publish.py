@@ -6,7 +6,9 @@ checkpoint compute in float32 all the same.
 import argparse
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -20,7 +22,7 @@ from utils.files import write_text
 OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id"}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> Path:
     """Writes best.ckpt and config.yaml into the folder; returns the path of the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("checkpoint", help="of a run folder, with its config.yaml beside it")
@@ -37,7 +39,7 @@ def main(argv):
     return path
 
 
-def halved(name, array):
+def halved(name: str, array: np.ndarray) -> np.ndarray:
     """The array in float16; ContentError for a number that does not fit."""
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
@@ -46,7 +48,7 @@ def halved(name, array):
     return half
 
 
-def without_folders(settings):
+def without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that mean the same on any machine: no absolute paths, nothing of the run itself."""
     return {name: value for name, value in settings.items()
             if name not in OF_THE_RUN and not (isinstance(value, str) and os.path.isabs(value))}

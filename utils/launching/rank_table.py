@@ -19,9 +19,11 @@ import ipaddress
 import itertools
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utils.errors import ContentError, NotFoundError
+
+Table = dict[str, Any]      # as JSON has it
 
 SERVERS, SUPER_PODS = VERSIONS = ("1.0", "1.2")
 LARGEST = 16                # devices of a server, on an Atlas A3
@@ -38,11 +40,11 @@ class Process(NamedTuple):
     rank: int        # of all
 
 
-def read_rank_table(path):
+def read_rank_table(path: str | Path) -> list[Process]:
     """The Processes of the table at `path`, by rank. UserError with all that is wrong with it."""
     return sorted((Process(number, int(device["device_id"]), int(device["rank_id"]))
                    for number, server in enumerate(load(path)["server_list"]) for device in server["device"]),
-                  key=lambda one: one.rank)
+                  key=lambda process: process.rank)
 
 
 def server_name(path: str | Path, number: int) -> str:
@@ -51,7 +53,7 @@ def server_name(path: str | Path, number: int) -> str:
     return server.get("host_ip") or server["server_id"]
 
 
-def load(path):
+def load(path: str | Path) -> Table:
     """The table at `path` as JSON. UserError with all that is wrong with it."""
     try:
         table = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -59,45 +61,45 @@ def load(path):
         raise NotFoundError(f"{path}: {error.strerror}; python utils/hccl_tools.py writes a rank table") from None
     except ValueError as error:
         raise ContentError(f"{path}: not JSON ({error}); python utils/hccl_tools.py writes a rank table") from None
-    if found := violations(table):
-        raise ContentError(f"{path}: no valid rank table: {'; '.join(found)}; python utils/hccl_tools.py writes one")
+    if wrong := violations(table):
+        raise ContentError(f"{path}: no valid rank table: {'; '.join(wrong)}; python utils/hccl_tools.py writes one")
     return table
 
 
-def violations(table):
+def violations(table: Any) -> list[str]:
     """What is wrong with a table: one text each, with its place, what was found and what is expected."""
     if not isinstance(table, dict):
         return [f"found {type(table).__name__}, expected an object with server_list"]
     keys = ["version", "server_count", "server_list", "status"]
     if table.get("version") == SUPER_PODS:
         keys.remove("server_count")
-    found = [f"{key}: missing" for key in keys if key not in table]
+    wrong = [f"{key}: missing" for key in keys if key not in table]
     if table.get("version", SERVERS) not in VERSIONS:
-        found.append(f"version: found {table['version']!r}, expected one of {', '.join(VERSIONS)}")
+        wrong.append(f"version: found {table['version']!r}, expected one of {', '.join(VERSIONS)}")
     if table.get("status", "completed") != "completed":
-        found.append(f"status: found {table['status']!r}, expected 'completed'; whatever writes the table is not done")
+        wrong.append(f"status: found {table['status']!r}, expected 'completed'; whatever writes the table is not done")
     servers, pods = table.get("server_list", []), table.get("super_pod_list", [])
-    if not isinstance(servers, list) or not all(isinstance(one, dict) for one in servers):
-        return [*found, "server_list: expected a list of objects"]
+    if not isinstance(servers, list) or not all(isinstance(server, dict) for server in servers):
+        return [*wrong, "server_list: expected a list of objects"]
     if "server_count" in table and table["server_count"] != str(len(servers)):
-        found.append(f"server_count: found {table['server_count']!r}, expected '{len(servers)}', the servers listed")
+        wrong.append(f"server_count: found {table['server_count']!r}, expected '{len(servers)}', the servers listed")
     if not isinstance(pods, list):
-        return [*found, "super_pod_list: expected a list of objects"]
-    found += _servers(servers, addressed=len(pods or servers) > 1)
-    found += _super_pods(pods, servers) if pods else []
-    return found if found else _ranks(servers)
+        return [*wrong, "super_pod_list: expected a list of objects"]
+    wrong += _servers(servers, addressed=len(pods or servers) > 1)
+    wrong += _super_pods(pods, servers) if pods else []
+    return wrong if wrong else _ranks(servers)
 
 
-def demands_of_910a(table: dict) -> list[str]:
+def demands_of_910a(table: Table) -> list[str]:
     """What a valid table has that 910As, those of an Atlas 800 training server, cannot use: one text each."""
     groups = [[int(device["device_id"]) for device in server["device"]] for server in table["server_list"]]
-    found = [] if table["version"] == SERVERS else [f"version {table['version']}, expected {SERVERS}"]
-    found += [reason for ids in groups for reason in group_demands_of_910a(ids)]
+    wrong = [] if table["version"] == SERVERS else [f"version {table['version']}, expected {SERVERS}"]
+    wrong += [reason for ids in groups for reason in group_demands_of_910a(ids)]
     if len({len(ids) for ids in groups}) > 1:
-        found.append(f"{', '.join(str(len(ids)) for ids in groups)} devices, expected as many on every server")
+        wrong.append(f"{', '.join(str(len(ids)) for ids in groups)} devices, expected as many on every server")
     if not all("device_ip" in device for server in table["server_list"] for device in server["device"]):
-        found.append("device_ip missing")
-    return list(dict.fromkeys(found))
+        wrong.append("device_ip missing")
+    return list(dict.fromkeys(wrong))
 
 
 def _super_pods(pods, servers):
@@ -108,58 +110,58 @@ def _super_pods(pods, servers):
             members += [(server["server_id"], pod["super_pod_id"]) for server in pod["server_list"]]
         except (KeyError, TypeError):
             return [f"super_pod_list[{number}]: expected super_pod_id and server_list, objects with a server_id"]
-    found, expected = [name for name, _ in members], [server.get("server_id") for server in servers]
-    if sorted(map(str, found)) != sorted(map(str, expected)):
-        return [f"super_pod_list: found the servers {', '.join(map(str, found))}, expected each of server_list once"]
+    names, expected = [name for name, _ in members], [server.get("server_id") for server in servers]
+    if sorted(map(str, names)) != sorted(map(str, expected)):
+        return [f"super_pod_list: found the servers {', '.join(map(str, names))}, expected each of server_list once"]
     runs = [pod for pod, _ in itertools.groupby(expected, key=dict(members).get)]
     return [] if len(runs) == len(set(runs)) else ["server_list: the servers of a super pod do not stand together"]
 
 
 def _servers(servers, addressed):
     """Violations within each server; `addressed`: the devices must have an address."""
-    found, addresses, places = ([] if servers else ["server_list: no server"]), {}, {}
+    wrong, addresses, places = ([] if servers else ["server_list: no server"]), {}, {}
     for number, server in enumerate(servers):
         place, name = f"server_list[{number}]", server.get("server_id")
         if not isinstance(name, str) or not 0 < len(name) <= NAME:
-            found.append(f"{place}.server_id: found {name!r}, expected the server's address, up to {NAME} characters")
+            wrong.append(f"{place}.server_id: found {name!r}, expected the server's address, up to {NAME} characters")
         elif places.setdefault(name, place) != place:
-            found.append(f"{place}.server_id: {name} is {places[name]}'s too")
+            wrong.append(f"{place}.server_id: {name} is {places[name]}'s too")
         devices = server.get("device")
-        if not isinstance(devices, list) or not devices or not all(isinstance(one, dict) for one in devices):
-            found.append(f"{place}.device: expected a list of one object a device")
+        if not isinstance(devices, list) or not devices or not all(isinstance(device, dict) for device in devices):
+            wrong.append(f"{place}.device: expected a list of one object per device")
             continue
         for index, device in enumerate(devices):
-            found += _device(f"{place}.device[{index}]", device, addresses, addressed)
-        found += _group(place, [device.get("device_id") for device in devices])
-    return found
+            wrong += _device(f"{place}.device[{index}]", device, addresses, addressed)
+        wrong += _group(place, [device.get("device_id") for device in devices])
+    return wrong
 
 
 def _device(place, device, addresses, addressed):
     """Violations of a device on its own; `addresses` {device_ip: place} of those before it."""
-    found = []
+    wrong = []
     for key in ("device_id", "rank_id"):
         value = device.get(key)
         if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
-            found.append(f"{place}.{key}: found {value!r}, expected a number in quotes")
+            wrong.append(f"{place}.{key}: found {value!r}, expected a number in quotes")
     if "device_ip" not in device and not addressed:
-        return found
+        return wrong
     address = device.get("device_ip")
     try:
         ipaddress.ip_address(address if isinstance(address, str) else "")
     except ValueError:
-        return [*found, f"{place}.device_ip: found {address!r}, expected an IP address, see /etc/hccn.conf"]
+        return [*wrong, f"{place}.device_ip: found {address!r}, expected an IP address, see /etc/hccn.conf"]
     if address in addresses:
-        found.append(f"{place}.device_ip: {address} is {addresses[address]}'s too")
+        wrong.append(f"{place}.device_ip: {address} is {addresses[address]}'s too")
     addresses.setdefault(address, place)
-    return found
+    return wrong
 
 
 def _group(place, ids):
     """Violations of the set of devices of a server."""
-    if not all(isinstance(one, str) and one.isdigit() for one in ids):
-        return []       # told already
-    found = [f"{place}.device: device_id {one} twice" for one in sorted(set(ids)) if ids.count(one) > 1]
-    return found or [f"{place}.device: {reason}" for reason in group_violations([int(one) for one in ids])]
+    if not all(isinstance(number, str) and number.isdigit() for number in ids):
+        return []       # _device has named it
+    wrong = [f"{place}.device: device_id {number} twice" for number in sorted(set(ids)) if ids.count(number) > 1]
+    return wrong or [f"{place}.device: {reason}" for reason in group_violations([int(number) for number in ids])]
 
 
 def group_violations(ids: list[int]) -> list[str]:
@@ -184,12 +186,12 @@ def group_demands_of_910a(ids: list[int]) -> list[str]:
 def _ranks(servers):
     """Violations of the ranks over all servers."""
     ranks = [sorted(int(device["rank_id"]) for device in server["device"]) for server in servers]
-    every = sorted(rank for own in ranks for rank in own)
+    every = sorted(rank for local in ranks for rank in local)
     if every != list(range(len(every))):
         return [f"rank_id: found {', '.join(map(str, every))}, expected each of 0 to {len(every) - 1} once"]
-    for number, own in enumerate(ranks):
-        if own[-1] - own[0] >= len(own):
-            return [f"server_list[{number}]: found the ranks {', '.join(map(str, own))}, expected consecutive ones; "
+    for number, local in enumerate(ranks):
+        if local[-1] - local[0] >= len(local):
+            return [f"server_list[{number}]: found the ranks {', '.join(map(str, local))}, expected consecutive ones; "
                     "renumber the ranks (--merge does)"]
     order = sorted(range(len(servers)), key=lambda number: servers[number]["server_id"])
     if order != sorted(range(len(servers)), key=lambda number: ranks[number]):
