@@ -42,6 +42,11 @@ def assert_named(message, names):
 
 
 def _missing(message, names):
-    words = map(str, names)
-    return [word for word in words
-            if not re.search(rf"(?<!\w)(?<!\d\.){re.escape(word)}(?!\w)(?!\.\d)", message)]
+    return [name for name in map(str, names) if not re.search(_whole(name), message)]
+
+
+def _whole(name):
+    """The pattern of `name` where no word or number goes on at its ends."""
+    before = r"(?<!\w)(?<!\d\.)" if re.match(r"\w", name) else ""
+    after = r"(?!\w)(?!\.\d)" if re.search(r"\w$", name) else ""
+    return before + re.escape(name) + after
