@@ -4,7 +4,7 @@ A network is built of plain layers, which is what other devices run and what is 
 that it knows, in place. The environment variable CPU_OPS=0 keeps the plain ones (build.py).
 """
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import mindspore as ms
 from mindspore import nn
@@ -25,7 +25,6 @@ from utils.cpu_ops.functions import (
 __all__ = ["BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU", "SoftmaxStatistics",
            "TimeStatistics", "fast", "unit_of"]
 
-
 Network = TypeVar("Network", bound=nn.Cell)
 
 
@@ -40,6 +39,7 @@ def fast(network: Network) -> Network:
     from utils.cpu_ops.layers import FAST  # only now: it derives from classes of the MindSpore that was tested
 
     fast_cells: Mapping[type, type] = FAST | getattr(network, "fast_cells", {})
+    cell: Any       # its class changes
     for _, cell in network.cells_and_names():
         plain = type(cell)
         if plain in fast_cells:

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 from mindspore import ops
@@ -114,7 +115,8 @@ def fingerprint(command: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def operator(name: str, settings: Sequence[int] = (), outputs: int = 1, bprop: Callable | None = None) -> ops.Custom:
+def operator(name: str, settings: Sequence[int] = (), outputs: int = 1,
+             bprop: Callable | None = None) -> Callable[..., Any]:
     """The operator `name` of float32 tensors, for any sizes; `settings`: the whole numbers it reads."""
     dtype = ms.float32 if outputs == 1 else (ms.float32,) * outputs
     function = ops.Custom(f"{library()}:{name}", None, dtype, "aot", bprop)

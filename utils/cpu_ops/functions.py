@@ -21,7 +21,7 @@ class PReLU(nn.Cell):
 class ClippedReLU(nn.Cell):
     """x of any shape -> x between 0 and `ceiling`, a whole number."""
 
-    def __init__(self, ceiling):
+    def __init__(self, ceiling: int):
         super().__init__()
         self.ceiling = ceiling
 
@@ -44,19 +44,20 @@ class GlobalNorm(nn.Cell):
         self.divided = False
         self.least = Tensor(self.EPS ** 0.5, ms.float32)
 
-    def for_ascend(self):
-        """For an Ascend that is told to compute all in float16: squares of what is divided by `unit_of` it."""
+    def for_ascend(self) -> None:
+        """For an Ascend that computes all in float16: squares of what is divided by `unit_of` it."""
         self.divided = True
 
     def construct(self, x, gain, bias, mask=None):
         x = x - self.mean(x, mask)
         return x * (gain / self.deviation(x, mask)) + bias
 
-    def mean(self, x, mask):
+    def mean(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Of the channels, then of the frames: 1 / (C T) is hardly a number in float16."""
         return mean_over(x.mean(1, keep_dims=True), 2, mask)
 
-    def deviation(self, x, mask):
+    def deviation(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Of each item: the root of its variance and EPS."""
         # divided by the root, and a tensor by a tensor: MindSpore cannot export Rsqrt and Reciprocal as ONNX
         if not self.divided:
             return ops.sqrt(self.mean(x.square(), mask) + self.EPS)
@@ -73,11 +74,11 @@ def unit_of(x: Tensor, axes: tuple[int, ...], units: int) -> Tensor:
 
 
 class FrameNorm(GlobalNorm):
-    """As GlobalNorm, each frame on its own."""
+    """As GlobalNorm, each frame by itself."""
 
     AXES = (1,)
 
-    def mean(self, x, mask):
+    def mean(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return x.mean(1, keep_dims=True)
 
 
@@ -105,7 +106,7 @@ class SoftmaxStatistics(nn.Cell):
 class BothDirections(nn.Cell):
     """The sum of two recurrent layers, one of them backwards: (T, B, I), frames (B,) int32 -> (T, B, H)."""
 
-    def __init__(self, forward, backward):
+    def __init__(self, forward: nn.Cell, backward: nn.Cell):
         super().__init__()
         self.forward, self.backward = forward, backward
         # nn.LSTM leaves its fast kernel when it is given lengths; reversed within its own, each item needs none
@@ -123,7 +124,7 @@ class Depthwise(nn.Cell):
 
     MOST_ZEROS = 255    # that CANN's convolutions put at an end by themselves
 
-    def __init__(self, channels, taps, dilation, left, right):
+    def __init__(self, channels: int, taps: int, dilation: int, left: int, right: int):
         super().__init__()
         self.settings = (dilation, left, right)
         sides = [min(side, self.MOST_ZEROS) for side in (left, right)]

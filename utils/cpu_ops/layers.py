@@ -2,19 +2,22 @@
 
 A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`.
 """
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from mindspore import nn, ops
 
 from utils.cpu_ops import functions
 from utils.cpu_ops.build import operator
 from utils.layers.shapes import ones_like
 
-MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights anew at every step, and MindSpore's LSTM is faster
+MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights again at every step, and MindSpore's LSTM is faster
 
 
 class FastConv2d(nn.Conv2d):
     """(B, I, F, T) -> (B, O, F', T')."""
 
-    def prepare(self):
+    def prepare(self) -> bool:
         """Makes the operators; False for a convolution they do not know."""
         if self.group > 1 or self.dilation[0] > 1 or (self.stride[1] > 1 and self.dilation[1] > 1):
             return False
@@ -39,7 +42,7 @@ class FastConv1d(nn.Conv1d):
         return self.function(x.expand_dims(2), self.weight, bias).squeeze(2)
 
 
-def convolution(settings):
+def convolution(settings: Sequence[int]) -> Callable[..., Any]:
     """x (B, I, F, T), weight (O, I, K, L), bias (O,) -> (B, O, F', T'); `settings` as in convolution.cc."""
     by_input, by_weight = operator("ConvolutionInput", settings), operator("ConvolutionWeight", settings, 2)
 
@@ -50,7 +53,7 @@ def convolution(settings):
     return operator("Convolution", settings, bprop=gradients)
 
 
-def temporal_block(dilation: int, left: int) -> ops.Custom:
+def temporal_block(dilation: int, left: int) -> Callable[..., Any]:
     """The operator that is a whole residual block of dilated convolutions over time (Conv-TasNet's, with gLN).
 
     x (B, C, T), mask (B, 1, T) and 14 weights in the order of temporal_block.cc -> residual (B, C, T), skip, and three
@@ -68,7 +71,7 @@ def temporal_block(dilation: int, left: int) -> ops.Custom:
 
 
 class FastPReLU(functions.PReLU):
-    def prepare(self):
+    def prepare(self) -> bool:
         gradient = operator("PReluGradient", outputs=2)
 
         def gradients(x, slope, out, dout):
@@ -82,7 +85,7 @@ class FastPReLU(functions.PReLU):
 
 
 class FastClippedReLU(functions.ClippedReLU):
-    def prepare(self):
+    def prepare(self) -> bool:
         gradient = operator("ClippedReluGradient", (self.ceiling,))
 
         def gradients(x, out, dout):
@@ -96,7 +99,7 @@ class FastClippedReLU(functions.ClippedReLU):
 
 
 class FastGlobalNorm(functions.GlobalNorm):
-    def prepare(self):
+    def prepare(self) -> bool:
         gradient = operator("GlobalNormGradient", outputs=3)
 
         def gradients(x, gain, bias, mask, out, dout):
@@ -110,7 +113,7 @@ class FastGlobalNorm(functions.GlobalNorm):
 
 
 class FastTimeStatistics(functions.TimeStatistics):
-    def prepare(self):
+    def prepare(self) -> bool:
         gradient = operator("TimeStatisticsGradient")
 
         def gradients(x, out, dout):
@@ -124,7 +127,7 @@ class FastTimeStatistics(functions.TimeStatistics):
 
 
 class FastSoftmaxStatistics(functions.SoftmaxStatistics):
-    def prepare(self):
+    def prepare(self) -> bool:
         gradient = operator("SoftmaxStatisticsGradient", outputs=2)
 
         def gradients(x, score, out, dout):
@@ -138,7 +141,7 @@ class FastSoftmaxStatistics(functions.SoftmaxStatistics):
 
 
 class FastBothDirections(functions.BothDirections):
-    def prepare(self):
+    def prepare(self) -> bool:
         """False for anything but LSTMs of one layer with biases, few enough units to stay in a core's cache."""
         for cell in (self.forward, self.backward):
             if type(cell) is not nn.LSTM or cell.num_layers > 1 or cell.bidirectional or not cell.has_bias:
@@ -156,13 +159,14 @@ class FastBothDirections(functions.BothDirections):
         return True
 
     def construct(self, x, frames):
-        one, two = self.forward, self.backward
-        return self.function(x, frames, one.w_ih_list[0], one.w_hh_list[0], one.b_ih_list[0] + one.b_hh_list[0],
-                             two.w_ih_list[0], two.w_hh_list[0], two.b_ih_list[0] + two.b_hh_list[0])[0]
+        ahead, back = self.forward, self.backward
+        return self.function(x, frames, ahead.w_ih_list[0], ahead.w_hh_list[0],
+                             ahead.b_ih_list[0] + ahead.b_hh_list[0], back.w_ih_list[0], back.w_hh_list[0],
+                             back.b_ih_list[0] + back.b_hh_list[0])[0]
 
 
 class FastDepthwise(functions.Depthwise):
-    def prepare(self):
+    def prepare(self) -> bool:
         gradient = operator("DepthwiseGradient", self.settings, 2)
 
         def gradients(x, weight, out, dout):

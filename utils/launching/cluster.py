@@ -30,7 +30,7 @@ def scheduler_host(name: str) -> str:
     except OSError as error:
         raise NotFoundError(f"server 0 of the table: {name!r} has no address ({error.strerror}); write its host_ip "
                             "into the table or set MS_SCHED_HOST, on all servers") from None
-    return address[0]
+    return str(address[0])
 
 
 def chosen_port() -> int | None:
