@@ -6,55 +6,40 @@ import os
 import sys
 from pathlib import Path
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from ecapatdnn.src.dataset import TrainSet
-from ecapatdnn.src.identification import SpeakerId, epoch_line, evaluate, likelihood_and_error, linear, number
+from ecapatdnn.src.identification import SpeakerId, epoch_line, evaluate, likelihood_and_error, number
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.speaker_split import prepare, with_room_noises
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config
-from utils.device import choose_target, setup_device
+from utils.device import Device, choose_target, setup_device
 from utils.errors import SettingError, run
 from utils.launching.jobs import cluster_jobs
 from utils.launching.watch import Watch
 from utils.training.loader import Batches
 from utils.training.loop import fit, trainable
+from utils.training.recipe import Recipe
 from utils.training.run_folder import RunFolder
-from utils.training.state import parameters
+from utils.training.schedules import linear
+from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
 
 
-def main(config):
-    """Trains and tests as `config` says, as one of rank_size processes; returns the Progress of the run."""
+def main(config: SpeakerIdConfig) -> Progress:
+    """Trains and tests as `config` says, as one of rank_size processes."""
     config = with_room_noises(config)
     if config.rank_size == 1:
         prepare(config)
     device = setup_device(config.device_target, config.rank_size > 1, config.device_id, config.seed)
     train_set = TrainSet(config, device.rank, device.size)
-    batches = Batches(train_set, config.num_workers)
-    model = SpeakerId(config, train_set.classes)
-    precision = adapt(model, config, device)
-    model.set_train()
-    folder = RunFolder(config, device.rank, checkpoints="save")
-    folder.say(f"{config.network}, {train_set.describe()}, {batches.steps} batches of {config.minibatch_size} an "
-               f"epoch, {precision} on {device}")
-
-    def objective(features, speaker):     # (B, T, F), (B,) -> scalar, scalar
-        return likelihood_and_error(model(features), speaker)
-
-    def validate():                       # the first decides which epoch is the best
-        error, loss = evaluate(model, config, "valid", device)
-        return {"valid_error": error, "valid_loss": loss}
-
-    schedule = linear(config, batches.steps // config.accumulate)
-    optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
-    try:
-        progress = fit(objective, optimizer, schedule, batches, parameters(model), folder, config, device,
-                       loss_scale=precision.loss_scale, metric="error", validate=validate,
-                       after_epoch=lambda row: write_log(folder))
-    finally:
-        batches.close()
+    with Batches(train_set, config.num_workers) as batches:
+        model = SpeakerId(config, train_set.classes)
+        recipe = make_recipe(config, model, train_set, device)
+        folder = RunFolder(config, device.rank, checkpoints="save")
+        folder.log(f"network {config.network}")
+        progress = fit(recipe, batches, folder, config, device)
     if not config.max_steps:
         load_into(folder.best, parameters(model))
         error, loss = map(number, evaluate(model, config, "test", device))
@@ -62,7 +47,25 @@ def main(config):
     return progress
 
 
-def write_log(folder, last=""):
+def make_recipe(config: SpeakerIdConfig, model: SpeakerId, train_set: TrainSet, device: Device) -> Recipe:
+    """Loss, optimiser and validation of the network."""
+    precision = adapt(model, config, device)
+    model.set_train()
+
+    def objective(features: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:     # (B, T, F), (B,) -> scalar, scalar
+        return likelihood_and_error(model(features), speaker)
+
+    def validate() -> dict[str, float]:
+        error, loss = evaluate(model, config, "valid", device)
+        return {"valid_error": error, "valid_loss": loss}
+
+    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, train_set.steps // config.accumulate)
+    optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
+    return Recipe(parameters(model), precision, objective, "error", optimizer, schedule, criterion="valid_error",
+                  validate=validate, after_epoch=write_log)
+
+
+def write_log(folder: RunFolder, last: str = "") -> None:
     """train_log.txt as SpeechBrain writes it, and its last line on the screen."""
     lines = [*map(epoch_line, folder.rows), *filter(None, [last])]
     folder.write("train_log.txt", "\n".join(lines) + "\n")
@@ -70,7 +73,7 @@ def write_log(folder, last=""):
         print(lines[-1], flush=True)
 
 
-def start(config):
+def start(config: SpeakerIdConfig) -> None:
     """Runs `main`, in rank_size processes where that is more than one; a launcher's process is one of them."""
     if config.rank_size < 1:
         raise SettingError(f"rank_size: found {config.rank_size}, expected the number of devices, 1 or more")

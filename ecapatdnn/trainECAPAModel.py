@@ -16,6 +16,7 @@ from ecapatdnn.src.evaluation import report, score_trials
 from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detection_cost
 from utils.config import AUTO, load_config, parse_config, parse_train_config
 from utils.errors import MismatchError, NotFoundError, SettingError, run
+from utils.training.run_folder import RunFolder
 
 NETWORK = ("in_channels", "channels", "mfa_channels", "emb_size", "variant", "front_end")   # what a model file fixes
 
@@ -46,7 +47,7 @@ class Flags(Config):
     resume: str = AUTO
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Trains or scores as the command line says."""
     scoring = "--eval" in argv
     config = parse([word for word in argv if word != "--eval"], scoring)
@@ -59,7 +60,7 @@ def main(argv):
     print(f"EER {100 * equal_error_rate(errors)[0]:2.2f}%, minDCF {minimum_detection_cost(errors, 0.05):.4f}%")
 
 
-def parse(argv, scoring):
+def parse(argv: list[str], scoring: bool) -> Flags:
     """The config of the flags, over the sizes of --initial_model or over those of the run that is to go on."""
     config = parse_config(Flags, argv)
     if config.initial_model:
@@ -75,7 +76,7 @@ def parse(argv, scoring):
     return dataclasses.replace(config, resume=config.resume or AUTO)    # a run of --initial_model was saved without
 
 
-def as_checkpoint(path):
+def as_checkpoint(path: Path) -> Path:
     """The checkpoint `path`; or that of the run folder beside it that is made, once, of a file of PyTorch's."""
     if path.suffix == ".ckpt":
         return path
@@ -93,11 +94,11 @@ def as_checkpoint(path):
     return checkpoint
 
 
-def after_epoch(folder, row):
+def after_epoch(folder: RunFolder) -> None:
     """score.txt, its new line on the screen, and `model` as his name for the folder of checkpoints."""
     lines = train.write_score(folder)
-    if "valid_eer" in row:
-        folder.say(lines[-1])
+    if "valid_eer" in folder.rows[-1]:
+        folder.log(lines[-1])
     if folder.writes and not (folder.path / "model").exists():
         (folder.path / "model").symlink_to("checkpoints")
 

@@ -24,7 +24,6 @@ from ecapatdnn.src.identification import (
     epoch_line,
     evaluate,
     likelihood_and_error,
-    linear,
     number,
 )
 from ecapatdnn.src.model import EcapaTdnn
@@ -37,6 +36,7 @@ from utils.device import Device
 from utils.errors import UserError
 from utils.launching.jobs import cluster_jobs
 from utils.training.loop import Loop
+from utils.training.schedules import linear
 from utils.training.state import parameters
 from utils.training.train_step import adapt
 
@@ -253,10 +253,11 @@ def test_documented_flags(monkeypatch, tmp_path):
 
 
 def test_the_rate_falls_in_a_line_over_the_epochs():
-    schedule = linear(SpeakerIdConfig(), 10)
+    config = SpeakerIdConfig()
+    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, updates=10)
     assert [schedule(update) for update in (0, 9, 10, 25, 39, 49, 50)] == pytest.approx(
         [1e-3, 1e-3, 7.75e-4, 5.5e-4, 3.25e-4, 1e-4, 1e-4])
-    assert linear(SpeakerIdConfig(num_epochs=1), 10)(9) == 1e-3
+    assert linear(1e-3, 1e-4, epochs=1, updates=10)(9) == 1e-3
 
 
 def test_lines_are_written_as_documented():

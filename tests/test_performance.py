@@ -120,7 +120,7 @@ def test_a_run_goes_on_from_where_max_steps_ended_it(tmp_path):
 
 def test_a_finished_run_can_be_timed_without_harm_to_its_best(tmp_path):
     best = iter([3.0, 1.0, 2.0, 5.0, 6.0])
-    options = {"validate": lambda: {"valid": next(best)}}
+    options = {"validate": lambda: {"error": next(best)}}
     train(tmp_path, **options)
     before = (tmp_path / "best.ckpt").read_bytes()
     progress, _ = train(tmp_path, resume=str(tmp_path), max_steps=13, **options)

@@ -22,9 +22,10 @@ from utils.layers.mixed_precision import mixed
 from utils.training import loader
 from utils.training.loader import Batches
 from utils.training.loop import fit, trainable
+from utils.training.recipe import Recipe
 from utils.training.run_folder import RunFolder
 from utils.training.state import Progress, parameters, statistics
-from utils.training.train_step import TrainStep, adapt
+from utils.training.train_step import Precision, TrainStep, adapt
 
 
 @pytest.mark.parametrize("stop_at", [3, 6, 17])
@@ -93,8 +94,7 @@ def test_weights_that_are_not_numbers_are_never_saved(tmp_path):
         return y, y
 
     with pytest.raises(UserError, match="weight is no longer finite at epoch 1, batch 1; .* continue from"):
-        fit(objective, nn.SGD([weight], 0.1), lambda step: 0.1, Batches(Ones(), 0), {"weight": weight},
-            RunFolder(settings), settings, Device("CPU"))
+        train_weight(weight, objective, nn.SGD, lambda update: 0.1, settings)
     assert not (tmp_path / "last").exists()
 
 
@@ -195,7 +195,8 @@ def test_leftovers_of_a_killed_save_are_removed(tmp_path):
 
 def test_run_folder_holds_what_it_should(tmp_path):
     scores = iter([30.0, 10.0, 20.0])
-    progress, _ = train(tmp_path / "run", validate=lambda: {"valid_eer": next(scores), "threshold": 0.5})
+    progress, _ = train(tmp_path / "run", criterion="valid_eer",
+                        validate=lambda: {"threshold": 0.5, "valid_eer": next(scores)})
     assert (progress.best, progress.best_epoch) == (10.0, 2)
     names = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file())
     assert names == ["best.ckpt", "checkpoints/epoch_0002.ckpt", "checkpoints/epoch_0003.ckpt", "config.yaml",
@@ -209,8 +210,18 @@ class Ones:
 
     steps, files = 4, 4
 
+    def describe(self):
+        return "ones"
+
     def batch(self, epoch, index):
         return (np.ones((2, 1), np.float32),), {}
+
+
+def train_weight(weight, objective, optimizer, schedule, settings):
+    """A run of `fit` over Ones, of one parameter."""
+    recipe = Recipe({"weight": weight}, Precision("O0", 1.0), objective, "y", optimizer([weight], schedule(0)),
+                    schedule, criterion="error")
+    fit(recipe, Batches(Ones(), 0), RunFolder(settings), settings, Device("CPU"))
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 100.0])
@@ -224,8 +235,7 @@ def test_every_update_has_the_scheduled_rate(tmp_path, clip_norm, optimizer):
         y = (weight * x).mean()
         return y, y
 
-    fit(objective, optimizer([weight], rates[0]), lambda step: rates[step], Batches(Ones(), 0), {"weight": weight},
-        RunFolder(settings), settings, Device("CPU"))
+    train_weight(weight, objective, optimizer, lambda update: rates[update], settings)
     assert float(weight[0]) == pytest.approx(-sum(rates), rel=1e-4)
 
 
@@ -318,7 +328,7 @@ class Saturating(nn.Cell):
         ops.assign(self.largest, x.abs().max())
         return x.clip(-1, 1), label
 
-    def found(self, gradients):
+    def has_counted(self, gradients):
         return ops.depend(self.largest > 1000, gradients)
 
 
@@ -355,15 +365,12 @@ def test_workers_go_on_when_all_processes_get_sigterm(monkeypatch, delay):
     monkeypatch.setattr(loader, "_start_worker", start_late)
     points = Points()
     points.steps = 200
-    batches = Batches(points, workers=2)
-    try:
+    with Batches(points, workers=2) as batches:
         arrays = batches.epoch(1)
         next(arrays)
         for worker in multiprocessing.active_children():
             worker.terminate()
         assert len(list(arrays)) == 199
-    finally:
-        batches.close()
 
 
 @pytest.mark.parametrize("level", ["O1", "O2"])

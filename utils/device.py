@@ -1,11 +1,15 @@
 """The device a program runs on, set up once before the first operator."""
+import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, communication, ops
 from mindspore._c_expression import MSContext  # as mindspore/amp.py asks which Ascend it is
+from numpy.typing import ArrayLike
 
 from utils.errors import RunError, SettingError, UnsupportedError
 
@@ -20,7 +24,7 @@ class Device:
     rank: int = 0
     size: int = 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.size} x {self.target}" if self.size > 1 else self.target
 
     @property
@@ -34,31 +38,51 @@ class Device:
         classic = MSContext.get_instance().ascend_soc_supports_feature("amp_loss_scale_train_classic_target")
         return classic or os.environ.get("MS_ASCEND_CHECK_OVERFLOW_MODE") == "SATURATION_MODE"
 
-    def gather(self, values):
+    def gather(self, values: ArrayLike) -> np.ndarray:
         """values (k,) of every process, k the same for all -> (size, k) float32, the same for all."""
         values = np.asarray(values, np.float32)
         if self.size == 1:
             return values[None]
         return ops.AllGather()(Tensor(values)).asnumpy().reshape(self.size, -1)
 
-    def share_out(self, count, work):
+    def gather_objects(self, value: Any) -> list[Any]:
+        """`value`, of what JSON can hold, of every process: by rank, the same for all."""
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        lengths = self.gather([*divmod(len(text), 2 ** 20)]) @ [2 ** 20, 1]     # float32 counts to 2^24 only
+        padded = np.zeros(int(lengths.max()), np.uint8)
+        padded[:len(text)] = text
+        return [json.loads(row[:int(length)].astype(np.uint8).tobytes())
+                for row, length in zip(self.gather(padded), lengths, strict=True)]
+
+    def barrier(self) -> None:
+        """Returns once all processes have come here."""
+        self.gather([0.0])
+
+    def share_out(self, count: int, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Rows (count, ...) of work(indices (m,)) for all indices below `count`, each computed by one process."""
         if self.size == 1:
             return work(np.arange(count))
-        each = -(-count // self.size)
-        rows = work((np.arange(each) * self.size + self.rank) % count)     # what is too many begins again at 0
-        rows = np.asarray(rows, np.float32)
-        found = self.gather(rows.ravel()).reshape(self.size, *rows.shape)
-        return found.swapaxes(0, 1).reshape(each * self.size, *rows.shape[1:])[:count]
+        rows = np.asarray(work(self._share(count)), np.float32)
+        every = self.gather(rows.ravel()).reshape(self.size, *rows.shape)
+        return every.swapaxes(0, 1).reshape(-1, *rows.shape[1:])[:count]
 
-    def mean(self, arrays):
+    def share_out_objects(self, count: int, work: Callable[[np.ndarray], list[Any]]) -> list[Any]:
+        """As `share_out`, where work(indices) gives a list of what JSON can hold, such as texts."""
+        every = self.gather_objects(work(self._share(count)))
+        return [value for values in zip(*every, strict=True) for value in values][:count]
+
+    def _share(self, count: int) -> np.ndarray:
+        """The indices below `count` that are this process's: as many as every other's, from 0 again at the end."""
+        return (np.arange(-(-count // self.size)) * self.size + self.rank) % count
+
+    def mean(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The means over all processes of [array], float32."""
         flat = self.gather(np.concatenate([array.ravel() for array in arrays])).mean(axis=0)
         return [part.reshape(array.shape) for part, array in
                 zip(np.split(flat, np.cumsum([array.size for array in arrays])[:-1]), arrays, strict=True)]
 
 
-def setup_device(target="", distribute=False, device_id=0, seed=0):
+def setup_device(target: str = "", distribute: bool = False, device_id: int = 0, seed: int = 0) -> Device:
     """Selects the target and graph mode, seeds initial weights and joins the other processes.
 
     `target` "" takes the environment's DEVICE_TARGET, else Ascend where MindSpore has one, else CPU. With
@@ -99,6 +123,6 @@ def setup_device(target="", distribute=False, device_id=0, seed=0):
     return device
 
 
-def choose_target(target=""):
+def choose_target(target: str = "") -> str:
     """`target`, else the environment's DEVICE_TARGET, else MindSpore's pick: Ascend where it finds one, else CPU."""
     return target or os.environ.get("DEVICE_TARGET") or ms.get_context("device_target")

@@ -11,8 +11,8 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first
 from matplotlib.figure import Figure  # noqa: E402
 
 
-def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """One panel per metric over the epochs; the epoch of the best validation is marked.
+def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: str) -> None:
+    """One panel per metric over the epochs; the epoch with the smallest `criterion`, one of them, is marked.
 
     rows: those of metrics.csv, {column: number or its text, "" where it is missing}
     """
@@ -20,8 +20,8 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
     curves = {name: [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in (None, "")]
               for name in names}
-    valid = next((curve for name, curve in curves.items() if name.startswith("valid")), None)   # the one that chooses
-    best = min(valid, key=lambda point: point[1])[0] if valid else None
+    validated = curves.get(criterion)
+    best = min(validated, key=lambda point: point[1])[0] if validated else None
     for axis, (name, points) in zip(axes[0], curves.items(), strict=True):
         axis.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None, linewidth=1.2)
         axis.set_title(name.replace("_", " "), fontsize=10)

@@ -8,17 +8,19 @@ from mindspore import Tensor
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.model import ConvTasNet
-from conv_tasnet.src.optimizer import make_optimizer
+from conv_tasnet.src.optimizer import make_optimizer, make_schedule
 from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.layers.ascend import for_ascend
 from utils.training.loop import trainable
+from utils.training.recipe import Recipe
 from utils.training.state import parameters
 from utils.training.train_step import adapt
 
 CONFIG = Config
+UPDATES = 100       # of an epoch
 
 
 def train(config, device):
@@ -33,8 +35,10 @@ def train(config, device):
     count, samples = config.minibatch_size, round(config.segment * config.sample_rate)
     batch = [Tensor(np.zeros(shape, np.float32)) for shape in ((count, samples), (count, config.C, samples))]
     batch.append(Tensor(np.full(count, samples, np.int32)))
-    return training_calls(objective, make_optimizer(config, trainable(model), 1e-3), parameters(model), config, device,
-                          precision, batch)
+    schedule = make_schedule(config, UPDATES)
+    optimizer = make_optimizer(config, trainable(model), schedule(0))
+    recipe = Recipe(parameters(model), precision, objective, "si_snri", optimizer, schedule, "valid_loss")
+    return training_calls(recipe, config, device, batch)
 
 
 def validate(config, device):

@@ -9,7 +9,7 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, RATE
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2
-from deepspeech2.src.optimizer import make_optimizer
+from deepspeech2.src.optimizer import make_optimizer, make_schedule
 from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.streaming import Stream
 from deepspeech2.src.waveform import FromWaveform
@@ -17,11 +17,13 @@ from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.layers.ascend import for_ascend
 from utils.training.loop import trainable
+from utils.training.recipe import Recipe
 from utils.training.state import parameters
 from utils.training.train_step import adapt
 
 CONFIG = Config
 FRAMES, LABELS = 200, 20    # of an utterance
+UPDATES = 100               # of an epoch
 
 
 def train(config, device):
@@ -37,8 +39,10 @@ def train(config, device):
     count = config.minibatch_size
     batch = [Tensor(np.zeros((count, FRAMES, BINS), np.float32)), Tensor(np.full(count, FRAMES, np.int32)),
              Tensor(np.ones((count, LABELS), np.int32)), Tensor(np.full(count, LABELS, np.int32))]
-    return training_calls(objective, make_optimizer(config, trainable(model), 1e-3), parameters(model), config, device,
-                          precision, batch)
+    schedule = make_schedule(config, UPDATES)
+    optimizer = make_optimizer(config, trainable(model), schedule(0))
+    recipe = Recipe(parameters(model), precision, objective, "infinite", optimizer, schedule, "valid_wer")
+    return training_calls(recipe, config, device, batch)
 
 
 def validate(config, device):

@@ -1,7 +1,9 @@
-"""Optimisers of deepspeech.pytorch's recipes."""
-from mindspore import nn, ops
+"""Optimiser and learning rate of deepspeech.pytorch's recipes."""
+from mindspore import Parameter, nn, ops
 
+from deepspeech2.src.config import Config
 from utils.errors import SettingError
+from utils.training.schedules import Schedule, exponential
 
 for_each = ops.HyperMap()
 
@@ -26,7 +28,7 @@ class AdamW(nn.Adam):
         return super().construct(gradients)
 
 
-def make_optimizer(config, weights, rate):
+def make_optimizer(config: Config, weights: list[Parameter], rate: float) -> nn.Optimizer:
     """The one that config.optimizer names."""
     if config.optimizer == "adamw":
         return AdamW(weights, rate, config.weight_decay)
@@ -34,3 +36,8 @@ def make_optimizer(config, weights, rate):
         return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.weight_decay,
                       nesterov=True)
     raise SettingError(f"optimizer: found {config.optimizer!r}, expected adamw or sgd")
+
+
+def make_schedule(config: Config, updates: int) -> Schedule:
+    """The same factor after every epoch of so many `updates`."""
+    return exponential(config.learning_rate, config.learning_anneal, updates, config.warmup_epochs * updates)

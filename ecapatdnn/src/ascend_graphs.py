@@ -11,17 +11,21 @@ from ecapatdnn.src.identification import SpeakerId, likelihood_and_error
 from ecapatdnn.src.inference import SCORE_CROP, UtteranceNetwork, Verifier
 from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import make_network
+from ecapatdnn.src.optimizer import make_optimizer, make_schedule
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.layers.ascend import for_ascend
 from utils.training.loop import trainable
+from utils.training.recipe import Recipe
+from utils.training.schedules import linear
 from utils.training.state import parameters
 from utils.training.train_step import adapt
 
 CONFIG = Config
 SPEAKERS = 10       # the loss's
+UPDATES = 100       # of an epoch
 
 
 def train(config, device):
@@ -35,8 +39,10 @@ def train(config, device):
     def objective(features, speaker):
         return loss(model(features), speaker)
 
-    optimizer = nn.Adam(trainable(model, loss), learning_rate=1e-3, weight_decay=config.weight_decay)
-    return training_calls(objective, optimizer, parameters(model, loss), config, device, precision, crops(config))
+    schedule = make_schedule(config, UPDATES)
+    recipe = Recipe(parameters(model, loss), precision, objective, "accuracy",
+                    make_optimizer(config, trainable(model, loss), schedule(0)), schedule, "valid_eer")
+    return training_calls(recipe, config, device, crops(config))
 
 
 def crops(config):
@@ -81,8 +87,10 @@ def identify(config, device):
     def objective(features, speaker):
         return likelihood_and_error(model(features), speaker)
 
-    optimizer = nn.Adam(trainable(model), learning_rate=1e-3, weight_decay=config.weight_decay)
-    calls = training_calls(objective, optimizer, parameters(model), config, device, precision, crops(config))
+    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, UPDATES)
+    optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
+    recipe = Recipe(parameters(model), precision, objective, "error", optimizer, schedule, "valid_error")
+    calls = training_calls(recipe, config, device, crops(config))
 
     def test():
         UtteranceNetwork(model, config).outputs(np.zeros((1, 321, config.in_channels), np.float32))

@@ -5,9 +5,11 @@ The names and values of the MindSpore zoo's ECAPA-TDNN are kept; presets in conf
 from dataclasses import dataclass
 from typing import ClassVar
 
+from utils.training.settings import ModelSettings
+
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelSettings):
     """ECAPA-TDNN speaker verification: train, evaluate, export."""
 
     ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
@@ -24,17 +26,17 @@ class Config:
     margin: float = 0.2             # of AAM-softmax, radians
     margin_start: int = 0           # the margin grows from 0 after this epoch ...
     margin_end: int = 0             # ... to its full value in this one; 0: full from the first
-    scale: float = 30.0
-    sub_centers: int = 1            # class centres a speaker
+    scale: float = 30.0             # of its logits
+    sub_centers: int = 1            # centres of each class
     class_num: int = 0              # speakers in train_list times speeds; 0: counted. Given, it is checked
 
     # data
     train_list: str = ""            # `speaker path` per line (voxceleb_trainer)
     train_path: str = ""            # the folder its paths are relative to
     valid_list: str = ""            # trials that choose the best epoch: `1|0 path path`; "": eval_list, as TaoRuijie
-    valid_path: str = ""
+    valid_path: str = ""            # the folder its paths are relative to
     eval_list: str = ""             # trials of eval.py
-    eval_path: str = ""
+    eval_path: str = ""             # the folder its paths are relative to
     musan_path: str = ""            # folders noise, music, speech; or noises alone. "": no noise
     rir_path: str = ""              # room impulse responses. "": no reverberation
     resample: bool = False          # take files that are not 16 kHz and resample them on the fly
@@ -44,7 +46,6 @@ class Config:
     pieces: int = 1                 # of a file that a crop is made of; several hide what is said from the network
     spec_augment: bool = True       # one time and one frequency mask
     mp3_probability: float = 0.0    # share of crops that pass through MP3, against a codec mismatch
-    num_workers: int = 1            # processes that read, augment and compute features; 0: none
 
     # optimisation
     schedule: str = "cyclic"        # or exponential, step, cosine, constant: see utils/training/schedules.py
@@ -52,42 +53,22 @@ class Config:
     max_lrate: float = 1e-4         # highest rate, and the first of the exponential schedule
     cycle_steps: int = 65000        # steps from base to max on one device
     decay: float = 0.97             # factor per epoch of the exponential schedule, per test_step epochs of step
-    warmup_epochs: float = 0.0      # linear from 0, before the exponential and cosine schedules
-    halve_after: int = 0            # validations without a better EER before the rate is halved; 0: never
-    weight_decay: float = 2e-6
+    weight_decay: float = 2e-6      # of Adam
     num_epochs: int = 80
-    max_steps: int = 0              # train so many steps and print FPS; 0: all epochs
-    minibatch_size: int = 100       # crops a step and device
-    accumulate: int = 1             # steps whose gradients are averaged into one update
-    clip_norm: float = 0.0          # largest norm of all gradients together; 0: not clipped
-    amp_level: str = ""             # O0 float32 (nearly, on Ascend), O1, O2 mixed; "": O1 on Ascend, else O0
-    loss_scale: float = 128.0       # with O1 and O2, and always on Ascend; 0: dynamic, 1: none
+    minibatch_size: int = 100
 
     # run
-    ckpt_save_dir: str = "runs/ecapatdnn"    # run folder: checkpoints, log, curves, config.yaml
+    ckpt_save_dir: str = "runs/ecapatdnn"
     keep_checkpoint_max: int = 80
-    save_steps: int = 1000          # steps between saved states within an epoch, for --resume
-    test_step: int = 1              # epochs between validations
-    early_stop: int = 0             # validations without a better EER before stopping; 0: never
-    initial_model: str = ""         # weights to start from; the head is rebuilt where the class count differs
-    resume: str = ""                # run folder to continue; auto: that of ckpt_save_dir, if it holds a state
-    seed: int = 0
-    device_target: str = ""         # Ascend, CPU, GPU; "": $DEVICE_TARGET, else what MindSpore finds
-    device_id: int = 0
-    distribute: bool = False        # this process is one of several started by a launcher
+    save_steps: int = 1000
 
     # evaluation and export
-    model_path: str = ""            # checkpoint that eval.py and export.py take
     score_crops: int = 0            # also average the scores of so many crops of 300 frames; TaoRuijie: 5
     as_norm: bool = False           # adaptive symmetric score normalisation
-    cohort_list: str = ""           # its cohort, one mean embedding a speaker; "": train_list
-    cohort_path: str = ""
+    cohort_list: str = ""           # its cohort, one mean embedding per speaker; "": train_list
+    cohort_path: str = ""           # the folder its paths are relative to
     cohort_utterances: int = 20     # of a speaker, at most
     top_n: int = 300                # nearest cohort speakers that count
     subtract_mean: bool = False     # the cohort's mean embedding, before the cosine
-    length: int = 1199              # frames of the exported graph and of 310 scoring; 0: any length
-    gears: str = ""                 # in place of length, e.g. 200,400,800: recordings are padded to the next
-    file_format: str = "MINDIR"     # or ONNX, AIR
+    length: int = 1199              # frames of 10 ms
     input: str = "features"         # or waveform: the front-end is a part of the graph
-    runtime: str = ""               # MINDIR for MindSpore Lite: ascend, lite2.0-ascend, lite2.0 (CPU), lite2.0-cpu
-    file_name: str = ""             # of the export; "": ecapatdnn.<format> beside the checkpoint

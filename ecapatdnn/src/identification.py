@@ -105,12 +105,6 @@ def likelihood_and_error(log_probabilities, speaker):
     return ops.nll_loss(log_probabilities, speaker), wrong.astype(ms.float32).mean()
 
 
-def linear(config, steps):
-    """update -> rate: max_lrate in the first epoch of `steps`, base_lrate in the last (LinearScheduler)."""
-    rates = np.linspace(config.max_lrate, config.base_lrate, config.num_epochs)
-    return lambda update: float(rates[min(update // steps, config.num_epochs - 1)])
-
-
 def evaluate(model, config, part, device):
     """(error, loss) on the whole files of a "valid" or "test" part, shared out over the processes."""
     paths, speaker, _ = read_train_list(config.list_of(part))

@@ -5,9 +5,11 @@ SpeechBrain, templates/speaker_id/train.yaml, with the 5 epochs of 64 of its por
 from dataclasses import dataclass
 from typing import ClassVar
 
+from utils.training.settings import RunSettings
+
 
 @dataclass(frozen=True)
-class SpeakerIdConfig:
+class SpeakerIdConfig(RunSettings):
     """Speaker identification: trains to tell the speakers of a folder apart, and tests on utterances kept for that.
 
     --data_folder      speaker/**/audio, or LibriSpeech at any depth; RIRS_NOISES in it is used for augmentation
@@ -23,7 +25,7 @@ class SpeakerIdConfig:
     pieces: ClassVar[int] = 1
 
     # data
-    data_folder: str = "./data"
+    data_folder: str = "./data"     # speakers, each a folder (see above)
     musan_path: str = ""            # noises; "": RIRS_NOISES/pointsource_noises of the data folder, where it is there
     rir_path: str = ""              # room impulse responses; "": likewise, RIRS_NOISES/simulated_rirs
     class_num: int = 0              # speakers; 0: counted. Given, it is checked
@@ -31,14 +33,13 @@ class SpeakerIdConfig:
     crop: int = 300                 # frames of a training crop; validation and test take whole files
     crops_per_epoch: int = 0        # 0: one from every file; else this many, every speaker equally often
     spec_augment: bool = False      # one time and one frequency mask
-    num_workers: int = 1            # processes that read, augment and compute features; 0: none
 
     # network
     network: str = "xvector"        # the template's TDNN; or ecapa
     in_channels: int = 23           # mel bands
     channels: int = 512             # of the layers over time
     mfa_channels: int = 1500        # of the last of them, whose statistics are pooled
-    emb_size: int = 512
+    emb_size: int = 512             # embedding dimension
     variant: str = "speechbrain"    # or taoruijie: whose ECAPA-TDNN (src/model.py)
     front_end: str = "speechbrain"  # or taoruijie, kaldi: whose features (src/features.py)
 
@@ -46,27 +47,15 @@ class SpeakerIdConfig:
     max_lrate: float = 1e-3         # of the first epoch
     base_lrate: float = 1e-4        # of the last; linear between
     num_epochs: int = 5
-    max_steps: int = 0              # train so many steps and print FPS; 0: all epochs
-    minibatch_size: int = 64        # crops a step and device
-    weight_decay: float = 0.0
-    accumulate: int = 1             # steps whose gradients are averaged into one update
-    clip_norm: float = 0.0          # largest norm of all gradients together; 0: not clipped
+    minibatch_size: int = 64
+    weight_decay: float = 0.0       # of Adam
     auto_mix_prec: bool = False     # mixed precision: amp_level O1
-    amp_level: str = ""             # O0 float32 (nearly, on Ascend), O1, O2 mixed; "": O1 on Ascend, else O0
-    loss_scale: float = 128.0       # with O1 and O2, and always on Ascend; 0: dynamic, 1: none
 
     # run
     ckpt_save_dir: str = "./results/speaker_id/<seed>"
-    keep_checkpoint_max: int = 5
-    save_steps: int = 1000          # steps between saved states within an epoch, for --resume
-    test_step: int = 1              # epochs between validations
-    early_stop: int = 0             # validations without a smaller error before stopping; 0: never
-    halve_after: int = 0            # validations without a smaller error before the rate is halved; 0: never
-    resume: str = ""                # run folder to continue; auto: that of ckpt_save_dir, if it holds a state
+    save_steps: int = 1000
     seed: int = 1986
     rank_size: int = 1              # devices, or processes on a CPU, that train together
-    device_target: str = ""         # Ascend, CPU, GPU; "": $DEVICE_TARGET, else what MindSpore finds
-    device_id: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "ckpt_save_dir", self.ckpt_save_dir.replace("<seed>", str(self.seed)))

@@ -12,8 +12,10 @@ from ecapatdnn.src.config import Config
 from utils.device import Device
 from utils.training.loader import Batches
 from utils.training.loop import fit, trainable
+from utils.training.recipe import Recipe
 from utils.training.run_folder import RunFolder
 from utils.training.state import parameters
+from utils.training.train_step import Precision
 
 
 class Points:
@@ -23,6 +25,9 @@ class Points:
 
     def __init__(self, bad=0, nan=None, kill=None):
         self.bad, self.nan, self.kill = bad, nan, kill
+
+    def describe(self):
+        return "points"
 
     def batch(self, epoch, index):
         if self.kill == index:
@@ -58,14 +63,13 @@ def config(folder, **differences):
     return dataclasses.replace(Config(), **(values | differences))
 
 
-def train(folder, dataset=None, stop_at=None, validate=None, workers=0, norm=True, loss_scale=1.0, device=None,
-          **differences):
+def train(folder, dataset=None, stop_at=None, validate=None, criterion="error", workers=0, norm=True, loss_scale=1.0,
+          device=None, **differences):
     """A run of `fit`; (progress, {name: value}). `stop_at`: the batch after which SIGTERM arrives."""
     settings, device = config(folder, **differences), device or Device("CPU")
     ms.set_seed(3)
     net = Net(norm)
     net.set_train()
-    batches = Batches(dataset or Points(), workers)
     rates = []
 
     def schedule(step):
@@ -74,11 +78,10 @@ def train(folder, dataset=None, stop_at=None, validate=None, workers=0, norm=Tru
             os.kill(os.getpid(), signal.SIGTERM)
         return 0.05 * 0.9 ** step
 
-    try:
-        progress = fit(objective_of(net), nn.Adam(trainable(net), 0.1), schedule, batches, parameters(net),
-                       RunFolder(settings, device.rank), settings, device, loss_scale, validate=validate)
-    finally:
-        batches.close()
+    with Batches(dataset or Points(), workers) as batches:
+        recipe = Recipe(parameters(net), Precision("O0", loss_scale), objective_of(net), "accuracy",
+                        nn.Adam(trainable(net), 0.1), schedule, criterion, validate)
+        progress = fit(recipe, batches, RunFolder(settings, device.rank), settings, device)
     return progress, {name: value.asnumpy().copy() for name, value in parameters(net).items()}
 
 

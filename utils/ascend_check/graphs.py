@@ -9,11 +9,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from utils.device import Device
 from utils.training.loop import make_step
-from utils.training.train_step import Precision
+from utils.training.recipe import Recipe
+from utils.training.settings import RunSettings
 
 ALONE, TABLE, MSRUN = "alone", "rank table", "msrun"    # how the processes of a graph are started
 RANKS = 4                                               # of those that are not alone
@@ -38,13 +39,12 @@ def distributed(run: Callable, config) -> dict[str, Graph]:
     return {f"distributed, {start}": Graph(run, config, start) for start in (TABLE, MSRUN)}
 
 
-def training_calls(objective: Callable, optimizer: nn.Optimizer, weights: dict, config, device: Device,
-                   precision: Precision, batch: list[Tensor]) -> list[Callable]:
-    """What utils.training.loop.fit compiles for these: the step, an accumulated batch's gradients, the gathering."""
-    step = make_step(objective, optimizer, weights, config, device, precision.loss_scale)
+def training_calls(recipe: Recipe, config: RunSettings, device: Device, batch: list[Tensor]) -> list[Callable]:
+    """What utils.training.loop.fit compiles of these: the step, an accumulated batch's gradients, the gathering."""
+    step = make_step(recipe, config, device)
     calls = [lambda: step(*batch)]
     if config.accumulate > 1:
         calls.append(lambda: step.add(*batch))
     if device.size > 1:
-        calls.append(lambda: device.gather([0.0]))
+        calls.append(device.barrier)
     return calls

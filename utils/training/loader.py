@@ -9,7 +9,11 @@ import ctypes
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol, TypeVar
+
+import numpy as np
 
 from utils.audio.audio_file import AudioError
 from utils.errors import ContentError, RunError
@@ -18,22 +22,39 @@ BAD_SHARE = 0.01   # a corpus with more unreadable files than this needs mending
 GRACE = 5          # seconds that a worker goes on after SIGTERM: the main process finishes its step and saves
 ATTEMPTS = 20      # files tried in place of one that cannot be read
 
-_dataset = None    # of a worker process
+Made = tuple[tuple[np.ndarray, ...], dict[str, str]]     # the arrays of a batch; {path: why it could not be read}
+Item, Value = TypeVar("Item"), TypeVar("Value")
+
+
+class DataSet(Protocol):
+    """What batches are taken from: the TrainSet of a model."""
+
+    steps: int      # batches per epoch on this rank
+    files: int      # how many it reads from
+
+    def describe(self) -> str:
+        """What it is made of, in a line for the log."""
+        ...
+
+    def batch(self, epoch: int, index: int) -> Made:
+        """Batch `index`, from 0, of `epoch`, from 1: always the same, whichever process makes it."""
+        ...
+
+
+_dataset: DataSet   # of a worker process
 
 
 class Batches:
-    """Iterates over the batches of `dataset`, which offers
+    """The batches of `dataset`, made by so many processes; 0: by this one. `with` ends them.
 
-    steps:               batches in an epoch (of this rank)
-    files:               number of files behind it
-    batch(epoch, index): (tuple of arrays, {path: reason} of files that could not be read)
+    The processes are forked here: before a network is made or an operator has run, which starts threads.
     """
 
-    def __init__(self, dataset, workers=1):
+    def __init__(self, dataset: DataSet, workers: int = 1) -> None:
         self.dataset = dataset
         self.steps = dataset.steps
         self.workers = workers
-        self.bad = {}
+        self.bad: dict[str, str] = {}       # {path: why it could not be read}
         self.pool = None
         if workers > 0:
             # a SIGTERM waits until each worker knows what to do about it
@@ -44,7 +65,13 @@ class Batches:
             self.pool.submit(os.getpid).result()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def epoch(self, number, start=0):
+    def __enter__(self) -> "Batches":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """Yields the arrays of batch `start`, `start + 1`, ... of epoch `number`."""
         if self.pool is None:
             for index in range(start, self.steps):
@@ -64,12 +91,12 @@ class Batches:
             for future in pending:
                 future.cancel()
 
-    def close(self):
+    def close(self) -> None:
         """Ends the worker processes."""
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
-    def _checked(self, made):
+    def _checked(self, made: Made) -> tuple[np.ndarray, ...]:
         arrays, bad = made
         self.bad.update(bad)
         if len(self.bad) > BAD_SHARE * self.dataset.files:
@@ -79,7 +106,7 @@ class Batches:
         return arrays
 
 
-def _start_worker(dataset, parent, mask):
+def _start_worker(dataset: DataSet, parent: int, mask: set[signal.Signals]) -> None:
     global _dataset
     _dataset = dataset
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the main process's to handle
@@ -90,12 +117,14 @@ def _start_worker(dataset, parent, mask):
         os._exit(1)
 
 
-def _make(epoch, index):
+def _make(epoch: int, index: int) -> Made:
     return _dataset.batch(epoch, index)
 
 
-def any_readable(make, file, name, bad, another):
+def any_readable(make: Callable[[Item], Value], file: Item, name: Callable[[Item], str], bad: dict[str, str],
+                 another: Callable[[], Item]) -> Value:
     """make(file), or make(another()) where that file cannot be read; the reason goes into `bad` under name(file)."""
+    failed = file
     for _ in range(ATTEMPTS):
         try:
             return make(file)

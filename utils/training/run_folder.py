@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from utils.checkpoints.checkpoint import UNFINISHED
 from utils.config import save_config
 from utils.errors import OutputError
 from utils.files import csv_text, write_text
+from utils.training.settings import RunSettings
 from utils.training.step_clock import check_steps
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
@@ -17,16 +19,18 @@ PREVIOUS = Path("last", "previous.ckpt")    # the one before it, for --resume au
 
 
 class RunFolder:
-    """Creates `folder` and writes into it; ranks other than 0 write nothing. `checkpoints`: its folder of epochs."""
+    """Creates config.ckpt_save_dir and writes into it; ranks other than 0 write nothing.
 
-    def __init__(self, config, rank=0, checkpoints="checkpoints"):
+    `checkpoints` names the folder in it that gets a checkpoint of every epoch.
+    """
+
+    def __init__(self, config: RunSettings, rank: int = 0, checkpoints: str = "checkpoints") -> None:
         check_steps(config.max_steps)       # before a run of that name is overwritten
         self.path = Path(config.ckpt_save_dir)
         self.checkpoints = self.path / checkpoints
         self.writes = rank == 0
-        self.resuming = bool(config.resume)
-        self.damaged = False        # the state is no use, what is before it must be kept
-        self.rows = []
+        self.rows: list[dict[str, Any]] = []    # of metrics.csv; those of before a resume hold text, as csv gives it
+        self._logger = None
         if not self.writes:
             return
         try:
@@ -37,23 +41,23 @@ class RunFolder:
         for unfinished in self.path.rglob(UNFINISHED + "*"):     # of a run that was killed
             shutil.rmtree(unfinished, ignore_errors=True)
         save_config(config, self.path)
-        self.log = _logger(self.path / "train.log", append=self.resuming)
+        self._logger = _open_log(self.path / "train.log", append=bool(config.resume))
 
     @property
-    def best(self):
+    def best(self) -> Path:
         return self.path / "best.ckpt"
 
     @property
-    def state(self):
+    def state(self) -> Path:
         return self.path / STATE
 
-    def saved_states(self):
+    def saved_states(self) -> list[Path]:
         """The paths of the last state and the one before it, as far as there are any."""
         return [path for path in (self.state, self.path / PREVIOUS) if path.is_file()]
 
-    def keep_state(self):
-        """Keeps the last state, if it is of use, while a new one takes its name."""
-        if self.state.is_file() and not self.damaged:
+    def keep_state(self) -> None:
+        """Keeps the last state, if there is one, as the one before it: a new one is to take its name."""
+        if self.state.is_file():
             temporary = self.path / PREVIOUS.with_suffix(".new")
             temporary.unlink(missing_ok=True)
             try:
@@ -61,49 +65,48 @@ class RunFolder:
             except OSError:             # some file systems have no links
                 shutil.copyfile(self.state, temporary)
             os.replace(temporary, self.path / PREVIOUS)
-        self.damaged = False
 
-    def say(self, text, own=False):
-        """One event, one line: on the screen and in train.log. `own`: ranks other than 0 print it too."""
-        if self.writes:
-            self.log.info(text)
-        elif own:
+    def log(self, text: str, every_rank: bool = False) -> None:
+        """One event, one line: on the screen and in train.log. `every_rank`: ranks other than 0 print it too."""
+        if self._logger:
+            self._logger.info(text)
+        elif every_rank:
             print(text, flush=True)
 
-    def forget_after(self, epoch):
+    def forget_after(self, epoch: int) -> None:
         """Takes up metrics.csv where a run resumes: rows after `epoch` belong to work that is done again."""
         table = self.path / "metrics.csv"
         if table.is_file():
             with open(table, newline="", encoding="utf-8") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
 
-    def add_row(self, row):
+    def add_row(self, row: dict[str, Any]) -> None:
         """Appends a row of metrics {name: number}, `epoch` among them."""
         self.rows.append(row)
         self.write("metrics.csv", csv_text(self.rows))
 
-    def write(self, name, text):
+    def write(self, name: str, text: str) -> None:
         """Replaces the text file `name` of the folder."""
         if self.writes:
             write_text(self.path / name, text)
 
-    def draw(self):
-        """curves.png: every metric over the epochs."""
+    def draw(self, criterion: str) -> None:
+        """curves.png: every metric over the epochs; the best epoch by `criterion`, one of them, is marked."""
         if self.writes and self.rows:
             from utils.plots import draw_curves  # matplotlib takes a second to import
-            draw_curves(self.rows, self.path / "curves.png")
+            draw_curves(self.rows, self.path / "curves.png", criterion)
 
 
-def _logger(path, append):
-    log = logging.getLogger(str(path))
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    for handler in log.handlers[:]:
-        log.removeHandler(handler)
+def _open_log(path: Path, append: bool) -> logging.Logger:
+    logger = logging.getLogger(str(path))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
         handler.close()
     formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
     to_file = logging.FileHandler(path, "a" if append else "w", encoding="utf-8")
     for handler in (logging.StreamHandler(sys.stdout), to_file):
         handler.setFormatter(formatter)
-        log.addHandler(handler)
-    return log
+        logger.addHandler(handler)
+    return logger

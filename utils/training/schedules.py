@@ -1,43 +1,56 @@
-"""Learning rates as functions of the update number, from 0. `steps` are updates per epoch on one device.
+"""Learning rates as functions of the update number, from 0.
 
 With D devices an epoch has a D-th of the updates, so everything counted in updates is divided by D: every schedule
 then takes the same course over the epochs, whatever the number of devices.
 """
 import math
+from collections.abc import Callable
+
+import numpy as np
 
 from utils.errors import SettingError
 
-
-def learning_rate(config, steps, devices=1):
-    """The function update -> rate that `config` names. `steps`: updates of an epoch on each of `devices`.
-
-    Those that need a setting which `config` does not have (decay, cycle_steps) are not on offer.
-    """
-    total = config.num_epochs * steps
-    warmup = max(1, round(config.warmup_epochs * steps))
-    ramp = (lambda step: min(1.0, (step + 1) / warmup)) if config.warmup_epochs else (lambda step: 1.0)
-    schedules = {
-        "constant": lambda step: ramp(step) * config.max_lrate,
-        "cosine": lambda step: ramp(step) * cosine(step, config.base_lrate, config.max_lrate, total),
-    }
-    if hasattr(config, "decay"):
-        schedules["exponential"] = lambda step: ramp(step) * config.max_lrate * config.decay ** (step // steps)
-        schedules["step"] = lambda step: (ramp(step) * config.max_lrate
-                                          * config.decay ** (step // steps // config.test_step))
-    if hasattr(config, "cycle_steps"):
-        cycle = max(1, config.cycle_steps // (devices * config.accumulate))
-        schedules["cyclic"] = lambda step: cyclic(step, config.base_lrate, config.max_lrate, cycle)
-    if config.schedule not in schedules:
-        raise SettingError(f"schedule: found {config.schedule!r}, expected one of {', '.join(schedules)}")
-    return schedules[config.schedule]
+Schedule = Callable[[int], float]   # number of an update -> learning rate
 
 
-def cyclic(step, base, top, cycle):
-    """Triangular (Smith, arXiv:1506.01186): `base` to `top` in `cycle` steps, back in as many, and again."""
-    position = step % (2 * cycle) / cycle
-    return base + (top - base) * (1 - abs(position - 1))
+def choose(name: str, schedules: dict[str, Schedule]) -> Schedule:
+    """The one that the setting `schedule` names; SettingError for another."""
+    if name not in schedules:
+        raise SettingError(f"schedule: found {name!r}, expected one of {', '.join(schedules)}")
+    return schedules[name]
 
 
-def cosine(step, last, first, total):
-    """Half a cosine from `first` to `last` over `total` steps (Loshchilov, Hutter, arXiv:1608.03983)."""
-    return last + (first - last) * (1 + math.cos(math.pi * min(1.0, step / max(1, total)))) / 2
+def constant(rate: float, warmup: float = 0.0) -> Schedule:
+    """`rate`, after `warmup` updates."""
+    return lambda update: ramp(update, warmup) * rate
+
+
+def exponential(first: float, decay: float, updates: int, warmup: float = 0.0) -> Schedule:
+    """`first`, times `decay` after every so many `updates`."""
+    return lambda update: ramp(update, warmup) * first * decay ** (update // updates)
+
+
+def cosine(first: float, last: float, updates: int, warmup: float = 0.0) -> Schedule:
+    """Half a cosine from `first` to `last` over `updates` (Loshchilov, Hutter, arXiv:1608.03983)."""
+    def rate(update: int) -> float:
+        share = min(1.0, update / max(1, updates))
+        return ramp(update, warmup) * (last + (first - last) * (1 + math.cos(math.pi * share)) / 2)
+
+    return rate
+
+
+def cyclic(lowest: float, highest: float, updates: int) -> Schedule:
+    """Triangular (Smith, arXiv:1506.01186): `lowest` to `highest` in `updates`, back in as many, and again."""
+    half = max(1, updates)
+    return lambda update: lowest + (highest - lowest) * (1 - abs(update % (2 * half) / half - 1))
+
+
+def linear(first: float, last: float, epochs: int, updates: int) -> Schedule:
+    """`first` in the first epoch of so many `updates`, `last` in the last (SpeechBrain's LinearScheduler)."""
+    rates = np.linspace(first, last, epochs)
+    return lambda update: float(rates[min(update // updates, epochs - 1)])
+
+
+def ramp(update: int, warmup: float) -> float:
+    """The factor of a warm-up: linear, and 1 from its last update on. `warmup`: its updates; 0: none."""
+    return min(1.0, (update + 1) / max(1, round(warmup))) if warmup else 1.0

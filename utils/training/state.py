@@ -2,13 +2,18 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from utils.checkpoints.checkpoint import assign, load_checkpoint, save_checkpoint
+from utils.device import Device
 from utils.errors import ContentError, MismatchError, RunError, UserError
 from utils.formats import NewerFormatError, migrate, numbered, with_format
+from utils.training.run_folder import RunFolder
+from utils.training.train_step import TrainStep
 
 MIGRATIONS = (numbered,)    # of the record of a saved state, which holds the Progress (utils/formats.py)
 
@@ -34,12 +39,12 @@ class Progress:
     finished: bool = False
     devices: int = 1          # processes that train together; steps and updates count for so many
 
-    def record(self) -> dict:
+    def record(self) -> dict[str, Any]:
         """What a saved state says of it."""
         return with_format(dataclasses.asdict(self), MIGRATIONS)
 
     @classmethod
-    def read(cls, record: dict, path) -> "Progress":
+    def read(cls, record: dict[str, Any], path: Path) -> "Progress":
         """That of the record of the saved state `path`; ContentError where it is that of another file."""
         values = migrate(record, MIGRATIONS, path)
         unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
@@ -48,74 +53,81 @@ class Progress:
         return cls(**values)
 
 
-def parameters(*cells):
+def parameters(*cells: nn.Cell) -> dict[str, Parameter]:
     """{name: Parameter} of all weights and statistics of `cells`, for checkpoints. Names must differ."""
     return {parameter.name: parameter for cell in cells for parameter in cell.get_parameters()}
 
 
-def statistics(weights):
+def statistics(weights: dict[str, Parameter]) -> list[Parameter]:
     """Of `weights` {name: Parameter}, those that no gradient moves: BatchNorm's."""
-    return [one for one in weights.values() if not one.requires_grad]
+    return [parameter for parameter in weights.values() if not parameter.requires_grad]
 
 
 class State:
-    """Parameters {name: Parameter} and Progress of a run in the folder `run`, trained by `step`."""
+    """Parameters {name: Parameter} and Progress of a run, whose one owner this is, in `folder`.
 
-    def __init__(self, weights, step, run, device):
-        self.run, self.device = run, device
+    `weights` are those of its checkpoints, `step` trains them.
+    """
+
+    def __init__(self, weights: dict[str, Parameter], step: TrainStep, folder: RunFolder, device: Device) -> None:
+        self.folder, self.device = folder, device
         self.progress = Progress(devices=device.size)
         self.parameters = weights | parameters(step.optimizer, step)
-        self.own = statistics(weights) + list(step.kept) + list(step.sums)   # in what processes differ
+        self.local = statistics(weights) + list(step.kept) + list(step.sums)    # what differs between processes
+        self.is_damaged = False     # the last state in `folder`, so that the one before it must be kept
 
-    def average(self):
-        """Gives all processes the same state: the mean of what each has of its own.
+    def average(self) -> None:
+        """Gives all processes the same state: the mean of what differs between them.
 
         That is BatchNorm's statistics, and sums of gradients that wait for their update. Both are sums over the
         batches, so to average them now and then is to average them after every batch.
         """
-        if self.device.size > 1 and self.own:
-            means = self.device.mean([one.asnumpy() for one in self.own])
-            for parameter, mean in zip(self.own, means, strict=True):
+        if self.device.size > 1 and self.local:
+            means = self.device.mean([parameter.asnumpy() for parameter in self.local])
+            for parameter, mean in zip(self.local, means, strict=True):
                 ops.assign(parameter, Tensor(mean, parameter.dtype))
 
-    def save(self, checked=True):
+    def save(self, checked: bool = True) -> None:
         """Writes the state and keeps the one before it. `checked`: RunError where a number is not finite."""
         self.average()
         for name, value in self.parameters.items() if checked else ():
             if not np.isfinite(value.asnumpy().astype(np.float32)).all():
                 raise RunError(f"{name} is no longer finite at epoch {self.progress.epoch}, batch "
                                f"{self.progress.step}; lower max_lrate or set clip_norm, and continue from "
-                               f"{self.run.state} with --resume {self.run.path}")
-        if self.run.writes:
-            self.run.keep_state()
-            save_checkpoint(self.run.state, self.parameters, **self.progress.record())
+                               f"{self.folder.state} with --resume {self.folder.path}")
+        if self.folder.writes:
+            if not self.is_damaged:
+                self.folder.keep_state()
+            save_checkpoint(self.folder.state, self.parameters, **self.progress.record())
+        self.is_damaged = False
 
-    def resume(self, auto=False):
-        """Takes up the saved state; its path. `auto`: the one before it if it is no use, None if there is none."""
-        places = self.run.saved_states() if auto else [self.run.state]
-        for path in places:
+    def resume(self, auto: bool = False) -> Path | None:
+        """Takes up the saved state; its path. `auto`: the one before it if it is damaged, None if there is none."""
+        states = self.folder.saved_states() if auto else [self.folder.state]
+        for path in states:
             try:
                 saved, record = load_checkpoint(path)
-                self.progress = Progress.read(record, path)     # first: of a newer format, weights may differ too
+                progress = Progress.read(record, path)      # first: of a newer format, weights may differ too
                 assign(saved, self.parameters, path)
             except NewerFormatError:        # not damaged: the one before it is no substitute
                 raise
             except UserError as error:
-                if path == places[-1]:
+                if path == states[-1]:
                     raise
-                self.run.say(f"{error}; going back to {places[-1]}", own=True)
-                self.run.damaged = True
+                self.folder.log(f"{error}; going back to {states[-1]}", every_rank=True)
+                self.is_damaged = True
             else:
+                self.progress = progress
                 self._compare(path)
-                self.run.forget_after(self.progress.epoch - 1)
+                self.folder.forget_after(self.progress.epoch - 1)
                 return path
         return None
 
-    def _compare(self, path):
+    def _compare(self, path: Path) -> None:
         """MismatchError unless all processes, as many as before, go on from the same place."""
         if self.progress.devices != self.device.size:
             raise MismatchError(f"{path}: saved by {self.progress.devices} process(es), found {self.device.size}, to "
-                                "which an epoch has other batches; start as many, or begin anew with --initial_model")
+                                "which an epoch has other batches; start as many, or a new run with --initial_model")
         places = self.device.gather([self.progress.epoch, self.progress.step])
         if (places != places[0]).any():
             raise MismatchError(f"{path}: other processes go on at another batch; all servers must see the same run "

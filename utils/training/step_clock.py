@@ -1,12 +1,13 @@
 """Performance mode: how many utterances a second a run trains on once its graphs are compiled."""
 import time
+from collections.abc import Callable
 
 from utils.errors import SettingError
 
 WARM_UP = 10    # first steps, in which caches, memory pools and the workers' queue come to their usual state
 
 
-def check_steps(steps):
+def check_steps(steps: int) -> None:
     """SettingError where none of `steps` steps would count; 0 stands for all epochs."""
     if steps and steps <= WARM_UP:
         raise SettingError(f"max_steps: found {steps}, expected more than {WARM_UP}, which are left out of FPS, or 0 "
@@ -14,22 +15,22 @@ def check_steps(steps):
 
 
 class StepClock:
-    """Times `steps` steps of a run; 0: as many as come, of which nothing is told. `now()`: seconds.
+    """Times `steps` steps of a run; 0: as many as come, without a report. `now()`: seconds.
 
     Neither the first WARM_UP steps count nor later ones in which a graph is compiled, one for every shape of a batch.
     What happens between steps (validation, checkpoints) is no part of the time, waiting for the next batch is.
     """
 
-    def __init__(self, steps, now=time.monotonic):
+    def __init__(self, steps: int, now: Callable[[], float] = time.monotonic) -> None:
         self.steps, self.now, self.last = steps, now, now()
         self.taken = self.counted = self.utterances = 0
         self.seconds = 0.0
 
-    def start(self):
+    def start(self) -> None:
         """A step begins here, instead of where the last one ended."""
         self.last = self.now()
 
-    def stop(self, utterances, compiled):
+    def stop(self, utterances: int, compiled: bool) -> None:
         """A step ends, of `utterances` on all devices; `compiled`: on one of them a graph was compiled."""
         self.taken += 1
         before, self.last = self.last, self.now()
@@ -39,11 +40,11 @@ class StepClock:
             self.seconds += self.last - before
 
     @property
-    def over(self):
+    def over(self) -> bool:
         """Whether all steps are taken."""
         return 0 < self.steps <= self.taken
 
-    def report(self):
+    def report(self) -> str:
         """One line with utterances per second of the steps that count; SettingError where there is none."""
         compiled = self.taken - WARM_UP - self.counted
         left_out = f"the first {WARM_UP}" + (f" and {compiled} more, which compiled," if compiled else "")

@@ -1,4 +1,5 @@
 """One training step as one compiled graph: gradients, scaling, averaging over devices, clipping, update."""
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import mindspore as ms
@@ -9,6 +10,7 @@ from utils.cpu_ops import fast
 from utils.device import Device
 from utils.errors import SettingError
 from utils.layers.mixed_precision import mixed, mostly_half
+from utils.training.settings import RunSettings
 
 AMP_LEVELS = ("O0", "O1", "O2")
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
@@ -26,7 +28,7 @@ class Precision(NamedTuple):
         return self.level
 
 
-def adapt(network: nn.Cell, config, device: Device) -> Precision:
+def adapt(network: nn.Cell, config: RunSettings, device: Device) -> Precision:
     """Makes `network` fast on its device, in place: casts it to the level that amp_level names.
 
     O1: the operators that gain from float16; O2: all but norms and statistics. The default is O1 on Ascend, O0
@@ -75,7 +77,7 @@ def keep(finite, kept, current):
 class FloatStatus(nn.Cell):
     """Whether anything has overflowed, on chips that saturate: there no gradient is infinite.
 
-    As MindSpore's TrainOneStepWithLossScaleCell takes it: the device counts, from `clear` to `found`.
+    As MindSpore's TrainOneStepWithLossScaleCell takes it: the device counts, from `clear` to `has_counted`.
     """
 
     def __init__(self, devices: int):
@@ -87,7 +89,7 @@ class FloatStatus(nn.Cell):
         """The batch, once the count is at zero."""
         return ops.depend(batch, self.reset(Tensor([0] * 8, ms.int32)))
 
-    def found(self, gradients):
+    def has_counted(self, gradients):
         """Whether an overflow was counted on any device until `gradients` were there; scalar bool."""
         status = self.get(ops.depend(Tensor([0] * 8, ms.int32), gradients))
         return (self.sum_over_devices(status) != 0).any()
@@ -103,8 +105,9 @@ class TrainStep(nn.Cell):
     the FloatStatus of a device that saturates: what it has counted makes gradients not finite too.
     """
 
-    def __init__(self, objective, optimizer, loss_scale=1.0, clip_norm=0.0, accumulate=1, devices=1, statistics=(),
-                 overflow=None):
+    def __init__(self, objective: Callable[..., tuple[Tensor, Tensor]], optimizer: nn.Optimizer,
+                 loss_scale: float = 1.0, clip_norm: float = 0.0, accumulate: int = 1, devices: int = 1,
+                 statistics: Sequence[Parameter] = (), overflow: nn.Cell | None = None) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.dynamic = loss_scale == 0
@@ -117,8 +120,8 @@ class TrainStep(nn.Cell):
         self.mean_over_devices = nn.DistributedGradReducer(self.weights) if devices > 1 else nn.Identity()
         # gradients and so decisions are the same on all devices: one that overflows makes all skip the step
         self.statistics = ParameterTuple(statistics if self.scaled else ())
-        self.kept = ParameterTuple([Parameter(one.value(), f"kept.{one.name}", requires_grad=False)
-                                    for one in self.statistics])
+        self.kept = ParameterTuple([Parameter(statistic.value(), f"kept.{statistic.name}", requires_grad=False)
+                                    for statistic in self.statistics])
         self.sums = ParameterTuple([Parameter(ops.zeros_like(weight), f"accumulated.{weight.name}", requires_grad=False)
                                     for weight in self.weights] if accumulate > 1 else ())
 
@@ -163,24 +166,24 @@ class TrainStep(nn.Cell):
             batch = self.overflow.clear(batch)
         (_, loss, metric), gradients = self.value_and_gradients(*batch)
         if self.overflow is not None:
-            ops.assign_add(self.overflowed, self.overflow.found(gradients).astype(ms.float32))
+            ops.assign_add(self.overflowed, self.overflow.has_counted(gradients).astype(ms.float32))
         for_each(ops.assign_add, self.sums, gradients)
         return loss, metric
 
     def _overflowed(self, gradients):
         """Whether this batch, or one added before it, has overflowed; the next step begins without."""
-        found = self.overflow.found(gradients)
+        overflowed = self.overflow.has_counted(gradients)
         if self.overflowed is not None:
-            found = ops.logical_or(found, self.overflowed > 0)
-            ops.assign(self.overflowed, ops.depend(ops.zeros_like(self.overflowed), found))
-        return found
+            overflowed = ops.logical_or(overflowed, self.overflowed > 0)
+            ops.assign(self.overflowed, ops.depend(ops.zeros_like(self.overflowed), overflowed))
+        return overflowed
 
     def _take_sums(self, gradients):
         means = for_each(ops.partial(mean_of_sum, 1 / self.accumulate), self.sums, gradients)
         for_each(clear, self.sums, means)
         return means
 
-    def adjust_scale(self, finite):
+    def adjust_scale(self, finite: bool) -> None:
         """Halves or doubles a dynamic loss scale after a step whose gradients were `finite`."""
         if not self.dynamic:
             return
