@@ -55,13 +55,28 @@ def test_an_import_that_points_back_is_named(files, wrong):
     assert imports.violations(trees) == ([wrong] if wrong else [])
 
 
+def rooms():
+    """The names of the rooms of utils."""
+    packages = {path.parent.name for path in ROOT.glob("utils/*/__init__.py")}
+    return packages | {path.stem for path in ROOT.glob("utils/*.py")} - TOOLS - {"__init__"}
+
+
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "CONTRIBUTING_CN.md"])
+def test_the_drawing_of_the_house_has_every_room_and_none_below_what_imports_it(document):
+    drawing = re.search(r"```\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.S)[1]
+    lines = [re.split(r" {3,}", line.strip())[0].split() for line in drawing.split("utils/\n")[1].splitlines()]
+    place = {name: number for number, names in enumerate(lines) for name in names if name in rooms()}
+    assert set(place) == rooms()
+    for room, targets in imports.room_graph(imports.sources()).items():
+        for target in targets if room.removeprefix("utils.") in place else ():
+            assert place[room.removeprefix("utils.")] <= place[target.removeprefix("utils.")], f"{room} -> {target}"
+
+
 def test_the_picture_of_imports_holds_every_room_once():
     lines = imports.picture(imports.sources()).splitlines()
     between = lines[lines.index("models"):lines.index("third party")]
     drawn = [line.split()[0] for line in between if line.startswith("  ") and line[2] != " "]
-    rooms = {path.parent.name for path in ROOT.glob("utils/*/__init__.py")}
-    rooms |= {path.stem for path in ROOT.glob("utils/*.py")} - TOOLS - {"__init__"}
-    assert sorted(drawn) == sorted(rooms | {f"{model}.src" for model in MODELS})
+    assert sorted(drawn) == sorted(rooms() | {f"{model}.src" for model in MODELS})
     assert max(map(len, lines)) <= 120
 
 
@@ -124,8 +139,8 @@ def test_model_folder_has_the_skeleton(model):
         assert (ROOT / model / name).is_file(), name
 
 
-@pytest.mark.parametrize("document", ["README.md", "README_CN.md", "CONTRIBUTING.md", "RESULTS.md", *ASCEND,
-                                      *(f"{model}/README_CN.md" for model in MODELS),
+@pytest.mark.parametrize("document", ["README.md", "README_CN.md", "CONTRIBUTING.md", "CONTRIBUTING_CN.md",
+                                      "RESULTS.md", *ASCEND, *(f"{model}/README_CN.md" for model in MODELS),
                                       *(str(card.relative_to(ROOT)) for card in ROOT.glob("*/pretrained/README.md"))])
 def test_links_and_paths_of_documents_exist(document):
     text = (ROOT / document).read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
 """Layers with C++ kernels for a CPU, where MindSpore's are slow: the same parameters, the same values.
 
-A network is built of plain layers, which is what other devices run and what is exported; `fast(network)` changes those
-that it knows, in place. The environment variable CPU_OPS=0 keeps the plain ones (build.py).
+A network is built of plain layers (functions.py), which is what other devices run and what is exported; on a CPU
+`fast(network)` makes those of layers.py of them, in place. build.py compiles kernels/ at first use; the environment
+variable CPU_OPS=0 keeps the plain layers.
 """
 from collections.abc import Mapping
 from typing import Any, TypeVar

@@ -1,1 +1,5 @@
-"""PyTorch's files, read and written without PyTorch."""
+"""PyTorch's files read as data and written, without PyTorch; tensors renamed by tables that leave nothing over.
+
+torch_file.py reads the archive, plain_pickle.py the pickle in it without calling anything it names, names.py applies a
+model's table (src/torch_layout.py) both ways, importer.py is the command line of import_torch.py.
+"""
