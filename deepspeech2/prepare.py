@@ -109,9 +109,7 @@ def text_path(item, config):
 def write_texts(parts, config):
     """txt/ of all utterances."""
     for item in progress([item for items in parts.values() for item in items], "txt", "file"):
-        path = text_path(item, config)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_text(path, item.text + "\n")
+        write_text(text_path(item, config), item.text + "\n", flush=False)
 
 
 def write_part(part, items, good, folder, config):

@@ -9,6 +9,7 @@ from ecapatdnn.src.inference import load
 from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
 from utils.errors import SettingError, run
+from utils.files import whole_file
 
 
 def main(argv: list[str]) -> None:
@@ -18,8 +19,10 @@ def main(argv: list[str]) -> None:
                                       score_crops=0))
     if args.embed:
         embeddings = np.stack([verifier.embed(path) for path in args.audio])
-        np.savez(args.output, files=np.array(args.audio), embeddings=embeddings)
-        print(f"{args.output}: embeddings {embeddings.shape}, unit length, float32")
+        output = args.output.removesuffix(".npz") + ".npz"
+        with whole_file(output) as temporary:
+            np.savez(temporary, files=np.array(args.audio), embeddings=embeddings)
+        print(f"{output}: embeddings {embeddings.shape}, unit length, float32")
         return
     threshold = verifier.threshold if args.threshold is None else args.threshold
     score = verifier.score(*args.audio)

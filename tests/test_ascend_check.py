@@ -88,7 +88,7 @@ def test_another_process_may_be_first(cache, monkeypatch):
     """Both build; the folder of the first stays, whole, and nothing is left beside it."""
     def build(compiler, wheel, folder):
         for place, text in ((folder, "second"), (cache / folder.name, "first")):
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)
             (place / "file").write_text(text)
 
     monkeypatch.setattr(stubs, "build", build)

@@ -279,7 +279,7 @@ def test_write_wav_on_a_full_disk_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     process = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=False)
-    assert "LibsndfileError: System error" in process.stderr
+    assert f"OutputError: {path}: cannot be written (System error); free some space" in process.stderr
     assert os.listdir(tmp_path) == ["a.wav"] and path.read_bytes() == b"old"
 
 

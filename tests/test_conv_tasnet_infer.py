@@ -443,7 +443,7 @@ def test_infer_refuses_a_mistake_in_one_line(tmp_path, checkpoints, capfd, monke
 def test_infer_tells_where_it_cannot_write(tmp_path, checkpoints, capfd):
     file = put(tmp_path / "a.wav", noise(RATE), RATE)
     assert ended(file, "--checkpoint_path", checkpoints[False][0], "--output_dir", file) == 2
-    assert "a.wav: cannot be written to (File exists)" in capfd.readouterr().err
+    assert "a.wav/a_1.wav: cannot be written (File exists)" in capfd.readouterr().err
 
 
 def test_infer_is_a_program(tmp_path):

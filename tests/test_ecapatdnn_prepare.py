@@ -14,7 +14,7 @@ from ecapatdnn.src import corpora
 from utils.audio import audio_file
 from utils.corpora import corpus
 from utils.corpora.speakers import evenly_spaced, libri_speaker
-from utils.errors import UserError
+from utils.errors import OutputError, UserError
 
 RATE = 16000
 DATA = os.environ.get("SPEECH_DATA")
@@ -239,12 +239,13 @@ def test_output_inside_the_corpus_is_not_a_speaker(tmp_path):
 
 
 def test_full_disk_stops_the_run(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **settings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(audio_file, "write_wav", full)
-    with pytest.raises(UserError, match="No space left"):
-        prepare_corpus("tree", tree(tmp_path / "data", rate=8000), tmp_path / "out", "--resample", "true")
+    data = tree(tmp_path / "data", rate=8000)
+    monkeypatch.setattr(audio_file.soundfile, "write", full)
+    with pytest.raises(OutputError, match="No space left"):
+        prepare_corpus("tree", data, tmp_path / "out", "--resample", "true")
 
 
 # ---- layouts

@@ -16,7 +16,7 @@ from ecapatdnn.src.config import Config as EcapaConfig
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from utils.config import history, load_config, parse_config, parse_train_config, save_config
 from utils.errors import ContentError, UserError
-from utils.export.runner import graph_input, read_description, write_description
+from utils.export.runner import description_text, graph_input, read_description
 from utils.formats import NewerFormatError, migrate, numbered, renamed, with_format
 from utils.training.state import Progress
 from utils.version import VERSION
@@ -130,8 +130,8 @@ def test_a_removed_field_of_progress_is_dropped(monkeypatch):
 
 def test_inputs_json_of_any_known_format_is_read(tmp_path):
     port = {"name": "features", "dtype": "float32", "shape": [1, 200, 80]}
-    write_description(tmp_path, {"inputs": [port], "gears": [100, 200]})
     path, config = tmp_path / "inputs.json", SimpleNamespace(model_path=str(tmp_path / "net.mindir"))
+    path.write_text(description_text({"inputs": [port], "gears": [100, 200]}))
     written = json.loads(path.read_text())
     assert list(written)[0] == "format" and read_description(tmp_path) == {"inputs": [port], "gears": [100, 200]}
     expected = graph_input(config)
@@ -148,7 +148,6 @@ def test_inputs_json_of_any_known_format_is_read(tmp_path):
             graph_input(config)
 
 
-def test_the_runner_in_cpp_knows_the_same_format(tmp_path):
-    write_description(tmp_path, {})
+def test_the_runner_in_cpp_knows_the_same_format():
     source = Path(ROOT, "ascend310_infer/src/interface.cc").read_text()
-    assert f"kFormat = {json.loads((tmp_path / 'inputs.json').read_text())['format']};" in source
+    assert f"kFormat = {json.loads(description_text({}))['format']};" in source

@@ -263,7 +263,7 @@ def test_a_full_disk_is_told(corpus, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(UserError, match="00000-of-0000.*not written"):
+        with pytest.raises(UserError, match="00000-of-0000.*cannot be written"):
             small_shards(folder, FILES, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,5 +1,4 @@
 """Pictures of a run, as PNG."""
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first: machines without a screen)
 from matplotlib.figure import Figure  # noqa: E402
+
+from utils.files import StrPath, whole_file  # noqa: E402
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: str) -> None:
@@ -35,10 +36,9 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: 
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes `figure` under a temporary name, then renames."""
-    temporary = f"{path}.part"
+def save_figure(figure: Figure, path: StrPath) -> None:
+    """Writes `figure` to `path`, as PNG, and closes it."""
     figure.tight_layout()
-    figure.savefig(temporary, format="png", dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
     plt.close(figure)
-    os.replace(temporary, path)

@@ -3,7 +3,6 @@
 Letters as in model.py.
 """
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import soundfile
 from conv_tasnet.src.level import Level
 from utils.audio.recording import resampled
 from utils.errors import OutputError
+from utils.files import whole_files
 
 
 def output_paths(files, folder, speakers):
@@ -36,20 +36,11 @@ def write_speakers(paths, recording, pieces, rate):
     where that gives a peak above 1, all are divided by it. The files appear when all are complete. Beside them is
     room needed for 4 bytes a sample and speaker meanwhile. OutputError where they cannot be written.
     """
-    folder = os.path.dirname(paths[0]) or "."
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".separating-", dir=folder) as place:
-            raw = os.path.join(place, "speakers.f32")
-            gains, peak = _write_raw(raw, recording, pieces, rate, len(paths))
-            wavs = [os.path.join(place, os.path.basename(path)) for path in paths]
-            _write_wavs(wavs, recording, raw, gains / max(1.0, peak))
-            for wav, path in zip(wavs, paths, strict=True):
-                os.replace(wav, path)
-    except (OSError, soundfile.LibsndfileError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise OutputError(f"{folder}: cannot be written to ({reason}); free some space, mend the permissions or give "
-                          "another --output_dir") from None
+    remedy = "free some space, mend the permissions or give another --output_dir"
+    with whole_files(*paths, remedy=remedy, failures=(soundfile.LibsndfileError,)) as wavs:
+        raw = wavs[0].with_name("speakers.f32")
+        gains, peak = _write_raw(raw, recording, pieces, rate, len(paths))
+        _write_wavs(wavs, recording, raw, gains / max(1.0, peak))
     return peak
 
 

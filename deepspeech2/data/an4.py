@@ -69,10 +69,8 @@ def lay_out(utterances, folder):
     for one in progress(utterances, str(folder)):
         name = os.path.basename(stem(one.audio))
         wav, text = folder / "wav" / f"{name}.wav", folder / "txt" / f"{name}.txt"
-        for path in (wav, text):
-            path.parent.mkdir(parents=True, exist_ok=True)
         convert(one.audio, str(wav), RATE)
-        write_text(text, one.text + "\n")
+        write_text(text, one.text + "\n", flush=False)
         rows.append((wav, text))
     return rows
 

@@ -3,7 +3,6 @@
 Letters: T frames, L labels, K prefixes held. `log_probs` (T, L) are natural logs of one utterance throughout.
 """
 import logging
-import os
 import zipfile
 
 import kenlm
@@ -15,6 +14,7 @@ from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
 from deepspeech2.src.ngram import check_arpa
 from deepspeech2.src.text import BLANK, collapse
 from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.files import whole_file
 
 LM_WIDTH = 100      # prefixes held with a language model, unless beam_width says otherwise
 
@@ -157,10 +157,9 @@ def save_log_probs(path, items, labels):
     if len(set(keys)) < len(keys):
         raise ContentError(f"{path}: two utterances of one name among {len(keys)}, expected each name once")
     arrays = {f"log_probs.{key}": np.asarray(log_probs, np.float32) for key, _, log_probs in items}
-    with open(f"{path}.part", "wb") as file:
-        np.savez(file, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
+    with whole_file(path, suffix=".npz") as temporary:
+        np.savez(temporary, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
                  labels=np.array(list(labels), str), **arrays)
-    os.replace(f"{path}.part", path)
 
 
 def load_log_probs(path):

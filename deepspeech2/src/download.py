@@ -3,6 +3,7 @@
 An interrupted download goes on where it stopped; archives are checked, unpacked beside their place and then renamed,
 so a corpus is whole or not there.
 """
+import fcntl
 import hashlib
 import http.client
 import os
@@ -14,6 +15,7 @@ import urllib.request
 import zlib
 
 from utils.errors import ContentError, NotFoundError, RunError, SettingError, UnsupportedError, nearest
+from utils.files import put
 from utils.progress import progress
 
 AN4 = "http://www.speech.cs.cmu.edu/databases/an4"
@@ -77,7 +79,7 @@ def fetch(url, path, checksum=""):
     while not os.path.exists(path):
         before = _size(part)
         if not (reason := transfer(url, part)):
-            os.replace(part, path)
+            put(part, path)
         elif (idle := 0 if _size(part) > before else idle + 1) == ATTEMPTS:
             raise RunError(f"{url}: {reason}, {_size(part)} bytes are here; run again later, it goes on there")
         else:
@@ -90,13 +92,17 @@ def fetch(url, path, checksum=""):
 
 def transfer(url, part):
     """Appends to the file `part` what it lacks of `url`: "" when it is whole, else why it is not."""
-    have = _size(part)
+    have = before = _size(part)
     try:
         request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             have = have if response.status == 206 else 0    # 200: a server without Range sends all
             total = have + int(response.headers.get("Content-Length") or 0)
-            with open(part, "ab" if have else "wb") as stream:
+            with open(part, "ab") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)      # OSError where another process downloads it
+                if _size(part) != before:
+                    return "another process has gone on with it"
+                stream.truncate(have)
                 for chunk in progress(iter(lambda: response.read(CHUNK), b""), os.path.basename(part), "MB",
                                       total // CHUNK + 1, have // CHUNK):
                     stream.write(chunk)
@@ -156,8 +162,8 @@ def unpack(archive, folder, inside):
         for name in os.listdir(os.path.dirname(source)):
             other = os.path.join(os.path.dirname(target), name)
             if not os.path.exists(other) and os.path.isfile(os.path.join(os.path.dirname(source), name)):
-                os.replace(os.path.join(os.path.dirname(source), name), other)
-        os.replace(source, target)
+                put(os.path.join(os.path.dirname(source), name), other)
+        put(source, target)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ContentError(f"{archive}: not unpacked ({error}), expected a whole .tar.gz; make room, or delete it and "
                            "download it again") from None

@@ -1,10 +1,11 @@
 """Embeddings of files, kept beside the checkpoint that they are of."""
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from utils.files import whole_file
 
 
 class EmbeddingCache:
@@ -31,12 +32,8 @@ class EmbeddingCache:
 
     def save(self, folder: str | Path, embeddings: dict[bytes, np.ndarray]) -> None:
         """Keeps {file: embeddings} of the files below `folder`, in place of what was saved."""
-        path = self.path(folder)
-        path.parent.mkdir(exist_ok=True)
-        temporary = path.with_suffix(".part")
-        with open(temporary, "wb") as file:
-            np.savez(file, files=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
-        os.replace(temporary, path)
+        with whole_file(self.path(folder)) as temporary:
+            np.savez(temporary, files=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
 
     def path(self, folder: str | Path) -> Path:
         """The file that holds the embeddings of the files below `folder`."""

@@ -12,6 +12,7 @@ from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_
 from ecapatdnn.src.plots import draw_det
 from ecapatdnn.src.scoring import as_norm, cosine_scores, subtract_mean
 from utils.config import require
+from utils.files import write_text
 
 
 def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
@@ -39,7 +40,6 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
 
 def report(results: dict[str, np.ndarray], trials: Trials, folder: Path) -> dict[str, float]:
     """Prints EER and minDCF of scores (n,), writes scores_<kind>.txt and det.png into `folder`; returns {kind: EER}."""
-    folder.mkdir(exist_ok=True)
     rates = {kind: error_rates(trials.target, scores) for kind, scores in results.items()}
     eers = {}
     for kind, errors in rates.items():
@@ -48,9 +48,9 @@ def report(results: dict[str, np.ndarray], trials: Trials, folder: Path) -> dict
         prefix = "" if kind == "cosine" else f"{kind}: "
         print(f"{prefix}EER = {100 * eers[kind]:.2f}%")
         print(f"{prefix}minDCF(p=0.01) = {costs[0]:.4f}, minDCF(p=0.05) = {costs[1]:.4f}, threshold = {threshold:.4f}")
-        with open(folder / f"scores_{kind}.txt", "w", encoding="utf-8") as file:
-            for score, left, right in zip(results[kind], trials.left, trials.right, strict=True):
-                file.write(f"{score:.5f} {trials.files[left].decode()} {trials.files[right].decode()}\n")
+        write_text(folder / f"scores_{kind}.txt", "".join(
+            f"{score:.5f} {trials.files[left].decode()} {trials.files[right].decode()}\n"
+            for score, left, right in zip(results[kind], trials.left, trials.right, strict=True)))
     draw_det(rates, eers, folder / "det.png")
     print(f"scores and det.png: {folder}")
     return eers

@@ -10,14 +10,13 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from utils.ascend_check.elf import read_library, words
 from utils.errors import OutputError, UnsupportedError
-from utils.files import CACHE
+from utils.files import CACHE, whole_folder
 
 TESTED = "2.10.0"               # MindSpore, of which the plugin's log and classes are known
 MACHINE = "x86_64"
@@ -56,16 +55,11 @@ def stubs() -> Path:
     if folder.is_dir():
         return folder
     try:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
-            build(compiler, mindspore_folder() / "lib", Path(temporary, folder.name))
-            try:
-                os.rename(f"{temporary}/{folder.name}", folder)
-            except OSError:
-                if not folder.is_dir():     # else another process was first
-                    raise
-    except OSError as error:
-        raise OutputError(f"{CACHE}: {error.strerror}; XDG_CACHE_HOME names another folder") from None
+        with whole_folder(folder, remedy="XDG_CACHE_HOME names another folder") as temporary:
+            build(compiler, mindspore_folder() / "lib", temporary)
+    except OutputError:
+        if not folder.is_dir():     # else another process was first
+            raise
     return folder
 
 

@@ -5,7 +5,6 @@ Whatever libsndfile reads is read (wav, flac, ogg, mp3, sph, ...), a file or a r
 """
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ import soxr
 
 from utils.audio.packed import find_record, is_packed, open_record
 from utils.errors import ContentError
-from utils.files import StrPath
+from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 LOSSLESS = (".wav", ".flac", ".sph")
@@ -151,19 +150,13 @@ def check(path: StrPath, rate: int, min_seconds: float = 0.0, resample: bool = F
     return len(samples)
 
 
-def write_wav(path: StrPath, samples: np.ndarray, rate: int) -> None:
-    """16-bit PCM wav under a temporary name, then renamed: no half file survives an interruption."""
-    folder = os.path.dirname(path) or "."
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-    os.close(handle)
-    try:
+def write_wav(path: StrPath, samples: np.ndarray, rate: int, remedy: str = REMEDY) -> None:
+    """Writes samples (n,) as 16-bit PCM wav, whole or not at all. OutputError, with its `remedy`, where it cannot be.
+
+    Not flushed: a corpus has a million, which can be made again.
+    """
+    with whole_file(path, flush=False, remedy=remedy, failures=(soundfile.LibsndfileError,)) as temporary:
         soundfile.write(temporary, samples, rate, format="WAV", subtype="PCM_16")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def mp3_round_trip(samples: np.ndarray, rate: int, compression: float) -> np.ndarray:
@@ -184,6 +177,6 @@ def find_audio(folder: StrPath, extensions: tuple[str, ...] = EXTENSIONS) -> lis
     """Paths of all audio files below `folder`, sorted, relative to it with forward slashes."""
     found = []
     for top, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(UNFINISHED))
         found += [os.path.relpath(os.path.join(top, n), folder) for n in names if n.lower().endswith(extensions)]
     return sorted(path.replace(os.sep, "/") for path in found)

@@ -2,40 +2,27 @@
 import json
 import logging
 import os
-import tempfile
 from contextlib import contextmanager
 
 import mindspore as ms
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint_format import check_format
-from utils.errors import ContentError, MismatchError, NotFoundError, OutputError
+from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.files import whole_file
 
-UNFINISHED = ".saving-"     # how folders of files that are being written start
+REMEDY = "free some space or mend the permissions, the checkpoint before it is still valid"
 RECORD = "record"   # name under which a checkpoint carries a JSON record of what it is
 
 
 def save_checkpoint(path, parameters, **record):
-    """Writes `parameters` {name: Parameter} and a JSON `record` to `path`: a temporary file, flushed, renamed.
+    """Writes `parameters` {name: Parameter} and a JSON `record` to `path`, whole or not at all.
 
     OutputError where it cannot be written, such as on a full disk; a checkpoint already there is then untouched.
     """
-    folder = os.path.dirname(os.path.abspath(path))
     content = [{"name": name, "data": Tensor(value.asnumpy())} for name, value in parameters.items()]
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as place:   # MindSpore leaves its own .tmp
-            temporary = os.path.join(place, "new.ckpt")
-            with quiet():
-                ms.save_checkpoint(content, temporary, append_dict={RECORD: json.dumps(record)}, crc_check=True)
-            os.chmod(temporary, 0o644)
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        raise OutputError(f"{path}: cannot be written ({reason}); free some space or mend the permissions, the "
-                          "checkpoint before it is still valid") from None
+    with whole_file(path, suffix=".ckpt", remedy=REMEDY, failures=(RuntimeError, ValueError)) as temporary, quiet():
+        ms.save_checkpoint(content, str(temporary), append_dict={RECORD: json.dumps(record)}, crc_check=True)
 
 
 def load_checkpoint(path):

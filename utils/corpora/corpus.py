@@ -17,7 +17,7 @@ from utils.audio import audio_file
 from utils.config import require
 from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, NotFoundError, OutputError, SettingError, UnsupportedError, nearest
-from utils.files import StrPath
+from utils.files import StrPath, write_text
 from utils.progress import progress
 
 Parts = dict[str, list[tuple[str, str]]]     # of a corpus: (speaker, path relative to the data folder)
@@ -83,11 +83,8 @@ def convert(source: str, target: str, rate: int) -> None:
     """Writes `target`, a mono 16-bit wav; OutputError when that fails, as it would for all files to come."""
     encoded = source.lower().endswith(".m4a")
     samples = decode(source, rate) if encoded else to_int16(audio_file.read(source, rate, resample=True))
-    try:
-        audio_file.write_wav(target, samples, rate)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise OutputError(f"{target}: not written ({error}); make room or name another --wav_folder, and run again: "
-                          "finished files are kept") from None
+    audio_file.write_wav(target, samples, rate, remedy="make room or name another --wav_folder, and run again: "
+                         "finished files are kept")
 
 
 def inspect(job: Job) -> tuple[int, int, str]:
@@ -196,11 +193,9 @@ def _other_rate(path, rate):
         return False
 
 
-def write_list(path: str, lines: Collection[str]) -> int:
-    """One line each, under a temporary name and then renamed; returns the number of lines."""
-    with open(path + ".part", "w", encoding="utf-8") as stream:
-        stream.writelines(f"{line}\n" for line in lines)
-    os.replace(path + ".part", path)
+def write_list(path: StrPath, lines: Collection[str]) -> int:
+    """Writes a text file of `lines`; returns their number."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
     return len(lines)
 
 

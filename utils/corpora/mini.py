@@ -11,7 +11,6 @@ FOLDER/musan/{noise,music}/*.wav, FOLDER/rir/*.wav
 import ctypes
 import itertools
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ import soundfile
 import soxr
 
 from utils.errors import OutputError, SettingError, UnsupportedError
+from utils.files import write_text
 from utils.progress import progress
 
 VERSION = 1   # raise it whenever the bytes change: a corpus of another version is made again
@@ -299,6 +299,6 @@ def make_mini_corpus(folder: str | Path, seed: int = 0) -> Path:
     for i, t60 in enumerate(np.linspace(0.15, 0.8, 16)):
         _write(root / f"rir/room-{i:02d}.wav", room(t60, np.random.default_rng([seed, 4, i])), peak=0.9)
     counts = _write_speech(root, seed)
-    (root / PARTIAL).write_text(json.dumps(wanted | counts, indent=1))
-    os.replace(root / PARTIAL, root / MARKER)
+    write_text(root / MARKER, json.dumps(wanted | counts, indent=1))
+    (root / PARTIAL).unlink()
     return root

@@ -7,7 +7,6 @@ what PCM takes and its checksums tell a damaged record from a whole one; a crop 
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +18,8 @@ from utils.audio import audio_file
 from utils.audio.packed import LARGEST_PAGE, SUFFIX, read_shard, shard_name
 from utils.corpora.corpus import parallel
 from utils.corpora.settings import CorpusSettings
-from utils.errors import ContentError, OutputError, UserError
-from utils.files import StrPath
+from utils.errors import ContentError, UserError
+from utils.files import StrPath, put, whole_files
 
 SHARD_BYTES = 2 ** 30       # of the files in a shard, before they are packed
 WRITE_BYTES = 2 ** 24       # handed to MindSpore at once
@@ -61,8 +60,7 @@ def pack(folder: str, paths: Collection[str], config: CorpusSettings, name: str 
     for extra in set(os.listdir(staging)) - keep:       # of an interrupted run over another list
         remove = shutil.rmtree if os.path.isdir(os.path.join(staging, extra)) else os.unlink
         remove(os.path.join(staging, extra))
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(staging, target)
+    put(staging, target)
     total = sum(os.path.getsize(os.path.join(target, name)) for name in os.listdir(target))
     print(f"{target}: {len(paths)} files of {sum(sizes) / 1e6:.1f} MB in {len(parts)} shards of {total / 1e6:.1f} MB")
     return target
@@ -105,27 +103,19 @@ def write_shard(shard: Shard) -> None:
     from mindspore.mindrecord.common.exceptions import MindRecordException
 
     folder, paths, target = shard
-    try:
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(target)) as place:
-            made = os.path.join(place, os.path.basename(target))    # MindRecord writes the name into the file
-            writer = FileWriter(made)
-            largest = max(os.path.getsize(os.path.join(folder, path)) for path in paths) + 2 ** 10
-            writer.set_header_size(HEADER_BYTES)
-            writer.set_page_size(max(PAGE_BYTES, 2 ** (largest - 1).bit_length()))
-            writer.add_schema({"path": {"type": "string"}, "audio": {"type": "bytes"}}, "audio files by path")
-            writer.add_index(["path"])
-            for records in batches(folder, paths):
-                writer.write_raw_data(records)
-            writer.commit()
-            if read_shard(made)[0] != paths:
-                raise OSError("MindRecord left records out")
-            for name, final in zip(names_of(made), names_of(target), strict=True):
-                os.chmod(name, 0o644)
-                os.replace(name, final)
-    except (MindRecordException, RuntimeError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        raise OutputError(f"{target}: not written ({reason}); make room, and run again: finished shards are "
-                          "kept") from None
+    remedy = "make room, and run again: finished shards are kept"
+    with whole_files(*names_of(target), remedy=remedy, failures=(MindRecordException, RuntimeError)) as (made, _):
+        writer = FileWriter(str(made))      # MindRecord writes the name into the file
+        largest = max(os.path.getsize(os.path.join(folder, path)) for path in paths) + 2 ** 10
+        writer.set_header_size(HEADER_BYTES)
+        writer.set_page_size(max(PAGE_BYTES, 2 ** (largest - 1).bit_length()))
+        writer.add_schema({"path": {"type": "string"}, "audio": {"type": "bytes"}}, "audio files by path")
+        writer.add_index(["path"])
+        for records in batches(folder, paths):
+            writer.write_raw_data(records)
+        writer.commit()
+        if read_shard(made)[0] != paths:
+            raise OSError("MindRecord left records out")
 
 
 def batches(folder: str, paths: list[str]) -> Iterator[list[dict[str, str | bytes]]]:

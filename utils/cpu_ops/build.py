@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from typing import Any
 import mindspore as ms
 from mindspore import ops
 
-from utils.errors import SettingError
-from utils.files import CACHE
+from utils.errors import OutputError, SettingError
+from utils.files import CACHE, whole_file
 
 TESTED = ("2.10.0",)        # versions of MindSpore with which tests/test_cpu_ops.py was run
 SWITCH = "CPU_OPS"
@@ -47,10 +46,8 @@ def library() -> Path | None:
     try:
         check_wanted()
         return compiled()
-    except Unusable as error:
+    except (Unusable, OutputError) as error:
         reason = str(error)
-    except OSError as error:
-        reason = f"{error.filename or CACHE}: {error.strerror}"
     print(f"{reason}: going on with MindSpore's own operators, several times slower", flush=True)
     return None
 
@@ -69,7 +66,7 @@ def check_wanted() -> None:
 
 
 def compiled() -> Path:
-    """The path of the operators, compiled if they are not yet. Unusable or OSError where that fails."""
+    """The path of the operators, compiled if they are not yet. Unusable or OutputError where that fails."""
     # what the user has set: MindSpore puts OMP_NUM_THREADS to 1 behind Python's back
     os.environ["CPU_OPS_THREADS"] = os.environ.get("OMP_NUM_THREADS", "")
     compiler = shutil.which(os.environ.get("CXX", "g++"))
@@ -81,14 +78,12 @@ def compiled() -> Path:
     command = [compiler, *FLAGS, *sorted(map(str, SOURCES.glob("*.cc"))), str(dnnl), f"-Wl,-rpath,{dnnl.parent}"]
     path = CACHE / f"cpu_ops-{fingerprint(command)}.so"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            done = run([*command, "-o", f"{folder}/{path.name}"])
+        with whole_file(path, remedy="XDG_CACHE_HOME names another folder") as temporary:    # others may compile, too
+            done = run([*command, "-o", str(temporary)])
             if done.returncode:
                 reason = next((line for line in done.stderr.splitlines() if re.search(COMPLAINT, line)),
                               done.stderr[:200])
                 raise Unusable(f"{compiler} cannot compile {SOURCES} ({reason.strip()})")
-            os.replace(f"{folder}/{path.name}", path)     # several processes may compile at once
     load(path)
     return path
 

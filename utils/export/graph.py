@@ -1,5 +1,4 @@
 """Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that tells a runner all it must know."""
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from utils.errors import SettingError, UnsupportedError
 from utils.export.gears import converter_config
 from utils.export.graph_check import check_graph, example_inputs, run_network
 from utils.export.lite2 import ASCEND, downgrade
-from utils.export.runner import write_description
-from utils.files import write_text
+from utils.export.runner import DESCRIPTION, description_text
+from utils.files import whole_files
 from utils.layers.ascend import as_float16, for_ascend
 
 RUNTIMES = ("", *ASCEND, "lite2.0", "lite2.0-cpu")
@@ -78,27 +77,26 @@ def export_model(network, config, inputs, outputs, name, gears=(), **facts):
     """
     kind = config.file_format.upper()
     path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     network.set_train(False)
     any_size = not config.runtime     # the older runtime resizes a graph of fixed sizes
     tensors = [_tensor(port, any_size) for port in inputs]
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:      # the file appears whole and checked, or not
-        part = Path(folder, path.name)
-        if kind == "MINDIR":
-            _export_mindir(network, tensors, inputs, config.runtime, part)
-        elif kind == "ONNX":
-            _export_onnx(network, tensors, inputs, outputs, part)
-        else:
-            ms.export(network, *tensors, file_name=str(part.with_suffix("")), file_format=kind)
-        part.replace(path)
+    configurations = [path.with_suffix(".ini")] if gears and config.runtime != "lite2.0-cpu" else []
     if gears:
         facts |= {"gears": gears, "length_input": inputs[-1].name}
-    if gears and config.runtime != "lite2.0-cpu":
-        facts["config"] = path.with_suffix(".ini").name
-        write_text(path.with_suffix(".ini"), converter_config(inputs, gears))
-    description = {"model": name, "file": path.name, "inputs": [port.describe() for port in inputs],
-                   "outputs": [port.describe() for port in outputs], "runtime": config.runtime, **facts}
-    write_description(path.parent, description)
+    if configurations:
+        facts["config"] = configurations[0].name
+    facts = {"model": name, "file": path.name, "inputs": [port.describe() for port in inputs],
+             "outputs": [port.describe() for port in outputs], "runtime": config.runtime, **facts}
+    with whole_files(path, path.parent / DESCRIPTION, *configurations) as (graph, description, *configurations):
+        if kind == "MINDIR":
+            _export_mindir(network, tensors, inputs, config.runtime, graph)
+        elif kind == "ONNX":
+            _export_onnx(network, tensors, inputs, outputs, graph)
+        else:
+            ms.export(network, *tensors, file_name=str(graph.with_suffix("")), file_format=kind)
+        description.write_text(description_text(facts), encoding="utf-8")
+        for configuration in configurations:
+            configuration.write_text(converter_config(inputs, gears), encoding="utf-8")
     print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
     return path
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.errors import ContentError, MismatchError, NotFoundError
-from utils.files import write_text
 from utils.formats import migrate, numbered, with_format
 
 MIGRATIONS = (numbered,)    # of inputs.json (utils/formats.py); kFormat of ascend310_infer/src/interface.cc goes along
@@ -38,9 +37,9 @@ class GraphInput(NamedTuple):
             raise MismatchError(f"{file}: {length} {unit}, but the graph takes {longest}; export it with {setting}")
 
 
-def write_description(folder: Path, description: dict) -> None:
-    """Writes inputs.json into the folder of a graph."""
-    write_text(folder / DESCRIPTION, json.dumps(with_format(description, MIGRATIONS), indent=2) + "\n")
+def description_text(description: dict) -> str:
+    """What inputs.json holds."""
+    return json.dumps(with_format(description, MIGRATIONS), indent=2) + "\n"
 
 
 def read_description(folder: Path) -> dict:

@@ -2,11 +2,9 @@
 import argparse
 import dataclasses
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -16,6 +14,7 @@ from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, parse_config, read_mapping, save_config
 from utils.device import setup_device
 from utils.errors import MismatchError, OutputError, SettingError
+from utils.files import whole_folder
 from utils.torch_weights import torch_file
 from utils.torch_weights.names import to_ours, to_theirs
 
@@ -134,18 +133,8 @@ def _without_tag(loader, suffix, node):
 _Untagged.add_multi_constructor("!", _without_tag)
 
 
-def write_run(folder, config, parameters, record):
-    """The run folder: whole, or not there."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        place = tempfile.mkdtemp(prefix=".importing-", dir=folder.parent)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
-    try:
-        os.chmod(place, 0o755)
-        save_config(config, place)
-        save_checkpoint(os.path.join(place, "best.ckpt"), {name: Tensor(array) for name, array in parameters.items()},
-                        **record)
-        os.rename(place, folder)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+def write_run(folder: Path, config: Any, parameters: dict[str, np.ndarray], record: dict) -> None:
+    """The run folder of `parameters` {name: array}: whole, or not there."""
+    with whole_folder(folder) as temporary:
+        save_config(config, temporary)
+        save_checkpoint(temporary / "best.ckpt", {name: Tensor(array) for name, array in parameters.items()}, **record)

@@ -9,13 +9,13 @@ is read.
 import fnmatch
 import math
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from utils.errors import ContentError, NotFoundError, OutputError
+from utils.errors import ContentError, NotFoundError
+from utils.files import whole_file
 from utils.torch_weights.plain_pickle import Name, Refused, dumps, loads, opcodes
 
 DTYPES = {"Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Long": "i8", "Int": "i4", "Short": "i2",
@@ -165,15 +165,9 @@ def _global(path):
 
 
 def _write_zip(path, entries):
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as place:
-            with zipfile.ZipFile(Path(place, "new"), "w") as archive:
-                for name, data in entries.items():
-                    entry = zipfile.ZipInfo(name)
-                    gap = -(archive.fp.tell() + 30 + len(name.encode()) + 4) % ALIGNMENT    # 30 bytes, name, extra
-                    entry.extra = b"FB" + gap.to_bytes(2, "little") + bytes(gap)
-                    archive.writestr(entry, data)
-            os.replace(Path(place, "new"), path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, data in entries.items():
+            entry = zipfile.ZipInfo(name)
+            gap = -(archive.fp.tell() + 30 + len(name.encode()) + 4) % ALIGNMENT    # 30 bytes, name, extra
+            entry.extra = b"FB" + gap.to_bytes(2, "little") + bytes(gap)
+            archive.writestr(entry, data)

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoints.checkpoint import UNFINISHED
 from utils.config import save_config
 from utils.errors import OutputError
-from utils.files import csv_text, write_text
+from utils.files import csv_text, remove_unfinished, whole_file, write_text
 from utils.training.settings import RunSettings
 from utils.training.step_clock import check_steps
 
@@ -38,8 +37,7 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"ckpt_save_dir: {self.path}: cannot be written ({error.strerror}); choose another "
                               "folder") from None
-        for unfinished in self.path.rglob(UNFINISHED + "*"):     # of a run that was killed
-            shutil.rmtree(unfinished, ignore_errors=True)
+        remove_unfinished(self.path)
         save_config(config, self.path)
         self._logger = _open_log(self.path / "train.log", append=bool(config.resume))
 
@@ -58,13 +56,11 @@ class RunFolder:
     def keep_state(self) -> None:
         """Keeps the last state, if there is one, as the one before it: a new one is to take its name."""
         if self.state.is_file():
-            temporary = self.path / PREVIOUS.with_suffix(".new")
-            temporary.unlink(missing_ok=True)
-            try:
-                os.link(self.state, temporary)
-            except OSError:             # some file systems have no links
-                shutil.copyfile(self.state, temporary)
-            os.replace(temporary, self.path / PREVIOUS)
+            with whole_file(self.path / PREVIOUS) as temporary:
+                try:
+                    os.link(self.state, temporary)
+                except OSError:             # some file systems have no links
+                    shutil.copyfile(self.state, temporary)
 
     def log(self, text: str, every_rank: bool = False) -> None:
         """One event, one line: on the screen and in train.log. `every_rank`: ranks other than 0 print it too."""
