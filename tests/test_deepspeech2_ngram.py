@@ -4,9 +4,10 @@ import itertools
 import kenlm
 import numpy as np
 import pytest
+from helpers.errors import refused
 
 from deepspeech2.src.ngram import check_arpa, estimate, write_arpa
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError, SettingError
 
 # of which `lmplz -o 3 --discount_fallback` of KenLM 0.3.0 takes its fallback discounts for single words only
 GRAMMAR = ["YES", "GO TO THE HALL", "ENTER SIX TWO SIX", "ENTER SIX FOUR", "GO TO THE LANE", "GO TO SIX", "YES GO",
@@ -96,20 +97,20 @@ def test_a_model_prefers_what_it_was_made_of(tmp_path):
     assert model.score("SEE THE CAT") > model.score("CAT THE SEE") > model.score("BAD WORDS HERE")
 
 
-@pytest.mark.parametrize(("texts", "order", "message"), [
-    (["A"], 1, "order: found 1"), (["A"], 7, "order: found 7"), ([], 3, "no words"), (["", " "], 3, "no words"),
-    (["A </s> B"], 2, "hold </s>")])
-def test_what_cannot_be_estimated(texts, order, message, tmp_path):
-    with pytest.raises(UserError, match=message):
+@pytest.mark.parametrize(("texts", "order", "kind", "facts"), [
+    (["A"], 1, SettingError, ["order", "found 1", "2 to 6"]), (["A"], 7, SettingError, ["order", "found 7", "2 to 6"]),
+    ([], 3, ContentError, ["texts", "no words"]), (["", " "], 3, ContentError, ["texts", "no words"]),
+    (["A </s> B"], 2, ContentError, ["texts", "</s>"])])
+def test_what_cannot_be_estimated(texts, order, kind, facts, tmp_path):
+    with refused(kind, *facts):
         write_arpa(texts, order, tmp_path / "lm.arpa")
     assert not list(tmp_path.iterdir())
 
 
-def refused(path, content, message):
+def assert_damaged(path, content, *facts):
     path.write_bytes(content)
-    with pytest.raises(UserError, match=message) as error:
+    with refused(ContentError, path, *facts):
         check_arpa(path)
-    assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_damaged_models_are_refused_in_one_line(tmp_path):
@@ -117,15 +118,16 @@ def test_damaged_models_are_refused_in_one_line(tmp_path):
     write_arpa(["SEE THE CAT", "SEE THE DOG"], 3, path)
     whole = path.read_bytes()
     for length in range(len(whole.rstrip())):
-        refused(path, whole[:length], "was cut or edited|expected .*data")
-    refused(path, whole.replace(b"ngram 2=", b"ngram 2=1"), "expected 7 1-grams, 16 2-grams")
-    refused(path, whole.replace(b"\tDOG\t", b"\tDOG\t0\n-1\tCOW\t"), "found 8 1-grams")
-    refused(path, b"This is a model\n" + whole, "delete text before")
-    refused(path, b"\x1f\x8b\x08" + bytes(100), "unpack a .gz")
-    refused(path, b"\\data\\\nngram 1=1\n\n\\1-grams:\n-1\ta\n\n\\end\\\n", "order 1, expected 2 to 6")
-    refused(path, whole.replace(b"DOG", b"D\xff\xff"), "not UTF-8")
+        # in its head, or after it
+        assert_damaged(path, whole[:length], "\\data\\" if length < len("\\data\\") else "no end")
+    assert_damaged(path, whole.replace(b"ngram 2=", b"ngram 2=1"), "expected 7 1-grams, 16 2-grams")
+    assert_damaged(path, whole.replace(b"\tDOG\t", b"\tDOG\t0\n-1\tCOW\t"), "found 8 1-grams")
+    assert_damaged(path, b"This is a model\n" + whole, r"b'This is a model\n'", "\\data\\")
+    assert_damaged(path, b"\x1f\x8b\x08" + bytes(100), ".gz", "\\data\\")
+    assert_damaged(path, b"\\data\\\nngram 1=1\n\n\\1-grams:\n-1\ta\n\n\\end\\\n", "order 1", "2 to 6")
+    assert_damaged(path, whole.replace(b"DOG", b"D\xff\xff"), "UTF-8")
     path.unlink()
-    with pytest.raises(UserError, match="No such file"):
+    with refused(NotFoundError, path):
         check_arpa(path)
 
 

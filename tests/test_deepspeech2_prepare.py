@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.errors import refused
 
 import deepspeech2.data.an4 as an4_script
 from deepspeech2 import prepare
@@ -20,7 +21,7 @@ from deepspeech2.src import download
 from deepspeech2.src.manifest import Sample, Utterance, read_manifest, write_manifest
 from deepspeech2.src.text import Alphabet
 from utils.corpora import corpus
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, NotFoundError, RunError, SettingError
 
 RATE = 16000
 DATA = os.environ.get("SPEECH_DATA")
@@ -81,7 +82,7 @@ def test_manifest_of_deepspeech_pytorch(tmp_path, pair):
     assert read_manifest(str(relative)) == [Utterance(wav, "YES  SIR", 0.0)]
     absolute = json_manifest(tmp_path / "x", [pair], str(tmp_path / "data"))
     assert read_manifest(str(absolute))[0].audio == wav
-    with pytest.raises(UserError, match="x/data/a.wav: no such audio file, expected by .*x/a.json"):
+    with refused(NotFoundError, tmp_path / "x/data/a.wav", tmp_path / "x/a.json"):
         read_manifest(str(json_manifest(tmp_path / "x", [pair])))
     assert read_manifest(str(tmp_path / "x/a.json"), str(tmp_path / "data"))[0].audio == wav
 
@@ -112,41 +113,42 @@ def test_manifest_comes_back_as_written(tmp_path, pair):
     assert not (tmp_path / "w.json.part").exists() and len(lines(tmp_path / "w.json")) == 3
 
 
-@pytest.mark.parametrize("text, message", [
-    ("{", "a.json: not JSON .*expected .*root_path"), ("[]", "found a list, expected"), ("{}", "found nothing, expect"),
-    ('{"samples": []}', "found samples, expected"), ('{"root_path": 1, "samples": []}', "found root_path, samples"),
-    ('{"root_path": "", "samples": []}', "a.json: empty manifest"), ("", "not JSON"), ("\xff", "not UTF-8 .byte 0"),
-    ('{"root_path": "", "samples": [1]}', "sample 1 is 1, expected wav_path"),
-    ('{"root_path": "", "samples": [{"audio": "a"}]}', "sample 1 is .*audio.*, expected wav_path"),
-    ('{"root_path": "", "samples": [{"wav_path": "a.wav"}]}', "and transcript_path or transcript"),
-    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": 5}]}', "and transcript_path or transcript"),
-    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": "1"}]}', "seconds is '1'"),
-    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": NaN}]}', "seconds is nan"),
-    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": -1}]}', "seconds is -1")])
-def test_json_that_is_no_manifest(tmp_path, text, message):
+@pytest.mark.parametrize("text, facts", [
+    ("{", ["JSON", "line 1", "root_path"]), ("[]", ["a list", "root_path"]), ("{}", ["nothing", "root_path"]),
+    ('{"samples": []}', ["found samples", "root_path"]),
+    ('{"root_path": 1, "samples": []}', ["found root_path, samples", "wav_path"]),
+    ('{"root_path": "", "samples": []}', ["empty"]), ("", ["JSON"]), ("\xff", ["UTF-8", "byte 0"]),
+    ('{"root_path": "", "samples": [1]}', ["sample 1 is 1", "wav_path"]),
+    ('{"root_path": "", "samples": [{"audio": "a"}]}', ["sample 1", '{"audio": "a"}', "wav_path"]),
+    ('{"root_path": "", "samples": [{"wav_path": "a.wav"}]}', ["sample 1", "transcript_path", "transcript"]),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": 5}]}', ["sample 1", "5}", "transcript_path"]),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": "1"}]}', ["sample 1", "'1'"]),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": NaN}]}', ["sample 1", "nan"]),
+    ('{"root_path": "", "samples": [{"wav_path": "a", "transcript": "B", "seconds": -1}]}', ["sample 1", -1])])
+def test_json_that_is_no_manifest(tmp_path, text, facts):
     (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=message):
+    with refused(ContentError, tmp_path / "a.json", *facts):
         read_manifest(str(tmp_path / "a.json"))
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "a.csv: empty manifest"), ("a.wav\n", "line 1 is 'a.wav', expected `wav,txt`"), ("a,b\na,b,c\n", "line 2 is"),
-    ("a.wav,\n", "line 1 is 'a.wav,', expected"), ("none.wav,a.txt\n", "none.wav: no such audio file, expected by"),
-    ("a.wav,none.txt\n", "none.txt: No such file or directory, expected a transcript that .*a.csv names"),
-    ("a.wav,blank.txt\n", "blank.txt: empty transcript in .*a.csv"),
-    ("a.wav,latin.txt\n", r"latin.txt: not UTF-8 \(byte 3\), expected a transcript")])
-def test_csv_that_is_no_manifest(tmp_path, pair, text, message):
+@pytest.mark.parametrize("text, kind, facts", [
+    ("", ContentError, ["empty"]), ("a.wav\n", ContentError, ["line 1", "'a.wav'", "wav,txt"]),
+    ("a,b\na,b,c\n", ContentError, ["line 2", "'a,b,c'"]), ("a.wav,\n", ContentError, ["line 1", "'a.wav,'"]),
+    ("none.wav,a.txt\n", NotFoundError, ["none.wav"]), ("a.wav,none.txt\n", NotFoundError, ["none.txt"]),
+    ("a.wav,blank.txt\n", ContentError, ["blank.txt", "empty"]),
+    ("a.wav,latin.txt\n", ContentError, ["latin.txt", "UTF-8", "byte 3"])])
+def test_csv_that_is_no_manifest(tmp_path, pair, text, kind, facts):
     say(tmp_path / "data/blank.txt", " \n")
     (tmp_path / "data/latin.txt").write_bytes(b"CAF\xc9")
     say(tmp_path / "data/a.csv", text)
-    with pytest.raises(UserError, match=message):
+    with refused(kind, tmp_path / "data/a.csv", *facts):
         read_manifest(str(tmp_path / "data/a.csv"))
 
 
 def test_no_manifest(tmp_path):
-    with pytest.raises(UserError, match="none.json: No such file or directory, expected a manifest; prepare.py writes"):
+    with refused(NotFoundError, tmp_path / "none.json", "prepare.py"):
         read_manifest(str(tmp_path / "none.json"))
-    with pytest.raises(UserError, match="^manifest: "):
+    with refused(NotFoundError, "manifest: "):
         read_manifest("")
 
 
@@ -210,7 +212,7 @@ def test_another_seed_holds_out_others(tmp_path):
     assert held[0] == held[1] != held[2] and [len(one) for one in held] == [8, 8, 8, 3]
     prepare_corpus("an4", data, tmp_path / "e", "--valid_speakers", "0")
     assert not (tmp_path / "e/valid.json").exists() and len(texts(tmp_path / "e/train.json")) == 12
-    with pytest.raises(UserError, match="valid_speakers: found 12, expected 0 or 2 to 10"):
+    with refused(MismatchError, "valid_speakers", 12, "0 or 2 to 10"):
         prepare_corpus("an4", data, tmp_path / "f", "--valid_speakers", "12")
 
 
@@ -233,9 +235,9 @@ def test_an4_without_headers_becomes_wav(tmp_path, order):
         assert rate == RATE and (back == samples).all()
     prepare_corpus("an4", data, tmp_path / "out")
     assert written == {path: (tmp_path / "out/wav" / path).stat().st_mtime_ns for path in wanted}
-    next((data / "wav").rglob("*.raw")).unlink()
+    (data / "wav/an4_clstk/rs00/an0-rs00-b.raw").unlink()
     put(data / "wav/an4_clstk/rs00/an0-rs00-b.wav")
-    with pytest.raises(UserError, match="of 2[78] files are .raw, expected one format"):
+    with refused(ContentError, data / "wav", f"{len(wanted) - 1} of {len(wanted)}", ".raw"):
         prepare_corpus("an4", data, tmp_path / "out")
 
 
@@ -254,20 +256,23 @@ def test_an4_ids_without_their_other_half_are_rejected(tmp_path, capsys):
     assert sum(len(texts(tmp_path / f"out/{part}.json")) for part in ("train", "valid")) == 117
 
 
-@pytest.mark.parametrize("file, text, message", [
-    ("an4_train.transcription", None, "an4_train.transcription: No such file or directory, expected AN4's transcripts"),
-    ("an4_train.transcription", "YES\n", "line 1 is 'YES', expected `<s> TEXT </s> .id.`"),
-    ("an4_test.fileids", None, "an4_test.fileids: No such file or directory, expected AN4's ids"),
-    ("an4_test.transcription", "ROOM 101 (an0-es00-b)\n", "transcription: an0-es00-b: '1' in 'ROOM 101' is no label"),
-    ("an4_train.transcription", "<sil> YES (an0-rs00-b)\n", "an0-rs00-b: '<' in '<SIL> YES' is no label"),
-    ("an4_test.transcription", "NO (x)\n", "no usable utterance in the test part, see rejected.txt in"),
-    ("an4_train.fileids", None, "an4: no etc/an4_train.fileids in it, found etc, wav; name the folder of AN4's")])
-def test_an4_that_is_not_whole(tmp_path, file, text, message):
+@pytest.mark.parametrize("file, text, kind, facts", [
+    ("an4_train.transcription", None, NotFoundError, ["an4/etc/an4_train.transcription"]),
+    ("an4_train.transcription", "YES\n", ContentError,
+     ["an4_train.transcription", "line 1", "'YES'", "<s> TEXT </s> (id)"]),
+    ("an4_test.fileids", None, NotFoundError, ["an4/etc/an4_test.fileids"]),
+    ("an4_test.transcription", "ROOM 101 (an0-es00-b)\n", MismatchError,
+     ["an4_test.transcription", "an0-es00-b", "'1' in 'ROOM 101'", "--labels"]),
+    ("an4_train.transcription", "<sil> YES (an0-rs00-b)\n", MismatchError,
+     ["an4_train.transcription", "an0-rs00-b", "'<' in '<SIL> YES'"]),
+    ("an4_test.transcription", "NO (x)\n", ContentError, ["test part", "rejected.txt"]),
+    ("an4_train.fileids", None, NotFoundError, ["etc/an4_train.fileids", "found etc, wav", "--data_folder"])])
+def test_an4_that_is_not_whole(tmp_path, file, text, kind, facts):
     data = an4(tmp_path / "an4", files=1)
     (data / "etc" / file).unlink()
     if text is not None:
         say(data / "etc" / file, text)
-    with pytest.raises(UserError, match=message):
+    with refused(kind, *facts):
         prepare_corpus("an4", data, tmp_path / "out")
     assert not (tmp_path / "out/train.json").exists()
 
@@ -276,9 +281,9 @@ def test_labels_of_ones_own(tmp_path):
     data = an4(tmp_path / "an4", files=1)
     prepare_corpus("an4", data, tmp_path / "out", "--labels", "_abcdefghijklmnopqrstuvwxyz ")
     assert set(texts(tmp_path / "out/test.json").values()) == {"yes yes", "no yes"}
-    with pytest.raises(UserError, match="labels: found '_AA', expected the blank"):
+    with refused(SettingError, "labels", "'_AA'"):
         prepare_corpus("an4", data, tmp_path / "out", "--labels", "_AA")
-    with pytest.raises(UserError, match="' ' in 'YES YES' is no label|' ' in 'RUBOUT YES' is no label"):
+    with refused(MismatchError, "an4_train.transcription", "' ' in ", "--labels"):
         prepare_corpus("an4", data, tmp_path / "out", "--labels", "_ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -303,7 +308,7 @@ def test_broken_audio_is_in_no_manifest(tmp_path, capsys):
     assert "rs05-b" not in manifests and "an0-es00-b" not in manifests
     prepare_corpus("an4", data, tmp_path / "long", "--min_seconds", "0.75")
     assert all("an3" in path for path in texts(tmp_path / "long/test.json"))
-    with pytest.raises(UserError, match="all 56 files were rejected"):
+    with refused(ContentError, data, "all 56 files", "0.50 s", "5.0 s"):
         prepare_corpus("an4", data, tmp_path / "none", "--min_seconds", "5")
 
 
@@ -345,7 +350,7 @@ def test_librispeech_has_a_manifest_per_split(tmp_path, capsys):
     assert split["test-clean"]["LibriSpeech/test-clean/40/7/40-7-0001.flac"] == "IT'S NO IN TEST"
     assert lines(tmp_path / "out/texts.txt").count("IT'S YES IN TRAIN") == 4
     assert "train 8 4 0.00 32 valid 8 4 0.00 32" in printed(capsys)
-    with pytest.raises(UserError, match="valid_speakers: found 2, but the corpus has a part to validate on"):
+    with refused(MismatchError, "valid_speakers", 2, 0):
         prepare_corpus("librispeech", tmp_path, tmp_path / "held", "--valid_speakers", "2")
 
 
@@ -373,7 +378,7 @@ def test_librispeech_lines_and_files_without_each_other(tmp_path):
         assert sum(name in reason and words in reason for reason in reasons) == 1, name
     assert len(reasons) == 5
     say(data / "dev-clean/20/7/20-7.trans.txt", "20-7-0000 ROOM 5\n")
-    with pytest.raises(UserError, match="20-7.trans.txt: 20-7-0000: '5' in 'ROOM 5' is no label"):
+    with refused(MismatchError, "20-7.trans.txt", "20-7-0000", "'5' in 'ROOM 5'", "--labels"):
         prepare_corpus("librispeech", data, tmp_path / "out")
 
 
@@ -418,7 +423,7 @@ def test_deepspeech_files_that_are_missing(tmp_path):
         assert sum(name in reason and words in reason for reason in reasons) == 1, name
     assert len(reasons) == 3 and list(texts(tmp_path / "out/train.json")) == ["train/an4/wav/train2.wav"]
     say(data / "libri_train_manifest.csv", "a,b\n")
-    with pytest.raises(UserError, match="an4_train_manifest.csv and .*libri_train_manifest.csv, expected one manifest"):
+    with refused(ContentError, data / "an4_train_manifest.csv", data / "libri_train_manifest.csv", "train part"):
         prepare_corpus("deepspeech", data, tmp_path / "out")
 
 
@@ -447,9 +452,9 @@ def test_mini(mini_corpus, tmp_path):
 @pytest.mark.parametrize("name", ["librispeech", "an4", "tree", "deepspeech", "librispeech_an4"])
 def test_empty_corpus_is_refused(name, tmp_path):
     (tmp_path / "data/other").mkdir(parents=True)
-    with pytest.raises(UserError, match="data: no .* in it, found other; name "):
+    with refused(NotFoundError, tmp_path / "data", "found other", "--data_folder"):
         prepare_corpus(name, tmp_path / "data", tmp_path / "out")
-    with pytest.raises(UserError, match="did you mean librispeech"):
+    with refused(SettingError, "corpus", "'librispech'", "librispeech?"):
         prepare_corpus("librispech", tmp_path / "data", tmp_path / "out")
 
 
@@ -536,22 +541,23 @@ def test_a_part_of_an_earlier_run(tmp_path, server, ranges):
 
 def test_a_download_that_cannot_be(tmp_path, server):
     path = str(tmp_path / "a.bin")
-    with pytest.raises(UserError, match="archives/a.bin: 404 Not Found, expected the archive; correct --base_url"):
+    with refused(NotFoundError, "archives/a.bin", "404 Not Found", "--base_url"):
         download.fetch(server.url + "a.bin", path)
     assert len(server.asked) == 1
     server.files = {"a.bin": b"content"}
     server.errors = [500] * 9
-    with pytest.raises(UserError, match="a.bin: 500 Internal Server Error, 0 bytes are here; run again later"):
+    with refused(RunError, "archives/a.bin", "500 Internal Server Error", "0 bytes"):
         download.fetch(server.url + "a.bin", path)
     assert len(server.asked) == 4
     server.errors = []
-    with pytest.raises(UserError, match="a.bin: found checksum 9a0364b9e99bb480dd25e1f0284c8555, expected 0000"):
+    with refused(ContentError, path, "checksum", hashlib.md5(b"content").hexdigest(), "0" * 32):
         download.fetch(server.url + "a.bin", path, "0" * 32)
     assert os.listdir(tmp_path) == []
-    for url, checksum, message in (("x/a.bin", "", "x/a.bin: unknown url type.*correct --base_url"),
-                                   (server.url, "abc", "checksum: found 'abc', expected an MD5"),
-                                   ("http://127.0.0.1:1/a", "", "refused.*, 0 bytes are here; run again later")):
-        with pytest.raises(UserError, match=message):
+    for url, checksum, kind, facts in (
+            ("x/a.bin", "", SettingError, ["x/a.bin", "http://", "--base_url"]),
+            (server.url, "abc", SettingError, ["checksum", "'abc'", "MD5"]),
+            ("http://127.0.0.1:1/a", "", RunError, ["http://127.0.0.1:1/a", "Connection refused", "0 bytes"])):
+        with refused(kind, *facts):
             download.fetch(url, path, checksum)
 
 
@@ -559,7 +565,7 @@ def test_an4_is_downloaded_and_prepared(tmp_path, server):
     content = archive(an4(tmp_path / "made/an4", ".sph", files=1, format="NIST"))
     server.files, server.cuts = {"an4_sphere.tar.gz": content}, 1
     data, flags = tmp_path / "data", ("--download", "true", "--base_url", server.url)
-    with pytest.raises(UserError, match="an4_sphere.tar.gz: found checksum"):
+    with refused(ContentError, data / "an4_sphere.tar.gz", "checksum", "1" * 32):
         prepare_corpus("an4", data, tmp_path / "out", *flags, "--checksum", "1" * 32)
     assert os.listdir(data) == []
     prepare_corpus("an4", data, tmp_path / "out", *flags, "--checksum", hashlib.md5(content).hexdigest())
@@ -610,11 +616,11 @@ def test_librispeech_splits_are_downloaded(tmp_path, server, monkeypatch):
     assert [path for path, _ in server.asked] == ["/archives/dev-clean.tar.gz", "/archives/train-clean-100.tar.gz"]
     assert sorted(os.listdir(data / "LibriSpeech")) == ["SPEAKERS.TXT", "dev-clean", "train-clean-100"]
     assert os.listdir(data) == ["LibriSpeech"] and len(texts(tmp_path / "out/train.json")) == 4
-    for more, message in (((*flags, "dev-clear"), "splits: found 'dev-clear', expected .*did you mean dev-clean"),
-                          ((*flags, "dev-clean", "--checksum", "0" * 32), "checksum: librispeech has published ones")):
-        with pytest.raises(UserError, match=message):
+    for more, facts in (((*flags, "dev-clear"), ["splits", "'dev-clear'", "dev-clean?"]),
+                        ((*flags, "dev-clean", "--checksum", "0" * 32), ["checksum", "librispeech", "--checksum"])):
+        with refused(SettingError, *facts):
             prepare_corpus("librispeech", data, tmp_path / "out", *more)
-    with pytest.raises(UserError, match="download: found --corpus mini, expected an4 or librispeech"):
+    with refused(SettingError, "download", "--corpus mini", "an4 or librispeech"):
         prepare_corpus("mini", data, tmp_path / "out", "--download", "true")
 
 
@@ -626,7 +632,7 @@ def test_an_archive_does_not_leave_its_folder(tmp_path):
     for name in ("../escaped.txt", "/tmp/escaped.txt", "an4/../../escaped.txt"):
         with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
-        with pytest.raises(UserError, match="a.tar.gz: "):
+        with refused(ContentError, tmp_path / "a.tar.gz", "escaped.txt"):
             download.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "data"), "an4")
         assert os.listdir(tmp_path) == ["a.tar.gz"]
 
@@ -635,11 +641,10 @@ def test_an_archive_that_is_none(tmp_path):
     whole = archive(an4(tmp_path / "made/an4", files=1))
     stream = io.BytesIO()
     zipfile.ZipFile(stream, "w").close()
-    for content, message in ((whole[:len(whole) // 2], "not unpacked"), (b"<html>", "not unpacked"),
-                             (stream.getvalue(), "not unpacked"),
-                             (archive(tmp_path / "made/an4", "other"), "holds no an4/; delete it")):
+    for content, fact in ((whole[:len(whole) // 2], "whole .tar.gz"), (b"<html>", "whole .tar.gz"),
+                          (stream.getvalue(), "whole .tar.gz"), (archive(tmp_path / "made/an4", "other"), "no an4/")):
         (tmp_path / "a.tar.gz").write_bytes(content)
-        with pytest.raises(UserError, match=f"a.tar.gz: {message}"):
+        with refused(ContentError, tmp_path / "a.tar.gz", fact):
             download.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path), "an4")
         assert sorted(os.listdir(tmp_path)) == ["a.tar.gz", "made"]
 

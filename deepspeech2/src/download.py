@@ -14,7 +14,15 @@ import urllib.error
 import urllib.request
 import zlib
 
-from utils.errors import ContentError, NotFoundError, RunError, SettingError, UnsupportedError, nearest
+from utils.errors import (
+    ContentError,
+    NotFoundError,
+    OutputError,
+    RunError,
+    SettingError,
+    UnsupportedError,
+    nearest,
+)
 from utils.files import put
 from utils.progress import progress
 
@@ -144,7 +152,8 @@ def digest(path, algorithm):
 def unpack(archive, folder, inside):
     """Makes `folder`/`inside` from the folder `inside` a tar archive, and of files beside that one those not there.
 
-    ContentError for an archive that is broken or has no such folder; then nothing is changed.
+    ContentError for an archive that is broken or has no such folder, OutputError where it cannot be written; then
+    nothing is changed.
     """
     temporary = f"{archive}.unpacked"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -165,7 +174,10 @@ def unpack(archive, folder, inside):
                 put(os.path.join(os.path.dirname(source), name), other)
         put(source, target)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise ContentError(f"{archive}: not unpacked ({error}), expected a whole .tar.gz; make room, or delete it and "
-                           "download it again") from None
+        reason = " ".join(str(error).split())
+        if getattr(error, "errno", None):       # of the system, not of the archive's content
+            raise OutputError(f"{folder}: {archive} not unpacked ({reason}); make room and run again") from None
+        raise ContentError(f"{archive}: not unpacked ({reason}), expected a whole .tar.gz; delete it and download it "
+                           "again") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
