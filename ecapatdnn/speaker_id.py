@@ -33,7 +33,7 @@ def main(config: SpeakerIdConfig) -> Progress:
     if config.rank_size == 1:
         prepare(config)
     device = setup_device(config.device_target, config.rank_size > 1, config.device_id, config.seed)
-    train_set = TrainSet(config, device.rank, device.size)
+    train_set = TrainSet(config.crops(), device.rank, device.size)
     with Batches(train_set, config.num_workers) as batches:
         model = SpeakerId(config, train_set.classes)
         recipe = make_recipe(config, model, train_set, device)

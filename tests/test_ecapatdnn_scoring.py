@@ -3,14 +3,13 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from ecapatdnn.src import inference, scoring
-from ecapatdnn.src.config import Config
+from ecapatdnn.src.config import Config, CropSettings
 from ecapatdnn.src.dataset import check_classes
 from ecapatdnn.src.embedding_cache import EmbeddingCache
 from ecapatdnn.src.inference import Verifier
@@ -426,10 +425,10 @@ def test_an_unset_list_is_told():
 
 @pytest.mark.parametrize("class_num", [0, 15])
 def test_classes_are_speakers_times_speeds(class_num):
-    assert check_classes(SimpleNamespace(class_num=class_num, train_list="l"), 5, 3) == 15
+    assert check_classes(CropSettings(class_num=class_num, train_list="l"), 5, 3) == 15
 
 
 @pytest.mark.parametrize("class_num", [5, 14, 16, -1])
 def test_another_class_count_is_refused_with_both_numbers(class_num):
     with pytest.raises(UserError, match=f"^class_num: {class_num}, but l has 5 speakers at 3 speed.*, 15 classes;"):
-        check_classes(SimpleNamespace(class_num=class_num, train_list="l"), 5, 3)
+        check_classes(CropSettings(class_num=class_num, train_list="l"), 5, 3)

@@ -1,15 +1,18 @@
-"""Training batches of Conv-TasNet: segments of fixed mixtures, or speakers mixed anew ("dynamic mixing").
+"""Training batches of Conv-TasNet: segments of fixed mixtures, or speakers mixed at random ("dynamic mixing").
 
 Imports no MindSpore, so that worker processes start in no time.
 """
+from typing import Protocol
+
 import numpy as np
 
+from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import Silent, load_mixture, mixture_length, read_mixtures
 from utils.audio import audio_file, augment
 from utils.audio.packed import load_index
 from utils.corpora.lists import read_train_list
 from utils.errors import MismatchError, SettingError
-from utils.training.loader import any_readable
+from utils.training.loader import Made, any_readable
 
 LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
 DRAWS = 10      # of a place in a file, until there is sound
@@ -22,21 +25,21 @@ class TrainSet:
     What an item is made of is drawn from (seed, epoch, position), whatever the rank or worker.
     """
 
-    def __init__(self, config, rank=0, size=1):
+    def __init__(self, config: Config, rank: int = 0, size: int = 1) -> None:
         self.config, self.rank, self.size = config, rank, size
         load_index(config.train_path)
-        self.items = SpeakerMixer(config) if str(config.train_dir).endswith(".txt") else Segments(config)
+        self.items: Items = SpeakerMixer(config) if str(config.train_dir).endswith(".txt") else Segments(config)
         self.files = self.items.files
         self.steps = self.items.count // (config.minibatch_size * size)
         if self.steps == 0:
             raise MismatchError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
                                 f"{self.items.count} mixtures; lower minibatch_size")
 
-    def describe(self):
+    def describe(self) -> str:
         """One line for the log."""
         return f"{self.items.describe()}, segments of {self.config.segment:g} s"
 
-    def batch(self, epoch, index):
+    def batch(self, epoch: int, index: int) -> Made:
         """Batch `index` of this rank, and {path: reason} of the files that had to be left out of it."""
         count, seed, bad = self.config.minibatch_size, self.config.seed, {}
         first = (index * self.size + self.rank) * count
@@ -46,22 +49,40 @@ class TrainSet:
         return (np.stack(mixtures), np.stack(sources), np.array(lengths, np.int32)), bad
 
 
+class Items(Protocol):
+    """What an epoch consists of."""
+
+    count: int      # in an epoch
+    files: int      # how many they are made of
+
+    def describe(self) -> str:
+        """What the log says of it."""
+        ...
+
+    def make(self, epoch: int, position: int, generator: np.random.Generator,
+             bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
+        """(mixture (T,), sources (C, T), length); `bad` gets {path: reason} of files that cannot be read."""
+        ...
+
+
 class Segments:
     """A segment from a random place of every fixed mixture; shorter mixtures are padded with zeros."""
 
-    def __init__(self, config):
+    def __init__(self, config: Config) -> None:
         self.config, self.samples = config, segment_samples(config)
         # a file that is missing is replaced and reported, as any bad one
         self.mixtures = read_mixtures(config.train_dir, config.train_path, config, check_files=False)
         self.count = self.files = len(self.mixtures)
-        self.epoch, self.order = None, None
+        self.epoch: int | None = None           # the one whose order is kept
+        self.order = np.zeros(0, np.int64)
 
-    def describe(self):
+    def describe(self) -> str:
         """What the log says of it."""
         kind = "generated" if self.mixtures[0].mixture else "made of utterances and gains"
         return f"{self.files} fixed mixtures of {self.config.C}, {kind}"
 
-    def make(self, epoch, position, generator, bad):
+    def make(self, epoch: int, position: int, generator: np.random.Generator,
+             bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
         """(mixture (T,), sources (C, T), length) of the mixture whose turn it is, or of another for a bad one."""
         if self.epoch != epoch:
             self.epoch = epoch
@@ -90,7 +111,7 @@ class SpeakerMixer:
     A speaker with less than a segment to say starts at a random time in it. All of a segment is real: `length` is T.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Config) -> None:
         self.config, self.samples = config, segment_samples(config)
         self.paths, speaker, self.names = read_train_list(config.train_dir)
         if len(self.names) < config.C:
@@ -101,13 +122,14 @@ class SpeakerMixer:
         self.files = len(self.paths)
         self.count = config.mixtures_per_epoch or self.files
 
-    def describe(self):
+    def describe(self) -> str:
         """What the log says of it."""
         speeds = ", ".join(f"{speed:g}" for speed in self.speeds)
         return (f"{self.count} mixtures an epoch, mixed anew, of {self.config.C} of {len(self.names)} speakers "
                 f"({self.files} files), levels +-{self.config.gain_range:g} dB, speeds {speeds}")
 
-    def make(self, epoch, position, generator, bad):
+    def make(self, epoch: int, position: int, generator: np.random.Generator,
+             bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
         """(mixture (T,), sources (C, T), T); the mixture is the sum of the sources, no sample of it is beyond 1."""
         speakers = generator.permutation(len(self.names))
         sources = np.stack([self._source(speakers, i, generator, bad) for i in range(self.config.C)])
@@ -115,11 +137,12 @@ class SpeakerMixer:
         sources /= max(np.float32(1), peak)
         return sources.sum(axis=0), sources, self.samples
 
-    def path(self, file):
+    def path(self, file: int) -> str:
+        """The path of a file of the list."""
         return f"{self.config.train_path}/{self.paths[file].decode()}"
 
     def _source(self, speakers, i, generator, bad):
-        """(T,) of the speaker speakers[i], or of one whom no other source has where the file cannot be read."""
+        """(T,) of the speaker speakers[i], or of another that no source has yet where the file cannot be read."""
         def another():
             j = int(generator.choice([i, *range(self.config.C, len(speakers))]))
             speakers[i], speakers[j] = speakers[j], speakers[i]
@@ -149,7 +172,7 @@ class SpeakerMixer:
         return placed
 
 
-def segment_samples(config):
+def segment_samples(config: Config) -> int:
     """T, samples of a training segment."""
     samples = round(config.segment * config.sample_rate)
     if samples < config.L:

@@ -4,15 +4,17 @@ Imports no MindSpore, so that worker processes start in no time.
 """
 import bisect
 import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from deepspeech2.src.config import Config
 from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import read_manifest, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
 from utils.errors import MismatchError, NotFoundError
-from utils.training.loader import any_readable
+from utils.training.loader import Made, any_readable
 
 STRIPES = 2     # of SpecAugment in each direction
 JITTER = 0.06   # by which lengths count as longer or shorter in shuffling: other neighbours in every epoch
@@ -28,10 +30,10 @@ class TrainSet:
     ("SortaGrad"), later ones are shuffled. What an item is made of is drawn from (seed, epoch, position).
     """
 
-    def __init__(self, config, rank=0, size=1):
+    def __init__(self, config: Config, rank: int = 0, size: int = 1) -> None:
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
-        self.noises, self.kept = find_noises(config), audio_file.Recordings(RATE, KEPT_SECONDS)
+        self.noises, self.kept = find_noises(config.noise_dir), audio_file.Recordings(RATE, KEPT_SECONDS)
         self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
         self.widest = self.labels.counts.max()
@@ -41,16 +43,17 @@ class TrainSet:
         if self.steps == 0:
             raise MismatchError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but only {self.files} "
                                 f"utterances can be trained on; lower minibatch_size")
-        self.epoch, self.batches = None, []
+        self.epoch: int | None = None           # the one whose plan is kept
+        self.batches = np.zeros((0, config.minibatch_size), np.int64)
 
-    def describe(self):
+    def describe(self) -> str:
         """One line for the log."""
         return (f"{self.files} utterances of {self.frames.sum() * HOP / RATE / 3600:.2f} hours, padded to "
                 f"{', '.join(f'{length * HOP / RATE:g}' for length in self.lengths)} s"
                 + "".join(f"; {len(keys)} left out, {reason}: {keys[0]}" for reason, keys in self.dropped.items()
                           if keys))
 
-    def batch(self, epoch, index):
+    def batch(self, epoch: int, index: int) -> Made:
         """Batch `index` of this rank, and {path: reason} of the files that had to be left out of it."""
         if self.epoch != epoch:
             self.epoch, self.batches = epoch, self.plan(epoch)
@@ -59,26 +62,26 @@ class TrainSet:
                 for item in items]
         features, labels = zip(*made, strict=True)
         length = self.lengths[bisect.bisect_left(self.lengths, max(map(len, features)))]
-        return (np.stack([np.pad(one, ((0, length - len(one)), (0, 0))) for one in features]),
-                np.array([len(one) for one in features], np.int32),
-                np.stack([np.pad(one, (0, self.widest - len(one))) for one in labels]),
-                np.array([len(one) for one in labels], np.int32)), bad
+        return (np.stack([np.pad(frames, ((0, length - len(frames)), (0, 0))) for frames in features]),
+                np.array([len(frames) for frames in features], np.int32),
+                np.stack([np.pad(text, (0, self.widest - len(text))) for text in labels]),
+                np.array([len(text) for text in labels], np.int32)), bad
 
-    def path(self, item):
+    def path(self, item: int) -> str:
         """The file of an utterance."""
         return os.fsdecode(self.paths[item])
 
-    def plan(self, epoch):
+    def plan(self, epoch: int) -> np.ndarray:
         """The items of every batch of an epoch. All have the full size; what is left over sits this epoch out."""
         generator, size = np.random.default_rng((self.config.seed, epoch)), self.config.minibatch_size
         left_out = generator.permutation(self.files)[:self.files - self.steps * size * self.size]
         order = np.delete(np.arange(self.files), left_out)
         jitter = 0 if epoch == 1 else generator.uniform(-JITTER, JITTER, len(order))
         order = order[np.argsort(np.log(self.frames[order]) + jitter, kind="stable")]
-        steps = order.reshape(self.steps, self.size, size)      # those of one step, one a rank, are as long
+        steps = order.reshape(self.steps, self.size, size)      # all ranks of a step have one length
         return (steps if epoch == 1 else generator.permutation(steps)).reshape(-1, size)
 
-    def _another(self, item, epoch):
+    def _another(self, item: int, epoch: int) -> Callable[[], int]:
         """A function that draws an utterance no longer than `item`, to stand in for it."""
         def draw():     # nothing of this is done before the first is asked for
             generator = np.random.default_rng((self.config.seed, epoch, item, 1))
@@ -141,16 +144,16 @@ class TrainSet:
 class Labels:
     """Labels of n utterances in one array, which forked workers share; a million small ones each would copy."""
 
-    def __init__(self, parts):
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
         self.counts = np.fromiter(map(len, parts), np.int32, len(parts))
         self.ends, self.all = np.cumsum(self.counts, dtype=np.int64), np.concatenate(parts)
 
-    def __getitem__(self, item):
+    def __getitem__(self, item: int) -> np.ndarray:
         """Those of one utterance: (counts[item],) int32."""
         return self.all[self.ends[item] - self.counts[item]:self.ends[item]].astype(np.int32)
 
 
-def padded_lengths(frames, buckets):
+def padded_lengths(frames: np.ndarray, buckets: int) -> Sequence[int]:
     """At most `buckets` lengths, ascending, to which utterances of `frames` (n,) are padded with the least padding."""
     steps, counts = np.unique(-(-frames // ROUND), return_counts=True)
     below = np.concatenate(([0], np.cumsum(counts)))            # utterances up to each step
@@ -164,12 +167,11 @@ def padded_lengths(frames, buckets):
     return chosen[-1]
 
 
-def find_noises(config):
-    """Paths of the recordings in noise_dir; NotFoundError where it has none."""
-    if not config.noise_dir:
+def find_noises(folder: str) -> list[str]:
+    """Paths of the recordings in noise_dir, "" for none; NotFoundError where there are none."""
+    if not folder:
         return []
-    found = [f"{config.noise_dir}/{path}" for path in audio_file.find_audio(config.noise_dir)]
-    if not found:
-        raise NotFoundError(f"noise_dir: no recordings in {config.noise_dir}; name a folder with some, or leave it "
-                            "empty")
-    return found
+    paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
+    if not paths:
+        raise NotFoundError(f"noise_dir: no recordings in {folder}; name a folder with some, or leave it empty")
+    return paths

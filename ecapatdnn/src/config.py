@@ -9,34 +9,17 @@ from utils.training.settings import ModelSettings
 
 
 @dataclass(frozen=True)
-class Config(ModelSettings):
-    """ECAPA-TDNN speaker verification: train, evaluate, export."""
+class CropSettings:
+    """What src/dataset.py makes training crops of."""
 
-    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
-
-    # network
+    # features
     in_channels: int = 80           # mel bands
-    channels: int = 1024            # of the SE-Res2 blocks; a multiple of 8
-    mfa_channels: int = 1536        # of the multi-layer feature aggregation
-    emb_size: int = 192             # embedding dimension
-    variant: str = "taoruijie"      # or speechbrain: whose network, where the two differ (src/model.py)
     front_end: str = "taoruijie"    # or speechbrain, kaldi: whose features (src/features.py)
-
-    # loss
-    margin: float = 0.2             # of AAM-softmax, radians
-    margin_start: int = 0           # the margin grows from 0 after this epoch ...
-    margin_end: int = 0             # ... to its full value in this one; 0: full from the first
-    scale: float = 30.0             # of its logits
-    sub_centers: int = 1            # centres of each class
-    class_num: int = 0              # speakers in train_list times speeds; 0: counted. Given, it is checked
 
     # data
     train_list: str = ""            # `speaker path` per line (voxceleb_trainer)
     train_path: str = ""            # the folder its paths are relative to
-    valid_list: str = ""            # trials that choose the best epoch: `1|0 path path`; "": eval_list, as TaoRuijie
-    valid_path: str = ""            # the folder its paths are relative to
-    eval_list: str = ""             # trials of eval.py
-    eval_path: str = ""             # the folder its paths are relative to
+    class_num: int = 0              # speakers in train_list times speeds; 0: counted. Given, it is checked
     musan_path: str = ""            # folders noise, music, speech; or noises alone. "": no noise
     rir_path: str = ""              # room impulse responses. "": no reverberation
     resample: bool = False          # take files that are not 16 kHz and resample them on the fly
@@ -46,6 +29,34 @@ class Config(ModelSettings):
     pieces: int = 1                 # of a file that a crop is made of; several hide what is said from the network
     spec_augment: bool = True       # one time and one frequency mask
     mp3_probability: float = 0.0    # share of crops that pass through MP3, against a codec mismatch
+    minibatch_size: int = 100       # crops of a step and device
+    seed: int = 0                   # of all that is drawn; of a Config, of the first weights too
+
+
+@dataclass(frozen=True)
+class Config(CropSettings, ModelSettings):
+    """ECAPA-TDNN speaker verification: train, evaluate, export."""
+
+    ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
+
+    # network
+    channels: int = 1024            # of the SE-Res2 blocks; a multiple of 8
+    mfa_channels: int = 1536        # of the multi-layer feature aggregation
+    emb_size: int = 192             # embedding dimension
+    variant: str = "taoruijie"      # or speechbrain: whose network, where the two differ (src/model.py)
+
+    # loss
+    margin: float = 0.2             # of AAM-softmax, radians
+    margin_start: int = 0           # the margin grows from 0 after this epoch ...
+    margin_end: int = 0             # ... to its full value in this one; 0: full from the first
+    scale: float = 30.0             # of its logits
+    sub_centers: int = 1            # centres of each class
+
+    # trials
+    valid_list: str = ""            # those that choose the best epoch: `1|0 path path`; "": eval_list, as TaoRuijie
+    valid_path: str = ""            # the folder its paths are relative to
+    eval_list: str = ""             # those of eval.py
+    eval_path: str = ""             # the folder its paths are relative to
 
     # optimisation
     schedule: str = "cyclic"        # or exponential, step, cosine, constant: see utils/training/schedules.py
@@ -55,7 +66,6 @@ class Config(ModelSettings):
     decay: float = 0.97             # factor per epoch of the exponential schedule, per test_step epochs of step
     weight_decay: float = 2e-6      # of Adam
     num_epochs: int = 80
-    minibatch_size: int = 100
 
     # run
     ckpt_save_dir: str = "runs/ecapatdnn"

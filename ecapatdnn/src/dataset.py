@@ -3,17 +3,19 @@
 Imports no MindSpore, so that worker processes start in no time.
 """
 import itertools
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from ecapatdnn.src.config import CropSettings
 from ecapatdnn.src.features import RATE, filter_bank, get_front_end, sample_count
 from utils.audio import audio_file, augment
 from utils.audio.packed import load_index
 from utils.corpora.lists import read_train_list
 from utils.errors import MismatchError, NotFoundError, SettingError
-from utils.training.loader import any_readable
+from utils.training.loader import Made, any_readable
 
 # signal-to-noise ratios in dB, and how many recordings are added
 NOISE = {"noise": (0, 15, 1, 1), "music": (5, 15, 1, 1), "babble": (13, 20, 3, 8)}
@@ -32,17 +34,19 @@ class TrainSet:
     speeds, speaker s at speed k is class s + k * speakers.
     """
 
-    def __init__(self, config, rank=0, size=1):
+    def __init__(self, config: CropSettings, rank: int = 0, size: int = 1) -> None:
         self.config, self.rank, self.size = config, rank, size
-        get_front_end(config.front_end)   # a wrong name is told now, not by a worker
+        get_front_end(config.front_end)   # a wrong name ends the program now, not a worker
         load_index(config.train_path)
         self.paths, self.speaker, self.names = read_train_list(config.train_list)
-        self.speeds = [float(speed) for speed in config.speeds.split(",")]
+        self.speeds = augment.read_speeds(config.speeds)
         self.augmenter = Augmenter(config, self._read_speech)
         most = max(1, config.crop // PIECE)
         if not 1 <= config.pieces <= most:
             raise SettingError(f"pieces: found {config.pieces}, expected 1 to {most}: of {PIECE} frames at least")
         self.files = len(self.paths)
+        self.epoch: int | None = None           # the one whose order is kept
+        self.files_of_epoch = np.zeros(0, np.int64)
         self.classes = check_classes(config, len(self.names), len(self.speeds))
         self.by_speaker = np.argsort(self.speaker, kind="stable")
         self.first = np.searchsorted(self.speaker[self.by_speaker], np.arange(len(self.names) + 1))
@@ -51,13 +55,13 @@ class TrainSet:
             raise MismatchError(f"minibatch_size: {config.minibatch_size} on {size} device(s), but an epoch has only "
                                 f"{config.crops_per_epoch or self.files} crops; lower minibatch_size")
 
-    def describe(self):
+    def describe(self) -> str:
         """One line for the log."""
         kinds = ", ".join(" + ".join(choice) or "none" for choice in self.augmenter.choices)
         return f"{self.files} files of {len(self.names)} speakers, {self.classes} classes, augmentation one of: {kinds}"
 
-    def order(self, epoch):
-        """Indices of the files of `epoch`, one a crop."""
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the files of `epoch`, one for each crop."""
         generator = np.random.default_rng((self.config.seed, epoch))
         count = self.config.crops_per_epoch
         if not count:
@@ -67,19 +71,16 @@ class TrainSet:
         first, last = self.first[speakers], self.first[speakers + 1]
         return self.by_speaker[first + (generator.random(count) * (last - first)).astype(np.int64)]
 
-    def batch(self, epoch, index):
+    def batch(self, epoch: int, index: int) -> Made:
         """Batch `index` of this rank, and the files that had to be left out of it."""
         size = self.config.minibatch_size
         start = (index * self.size + self.rank) * size
-        files, bad = self._order_once(epoch)[start:start + size], {}
+        if self.epoch != epoch:
+            self.epoch, self.files_of_epoch = epoch, self.order(epoch)
+        files, bad = self.files_of_epoch[start:start + size], {}
         crops = [self._crop_of_any(file, (self.config.seed, epoch, start + i), bad) for i, file in enumerate(files)]
         features, speakers = zip(*crops, strict=True)
         return (np.stack(features), np.array(speakers, np.int32)), bad
-
-    def _order_once(self, epoch):
-        if getattr(self, "_cached_epoch", None) != epoch:
-            self._cached_epoch, self._cached_order = epoch, self.order(epoch)
-        return self._cached_order
 
     def _crop_of_any(self, file, seed, bad):
         generator = np.random.default_rng(seed)
@@ -110,7 +111,8 @@ class TrainSet:
             after[:FADE] *= FADING
         return np.concatenate(parts)
 
-    def path(self, file):
+    def path(self, file: int) -> str:
+        """The path of a file of the list."""
         return f"{self.config.train_path}/{self.paths[file].decode()}"
 
     def _read_speech(self, length, generator):
@@ -124,7 +126,7 @@ class Augmenter:
     Babble is made of MUSAN's speech where there is some, else of training utterances (`read_speech`).
     """
 
-    def __init__(self, config, read_speech):
+    def __init__(self, config: CropSettings, read_speech: Callable[[int, np.random.Generator], np.ndarray]) -> None:
         self.read_speech = read_speech
         self.recordings = find_noise(config.musan_path) if config.musan_path else {}
         self.responses = find_recordings(config.rir_path, "rir_path") if config.rir_path else []
@@ -138,7 +140,8 @@ class Augmenter:
             if "music" in kinds:
                 self.choices.append(("babble", "music"))
 
-    def __call__(self, x, generator):
+    def __call__(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Samples (N,) -> (N,)."""
         for kind in self.choices[int(generator.integers(len(self.choices)))]:
             if kind == "reverberation":
                 x = augment.reverberate(x, _read_response(_pick(self.responses, generator)))
@@ -160,22 +163,22 @@ class Augmenter:
 
 
 @lru_cache(maxsize=2048)
-def _read_response(path):
+def _read_response(path: str) -> np.ndarray:
     return audio_file.read(path, RATE, resample=True)[:RATE]   # a second holds any room worth having
 
 
-def _pick(paths, generator):
+def _pick(paths: Sequence[str], generator: np.random.Generator) -> str:
     return paths[int(generator.integers(len(paths)))]
 
 
-def find_noise(folder):
+def find_noise(folder: str) -> dict[str, list[str]]:
     """Noise recordings by kind, from MUSAN's folders, or all as "noise" where it has none of them."""
-    found = {kind: find_recordings(f"{folder}/{name}", "musan_path")
+    kinds = {kind: find_recordings(f"{folder}/{name}", "musan_path")
              for kind, name in MUSAN_FOLDER.items() if Path(folder, name).is_dir()}
-    return found or {"noise": find_recordings(folder, "musan_path")}
+    return kinds or {"noise": find_recordings(folder, "musan_path")}
 
 
-def find_recordings(folder, setting):
+def find_recordings(folder: str, setting: str) -> list[str]:
     """All audio files below `folder`; NotFoundError where there is none."""
     paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
     if not paths:
@@ -183,7 +186,7 @@ def find_recordings(folder, setting):
     return paths
 
 
-def check_classes(config, speakers, speeds):
+def check_classes(config: CropSettings, speakers: int, speeds: int) -> int:
     """Speakers times speeds, compared with class_num where that is given."""
     classes = speakers * speeds
     if config.class_num not in (0, classes):

@@ -5,6 +5,7 @@ SpeechBrain, templates/speaker_id/train.yaml, with the 5 epochs of 64 of its por
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ecapatdnn.src.config import CropSettings
 from utils.training.settings import RunSettings
 
 
@@ -20,9 +21,6 @@ class SpeakerIdConfig(RunSettings):
         "number_of_epochs": "num_epochs", "batch_size": "minibatch_size", "output_folder": "ckpt_save_dir",
         "lr": "max_lrate", "lr_final": "base_lrate", "n_mels": "in_channels", "emb_dim": "emb_size",
         "n_classes": "class_num"}
-    speeds: ClassVar[str] = "1.0"           # of TrainSet, to which another speed is another speaker
-    mp3_probability: ClassVar[float] = 0.0
-    pieces: ClassVar[int] = 1
 
     # data
     data_folder: str = "./data"     # speakers, each a folder (see above)
@@ -57,18 +55,18 @@ class SpeakerIdConfig(RunSettings):
     seed: int = 1986
     rank_size: int = 1              # devices, or processes on a CPU, that train together
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "ckpt_save_dir", self.ckpt_save_dir.replace("<seed>", str(self.seed)))
         object.__setattr__(self, "amp_level", self.amp_level or ("O1" if self.auto_mix_prec else ""))
 
-    def list_of(self, part):
+    def list_of(self, part: str) -> str:
         """The list of the utterances to "train", "valid" or "test" on: `speaker path`, relative to data_folder."""
         return f"{self.ckpt_save_dir}/{part}.txt"
 
-    @property
-    def train_list(self):
-        return self.list_of("train")
-
-    @property
-    def train_path(self):
-        return self.data_folder
+    def crops(self) -> CropSettings:
+        """The training part, at its own speed alone: another would be another speaker."""
+        return CropSettings(
+            in_channels=self.in_channels, front_end=self.front_end, train_list=self.list_of("train"),
+            train_path=self.data_folder, class_num=self.class_num, musan_path=self.musan_path, rir_path=self.rir_path,
+            resample=self.resample, crop=self.crop, crops_per_epoch=self.crops_per_epoch,
+            spec_augment=self.spec_augment, minibatch_size=self.minibatch_size, seed=self.seed)
