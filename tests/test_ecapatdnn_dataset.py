@@ -9,7 +9,7 @@ import soundfile
 from ecapatdnn.src.dataset import TrainSet, find_noise
 from utils.audio import audio_file
 from utils.corpora.lists import read_train_list
-from utils.errors import UserError
+from utils.errors import SettingError, UserError
 from utils.training.loader import Batches
 
 
@@ -49,6 +49,8 @@ def test_speeds_are_speakers_of_their_own(ecapa_config):
     assert dataset.classes == 18 and set(speakers) == set(range(18))
     with pytest.raises(UserError, match="6 speakers at 3 speed"):
         TrainSet(ecapa_config(speeds="0.9,1.0,1.1", class_num=6))
+    with pytest.raises(SettingError, match="speeds"):
+        TrainSet(ecapa_config(speeds="fast"))
 
 
 def test_a_crop_is_made_of_pieces_from_several_places(ecapa_config, tmp_path):
