@@ -1,6 +1,7 @@
 """The C++ runner: what it computes, what it reads, how it takes mistakes. Whole chains are in test_*_train.py."""
 import configparser
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from helpers.graphs import (
     small,
 )
 from helpers.originals import golden, take_over
+from helpers.programs import run_runner
 from helpers.shared import runner_program
 from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2 as pb
@@ -47,14 +49,8 @@ FACTS = {"sample_rate": RATE, "step_seconds": 1 / RATE, "wav_multiple": 1}
 
 @pytest.fixture(scope="session")
 def run(runner):
-    """A function that runs the runner over a folder: (exit code, what it printed)."""
-    def over(graph, inputs, outputs, *flags, program=runner, **environment):
-        done = subprocess.run([program, "--mindir_path", graph, "--input_path", inputs, "--output_path", outputs,
-                               "--device_target", "CPU", *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, check=False, env=os.environ | {"GLOG_v": "4"} | environment)
-        return done.returncode, done.stdout
-
-    return over
+    """run_runner of the program that the tests share."""
+    return functools.partial(run_runner, runner)
 
 
 class Doubled(nn.Cell):
@@ -520,7 +516,7 @@ def test_script_passes_the_precision_on(doubled, tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_sanitizers_find_nothing(doubled, run, tmp_path):
+def test_sanitizers_find_nothing(doubled, tmp_path):
     """Wav files cut at every byte, with every byte changed, longer than they say; .bin files of odd sizes; gears."""
     program, generator = runner_program(sanitize=True), np.random.default_rng(0)
     wavs, bins = tmp_path / "wavs", tmp_path / "bins"
@@ -539,7 +535,7 @@ def test_sanitizers_find_nothing(doubled, run, tmp_path):
     for size in range(220):
         (bins / f"{size}.bin").write_bytes(bytes(size))
     for graph, folder in ((doubled, wavs), (doubled, bins), (gears(tmp_path / "gears"), bins)):
-        code, output = run(graph, folder, tmp_path / "out", program=program,
+        code, output = run_runner(program, graph, folder, tmp_path / "out",
                               # of the runtime: it keeps what it allocated once, and frees what it got by new
                               ASAN_OPTIONS="detect_leaks=0:alloc_dealloc_mismatch=0")
         assert code == 2 and re.search(r"^error: \d+ of \d+ items", output, re.M), output[-2000:]

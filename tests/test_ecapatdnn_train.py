@@ -8,25 +8,36 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from helpers.documents import ROOT
-from helpers.programs import assert_same_end, flags, killed, program, rank_table, script, using
-from mindspore import Tensor, nn, ops
+from helpers.graphs import python
+from helpers.networks import shared_networks
+from helpers.programs import assert_same_end, flags, killed, rank_table, run_runner, script, started, using
+from mindspore import Tensor, nn
 
 from ecapatdnn import eval as evaluation
-from ecapatdnn import export, infer, train
+from ecapatdnn import export, infer, postprocess, preprocess, train
+from ecapatdnn.src import inference
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.inference import Verifier
-from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import EcapaTdnn
 from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
+from utils.device import Device
 from utils.errors import UserError
-from utils.training.loop import trainable
+from utils.training.loop import Loop
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks():
+    """eval.py, infer.py and export.py called here compile the network once."""
+    with shared_networks(inference):
+        yield
 
 
 @pytest.fixture(scope="module")
 def trained(mini_corpus, small_lists, tmp_path_factory):
-    """The config of a finished run of 2 epochs of 6 batches; runs with the same values must end alike."""
+    """The config of a finished run of 2 epochs of 6 batches.
+
+    Beside it lies "cut": the run's folder as it was after batch 3 of epoch 2.
+    """
     config = dataclasses.replace(
         Config(), channels=16, mfa_channels=24, emb_size=16, crop=60, minibatch_size=4, num_epochs=2, save_steps=1,
         schedule="cosine", max_lrate=0.01, num_workers=1, device_target="CPU", length=120, speeds="1.0,1.1",
@@ -35,8 +46,16 @@ def trained(mini_corpus, small_lists, tmp_path_factory):
         eval_list=str(small_lists / "trials.txt"), eval_path=str(mini_corpus / "train"),
         musan_path=str(mini_corpus / "musan"), rir_path=str(mini_corpus / "rir"),
         ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    code, output = program("ecapatdnn", "train.py", *flags(config))
-    assert code == 0, output
+    run, save = Path(config.ckpt_save_dir), Loop.save
+
+    def save_and_copy(loop):
+        save(loop)
+        if (loop.progress.epoch, loop.progress.step) == (2, 3):
+            shutil.copytree(run, run.with_name("cut"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "save", save_and_copy)
+        train.main(config)
     return config
 
 
@@ -50,17 +69,39 @@ def test_run_folder_of_ecapa(trained):
     assert load_config(Config, f"{trained.ckpt_save_dir}/checkpoints/epoch_0001.ckpt") == trained
 
 
-def test_two_processes_of_which_one_is_killed_and_resumed_equal_undisturbed_ones(trained, tmp_path):
+def test_training_script_resumes_exactly_and_the_script_of_eval_scores_it(trained, tree):
+    """The documented scripts on this CPU: what train.py left behind when it was cut off ends as undisturbed."""
+    cut = Path(trained.ckpt_save_dir).with_name("cut")
+    code, output = script("ecapatdnn", "run_standalone_train_ascend.sh", "0", "--resume", cut, tree=tree)
+    assert code == 0 and "at epoch 2, batch 3 of 6" in output, output
+    assert_same_end(cut, trained.ckpt_save_dir, weights=1e-6, numbers=1e-6)
+    code, output = script("ecapatdnn", "run_eval_ascend.sh", "0", cut / "best.ckpt", tree=tree)
+    assert code == 0, output
+    assert re.search(r"^EER = \d+\.\d\d%$", (tree / "ecapatdnn" / "eval.log").read_text(), re.M)
+
+
+def test_scripts_end_with_what_is_wrong(trained, tree, tmp_path):
+    code, output = script("ecapatdnn", "run_eval_ascend.sh", "0", tmp_path / "none.ckpt", tree=tree)
+    assert code == 2 and "none.ckpt" in output
+    config = dataclasses.replace(trained, device_target="")
+    code, output = script("ecapatdnn", "run_standalone_train_ascend.sh", "0", *flags(config), target="Ascend",
+                          tree=tree)
+    assert code == 2 and "device_target Ascend: not usable here" in output
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_is_killed_and_resumed_equal_undisturbed_ones(trained, tree, tmp_path):
     """The documented script with a rank table; no validation, whose graph takes as long to compile as training's."""
     table = rank_table(tmp_path)
     runs = {name: dataclasses.replace(trained, valid_list="", eval_list="", ckpt_save_dir=str(tmp_path / name))
             for name in ("whole", "cut")}
-    code, output = script("ecapatdnn", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]))
+    code, output = script("ecapatdnn", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]), tree=tree)
     assert code == 0 and "3 batches of 4 an epoch, O0 on 2 x CPU" in output, output
     code, output = killed("ecapatdnn", "rank 1", 0.2, table, *flags(runs["cut"]),
-                          after=tmp_path / "cut" / "last" / "state.ckpt")
+                          after=tmp_path / "cut" / "last" / "state.ckpt", tree=tree)
     assert code == 137 and "error: rank 1 was ended by SIGKILL, the others are stopped" in output, output
-    code, output = script("ecapatdnn", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut")
+    code, output = script("ecapatdnn", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut",
+                          tree=tree)
     assert code == 0 and "resumed from" in output, output
     # MindSpore's CPU kernels round by where in memory a tensor lies: a loss may differ in its last float32 digit
     assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-6, numbers=1e-6)
@@ -83,27 +124,30 @@ def test_evaluation_agrees_with_validation_and_uses_its_cache(trained, capsys):
     assert 0 <= crops["cosine"] <= 1
 
 
-@pytest.mark.parametrize("length", [120, 0])
+@pytest.mark.parametrize("length", [pytest.param(120, marks=pytest.mark.slow), 0])
 def test_exported_graph_equals_the_network(trained, tmp_path, length):
     path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
     description = json.loads((tmp_path / "inputs.json").read_text())
     assert description["front_end"] == "taoruijie" and description["sample_rate"] == 16000
     assert description["inputs"] == [{"name": "features", "dtype": "float32", "shape": [1, length or None, 80]}]
-    graph, model = nn.GraphCell(ms.load(str(path))), EcapaTdnn(80, 16, 16, 24)
-    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
-    model.set_train(False)
+    graph, network = nn.GraphCell(ms.load(str(path))), python(plain_network(trained))
     for frames in (120,) if length else (120, 57, 331):
-        x = Tensor(np.random.default_rng(frames).standard_normal((1, frames, 80)).astype(np.float32))
-        np.testing.assert_allclose(graph(x).asnumpy(), model(x).asnumpy(), atol=1e-5)
+        x = np.random.default_rng(frames).standard_normal((1, frames, 80)).astype(np.float32)
+        np.testing.assert_allclose(graph(Tensor(x)).asnumpy(), network(x).asnumpy(), atol=1e-5)
+
+
+def plain_network(config):
+    """That of the run's best checkpoint, with MindSpore's own layers."""
+    model = EcapaTdnn(80, 16, 16, 24)
+    load_model(f"{config.ckpt_save_dir}/best.ckpt", model)
+    return model.set_train(False)
 
 
 def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = export.main(using(trained, file_format="ONNX", file_name=str(tmp_path / "net")))
-    model = EcapaTdnn(80, 16, 16, 24)
-    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
     x = np.random.default_rng(0).standard_normal((1, 120, 80)).astype(np.float32)
-    expected = model.set_train(False)(Tensor(x)).asnumpy()
+    expected = python(plain_network(trained))(x).asnumpy()
     found = onnxruntime.InferenceSession(str(path)).run(["embedding"], {"features": x})[0]
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
     with pytest.raises(UserError, match="fixed shapes"):
@@ -112,31 +156,41 @@ def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
         export.main(using(trained, file_format="AIR"))
 
 
-def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
-    """run_infer_310.sh: preprocess.py -> main -> postprocess.py -> acc.log; whole files, and at a fixed length."""
+def test_cpp_runner_gives_the_scores_of_eval(trained, tree, tmp_path, capsys):
+    """run_infer_310.sh: preprocess.py -> main -> postprocess.py -> acc.log."""
     evaluation.main(using(trained))
     expected = re.search(r"^EER = .*$", capsys.readouterr().out, re.M)[0]
     graph = export.main(using(trained, runtime="lite2.0", length=0))
-    code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, "0", folder=tmp_path)
+    code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, "0", folder=tmp_path, tree=tree)
     assert code == 0, output
     assert re.search(r"^EER = .*$", (tmp_path / "acc.log").read_text(), re.M)[0] == expected
     # the document's form: a folder of features and a device; and its grep eer
-    features = shutil.move(ROOT / "ecapatdnn" / "preprocess_Result" / "00_data", tmp_path / "feat_eval")
+    inputs = tree / "ecapatdnn" / "preprocess_Result" / "00_data"
+    features = shutil.move(inputs, tmp_path / "feat_eval")
     (tmp_path / "acc.log").unlink()
-    code, output = script("ecapatdnn", "run_infer_310.sh", graph, features, "0", folder=tmp_path)
-    assert code == 0 and not (ROOT / "ecapatdnn" / "preprocess_Result" / "00_data").exists(), output
+    code, output = script("ecapatdnn", "run_infer_310.sh", graph, features, "0", folder=tmp_path, tree=tree)
+    assert code == 0 and not inputs.exists(), output
     assert [line for line in (tmp_path / "acc.log").read_text().splitlines() if "eer" in line] == [f"eer: {expected}"]
-    graph = export.main(using(trained, runtime="lite2.0", length=100))
-    code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, folder=tmp_path)
-    assert code == 0 and re.search(r"^EER = \d+\.\d\d%$", output, re.M), output
-    sizes = {path.stat().st_size for path in (ROOT / "ecapatdnn" / "preprocess_Result").rglob("*.bin")}
-    assert sizes == {100 * 80 * 4}
-    for arguments, message in ((("z",), "found 'z', expected y or n, then a device number"),
-                               (("n",), "with NEED_PREPROCESS n expected a folder"), (("0", "y"), "found 'y'")):
-        code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, *arguments, folder=tmp_path)
+    for arguments, message in (((trained.eval_list, "z"), "found 'z', expected y or n, then a device number"),
+                               ((trained.eval_list, "n"), "with NEED_PREPROCESS n expected a folder"),
+                               ((trained.eval_list, "0", "y"), "found 'y'")):
+        code, output = script("ecapatdnn", "run_infer_310.sh", graph, *arguments, folder=tmp_path, tree=tree)
         assert code == 2 and message in output, output
-    code, output = script("ecapatdnn", "run_infer_310.sh", graph, trained.eval_list, folder=tmp_path, target="Ascend")
+    code, output = script("ecapatdnn", "run_infer_310.sh", graph, features, folder=tmp_path, target="Ascend", tree=tree)
     assert code == 2 and "cannot be built for Ascend 0; without an Ascend use --device_target CPU" in output, output
+
+
+def test_cpp_runner_takes_features_of_a_fixed_length(trained, runner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    graph = export.main(using(trained, runtime="lite2.0", length=100, file_name=str(tmp_path / "net")))
+    description = json.loads((tmp_path / "inputs.json").read_text())
+    assert description["inputs"] == [{"name": "features", "dtype": "float32", "shape": [1, 100, 80]}]
+    config = dataclasses.replace(trained, model_path=str(graph))
+    preprocess.main(config)
+    assert {path.stat().st_size for path in Path("preprocess_Result").rglob("*.bin")} == {100 * 80 * 4}
+    code, output = run_runner(runner, graph, "preprocess_Result", "result_Files")
+    assert code == 0, output
+    assert 0 <= postprocess.main(config)["cosine"] <= 1
 
 
 def test_inference_verdict_and_embeddings(trained, mini_corpus, tmp_path, capsys):
@@ -154,47 +208,27 @@ def test_inference_verdict_and_embeddings(trained, mini_corpus, tmp_path, capsys
         infer.main([files[0], *checkpoint])
 
 
-def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path):
-    config = dataclasses.replace(trained, initial_model=f"{trained.ckpt_save_dir}/best.ckpt", speeds="1.0",
-                                 num_epochs=1, max_lrate=0.0, base_lrate=0.0, ckpt_save_dir=str(tmp_path / "fine"))
-    train.main(config)       # at rate 0 only BatchNorm's statistics move
-    before, _ = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")
-    after, _ = load_checkpoint(tmp_path / "fine" / "best.ckpt")
-    np.testing.assert_array_equal(after["stem.conv.weight"].asnumpy(), before["stem.conv.weight"].asnumpy())
-    assert before["loss.weight"].shape == (12, 16) and after["loss.weight"].shape == (6, 16)
-
-
-def test_four_utterances_are_learnt_by_heart():
-    ms.set_seed(0)
-    model, loss = EcapaTdnn(80, 16, 16, 24).set_train(), AamSoftmax(16, 4)
-    x = Tensor(np.random.default_rng(0).standard_normal((4, 40, 80)).astype(np.float32))
-    speaker = Tensor(np.arange(4), ms.int32)
-    optimizer = nn.Adam(trainable(model, loss), 0.01)
-
-    def objective():
-        return loss(model(x), speaker)[0]
-
-    gradients = ms.value_and_grad(objective, None, optimizer.parameters)
-
-    @ms.jit
-    def step():
-        value, grads = gradients()
-        return ops.depend(value, optimizer(grads))
-
-    losses = [float(step()) for _ in range(60)]
-    assert losses[0] > 3 and losses[-1] < 0.05
+def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path, monkeypatch):
+    """What a training starts with, of one speed instead of two and so of half as many classes."""
+    begun = []
+    monkeypatch.setattr(train, "fit", lambda *arguments, **settings: begun.append(arguments))
+    train.main(dataclasses.replace(trained, initial_model=f"{trained.ckpt_save_dir}/best.ckpt", speeds="1.0",
+                                   ckpt_save_dir=str(tmp_path / "fine")))
+    found = {name: value.asnumpy() for name, value in begun[0][4].items()}
+    expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")
+    assert found.keys() == expected.keys()
+    for name in found.keys() - {"loss.weight"}:
+        np.testing.assert_array_equal(found[name], expected[name].asnumpy(), err_msg=name)
+    assert expected["loss.weight"].shape == (12, 16) and found["loss.weight"].shape == (6, 16)
 
 
 def test_embedding_of_any_length_with_one_compilation(trained):
-    config = using(trained)
-    model = EcapaTdnn(80, 16, 16, 24)
-    load_model(config.model_path, model)
-    verifier = Verifier(model, config)
+    verifier = inference.load(using(trained))
     sound = np.random.default_rng(0).standard_normal(480000).astype(np.float32) * 0.1
     compiled = set()
     for samples in (4000, 16000, 100001, 480000):
         assert verifier.embed(sound[:samples]).shape == (16,)
-        compiled.add(len(model.compile_cache))
+        compiled.add(len(verifier.network.compile_cache))
     assert compiled == {1}
     with pytest.raises(UserError, match="0.12 s, expected at least 0.24 s"):
         verifier.embed(sound[:2000])
@@ -211,7 +245,6 @@ MISTAKES = {
     "channels": ({"channels": 20}, r"channels: found 20, expected a multiple of 8"),
     "schedule": ({"schedule": "linear"}, r"schedule: found 'linear'"),
     "batch too large": ({"minibatch_size": 100}, r"minibatch_size: 100 on 1 device\(s\), but an epoch has only 24"),
-    "trial without file": ({"valid_list": "trials.txt"}, r"nobody/1.wav: no such audio file"),
     "other size": ({"channels": 24, "initial_model": "best"}, r"stem.conv.weight: found shape .*16.*expected .*24"),
 }
 
@@ -221,8 +254,6 @@ def test_mistake_is_told_in_one_line(trained, tmp_path, monkeypatch, mistake):
     monkeypatch.chdir(tmp_path)
     Path("one.txt").write_text("a a/1.wav\na a/2.wav\n")
     Path("bad.txt").write_text("a a/1.wav\nlonely\n")
-    first = Path(trained.valid_list).read_text().split()[1]
-    Path("trials.txt").write_text(f"1 {first} {first}\n0 {first} nobody/1.wav\n")
     differences, message = MISTAKES[mistake]
     if "initial_model" in differences:
         differences = differences | {"initial_model": f"{trained.ckpt_save_dir}/best.ckpt"}
@@ -232,22 +263,17 @@ def test_mistake_is_told_in_one_line(trained, tmp_path, monkeypatch, mistake):
     assert "\n" not in str(error.value)
 
 
-def test_exit_code_and_single_line(trained, tmp_path):
-    code, output = program("ecapatdnn", "eval.py", "--checkpoint_path", str(tmp_path / "no.ckpt"))
+def test_trial_without_its_file_stops_the_validation(trained, tmp_path):
+    first = Path(trained.valid_list).read_text().split()[1]
+    (tmp_path / "trials.txt").write_text(f"1 {first} {first}\n0 {first} nobody/1.wav\n")
+    config = using(trained, valid_list=str(tmp_path / "trials.txt"))
+    validate = train.validation(config, inference.load(config).network, Device("CPU"))
+    with pytest.raises(UserError, match=r"nobody/1.wav: no such audio file") as error:
+        validate()
+    assert "\n" not in str(error.value)
+
+
+def test_exit_code_and_single_line(tmp_path):
+    code, output = started("ecapatdnn", "eval.py", "--checkpoint_path", tmp_path / "no.ckpt")
     assert code == 2
     assert output == f"error: {tmp_path}/no.ckpt: no such checkpoint; train.py writes best.ckpt into its run folder\n"
-
-
-def test_scripts_run_on_this_cpu(trained, tmp_path):
-    """The documented scripts, with the CPU instead of an Ascend."""
-    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
-    code, output = script("ecapatdnn", "run_standalone_train_ascend.sh", "0", *flags(config))
-    assert code == 0, output
-    code, output = script("ecapatdnn", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
-    assert code == 0, output
-    assert re.search(r"^EER = \d+\.\d\d%$", (ROOT / "ecapatdnn" / "eval.log").read_text(), re.M)
-    code, output = script("ecapatdnn", "run_eval_ascend.sh", "0", tmp_path / "none.ckpt")
-    assert code == 2 and "none.ckpt" in output
-    config = dataclasses.replace(trained, device_target="")
-    code, output = script("ecapatdnn", "run_standalone_train_ascend.sh", "0", *flags(config), target="Ascend")
-    assert code == 2 and "device_target Ascend: not usable here" in output

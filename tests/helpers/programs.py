@@ -49,9 +49,18 @@ def interrupted(model, epoch, number, *arguments):
     return _run("-c", INTERRUPTED.format(epoch=epoch, number=int(number)), str(ROOT / model / "train.py"), *arguments)
 
 
-def script(model, name, *arguments, target="CPU", folder=None):
-    """(exit code, what it printed) of bash <model>/scripts/<name> with `arguments` on the device `target`."""
-    return _run(ROOT / model / "scripts" / name, *arguments, program="bash", cwd=folder, env=_environment(target))
+def script(model, name, *arguments, target="CPU", folder=None, tree=ROOT):
+    """(exit code, what it printed) of bash <model>/scripts/<name> with `arguments` on the device `target`.
+
+    `tree`: the copy of the repository whose scripts they are, for those that write beside themselves.
+    """
+    return _run(tree / model / "scripts" / name, *arguments, program="bash", cwd=folder, env=_environment(target))
+
+
+def run_runner(program, graph, inputs, outputs, *flags, **environment):
+    """(exit code, what it printed) of the C++ runner `program` over a folder, on this CPU."""
+    return _run("--mindir_path", graph, "--input_path", inputs, "--output_path", outputs, "--device_target", "CPU",
+                *flags, program=program, env=os.environ | {"GLOG_v": "4"} | environment)
 
 
 def recorded(model, name, *arguments, place, inside=False):
@@ -100,13 +109,13 @@ def rank_table(folder, count=2):
     return path
 
 
-def killed(model, victim, moment, table, *arguments, after=None):
+def killed(model, victim, moment, table, *arguments, after=None, tree=ROOT):
     """As `script` of run_distribute_train_ascend.sh, where `victim`, "job" or "rank 1", is killed.
 
     That happens up to `moment` seconds after the start, or after the file `after` has been written.
     """
     written = _written(after)
-    process = subprocess.Popen(["bash", ROOT / model / "scripts" / "run_distribute_train_ascend.sh", table, *arguments],
+    process = subprocess.Popen(["bash", tree / model / "scripts" / "run_distribute_train_ascend.sh", table, *arguments],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment("CPU"))
     while after and _written(after) == written and process.poll() is None:
         time.sleep(0.02)
