@@ -199,14 +199,12 @@ def hour_ecapatdnn():
 def hour_conv_tasnet():
     """An hour in windows of 16 s."""
     from conv_tasnet.src.config import Config
+    from conv_tasnet.src.inference import Separator
     from conv_tasnet.src.model import ConvTasNet
-    from conv_tasnet.src.separation import Separator
-    from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
     from utils.cpu_ops import fast
 
     config = Config(N=128, B=64, H=128, Sc=64, X=6, R=2)
-    size, overlap = window_sizes(WINDOW, 3600 * config.sample_rate, config)
-    windows = Windows(Separator(fast(ConvTasNet(config)), config, size), size, overlap, config.L // 2)
+    windows = Separator(fast(ConvTasNet(config)), config).windows(3600 * config.sample_rate)
     yield from an_hour("Conv-TasNet of 0.4 M", lambda blocks: sum(1 for _ in windows.separate(blocks)),
                        config.sample_rate)
 

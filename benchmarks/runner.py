@@ -96,7 +96,7 @@ def network(model):
 
 def export(model, place):
     """The graph for the runner, its input as .bin and .npy, and the weights for PyTorch."""
-    from conv_tasnet.export import WholeStrides
+    from conv_tasnet.src.model import WholeStrides
     from utils.export.graph import Port, export_model
 
     class Settings:

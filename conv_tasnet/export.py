@@ -6,11 +6,9 @@ padded to the next, with the results that they have alone.
 """
 import sys
 
-from mindspore import nn
-
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import frame_count, sample_count
-from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.model import ConvTasNet, WholeStrides
 from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
 from utils.errors import SettingError, run
@@ -18,7 +16,7 @@ from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, note_columns, start_export
 
 
-def main(config):
+def main(config: Config) -> str:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of whole strides."""
     stride = config.L // 2
     if config.length % stride or config.length == stride:
@@ -37,17 +35,6 @@ def main(config):
                         outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1))], name="conv_tasnet",
                         gears=gears, sample_rate=config.sample_rate, step_seconds=1 / config.sample_rate,
                         wav_multiple=stride, shortest=sample_count(1, stride) if gears else shortest)
-
-
-class WholeStrides(nn.Cell):
-    """The network for mixtures of whole strides: without the slices for others, which would fix its length."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def construct(self, mixture, lengths=None):
-        return self.model.separate(mixture, lengths)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ import sys
 
 import numpy as np
 
-from conv_tasnet.eval import report, score
 from conv_tasnet.src.config import Config
+from conv_tasnet.src.evaluation import report, score
 from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from utils.config import parse_use_config, require
 from utils.errors import MismatchError, run
 from utils.export.runner import RESULTS, graph_input, read_output
 
 
-def main(config):
+def main(config: Config) -> dict[str, float]:
     """Prints what eval.py prints and returns the means."""
     require(config, "eval_dir")
     length = graph_input(config).length
@@ -23,8 +23,8 @@ def main(config):
         mixture, sources = load_mixture(item, config, length=length or None)
         separated = read_output(item.key, 0, np.float32, config.C).reshape(config.C, -1)
         if separated.shape[1] < len(mixture):
-            raise MismatchError(f"{RESULTS / item.key}_0.bin: {separated.shape[1]} samples a speaker, the mixture has "
-                                f"{len(mixture)}; run preprocess.py and the runner anew")
+            raise MismatchError(f"{RESULTS / item.key}_0.bin: {separated.shape[1]} samples per speaker, the mixture "
+                                f"has {len(mixture)}; run preprocess.py and the runner again")
         rows.append(score(item, mixture, separated[:, :len(mixture)], sources, config.sample_rate)[1])
     return report(rows, config.eval_dir, RESULTS)
 

@@ -4,6 +4,7 @@ Writes preprocess_Result/00_data/<mixture_ID>.bin, float32 (1, S) each. Where th
 cut or padded to it; else S is their own, in whole strides, and those longer than the last gear are an error.
 """
 import sys
+from pathlib import Path
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import pad_mixture
@@ -16,8 +17,8 @@ from utils.progress import progress
 PREPARING = {"--in-dir", "--out-dir", "--sample-rate", "--train_name", "--test_name"}     # a document's flags
 
 
-def main(config):
-    """Writes one file a mixture of eval_dir; returns their folder."""
+def main(config: Config) -> Path:
+    """Writes one file per mixture of eval_dir; returns their folder."""
     require(config, "eval_dir")
     graph = graph_input(config)
     mixtures = read_mixtures(config.eval_dir, config.eval_path, config)
@@ -31,7 +32,7 @@ def main(config):
     return INPUTS
 
 
-def parse(argv):
+def parse(argv: list[str]) -> Config:
     """The command line; SettingError naming prepare.py where MindSpore's document calls this to prepare a corpus."""
     if not argv or {word.split("=")[0] for word in argv} & PREPARING:
         raise SettingError("preprocess.py writes the inputs of the C++ runner, here and with --checkpoint_path; a "

@@ -7,12 +7,12 @@ from mindspore import Tensor
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import TrainSet
+from conv_tasnet.src.inference import MixtureNetwork
 from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.metric import best_order, si_snr
 from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
-from conv_tasnet.src.separation import Separator
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
 from utils.device import Device, setup_device
@@ -62,9 +62,9 @@ def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[]
     longest = round(config.cv_maxlen * config.sample_rate)
 
     def validate() -> dict[str, float]:
-        separator = Separator(model, config, longest)
+        network = MixtureNetwork(model, config, longest)
         after, before = device.share_out(len(mixtures), lambda indices: np.array([
-            scores(separator, *load_mixture(mixtures[i], config, length=longest or None))
+            scores(network, *load_mixture(mixtures[i], config, length=longest or None))
             for i in progress(indices, "validation", unit="mixture")])).mean(axis=0)
         model.set_train(True)
         return {"valid_loss": -float(after), "valid_si_snri": float(after - before)}
@@ -72,9 +72,9 @@ def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[]
     return validate
 
 
-def scores(separator: Separator, mixture: np.ndarray, sources: np.ndarray) -> tuple[float, float]:
+def scores(network: MixtureNetwork, mixture: np.ndarray, sources: np.ndarray) -> tuple[float, float]:
     """SI-SNR in dB of the separated speakers, the best order of them, and of the mixture."""
-    separated = separator(mixture)
+    separated = network.run(mixture)
     return si_snr(separated[best_order(separated, sources)], sources).mean(), si_snr(mixture, sources).mean()
 
 

@@ -14,16 +14,16 @@ from mindspore import Tensor
 from conv_tasnet import infer
 from conv_tasnet.src import windows
 from conv_tasnet.src.config import Config
+from conv_tasnet.src.inference import MixtureNetwork, load
 from conv_tasnet.src.level import Level, levelled
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
-from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from conv_tasnet.src.windows import Windows, window_sizes
 from utils.audio.audio_file import AudioError
 from utils.audio.recording import inspect
 from utils.checkpoints.checkpoint import save_checkpoint
-from utils.config import save_config
+from utils.config import checkpoint_config, save_config
 from utils.errors import MismatchError, OutputError, SettingError, run
 
 SMALL = dataclasses.replace(Config(), N=16, L=8, B=8, H=12, Sc=8, X=2, R=1)
@@ -70,7 +70,7 @@ def joined(pieces):
 def test_streaming_equals_the_whole_output(norm, settings):
     model, config = network(norm=norm, causal=True, **settings)
     stream = Stream(model, config, seconds=0.01)
-    expected = {length: Separator(model, config)(noise(length)) for length in (3003, 5)}
+    expected = {length: MixtureNetwork(model, config).run(noise(length)) for length in (3003, 5)}
     for length, size in ((3003, 1), (3003, 79), (3003, 500), (3003, 3003), (5, 5), (5, 2)):
         parts = []
         for block in blocks_of(noise(length), size):
@@ -190,7 +190,7 @@ def test_speakers_keep_their_order_whatever_the_network_does(speakers):
 @pytest.fixture(scope="module")
 def framewise():
     """A network with a norm per frame, which sees 3 frames, so at most 20 samples, to either side: (windows, whole)."""
-    return Separator(*network(norm="cLN"), 400), Separator(*network(norm="cLN"))
+    return MixtureNetwork(*network(norm="cLN"), 400).run, MixtureNetwork(*network(norm="cLN")).run
 
 
 @pytest.mark.parametrize("overlap, beyond", [(100, 0), (8, 20)])
@@ -405,9 +405,29 @@ def test_infer_separates_what_it_can_and_names_the_rest(tmp_path, checkpoints, c
     assert "2 of 5 files not separated" in lines[2] and "Traceback" not in errors
 
     mixture = soundfile.read(files[2], dtype="float32")[0]
-    expected = levelled(mixture, Separator(model, config)(mixture))
+    expected = levelled(mixture, MixtureNetwork(model, config).run(mixture))
     found = np.stack([soundfile.read(out / f"c_{i}.wav", dtype="float32")[0] for i in (1, 2)])
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max() + 2 ** -15)
+
+
+def test_a_recording_in_memory_is_separated_as_its_file(tmp_path, checkpoints):
+    path, model, config = checkpoints[False]
+    separator = load(checkpoint_config(Config, path))
+    for rate, shape in ((RATE, 12001), (2 * RATE, (12001, 2))):
+        samples = noise(shape)
+        file = put(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+        speakers = separator.separate(samples, rate)
+        assert speakers.shape == (2, 12001) and speakers.dtype == np.float32
+        np.testing.assert_array_equal(speakers, separator.separate(file))
+        infer.main([file, "--checkpoint_path", path, "--output_dir", str(tmp_path / "out")])
+        written = np.stack([soundfile.read(tmp_path / "out" / f"a_{i}.wav", dtype="float32")[0] for i in (1, 2)])
+        np.testing.assert_allclose(written * max(1, np.abs(speakers).max()), speakers, atol=2 ** -14)
+    expected = levelled(noise(9001), MixtureNetwork(model, config).run(noise(9001)))
+    np.testing.assert_allclose(separator.separate(noise(9001)), expected, atol=2e-3 * np.abs(expected).max())
+    assert set(separator.compiled) == {RATE, 2 * RATE}         # which many lengths share
+    for unfit in (np.zeros(RATE, np.float32), noise(7), np.ones(RATE, np.int16), noise(RATE) * np.nan):
+        with pytest.raises(AudioError):
+            separator.separate(unfit)
 
 
 def test_infer_streams_a_causal_network(tmp_path, checkpoints, capfd):
@@ -415,7 +435,7 @@ def test_infer_streams_a_causal_network(tmp_path, checkpoints, capfd):
     file = put(tmp_path / "a.wav", mixture, RATE, subtype="FLOAT")
     path, model, config = checkpoints[True]
     infer.main([file, "--stream", "--checkpoint_path", path, "--output_dir", str(tmp_path / "out")])
-    expected = levelled(mixture, Separator(model, config)(mixture))
+    expected = levelled(mixture, MixtureNetwork(model, config).run(mixture))
     found = np.stack([soundfile.read(tmp_path / "out" / f"a_{i}.wav", dtype="float32")[0] for i in (1, 2)])
     np.testing.assert_allclose(found, expected, atol=2 ** -14)
     code = ended(file, "--stream", "--checkpoint_path", checkpoints[False][0], "--output_dir", tmp_path / "out")

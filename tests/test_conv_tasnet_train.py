@@ -16,8 +16,8 @@ from mindspore import Tensor, nn
 from conv_tasnet import eval as evaluation
 from conv_tasnet import export, prepare, train
 from conv_tasnet.src.config import Config
+from conv_tasnet.src.inference import load
 from conv_tasnet.src.model import ConvTasNet
-from conv_tasnet.src.separation import load_separator
 from utils.audio.audio_file import AudioError, write_wav
 from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config, parse_use_config
@@ -157,7 +157,7 @@ def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = export.main(using(trained, file_format="ONNX", file_name=str(tmp_path / "net")))
     x = np.random.default_rng(0).standard_normal((1, 8000)).astype(np.float32)
-    expected = load_separator(using(trained))(x[0])
+    expected = load(using(trained)).run(x[0])
     found = onnxruntime.InferenceSession(str(path)).run(["sources"], {"mixture": x})[0][0]
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 

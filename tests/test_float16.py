@@ -13,11 +13,10 @@ from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2 as pb
 
-from conv_tasnet.export import WholeStrides
 from conv_tasnet.src.config import Config as ConvTasNetConfig
 from conv_tasnet.src.layers import NORMS, CumulativeNorm
 from conv_tasnet.src.loss import PitSiSnr
-from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.model import ConvTasNet, WholeStrides
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.features import spectrogram
 from deepspeech2.src.model import DeepSpeech2

@@ -6,10 +6,10 @@ import numpy as np
 from mindspore import Tensor
 
 from conv_tasnet.src.config import Config
+from conv_tasnet.src.inference import MixtureNetwork
 from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
-from conv_tasnet.src.separation import Separator
 from conv_tasnet.src.streaming import Stream
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
@@ -46,14 +46,14 @@ def validate(config, device):
     model = ConvTasNet(config)
     adapt(model, config, device)
     longest = round(config.cv_maxlen * config.sample_rate)
-    separator = Separator(model, config, longest)
-    return [lambda: separator(np.zeros(longest or config.sample_rate, np.float32))]
+    mixtures = MixtureNetwork(model, config, longest)
+    return [lambda: mixtures.run(np.zeros(longest or config.sample_rate, np.float32))]
 
 
 def evaluate(config, device):
     """As eval.py, for any length."""
-    separator = Separator(fast(ConvTasNet(config)), config)
-    return [lambda: separator(np.zeros(config.sample_rate, np.float32))]
+    mixtures = MixtureNetwork(fast(ConvTasNet(config)), config)
+    return [lambda: mixtures.run(np.zeros(config.sample_rate, np.float32))]
 
 
 def stream(config, device):

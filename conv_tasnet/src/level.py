@@ -13,22 +13,23 @@ RIDGE = 1e-3   # of their mean energy: an output this far (30 dB) below the othe
 class Level:
     """The gain of each speaker with which their sum comes closest to the mixture, in least squares; part by part."""
 
-    def __init__(self, speakers):
+    def __init__(self, speakers: int):
+        self.speakers = speakers
         self.products, self.targets = np.zeros((speakers, speakers)), np.zeros(speakers)
 
-    def add(self, mixture, speakers):
+    def add(self, mixture: np.ndarray, speakers: np.ndarray) -> None:
         """A part of the recording: (n,), (C, n)."""
         speakers = speakers.astype(np.float64)
         self.products += speakers @ speakers.T
         self.targets += speakers @ mixture
 
-    def gains(self):
+    def gains(self) -> np.ndarray:
         """(C,); 0 for speakers that are silent throughout."""
         ridge = RIDGE * np.trace(self.products) / len(self.products) + np.finfo(np.float64).tiny
         return np.linalg.solve(self.products + ridge * np.eye(len(self.products)), self.targets)
 
 
-def levelled(mixture, speakers):
+def levelled(mixture: np.ndarray, speakers: np.ndarray) -> np.ndarray:
     """Speakers (C, n) at the level they have in the mixture (n,)."""
     level = Level(len(speakers))
     level.add(mixture, speakers)

@@ -144,6 +144,17 @@ class ConvTasNet(nn.Cell):
         return ops.relu(score) if self.mask_nonlinear == "relu" else ops.sigmoid(score)
 
 
+class WholeStrides(nn.Cell):
+    """The network for mixtures of whole strides: without the slices for others, which would fix its length."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def construct(self, mixture, lengths=None):
+        return self.model.separate(mixture, lengths)
+
+
 def check(config):
     """SettingError for sizes that make no network."""
     if config.variant not in VARIANTS:

@@ -3,18 +3,21 @@
 Letters as in model.py.
 """
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from conv_tasnet.src.level import Level
-from utils.audio.recording import resampled
+from utils.audio.recording import Recording, resampled
 from utils.errors import OutputError
 from utils.files import whole_files
 
+Pieces = Iterable[tuple[np.ndarray, np.ndarray]]     # mixture (n,), speakers (C, n)
 
-def output_paths(files, folder, speakers):
+
+def output_paths(files: Sequence[str], folder: str, speakers: int) -> dict[str, list[str]]:
     """{file: where its speakers go}. OutputError where two files would share a path, or one would be overwritten."""
     inputs, outputs, taken = {os.path.realpath(file) for file in files}, {}, {}
     for file in files:
@@ -29,7 +32,7 @@ def output_paths(files, folder, speakers):
     return outputs
 
 
-def write_speakers(paths, recording, pieces, rate):
+def write_speakers(paths: list[str], recording: Recording, pieces: Pieces, rate: int) -> float:
     """Writes each speaker to its path, 16-bit wav at the recording's rate and as long; returns their peak.
 
     `pieces` are (mixture (n,), speakers (C, n)) at `rate` Hz. The speakers get the level that they have in the mixture;
@@ -44,27 +47,37 @@ def write_speakers(paths, recording, pieces, rate):
     return peak
 
 
+def at_rate_of(recording: Recording, pieces: Pieces, rate: int, level: Level) -> Iterator[np.ndarray]:
+    """Speakers (n, C) float32 at the rate of `recording`, in all as long as it; adds the pieces to `level`.
+
+    `pieces` are (mixture (n,), speakers (C, n)) at `rate` Hz.
+    """
+    def sounds():
+        for mixture, speakers in pieces:
+            level.add(mixture, speakers)
+            yield np.ascontiguousarray(speakers.T)
+
+    left = recording.samples
+    for block in resampled(sounds(), rate, recording.rate, level.speakers):
+        block = block[:left]     # there and back again, a few samples more or less come out
+        yield block
+        left -= len(block)
+    yield np.zeros((left, level.speakers), np.float32)
+
+
 def _write_raw(path, recording, pieces, rate, speakers):
     """Writes the speakers as float32 (n, C) at the recording's rate; their gains (C,), and the peak they then have."""
-    level, peaks, left = Level(speakers), np.zeros(speakers), recording.samples
-
-    def sounds():
-        for mixture, separated in pieces:
-            level.add(mixture, separated)
-            yield np.ascontiguousarray(separated.T)
-
+    level, peaks = Level(speakers), np.zeros(speakers)
     with open(path, "wb") as file:
-        for block in resampled(sounds(), rate, recording.rate, speakers):
-            block = block[:left]     # there and back again, a few samples more or less come out
+        for block in at_rate_of(recording, pieces, rate, level):
             file.write(block.tobytes())
-            peaks, left = np.maximum(peaks, np.abs(block).max(0, initial=0)), left - len(block)
-        file.write(bytes(4 * speakers * left))
+            peaks = np.maximum(peaks, np.abs(block).max(0, initial=0))
     gains = level.gains()
     return gains, float(np.max(np.abs(gains) * peaks))
 
 
 def _write_wavs(paths, recording, raw, gains):
-    """One wav a speaker from the float32 (n, C) of `raw`."""
+    """One wav per speaker from the float32 (n, C) of `raw`."""
     # a plain wav ends at 4 GB, 13 hours at 44.1 kHz; RF64 is the wav that does not
     kind = "WAV" if 2 * recording.samples < 2 ** 32 - 100 else "RF64"
     for number, path in enumerate(paths):

@@ -2,16 +2,17 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from utils.files import StrPath
 from utils.plots import save_figure
 
 FLOOR = -70   # dB under the loudest point that is shown
 
 
-def draw_separation(mixture, separated, sources, rate, path):
+def draw_separation(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int, path: StrPath) -> None:
     """Spectrograms of a mixture (S,), and below it of each speaker: separated (C, S) and true (C, S)."""
     rows = [(mixture, "mixture"), (None, "")]
-    for i, (one, source) in enumerate(zip(separated, sources, strict=True), 1):
-        rows += [(one, f"separated {i}"), (source, f"true {i}")]
+    for i, (speaker, source) in enumerate(zip(separated, sources, strict=True), 1):
+        rows += [(speaker, f"separated {i}"), (source, f"true {i}")]
     figure, axes = plt.subplots(len(rows) // 2, 2, figsize=(9, 1.1 * len(rows)), squeeze=False)
     for axis, (samples, title) in zip(axes.flat, rows, strict=True):
         if samples is None:

@@ -3,11 +3,15 @@
 From block to block go the past of every depthwise convolution, the running sums of every cgLN, and the stride by
 which the encoder's and the decoder's filters overlap. Letters as in model.py.
 """
+from collections.abc import Iterable, Iterator
+
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import whole_strides
+from conv_tasnet.src.model import ConvTasNet
 from utils.errors import MismatchError
 
 
@@ -21,7 +25,7 @@ class Stream:
     causal.
     """
 
-    def __init__(self, model, config, seconds=0.1):
+    def __init__(self, model: ConvTasNet, config: Config, seconds: float = 0.1):
         if not config.causal:
             raise MismatchError("stream: the network is not causal, it needs the samples that follow; train one with "
                                 "--causal true --norm cgLN, or separate without --stream")
@@ -32,14 +36,14 @@ class Stream:
         self.begin = model.start()
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets what was pushed: another recording begins."""
         self.state = self.begin
         self.received = self.returned = 0
         self.waiting = np.zeros(0, np.float32)                             # the samples from `returned` on
         self.rest = np.zeros((self.speakers, self.stride), np.float32)     # what steps so far add to the next output
 
-    def push(self, samples):
+    def push(self, samples: np.ndarray) -> np.ndarray:
         """The next samples (n,) of the recording -> as many of the speakers as are ready, (C, any number)."""
         self.waiting = np.concatenate((self.waiting, np.asarray(samples, np.float32)))
         self.received += len(samples)
@@ -48,7 +52,7 @@ class Stream:
             ready.append(self.advance(self.samples + self.stride))
         return np.concatenate(ready, 1)
 
-    def flush(self):
+    def flush(self) -> np.ndarray:
         """The speakers up to the end of the recording, (C, n); then begins another one."""
         left = self.received - self.returned
         length = whole_strides(self.received, self.stride) - self.returned
@@ -60,7 +64,7 @@ class Stream:
         self.reset()
         return last
 
-    def advance(self, length):
+    def advance(self, length: int) -> np.ndarray:
         """One step, of which only the first `length` samples are the recording's: (C, length - L / 2)."""
         mixture = Tensor(self.waiting[None, :self.samples + self.stride])
         sounds, self.state = self.step(mixture, Tensor([length], ms.int32), *self.state)
@@ -71,7 +75,7 @@ class Stream:
         self.returned += done
         return sounds[:, :done]
 
-    def separate(self, blocks):
+    def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Blocks (n,) of a recording -> (mixture (n,), speakers (C, n)) piece by piece, each sample once."""
         self.reset()
         mixture = np.zeros(0, np.float32)

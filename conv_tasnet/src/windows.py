@@ -2,13 +2,16 @@
 
 In which of its outputs a network puts a speaker is by chance, and at which level and polarity too. So every window is
 brought to the level of its mixture, takes the order that fits the window before best where the two overlap, and is
-faded in there. Where both or all speakers pause for the whole overlap, nothing tells their order.
+faded in there. Where both or all speakers pause for the whole overlap, nothing determines their order.
 
 Letters as in model.py; S samples of a window.
 """
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from conv_tasnet.src.config import Config
 from conv_tasnet.src.level import levelled
 from utils.errors import SettingError
 
@@ -23,7 +26,7 @@ class Windows:
     do; at most half of a window is overlap.
     """
 
-    def __init__(self, separate, size, overlap, stride):
+    def __init__(self, separate: Callable[[np.ndarray], np.ndarray], size: int, overlap: int, stride: int):
         self.separate_window, self.size, self.overlap, self.stride = separate, size, overlap, stride
         fade = overlap // 4
         before = (overlap - fade) // 2
@@ -31,7 +34,7 @@ class Windows:
         self.fade[:before] = 0
         self.fade[before:before + fade] = (np.arange(fade) + 0.5) / fade
 
-    def separate(self, blocks):
+    def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Blocks (n,) of a recording -> (mixture (n,), speakers (C, n)) piece by piece, each sample once."""
         held, position = None, 0     # the end of the last window (C, overlap), and where that is in the recording
         for start, mixture, is_last in self.windows(blocks):
@@ -43,7 +46,7 @@ class Windows:
             yield mixture[first:stop], speakers[:, first:stop]
             held, position = speakers[:, stop:], start + stop
 
-    def windows(self, blocks):
+    def windows(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray, bool]]:
         """(start, samples, whether it is the last) of each window.
 
         The last one ends with the recording, and begins where it has the full size too. A recording shorter than a
@@ -60,7 +63,7 @@ class Windows:
         skipped = -(-surplus // self.stride) * self.stride
         yield start + skipped, waiting[skipped:], True
 
-    def join(self, held, speakers, first):
+    def join(self, held: np.ndarray, speakers: np.ndarray, first: int) -> np.ndarray:
         """The window `speakers` (C, S) in the order of `held` (C, overlap), which it follows from sample `first` on."""
         here = slice(first, first + self.overlap)
         # the order with the least difference: with the largest sum of products, as the energies are the same in each
@@ -70,7 +73,7 @@ class Windows:
         return speakers
 
 
-def window_sizes(seconds, longest, config):
+def window_sizes(seconds: float, longest: int, config: Config) -> tuple[int, int]:
     """Samples of (a window, its overlap), whole strides; for recordings of up to `longest` samples.
 
     SettingError for a window that is too short for any speech.

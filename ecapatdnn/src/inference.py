@@ -45,7 +45,7 @@ class UtteranceNetwork:
         network.set_train(False)
         network.set_inputs(Tensor(shape=(None, None, config.in_channels), dtype=ms.float32))
 
-    def run(self, recording: str | os.PathLike | np.ndarray, rate: int = RATE) -> np.ndarray:
+    def run(self, recording: audio_file.Source, rate: int = RATE) -> np.ndarray:
         """The output for a recording: (1, E). Of more than LONGEST seconds it is the mean over equal parts.
 
         `recording`: a file, or samples (N,) or (N, channels) in [-1, 1] at `rate` Hz; arrays of another rate than
@@ -54,7 +54,7 @@ class UtteranceNetwork:
         name = "recording" if isinstance(recording, np.ndarray) else str(recording)
         return self.run_samples(self.read(recording, rate), name)
 
-    def read(self, recording: str | os.PathLike | np.ndarray, rate: int = RATE) -> np.ndarray:
+    def read(self, recording: audio_file.Source, rate: int = RATE) -> np.ndarray:
         """Samples (N,) float32 at 16 kHz of a recording, as for `run`."""
         if isinstance(recording, np.ndarray):
             return audio_file.from_array(recording, rate, RATE)
@@ -96,12 +96,11 @@ class Verifier(UtteranceNetwork):
                                "threshold; pass --threshold")
         return self.saved_threshold
 
-    def embed(self, recording: str | os.PathLike | np.ndarray, rate: int = RATE) -> np.ndarray:
+    def embed(self, recording: audio_file.Source, rate: int = RATE) -> np.ndarray:
         """The embedding of a recording, as for `run`: (E,) float32 of length 1."""
         return self.run(recording, rate)[0]
 
-    def score(self, first: str | os.PathLike | np.ndarray, second: str | os.PathLike | np.ndarray,
-              rate: int = RATE) -> float:
+    def score(self, first: audio_file.Source, second: audio_file.Source, rate: int = RATE) -> float:
         """How alike the speakers of two recordings, as for `run`, are: the cosine, from -1 to 1."""
         return float(cosine_scores(np.stack((self.run(first, rate), self.run(second, rate))), PAIR)[0])
 

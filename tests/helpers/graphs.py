@@ -18,9 +18,8 @@ import ecapatdnn.export
 import ecapatdnn.import_torch
 import ecapatdnn.postprocess
 import ecapatdnn.preprocess
-from conv_tasnet.export import WholeStrides
 from conv_tasnet.src.config import Config as ConvTasNetConfig
-from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.model import ConvTasNet, WholeStrides
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.features import BINS, spectrogram
 from deepspeech2.src.model import DeepSpeech2

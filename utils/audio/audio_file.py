@@ -20,6 +20,8 @@ EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 LOSSLESS = (".wav", ".flac", ".sph")
 SILENCE = 1e-5   # largest sample of a file that holds no speech: half a step of 16-bit PCM is 1.5e-5
 
+Source = StrPath | np.ndarray   # a recording: a file, or samples (N,) or (N, channels) in [-1, 1]
+
 
 class AudioError(ContentError):
     """A recording that cannot be used: missing, truncated, of another rate, empty, silent or not finite."""

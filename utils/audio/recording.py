@@ -2,8 +2,10 @@
 
 Letters: n samples.
 """
+import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
@@ -13,17 +15,24 @@ from utils.audio import audio_file
 from utils.errors import RunError, skipping
 
 
-class Recording(NamedTuple):
-    """A file that was read once and found fit."""
+@dataclass(frozen=True)
+class Recording:
+    """A file, or samples in memory, that was read once and found fit."""
 
-    path: str
+    path: str                               # or a name for samples in memory
     samples: int
-    rate: int
+    rate: int                               # Hz
     channels: int
+    array: np.ndarray | None = None         # (samples,) float32, where they are in memory
+
+    def length(self, rate: int) -> int:
+        """Its samples at `rate` Hz, rounded up."""
+        return math.ceil(self.samples * rate / self.rate)
 
     def blocks(self, rate: int) -> Iterator[np.ndarray]:
         """Its mean over the channels at `rate` Hz, a second at a time: (n,) float32."""
-        for block in resampled(_seconds(self.path), self.rate, rate, 1):
+        seconds = _seconds(self.path) if self.array is None else _slices(self.array, self.rate)
+        for block in resampled(seconds, self.rate, rate, 1):
             yield block[:, 0]
 
 
@@ -39,15 +48,32 @@ def inspect(path: str, window: int, window_rate: int) -> Recording:
     if not promised or samples < promised:
         raise audio_file.AudioError(f"{path}: {samples} samples, its header promises {promised or 'none'}; the file is "
                                     "empty or truncated, replace it")
+    recording = Recording(path, samples, rate, soundfile.info(path).channels)
+    _require_fit(recording, peak, window, window_rate)
+    return recording
+
+
+def open_recording(source: audio_file.Source, rate: int, window: int, window_rate: int) -> Recording:
+    """As `inspect`, of the file `source`, or of samples (n,) or (n, channels) in [-1, 1] at `rate` Hz."""
+    if not isinstance(source, np.ndarray):
+        return inspect(os.fspath(source), window, window_rate)
+    samples = audio_file.from_array(source, rate, rate)
+    recording = Recording("recording", len(samples), rate, source.size // len(samples), samples)
+    _require_fit(recording, np.abs(samples).max(), window, window_rate)
+    return recording
+
+
+def _require_fit(recording, peak, window, window_rate):
+    """AudioError for a recording that is too short, not finite or silent."""
+    path, samples, rate = recording.path, recording.samples, recording.rate
     if samples * window_rate < window * rate:
         raise audio_file.AudioError(f"{path}: {samples} samples at {rate} Hz, shorter than the network's window of "
                                     f"{window} at {window_rate} Hz; leave the file out")
     if not np.isfinite(peak):
         raise audio_file.AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode "
-                                    "the file anew")
+                                    "the file again")
     if peak <= audio_file.SILENCE:
         raise audio_file.AudioError(f"{path}: silent, no sample above {audio_file.SILENCE:g}; leave the file out")
-    return Recording(path, samples, rate, soundfile.info(path).channels)
 
 
 def work_through(paths: Sequence[str], window: int, rate: int,
@@ -78,6 +104,12 @@ def resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: 
     for block in blocks:
         yield resampler.resample_chunk(block)
     yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+
+
+def _slices(samples, rate):
+    """Samples (n,) a second at a time: (n, 1)."""
+    for start in range(0, len(samples), rate):
+        yield samples[start:start + rate, None]
 
 
 def _seconds(path):

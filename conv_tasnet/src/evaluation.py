@@ -1,0 +1,71 @@
+"""Separation scored: what eval.py and postprocess.py compute and report. Letters as in model.py."""
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.inference import load
+from conv_tasnet.src.metric import best_order, scores
+from conv_tasnet.src.mixtures import Mixture, load_mixture, read_mixtures
+from conv_tasnet.src.plots import draw_separation
+from utils.audio.audio_file import write_wav
+from utils.config import require
+from utils.files import csv_text, write_text
+from utils.progress import progress
+
+Scores = dict[str, Any]     # a row of scores.csv
+
+
+def score_mixtures(config: Config) -> tuple[list[Scores], str, Path]:
+    """(scores of each mixture, config.eval_dir, the folder beside the checkpoint for what comes of it).
+
+    config.save_examples of the mixtures are kept there as audio and image.
+    """
+    require(config, "eval_dir")
+    mixtures = read_mixtures(config.eval_dir, config.eval_path, config)
+    separator = load(config)
+    folder = Path(config.model_path).parent / f"eval_{Path(config.eval_dir).name.split('.')[0]}"
+    folder.mkdir(exist_ok=True)
+    examples = set(np.linspace(0, len(mixtures) - 1, min(config.save_examples, len(mixtures))).astype(int))
+    rows = []
+    for number, item in enumerate(progress(mixtures, "separated", unit="mixture")):
+        mixture, sources = load_mixture(item, config)
+        separated, row = score(item, mixture, separator.run(mixture), sources, config.sample_rate)
+        rows.append(row)
+        if number in examples:
+            save_example(mixture, separated, sources, config.sample_rate, folder / item.key)
+    return rows, config.eval_dir, folder
+
+
+def score(item: Mixture, mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray,
+          rate: int) -> tuple[np.ndarray, Scores]:
+    """The separation (C, S) in the order of its sources, and its row of scores.csv; all are at `rate` Hz."""
+    separated = separated[best_order(separated, sources)]
+    row = {"mixture_ID": item.key, "seconds": len(mixture) / rate}
+    return separated, row | scores(mixture, separated, sources, rate)
+
+
+def save_example(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int, name: str | Path) -> None:
+    """name_mixture.wav, name_separated_1.wav, name_true_1.wav, ..., and name.png of them all."""
+    # SI-SNR leaves the level open: here it is the one that fits the source best
+    scale = (separated * sources).sum(1, keepdims=True) / np.square(separated).sum(1, keepdims=True)
+    separated = scale * separated
+    peak = max(1.0, np.abs(separated).max(), np.abs(mixture).max())
+    write_wav(f"{name}_mixture.wav", mixture / peak, rate)
+    for i, (speaker, source) in enumerate(zip(separated, sources, strict=True), 1):
+        write_wav(f"{name}_separated_{i}.wav", speaker / peak, rate)
+        write_wav(f"{name}_true_{i}.wav", source / peak, rate)
+    draw_separation(mixture, separated, sources, rate, f"{name}.png")
+
+
+def report(rows: list[Scores], name: str, folder: Path) -> dict[str, float]:
+    """Writes scores.csv into `folder`, prints the means over the mixtures of the list `name` and returns them."""
+    write_text(folder / "scores.csv", csv_text(rows, decimals=4))
+    means = {key: float(np.mean([row[key] for row in rows])) for key in list(rows[0])[2:]}
+    print(f"{name}: {len(rows)} mixtures, {sum(row['seconds'] for row in rows) / 60:.1f} minutes")
+    print(f"Average SISNR improvement: {means['si_snri']:.2f}")
+    print(f"Average SDR improvement: {means['sdri']:.2f}")
+    print(", ".join(f"{key} {value:.3f}" for key, value in means.items() if key not in ("si_snri", "sdri")))
+    print(f"scores.csv and examples: {folder}")
+    return means
