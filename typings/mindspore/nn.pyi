@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mindspore import Parameter, Tensor, Type
@@ -31,8 +31,9 @@ class Identity(Cell): ...
 
 class _Layer(Cell):
     weight: Parameter
-    bias: Parameter | None
+    bias: Any       # a Parameter; None without has_bias
     has_bias: bool
+    bias_add: Callable[[Tensor, Tensor], Tensor]
 
 class _Conv(_Layer):
     in_channels: int
@@ -43,6 +44,7 @@ class _Conv(_Layer):
     padding: Any
     dilation: Any
     group: int
+    conv2d: Callable[[Tensor, Tensor], Tensor]
 
 class Conv1d(_Conv):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, pad_mode: str = "same",
@@ -60,6 +62,9 @@ class Conv2d(_Conv):
 class Dense(_Layer):
     in_channels: int
     out_channels: int
+    matmul: Callable[[Tensor, Tensor], Tensor]
+    activation: Any
+    activation_flag: bool
     def __init__(self, in_channels: int, out_channels: int, weight_init: Any = None, bias_init: Any = None,
                  has_bias: bool = True) -> None: ...
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -80,6 +85,7 @@ class _Rnn(Cell):
     num_layers: int
     hidden_size: int
     bidirectional: bool
+    batch_first: bool
     has_bias: bool
     w_ih_list: list[Parameter]
     w_hh_list: list[Parameter]

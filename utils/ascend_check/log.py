@@ -1,6 +1,7 @@
 """What MindSpore 2.10.0 writes into its log while it compiles for an Ascend: backend, kernels, what the host does."""
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MARK = "ascend_check:"      # starts the lines that the compiling process adds
@@ -39,7 +40,7 @@ def mark(word: str, name: str = "", text: str = "") -> str:
     return f"\n{MARK} {word} {name}\n" + "".join(f"{MARK} | {line}\n" for line in text.splitlines())
 
 
-def read_log(lines) -> dict[str, Record]:
+def read_log(lines: Iterable[str]) -> dict[str, Record]:
     """{name of the graph: Record} of the lines of a process's log, by the marks in it."""
     records, record, compiling = {}, Record(), False
     for line in lines:
@@ -62,7 +63,7 @@ def read_log(lines) -> dict[str, Record]:
     return records
 
 
-def _take(record, line):
+def _take(record: Record, line: str) -> None:
     if match := KERNEL.search(line):
         record.kernels.setdefault(match[2], Counter())[match[1]] += 1
     elif match := HOST.search(line):

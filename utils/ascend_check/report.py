@@ -1,7 +1,7 @@
 """Verdicts on graphs, and their table."""
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mindspore.ops import auto_generate, operations
 
@@ -48,7 +48,7 @@ def is_for_ascend(operator: str) -> bool:
     return True
 
 
-def names(counts) -> str:
+def names(counts: Mapping[str, int]) -> str:
     """Operators, each with its number where that is not 1."""
     return ", ".join(name if number == 1 else f"{name} {number}" for name, number in sorted(counts.items()))
 

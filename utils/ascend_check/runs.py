@@ -8,8 +8,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from utils.ascend_check.graphs import ALONE, MSRUN, RANKS, TABLE, Graph, distributed
@@ -38,7 +40,7 @@ class Task(NamedTuple):
     config: str = ""    # path of a YAML file; "": the small networks
 
 
-def graphs_of(module, config: str = "") -> dict[str, Graph]:
+def graphs_of(module: ModuleType, config: str = "") -> dict[str, Graph]:
     """{name: Graph} of a model's module; with the path of a `config` one of each kind, of that network."""
     if not config:
         return module.GRAPHS
@@ -46,7 +48,7 @@ def graphs_of(module, config: str = "") -> dict[str, Graph]:
     return {kind: Graph(run, own) for kind, run in module.KINDS.items()} | distributed(module.KINDS["train"], own)
 
 
-def make_tasks(module_name: str, graphs: dict[str, Graph], chips, config: str = "") -> list[Task]:
+def make_tasks(module_name: str, graphs: dict[str, Graph], chips: Iterable[str], config: str = "") -> list[Task]:
     """The tasks for `graphs`: of each chip and way to start, up to BATCH to a task."""
     module = importlib.import_module(module_name)
     tasks = []
@@ -58,7 +60,8 @@ def make_tasks(module_name: str, graphs: dict[str, Graph], chips, config: str = 
     return tasks
 
 
-def run_tasks(tasks: list[Task], stubs: Path, show, parallel: int) -> dict[tuple, Record]:
+def run_tasks(tasks: list[Task], stubs: Path, show: Callable[[Task, str, Record], None],
+              parallel: int) -> dict[tuple[str, str, str], Record]:
     """{(module, chip, name): Record}, `parallel` tasks at a time; show(task, name, Record) as each is known."""
     found, lock, stop = {}, threading.Lock(), threading.Event()
 
@@ -80,7 +83,7 @@ def run_tasks(tasks: list[Task], stubs: Path, show, parallel: int) -> dict[tuple
     return found
 
 
-def run_task(task: Task, stubs: Path, note, stop: threading.Event) -> None:
+def run_task(task: Task, stubs: Path, note: Callable[[str, Record], None], stop: threading.Event) -> None:
     """Compiles the graphs of a task: note(name, Record) of each. A process that dies is followed by a fresh one."""
     left = list(task.names)
     while left:

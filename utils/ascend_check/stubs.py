@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 from utils.ascend_check.elf import read_library, words
@@ -80,7 +79,7 @@ def check_machine() -> None:
 
 def mindspore_folder() -> Path:
     """Where MindSpore is installed; it is not imported for that."""
-    return Path(find_spec("mindspore").submodule_search_locations[0])
+    return Path(str(metadata.distribution("mindspore").locate_file("mindspore")))
 
 
 def fingerprint(compiler: str) -> str:

@@ -11,9 +11,15 @@ import os
 import time
 import traceback
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from utils.ascend_check.log import mark
 from utils.launching.watch import die_with_parent
+
+if TYPE_CHECKING:       # MindSpore is imported once `main` has set its environment
+    from utils.ascend_check.graphs import Graph
+    from utils.device import Device
 
 CHIPS = {"910a": ("ascend910", "Ascend910A"), "910b": ("ascend910b", "Ascend910B2")}    # MindSpore's names, CANN's
 SIMULATION = "1"        # compile everything, launch nothing
@@ -51,14 +57,14 @@ def main(path: Path) -> None:
         done.touch()
 
 
-def chosen(module, name: str, config: str):
+def chosen(module: ModuleType, name: str, config: str) -> "Graph":
     """The Graph `name` of a model's module; with the path of a `config` that of this network."""
     from utils.ascend_check.runs import graphs_of
 
     return graphs_of(module, config)[name]
 
 
-def compile_graph(name: str, graph, device) -> bool:
+def compile_graph(name: str, graph: "Graph", device: "Device") -> bool:
     """Compiles a Graph, with marks in the log; whether it can be."""
     write(mark("begin", name))
     try:

@@ -1,6 +1,7 @@
 """Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that tells a runner all it must know."""
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -33,12 +34,12 @@ class Port:
     example: int = 300
     length: tuple = ()
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """What inputs.json says."""
         description = {"name": self.name, "dtype": self.dtype, "shape": self.shape}
         return description | {"length": self.length} if self.length and None in self.shape else description
 
-    def example_shape(self):
+    def example_shape(self) -> list[int]:
         """The shape where any size is the example's."""
         return [size or self.example for size in self.shape]
 

@@ -108,7 +108,7 @@ def _sigmoid(x):
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
-def _first(outputs):
+def _first(outputs: Tensor | tuple[Tensor, ...]) -> np.ndarray:
     return (outputs[0] if isinstance(outputs, tuple) else outputs).asnumpy()
 
 
@@ -121,7 +121,7 @@ class _Recurrent(NamedTuple):
     layer: int      # 1 for those that depend on no other
 
 
-def _open(model):
+def _open(model: pb.ModelProto) -> list[_Recurrent]:
     """[_Recurrent], whose operators the graph no longer has: their inputs are new outputs, their results new inputs.
 
     Those in our graphs start from zeros, have a cast to float16 before them, and only their first result is used.
@@ -129,13 +129,13 @@ def _open(model):
     graph, names = model.graph, {primitive.name: primitive.op_type for primitive in model.primitives}
     weights = {parameter.name: np.frombuffer(parameter.raw_data, DTYPES[parameter.data_type]).reshape(parameter.dims)
                for parameter in graph.parameter}
-    kinds = {node.output[0]: names.get(node.op_type.removeprefix("REF::")) for node in graph.node}
+    kinds = {node.output[0]: names.get(node.op_type.removeprefix("REF::"), "") for node in graph.node}
     sources = {node.output[0]: node for node in graph.node}
     last, found, layers, kept = sources[graph.output[0].name], [], {}, []
     for node in graph.node:
         kind = kinds[node.output[0]]
         layers[node.output[0]] = max((layers.get(name, 0) for name in node.input), default=0) + (kind in OPERATORS)
-        if node.input and kinds.get(node.input[0]) in OPERATORS:
+        if node.input and kinds.get(node.input[0], "") in OPERATORS:
             operator, shape = sources[node.input[0]], tuple(_types(node).tensors[0].dims)
             cast = sources[operator.input[0]]
             held = [weights[name].astype(np.float32) for name in operator.input if name in weights]
@@ -150,7 +150,7 @@ def _open(model):
     return found
 
 
-def _number_type(node):
+def _number_type(node: pb.NodeProto) -> None:
     """Makes of a constant that is a type, as it is in version 1, its number, which MindSpore's Cast wants today."""
     if node.op_type == "Constant" and node.attribute[0].tensors and not node.attribute[0].tensors[0].raw_data:
         data_type = node.attribute[0].tensors[0].data_type
@@ -158,11 +158,11 @@ def _number_type(node):
         node.attribute[0].CopyFrom(pb.AttributeProto(name="value", type=pb.AttributeProto.INT64, i=number))
 
 
-def _types(node):
+def _types(node: pb.NodeProto) -> pb.AttributeProto:
     return next(attribute for attribute in node.attribute if attribute.name == "shape")
 
 
-def _float32(shape):
+def _float32(shape: list[int]) -> pb.AttributeProto:
     """The type of a float32 tensor, as attributes tell it."""
     attribute = pb.AttributeProto(type=pb.AttributeProto.TENSORS)
     attribute.tensors.add(dims=shape, data_type=pb.TensorProto.FLOAT)

@@ -12,9 +12,11 @@ Newer runtimes read version 1 too: MindSpore 2.10 computes the same from it. But
 type, and for the converter of MindSpore Lite 2.0 to an Ascend to the type itself; a CPU takes both.
 """
 import copy
+import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mindspore.train import mind_ir_pb2 as pb
@@ -24,6 +26,7 @@ from utils.errors import UnsupportedError
 VERSION = 1
 ASCEND = ("ascend", "lite2.0-ascend")       # runtimes whose graphs only an Ascend has all kernels for
 TYPES = pb.AttributeProto
+Value = bool | int | float | str | tuple[int, ...]      # of an attribute
 FLOAT32 = pb.TensorProto.FLOAT
 SCALARS = {pb.TensorProto.FLOAT: "<f", pb.TensorProto.DOUBLE: "<d", pb.TensorProto.INT32: "<i",
            pb.TensorProto.INT64: "<q", pb.TensorProto.BOOL: "<?"}
@@ -40,20 +43,20 @@ CAST_TYPES = {30: pb.TensorProto.BOOL, 34: pb.TensorProto.INT32, 35: pb.TensorPr
               43: FLOAT32}
 # operator: number of its real inputs, then the attributes that the constant inputs behind them were
 SETTINGS = {
-    "BatchMatMul": (2, "transpose_a", "transpose_b"),
-    "BatchNorm": (5, "is_training", "epsilon", "momentum", "format"),
-    "BiasAdd": (2, "format"),
-    "Concat": (1, "axis"),
-    "CumSum": (2, "exclusive", "reverse"),
-    "LogSoftmax": (1, "axis"),
-    "MatMul": (2, "transpose_a", "transpose_b"),
-    "ReduceMax": (2, "keep_dims"),
-    "ReduceMean": (2, "keep_dims"),
-    "ReverseV2": (1, "axis"),
-    "Softmax": (1, "axis"),
-    "Split": (1, "axis", "output_num"),
-    "Squeeze": (1, "axis"),
-    "StridedSlice": (4, "begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"),
+    "BatchMatMul": (2, ("transpose_a", "transpose_b")),
+    "BatchNorm": (5, ("is_training", "epsilon", "momentum", "format")),
+    "BiasAdd": (2, ("format",)),
+    "Concat": (1, ("axis",)),
+    "CumSum": (2, ("exclusive", "reverse")),
+    "LogSoftmax": (1, ("axis",)),
+    "MatMul": (2, ("transpose_a", "transpose_b")),
+    "ReduceMax": (2, ("keep_dims",)),
+    "ReduceMean": (2, ("keep_dims",)),
+    "ReverseV2": (1, ("axis",)),
+    "Softmax": (1, ("axis",)),
+    "Split": (1, ("axis", "output_num")),
+    "Squeeze": (1, ("axis",)),
+    "StridedSlice": (4, ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")),
 }
 TUPLES = {"ReverseV2", "Softmax", "Squeeze"}      # whose axis is one even where it is a single number
 FORWARDED = {"Load", "Depend"}                    # to their first input: an inference graph has no side effects
@@ -81,7 +84,7 @@ def downgrade(path: Path, runtime: str, shapes: Iterable[tuple] = ()) -> None:
 class _Rewriter:
     """Goes through the nodes in their order; a node's result keeps its name, whatever computes it."""
 
-    def __init__(self, model, runtime):
+    def __init__(self, model: pb.ModelProto, runtime: str):
         self.model, self.graph, self.cpu = model, model.graph, runtime == "lite2.0-cpu"
         self.same = SAME | (ASCEND_ONLY if runtime in ASCEND else CPU_ONLY)
         self.rewrites = REWRITES | {"ascend": {}, "lite2.0-ascend": {"Cast": _cast}}.get(runtime, CPU_REWRITES)
@@ -93,7 +96,7 @@ class _Rewriter:
         self.shapes |= {one.name: tuple(one.tensor[0].dims) for one in self.graph.input}
         self.alias, self.nodes, self.used, self.twice, self.wide = {}, [], {}, {}, {}
 
-    def run(self):
+    def run(self) -> None:
         if self.model.functions:
             raise UnsupportedError(f"{self.model.functions[0].name}: a graph within the graph, which version 1 is not "
                                    "rewritten with; export without --runtime")
@@ -105,7 +108,7 @@ class _Rewriter:
         self._sweep()
         self.model.mind_ir_version = VERSION
 
-    def _node(self, node):
+    def _node(self, node: pb.NodeProto) -> None:
         if node.op_type == "Constant":
             self.nodes.append(node)
             return
@@ -121,17 +124,17 @@ class _Rewriter:
             if rewrite is None or not rewrite(self, node, inputs):
                 self.keep(node, operator, inputs)
 
-    def keep(self, node, operator, inputs):
+    def keep(self, node: pb.NodeProto, operator: str, inputs: list[str]) -> None:
         """The node with its settings as attributes."""
-        settings = {}
+        settings: dict[str, Any] = {}
         if operator in SETTINGS:
-            count, *names = SETTINGS[operator]
+            count, names = SETTINGS[operator]
             for name, constant in zip(names, inputs[count:], strict=True):
                 value = _value(self.constants[constant])
-                if name == "axis" and operator in TUPLES and not isinstance(value, tuple):
-                    value = (value,)
                 if name == "format":
                     settings["data_format"] = value = FORMATS[value]
+                elif name == "axis" and operator in TUPLES and not isinstance(value, tuple):
+                    value = (value,)
                 settings[name] = value
             inputs = inputs[:count]
         elif operator not in self.same:
@@ -142,7 +145,7 @@ class _Rewriter:
         new.op_type = self._primitive(operator, settings, self.primitives.get(_reference(node)))
         self.nodes.append(new)
 
-    def _as_float(self, name, node):
+    def _as_float(self, name: str, node: pb.NodeProto) -> str:
         """A whole number among the inputs of a float operator as a float: version 1 does not convert by itself."""
         constant = self.constants.get(name)
         if (constant is None or len(constant.tensors) != 1 or constant.tensors[0].dims
@@ -153,7 +156,7 @@ class _Rewriter:
 
     # what rewrites are made of
 
-    def constant(self, value):
+    def constant(self, value: Value) -> str:
         """The name of a new constant: a float32 scalar, a whole number or a tuple of them."""
         name = f"version1_{len(self.nodes)}"
         if isinstance(value, (tuple, int)):
@@ -165,7 +168,7 @@ class _Rewriter:
         self.nodes.append(pb.NodeProto(name=name, op_type="Constant", output=[name], attribute=[attribute]))
         return name
 
-    def type(self, data_type):
+    def type(self, data_type: int) -> str:
         """The name of a new constant that is a type: a tensor's, without the tensor."""
         name = f"version1_{len(self.nodes)}"
         attribute = TYPES(name="value", type=TYPES.TENSORS)
@@ -173,7 +176,7 @@ class _Rewriter:
         self.nodes.append(pb.NodeProto(name=name, op_type="Constant", output=[name], attribute=[attribute]))
         return name
 
-    def parameter(self, values):
+    def parameter(self, values: np.ndarray) -> str:
         """The name of a new parameter."""
         name = f"version1_{len(self.nodes)}_{len(self.graph.parameter)}"
         self.graph.parameter.add(name=name, data_type=FLOAT32, dims=values.shape,
@@ -181,7 +184,7 @@ class _Rewriter:
         self.shapes[name] = values.shape
         return name
 
-    def fold(self, name):
+    def fold(self, name: str) -> np.ndarray:
         """The values of what is made of parameters by joining and adding, in one dimension."""
         if name in self.parameters:
             return np.frombuffer(self.parameters[name].raw_data, "<f4").copy()
@@ -193,9 +196,9 @@ class _Rewriter:
             raise UnsupportedError(f"{operator}: among the weights of an LSTM, which --runtime lite2.0-cpu does not "
                                    "know; export with --runtime lite2.0")
         parts = [self.fold(one) for one in inputs if one not in self.constants]
-        return sum(parts) if operator == "Add" else np.concatenate(parts)
+        return functools.reduce(np.add, parts) if operator == "Add" else np.concatenate(parts)
 
-    def add(self, operator, inputs, shape, name="", **settings):
+    def add(self, operator: str, inputs: list[str], shape: tuple[int, ...], name: str = "", **settings: Value) -> str:
         """The name of the result, of `shape`, of a new node; `name` where it replaces a node of the graph."""
         name = name or f"version1_{len(self.nodes)}"
         abstract = TYPES(name="shape", type=TYPES.TENSORS)
@@ -210,25 +213,25 @@ class _Rewriter:
         self.shapes[name] = shape
         return name
 
-    def setting(self, inputs, index):
+    def setting(self, inputs: list[str], index: int) -> Any:
         """The value of a constant input, None where there is none."""
         return _value(self.constants[inputs[index]]) if index < len(inputs) else None
 
     # bookkeeping
 
-    def _source(self, name):
+    def _source(self, name: str) -> str:
         while name in self.alias:
             name = self.alias[name]
         return name
 
-    def operator(self, node):
+    def operator(self, node: pb.NodeProto) -> str:
         primitive = self.primitives.get(_reference(node))
         return primitive.op_type if primitive is not None else node.op_type
 
-    def _is_monad(self, name):
+    def _is_monad(self, name: str) -> bool:
         return name in self.constants and self.constants[name].type in (TYPES.UMONAD, TYPES.IOMONAD)
 
-    def _primitive(self, operator, settings, base=None):
+    def _primitive(self, operator: str, settings: dict[str, Value], base: pb.PrimitiveProto | None = None) -> str:
         """The reference to a new primitive, one for every node: `base` with some attributes set."""
         primitive = copy.deepcopy(base) if base is not None else pb.PrimitiveProto()
         primitive.name, primitive.op_type, primitive.instance_name = f"{operator}:{len(self.used)}", operator, operator
@@ -263,8 +266,10 @@ class _Rewriter:
 
 
 # one operator in terms of others: function(rewriter, node, inputs) -> whether it was rewritten
+Rewrite = Callable[[_Rewriter, pb.NodeProto, list[str]], bool]
 
-def _scalar(operator):
+
+def _scalar(operator: str) -> Rewrite:
     def rewrite(graph, node, inputs):
         value = graph.constant(float(graph.setting(inputs, 1)))
         graph.add(operator, [inputs[0], value], _shape(node), node.output[0])
@@ -272,7 +277,7 @@ def _scalar(operator):
     return rewrite
 
 
-def _reduction(operator, **settings):
+def _reduction(operator: str, **settings: Value) -> Rewrite:
     def rewrite(graph, node, inputs):
         axis = graph.setting(inputs, 1)
         axis = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -282,12 +287,12 @@ def _reduction(operator, **settings):
     return rewrite
 
 
-def _cast(graph, node, inputs):
+def _cast(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     graph.keep(node, "Cast", [inputs[0], graph.type(CAST_TYPES[graph.setting(inputs, 1)])])
     return True
 
 
-def _clamp(graph, node, inputs):
+def _clamp(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     low, high = graph.setting(inputs, 1), graph.setting(inputs, 2)
     if low is None or high is None:
         return False
@@ -296,7 +301,7 @@ def _clamp(graph, node, inputs):
     return True
 
 
-def _lstm(graph, node, inputs):
+def _lstm(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     """Batch 1 as batch 2, because Lite 2.0.0 computes batch 1 wrongly on a CPU.
 
     There it takes the recurrent weights' gates in the order input, output, forget, cell without bringing them into it
@@ -329,7 +334,7 @@ def _lstm(graph, node, inputs):
     return True
 
 
-def _item(graph, node, inputs):
+def _item(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     """Row 0 of an LSTM's output whose batch was doubled."""
     if inputs[0] not in graph.twice:
         return False
@@ -341,14 +346,14 @@ def _item(graph, node, inputs):
     return True
 
 
-def _squeeze(graph, node, inputs):
+def _squeeze(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     """Remembers what a layer over time has computed with an axis of 1 for the height."""
     if len(graph.shapes[inputs[0]]) == 4 and graph.setting(inputs, 1) in (2, (2,)):
         graph.wide[node.output[0]] = inputs[0]
     return False
 
 
-def _expand_dims(graph, node, inputs):
+def _expand_dims(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     """Takes that axis back from before it was squeezed out."""
     if graph.setting(inputs, 1) != 2 or inputs[0] not in graph.wide:
         return False
@@ -356,7 +361,7 @@ def _expand_dims(graph, node, inputs):
     return True
 
 
-def _pointwise(graph, node, inputs):
+def _pointwise(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     """Between layers over time, with their axis of 1: the runtime then keeps to the order that its convolutions want.
 
     Without it, it transposes before and after each of them.
@@ -368,7 +373,7 @@ def _pointwise(graph, node, inputs):
     return True
 
 
-def _prelu(graph, node, inputs):
+def _prelu(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     """Over four dimensions, of which Lite 2.0.0 can only tell the channels."""
     shape = _shape(node)
     if len(shape) != 3:
@@ -378,7 +383,7 @@ def _prelu(graph, node, inputs):
     return True
 
 
-def _add_wide(graph, node, inputs):
+def _add_wide(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> None:
     """The node over (B, C, 1, T), and without its axis of 1 for those who need that."""
     shape = _shape(node)
     graph.wide[node.output[0]] = graph.add(graph.operator(node), inputs, (*shape[:2], 1, shape[2]))
@@ -396,33 +401,34 @@ CPU_REWRITES = {"Add": _pointwise, "Mul": _pointwise, "PReLU": _prelu, "ReLU": _
 
 # values of attributes
 
-def _reference(node):
+def _reference(node: pb.NodeProto) -> str:
     """The name of a node's primitive."""
     return node.op_type.removeprefix("REF::")
 
 
-def _tensor(node):
+def _tensor(node: pb.NodeProto) -> pb.TensorProto | None:
     """The TensorProto that tells the type and shape of a node's result; None where it has several."""
     return next((one.tensors[0] for one in node.attribute if one.name == "shape" and len(one.tensors)), None)
 
 
-def _shape(node):
+def _shape(node: pb.NodeProto) -> tuple[int, ...]:
+    """Of a node's result; () where it has several."""
     tensor = _tensor(node)
-    return None if tensor is None else tuple(tensor.dims)
+    return () if tensor is None else tuple(tensor.dims)
 
 
-def _data_type(node):
+def _data_type(node: pb.NodeProto) -> int | None:
     tensor = _tensor(node)
     return None if tensor is None else tensor.data_type
 
 
-def _abstract(shape):
+def _abstract(shape: tuple[int, ...]) -> pb.AttributeProto:
     attribute = TYPES(type=TYPES.TENSORS)
     attribute.tensors.add(data_type=FLOAT32, dims=shape)
     return attribute
 
 
-def _attribute(name, value):
+def _attribute(name: str, value: Value) -> pb.AttributeProto:
     """AttributeProto of a bool, whole number, float, text, or tuple of whole numbers."""
     if isinstance(value, tuple):
         attribute = TYPES(name=name, type=TYPES.TUPLE)
@@ -438,7 +444,7 @@ def _attribute(name, value):
     return TYPES(name=name, type=TYPES.STRING, s=value.encode())
 
 
-def _value(attribute):
+def _value(attribute: pb.AttributeProto) -> Any:
     """The inverse of `_attribute`; numbers also from tensors without dimensions."""
     kind = attribute.type
     if kind in (TYPES.TUPLE, TYPES.LIST):

@@ -26,7 +26,7 @@ class AscendLSTM(nn.Cell):
         inner, outer, biases = weights_of(lstm)
         self.hidden_size = lstm.hidden_size
         joined = np.concatenate((inner, outer), 1).reshape(4, lstm.hidden_size, -1)[[0, 2, 1, 3]]
-        bias = sum(biases).reshape(4, lstm.hidden_size)[[0, 2, 1, 3]]
+        bias = (biases[0] + biases[1]).reshape(4, lstm.hidden_size)[[0, 2, 1, 3]]
         self.weight = Parameter(Tensor(joined.reshape(4 * lstm.hidden_size, -1).T.astype(np.float16)))
         self.bias = Parameter(Tensor(bias.ravel().astype(np.float16)))
         self.operator = ops.DynamicRNN()
@@ -60,9 +60,6 @@ class AscendGRU(nn.Cell):
         return (y.astype(x.dtype),)
 
 
-LAYERS = {nn.LSTM: AscendLSTM, nn.GRU: AscendGRU}
-
-
 def weights_of(layer: nn.LSTM | nn.GRU) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Its weights of the input (k H, I) and of the state (k H, H), and its two biases (k H,)."""
     if layer.num_layers > 1 or layer.bidirectional or layer.batch_first or not layer.has_bias:
@@ -78,11 +75,12 @@ def for_ascend(network: nn.Cell) -> nn.Cell:
     Cells with a method of this name change themselves.
     """
     for path, cell in list(network.cells_and_names()):
-        if hasattr(cell, "for_ascend"):
-            cell.for_ascend()
+        change = getattr(cell, "for_ascend", None)
+        if change is not None:
+            change()
         for name, layer in cell.name_cells().items():
-            if type(layer) in LAYERS:
-                new = LAYERS[type(layer)](layer)
+            if isinstance(layer, (nn.LSTM, nn.GRU)):
+                new = AscendLSTM(layer) if isinstance(layer, nn.LSTM) else AscendGRU(layer)
                 setattr(cell, name, new)
                 for parameter in new.get_parameters():
                     parameter.name = ".".join(filter(None, (path, name, parameter.name.split(".")[-1])))
@@ -92,10 +90,10 @@ def for_ascend(network: nn.Cell) -> nn.Cell:
 def as_float16(network: nn.Cell) -> nn.Cell:
     """`network` with the weights of its recurrent layers rounded, in place, to those that `for_ascend` takes."""
     for _, layer in network.cells_and_names():
-        if type(layer) in LAYERS:
+        if isinstance(layer, (nn.LSTM, nn.GRU)):
             inner, outer, biases = weights_of(layer)
-            if type(layer) is nn.LSTM:
-                biases = [sum(biases).astype(np.float16), np.zeros_like(biases[1])]
+            if isinstance(layer, nn.LSTM):
+                biases = [(biases[0] + biases[1]).astype(np.float16), np.zeros_like(biases[1])]
             parameters = (layer.w_ih_list, layer.w_hh_list, layer.b_ih_list, layer.b_hh_list)
             for held, values in zip(parameters, (inner.astype(np.float16), outer.astype(np.float16), *biases),
                                     strict=True):

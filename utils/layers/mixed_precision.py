@@ -4,7 +4,7 @@ MindSpore's auto_mixed_precision(network, "O1") writes the network anew as sourc
 define: ECAPA-TDNN would not compile. Its O2 changes the layers in place, as here.
 """
 import mindspore as ms
-from mindspore import nn
+from mindspore import Tensor, nn
 
 
 class HalfConv2d(nn.Conv2d):
@@ -13,7 +13,7 @@ class HalfConv2d(nn.Conv2d):
     def construct(self, x):
         return self.convolve(x)
 
-    def convolve(self, x):
+    def convolve(self, x: Tensor) -> Tensor:
         y = self.conv2d(x.astype(ms.float16), self.weight.astype(ms.float16))
         if self.has_bias:
             y = self.bias_add(y, self.bias.astype(ms.float16))
@@ -43,7 +43,7 @@ class HalfDense(nn.Dense):
 HALF = {nn.Conv2d: HalfConv2d, nn.Conv1d: HalfConv1d, nn.Dense: HalfDense}
 
 
-def mixed(network):
+def mixed(network: nn.Cell) -> nn.Cell:
     """`network` with such layers, in place: the same parameters, in float32. Recurrent layers stay as they are."""
     for _, cell in network.cells_and_names():
         cell.__class__ = HALF.get(type(cell), type(cell))

@@ -3,7 +3,7 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 
-def ones_like(x):
+def ones_like(x: Tensor) -> Tensor:
     """1 in the shape of x, computed from its values.
 
     The compiler makes a constant of what ops.ones_like and ops.arange give for a known shape, and a graph that is

@@ -38,7 +38,7 @@ class Squares(nn.Cell):
         # no plain number: of a quotient with one MindSpore makes an operator that neither ONNX nor the runner knows
         self.quiet = Tensor([[QUIET]], ms.float32)
 
-    def for_ascend(self):
+    def for_ascend(self) -> None:
         """Without the convolution, also where no count is given; a graph for any N takes multiples of `hop` then.
 
         Its kernel and its stride are too wide for an Ascend: CANN's Conv2D has at most 255 taps and a stride of 63.
@@ -55,7 +55,7 @@ class Squares(nn.Cell):
         gain = self.quiet / ops.maximum(ops.amax(parts.abs(), 1, keepdims=True), QUIET)
         return (parts * (gain * RAISE)).square(), gain
 
-    def ends(self, x, count):
+    def ends(self, x: Tensor, count: Tensor | None) -> Tensor:
         """The signal with what is beyond its ends, (1, N + 2 side)."""
         if self.side == 0:
             return x
@@ -64,7 +64,7 @@ class Squares(nn.Cell):
         nothing = ops.zeros((1, self.side), x.dtype)
         return ops.cat((nothing, x, nothing), 1)
 
-    def frames(self, x, count):
+    def frames(self, x: Tensor, count: Tensor | None) -> Tensor:
         """(1, N + 2 side) -> (T, blocks hop): blocks of a hop, beside them those that follow."""
         if count is None:       # a graph of a multiple of `hop` has no cut, and so takes other multiples
             length = ((x.shape[1] + self.beyond) // self.hop) * self.hop
@@ -77,6 +77,6 @@ class Squares(nn.Cell):
             parts += ((x[:, begin:-left] if left else x[:, begin:]).reshape(-1, self.hop),)
         return ops.cat(parts, 1)
 
-    def follow(self, x, zeros):
+    def follow(self, x: Tensor, zeros: int) -> Tensor:
         """x with zeros behind."""
         return ops.cat((x, ops.zeros((1, zeros), x.dtype)), 1) if zeros else x

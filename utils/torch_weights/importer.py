@@ -16,7 +16,7 @@ from utils.device import setup_device
 from utils.errors import MismatchError, OutputError, SettingError
 from utils.files import whole_folder
 from utils.torch_weights import torch_file
-from utils.torch_weights.names import to_ours, to_theirs
+from utils.torch_weights.names import Tensors, to_ours, to_theirs
 
 # what Lightning's checkpoints name besides tensors, in the state of callbacks and schedules
 LIGHTNING = ("pytorch_lightning.*", "lightning.*", "lightning_fabric.*", "collections.defaultdict",
@@ -76,7 +76,8 @@ def parse(argv: list[str], cls: type, originals: dict[str, Original]) -> tuple[a
     return args, {name: getattr(config, name) for name in given}
 
 
-def import_file(args, given, cls, originals, shapes):
+def import_file(args: argparse.Namespace, given: dict[str, Any], cls: type, originals: dict[str, Original],
+                shapes: Callable) -> None:
     """Makes the run folder args.output of the original's file."""
     original, output = originals[args.format], Path(args.output)
     if output.exists():
@@ -94,7 +95,7 @@ def import_file(args, given, cls, originals, shapes):
     print(f"{output}: config.yaml and best.ckpt, {len(parameters)} tensors, {numbers:,} numbers")
 
 
-def export_file(args, given, cls, originals):
+def export_file(args: argparse.Namespace, given: dict[str, Any], cls: type, originals: dict[str, Original]) -> None:
     """Writes our checkpoint args.file as a file of the original."""
     original = originals[args.format]
     if given:
@@ -113,7 +114,7 @@ def export_file(args, given, cls, originals):
     print(f"{args.output}: {len(state)} tensors, for {args.format}")
 
 
-def read_hyper_parameters(path):
+def read_hyper_parameters(path: str) -> dict[str, Any]:
     """The mapping in a YAML (HyperPyYAML too, whose tags are passed over) or JSON file; {} for no path."""
     return read_mapping(path, "YAML or JSON of hyper-parameters", _Untagged) if path else {}
 
@@ -133,7 +134,7 @@ def _without_tag(loader, suffix, node):
 _Untagged.add_multi_constructor("!", _without_tag)
 
 
-def write_run(folder: Path, config: Any, parameters: dict[str, np.ndarray], record: dict) -> None:
+def write_run(folder: Path, config: Any, parameters: Tensors, record: dict[str, Any]) -> None:
     """The run folder of `parameters` {name: array}: whole, or not there."""
     with whole_folder(folder) as temporary:
         save_config(config, temporary)

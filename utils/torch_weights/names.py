@@ -4,12 +4,13 @@ A table is rows (our layer, their layer, {our parameter: (theirs, layout)}), or 
 layout such as "OI1K->OIK" names the dimensions of ours, then of theirs; 1 is a dimension of length 1.
 """
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from utils.errors import ContentError, MismatchError
+from utils.files import StrPath
 
 CONV = {"weight": ("weight", "OI1K->OIK"), "bias": ("bias", "O->O")}         # one-dimensional
 CONV2D = {"weight": ("weight", "OIJK->OIJK"), "bias": ("bias", "O->O")}
@@ -42,7 +43,7 @@ def fill_rows(rows: Sequence[tuple[Any, ...]], column: int, layouts: dict[str, A
             yield from fill_rows(group, column, layouts, *inner, **values, **numbers)
 
 
-def to_ours(table, state, shapes, source):
+def to_ours(table: Iterable[Row], state: Tensors, shapes: Mapping[str, tuple[int, ...]], source: StrPath) -> Tensors:
     """{our name: float32 array} of `state` {their name: array}, strictly; `shapes` of all of ours."""
     left, found = dict(state), {}
     for ours, theirs, layout in _expand(table, shapes):
@@ -70,7 +71,7 @@ def _take(left, name, shape, source):
     return array.astype(np.float32)
 
 
-def to_theirs(table, parameters):
+def to_theirs(table: Iterable[Row], parameters: Tensors) -> Tensors:
     """`parameters` {our name: array} under their names and in their layouts; all of them must have a row."""
     state = {}
     for ours, theirs, layout in _expand(table, parameters):
@@ -103,7 +104,7 @@ def _arrange(array, before, after):
     return np.ascontiguousarray(array.reshape([1 if letter == "1" else next(sizes) for letter in after]))
 
 
-def state_dict(content, source, *prefixes):
+def state_dict(content: Any, source: StrPath, *prefixes: str) -> Tensors:
     """The tensors of `content`, or of its "state_dict", without a prefix that all of them have."""
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(name, str) for name in state):
@@ -118,7 +119,7 @@ def state_dict(content, source, *prefixes):
     return state
 
 
-def sizes(state, name, source, count):
+def sizes(state: Tensors, name: str, source: StrPath, count: int) -> tuple[int, ...]:
     """The shape of a tensor from which hyper-parameters are inferred, with `count` dimensions."""
     if name not in state:
         raise MismatchError(f"{source}: {name}: missing; is the file of the format given? It begins with "
@@ -128,7 +129,7 @@ def sizes(state, name, source, count):
     return state[name].shape
 
 
-def expect(values, expected, source):
+def expect(values: Mapping[str, Any], expected: Mapping[str, tuple[Any, ...]], source: StrPath) -> None:
     """MismatchError for a hyper-parameter {name: value} that differs from the `expected` {name: (allowed, ...)}."""
     for name, allowed in expected.items():
         if name in values and values[name] not in allowed:

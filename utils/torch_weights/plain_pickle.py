@@ -5,6 +5,8 @@ which do nothing; the caller says which names it knows and refuses the others. K
 """
 import pickletools
 import struct
+from collections.abc import Callable
+from typing import Any
 
 PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
          "SHORT_BINBYTES"}
@@ -20,18 +22,18 @@ class Refused(ValueError):
 class Name:
     """A class or function that a pickle names: never imported."""
 
-    def __init__(self, module, name):
+    def __init__(self, module: str, name: str):
         self.path = f"{module}.{name}"
 
 
 class Instance:
     """What a pickle would call or construct: the Name and the arguments, then what it would set."""
 
-    def __init__(self, kind, arguments):
+    def __init__(self, kind: Name, arguments: tuple):
         self.kind, self.arguments, self.state, self.items, self.elements = kind, arguments, None, {}, []
 
 
-def loads(data, known, persistent):
+def loads(data: bytes, known: Callable[[Name, tuple | None], Any], persistent: Callable[[Any], Any]) -> Any:
     """The value that the pickle `data` (bytes) describes. Refused for one that is not data.
 
     known(name, arguments): the value of a call of the Name, or None where it is to become an Instance; called with
@@ -53,11 +55,11 @@ def loads(data, known, persistent):
 class _Machine:
     """The stack, the marks on it and the memo of a pickle."""
 
-    def __init__(self, known, persistent):
+    def __init__(self, known: Callable[[Name, tuple | None], Any], persistent: Callable[[Any], Any]):
         self.known, self.persistent = known, persistent
         self.stack, self.marks, self.memo = [], [], {}
 
-    def run(self, name, argument):
+    def run(self, name: str, argument: Any) -> None:
         """One opcode."""
         if name in PLAIN:
             self.stack.append(argument)
@@ -90,7 +92,7 @@ class _Machine:
         elif name not in ("PROTO", "FRAME", "STOP"):
             raise Refused(f"its pickle uses {name}, which data does not need")
 
-    def take(self, count):
+    def take(self, count: int) -> list:
         """The topmost `count` values, removed."""
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < count:
             raise IndexError
@@ -99,25 +101,25 @@ class _Machine:
         del self.stack[first:]
         return values
 
-    def since_mark(self):
+    def since_mark(self) -> list:
         """The values above the last mark, removed with it."""
         first = self.marks.pop()
         values = self.stack[first:]
         del self.stack[first:]
         return values
 
-    def name(self, module, name):
+    def name(self, module: str, name: str) -> Name:
         found = Name(module, name)
         self.known(found, None)
         return found
 
-    def call(self, kind, arguments):
+    def call(self, kind: Any, arguments: Any) -> Any:
         if not isinstance(kind, Name) or not isinstance(arguments, tuple):
             raise TypeError
         value = self.known(kind, arguments)
         return Instance(kind, arguments) if value is None else value
 
-    def set_items(self, values):
+    def set_items(self, values: list) -> None:
         target = self.stack[-1].items if isinstance(self.stack[-1], Instance) else self.stack[-1]
         if not isinstance(target, dict):
             raise TypeError
@@ -126,13 +128,13 @@ class _Machine:
                 raise Refused(f"its pickle has a {type(key).__name__} as the key of a dict")
             target[key] = value
 
-    def append(self, values):
+    def append(self, values: list) -> None:
         target = self.stack[-1].elements if isinstance(self.stack[-1], Instance) else self.stack[-1]
         if not isinstance(target, list):
             raise TypeError
         target.extend(values)
 
-    def build(self, state):
+    def build(self, state: Any) -> None:
         """Attributes of an Instance; those of a dict (PyTorch keeps versions of layers so) are not data."""
         if isinstance(self.stack[-1], Instance):
             self.stack[-1].state = state
@@ -140,7 +142,7 @@ class _Machine:
             raise TypeError
 
 
-def dumps(value, persistent):
+def dumps(value: Any, persistent: Callable[[Any], bytes]) -> bytes:
     """`value` of dicts, lists, tuples, str, int, float, bool and None as a pickle of protocol 2.
 
     persistent(value): the opcodes (bytes) of any other value.
@@ -148,7 +150,7 @@ def dumps(value, persistent):
     return b"\x80\x02" + opcodes(value, persistent) + b"."
 
 
-def opcodes(value, persistent):
+def opcodes(value: Any, persistent: Callable[[Any], bytes]) -> bytes:
     """As `dumps`, of a value within a pickle."""
     if value is None or isinstance(value, bool):
         return {None: b"N", True: b"\x88", False: b"\x89"}[value]

@@ -10,12 +10,14 @@ import fnmatch
 import math
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from utils.errors import ContentError, NotFoundError
-from utils.files import whole_file
+from utils.files import StrPath, whole_file
 from utils.torch_weights.plain_pickle import Name, Refused, dumps, loads, opcodes
 
 DTYPES = {"Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Long": "i8", "Int": "i4", "Short": "i2",
@@ -29,7 +31,7 @@ MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."     # how files of the forma
 ALIGNMENT = 64      # of the tensors in the file, so that it can be mapped into memory
 
 
-def read(path, inert=()):
+def read(path: StrPath, inert: Sequence[str] = ()) -> Any:
     """What torch.save put into the file: tensors as arrays (bfloat16 as float32), OrderedDict as dict.
 
     inert: patterns of names, such as "omegaconf.*", that are tolerated and become plain_pickle.Instance or Name.
@@ -98,7 +100,7 @@ def _load(archive, path, inert):
 class _Storage:
     """The numbers that tensors are views of."""
 
-    def __init__(self, data, name, order, size):
+    def __init__(self, data: bytes, name: str, order: bytes, size: Any):
         dtype = np.dtype(DTYPES[name])
         if type(size) is not int or len(data) != size * dtype.itemsize:
             raise Refused(f"a {name}Storage of {size} numbers has {len(data)} bytes")
@@ -129,7 +131,7 @@ def _tensor(storage, offset, shape, strides):
     return np.lib.stride_tricks.as_strided(storage.numbers[offset:], shape, strides, writeable=False)
 
 
-def write(path, value):
+def write(path: StrPath, value: Any) -> None:
     """Writes `value` of plain containers, numbers, text and arrays as torch.save would; dicts become OrderedDict's kin.
 
     The arrays are float32, float64, float16 or whole numbers. The file is whole or not there.
