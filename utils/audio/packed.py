@@ -166,7 +166,7 @@ def shard_name(number: int, count: int) -> str:
     return f"{number:05d}-of-{count:05d}{SUFFIX}"
 
 
-def read_shard(path: str) -> tuple[list[str], np.ndarray]:
+def read_shard(path: StrPath) -> tuple[list[str], np.ndarray]:
     """([key], first byte and bytes of each record (n, 2) int64) of a shard. ContentError where it is cut or damaged."""
     try:
         with open(path, "rb") as file:

@@ -166,10 +166,10 @@ def _global(path):
     return b"c" + f"{module}\n{name}\n".encode()
 
 
-def _write_zip(path, entries):
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+def _write_zip(path: Path, entries: dict[str, bytes]) -> None:
+    with whole_file(path) as temporary, open(temporary, "wb") as file, zipfile.ZipFile(file, "w") as archive:
         for name, data in entries.items():
             entry = zipfile.ZipInfo(name)
-            gap = -(archive.fp.tell() + 30 + len(name.encode()) + 4) % ALIGNMENT    # 30 bytes, name, extra
+            gap = -(file.tell() + 30 + len(name.encode()) + 4) % ALIGNMENT    # 30 bytes, name, extra
             entry.extra = b"FB" + gap.to_bytes(2, "little") + bytes(gap)
             archive.writestr(entry, data)
