@@ -110,7 +110,7 @@ skip() {
   printf '%s: skipped, %s\n' "$1" "$2" >&2
 }
 
-# What the programs of a model are told of the corpus, its network for training, and the lengths of exported graphs.
+# The flags of a model's programs: the corpus, its network for training, and the lengths of exported graphs.
 describe() {
   local corpus=$REPORT_WORK/corpus
   case $1 in

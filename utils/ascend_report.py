@@ -1,10 +1,10 @@
 """What ascend_report.sh needs beside the programs of the models: a corpus, versions, comparisons, a text without names.
 
-    python -m utils.ascend_report versions                what is installed here
-    python -m utils.ascend_report corpus FOLDER           a few seconds of synthetic voices, with lists for all models
-    python -m utils.ascend_report reference GRAPH IN OUT  a MINDIR graph on this CPU: the C++ runner's files
-    python -m utils.ascend_report compare FOUND EXPECTED  the largest differences between the results in two folders
-    python -m utils.ascend_report clean < LOG             LOG without names of people, machines and folders
+    python -m utils.ascend_report versions                  what is installed here
+    python -m utils.ascend_report corpus FOLDER             a few seconds of synthetic voices, with lists for all models
+    python -m utils.ascend_report reference GRAPH IN OUT    a MINDIR graph on this CPU: the C++ runner's files
+    python -m utils.ascend_report compare RESULTS EXPECTED  the largest differences between the results in two folders
+    python -m utils.ascend_report clean < LOG               LOG without names of people, machines and folders
 """
 import contextlib
 import csv
@@ -143,15 +143,15 @@ def reference(graph: str, inputs: str, outputs: str) -> None:
         name = first.relative_to(Path(inputs, "00_data"))
         arrays = [np.fromfile(Path(inputs, f"{number:02d}_data") / name, port["dtype"])
                   .reshape([size or -1 for size in port["shape"]]) for number, port in enumerate(ports)]
-        found = network(*map(ms.Tensor, arrays))
-        for number, output in enumerate(found if isinstance(found, tuple) else (found,)):
+        result = network(*map(ms.Tensor, arrays))
+        for number, output in enumerate(result if isinstance(result, tuple) else (result,)):
             path = target / f"{name.with_suffix('')}_{number}.bin"
             path.parent.mkdir(parents=True, exist_ok=True)
             output.asnumpy().tofile(path)
     print(f"{len(list(target.rglob('*.bin')))} files")
 
 
-def compare(found: str, expected: str) -> None:
+def compare(results: str, expected: str) -> None:
     """Prints, for every kind of result, the largest difference as a part of the largest value.
 
     Results are scores_*.txt, log_probs.npz, *_separated_*.wav and the runner's *.bin. UserError where a file is
@@ -161,11 +161,11 @@ def compare(found: str, expected: str) -> None:
     for path in sorted(Path(expected).rglob("*")):
         if (kind := kind_of(path)) is None:
             continue
-        own = Path(found) / path.relative_to(expected)
-        difference = distance(numbers(own), numbers(path)) if own.exists() else np.nan
+        result = Path(results) / path.relative_to(expected)
+        difference = distance(numbers(result), numbers(path)) if result.exists() else np.nan
         kinds.setdefault(kind, []).append(difference)
         if not difference <= TOLERANCE:
-            wrong.append(f"{own.name}: {difference:.2g}" if own.exists() else f"{own.name}: missing")
+            wrong.append(f"{result.name}: {difference:.2g}" if result.exists() else f"{result.name}: missing")
     if not kinds:
         raise NotFoundError(f"{expected}: no results in it to compare with")
     for kind, differences in kinds.items():
@@ -202,11 +202,11 @@ def numbers(path: Path) -> np.ndarray:
     return np.fromfile(path, np.int32 if path.stat().st_size == 4 else np.float32).astype(np.float64)
 
 
-def distance(found: np.ndarray, expected: np.ndarray) -> float:
+def distance(result: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference as a part of the largest value; NaN for another size, or where a number is none."""
-    if found.shape != expected.shape or not expected.size:
+    if result.shape != expected.shape or not expected.size:
         return float("nan")
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+    return float(np.abs(result - expected).max() / np.abs(expected).max())
 
 
 def clean() -> None:

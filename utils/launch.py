@@ -1,4 +1,4 @@
-"""Starts the processes that train together, one a device of an HCCL rank table, and watches over them.
+"""Starts the processes that train together, one per device of an HCCL rank table, and watches over them.
 
     python utils/launch.py MODEL_FOLDER RANK_TABLE_FILE [--dry_run] [--bind_cores] [flags of train.py]
 

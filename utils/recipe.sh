@@ -53,12 +53,12 @@ count_devices() {
 
 # Prints the path of a table of $size devices of this server; on a CPU, which has none, their number is all that counts.
 make_table() {
-  local own=()
+  local options=()
   if [ "$DEVICE_TARGET" = CPU ]; then
     for ((i = 0; i < size; i++)); do echo "address_$i=127.0.0.$((i + 1))"; done > "$output/hccn.conf"
-    own=(--hccn_conf "$output/hccn.conf" --server_ip 127.0.0.1)
+    options=(--hccn_conf "$output/hccn.conf" --server_ip 127.0.0.1)
   fi
-  "${hccl[@]}" --device_num "[0,$size)" --output_dir "$output" "${own[@]}" | sed 's/: [0-9]* devices$//'
+  "${hccl[@]}" --device_num "[0,$size)" --output_dir "$output" "${options[@]}" | sed 's/: [0-9]* devices$//'
 }
 
 # run_training PROGRAM [flags]: by one process, or by $size; a program other than train.py starts those itself

@@ -13,7 +13,7 @@ from utils.launching.rank_table import Process, read_rank_table, server_name
 
 SCHEDULER = "from mindspore import communication; communication.init()"
 # Seconds, where the environment has no others: for all to register with the scheduler, as msrun has it; and for the
-# NPUs to connect, which each does once its graph is compiled: HCCL's 120 are few when one has to compile it anew.
+# NPUs to connect, which each does once its graph is compiled: HCCL's 120 are few when one has to compile it again.
 TIMEOUTS = {"MS_TOPO_TIMEOUT": "600", "HCCL_CONNECT_TIMEOUT": "600"}
 
 

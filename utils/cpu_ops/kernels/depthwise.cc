@@ -1,4 +1,4 @@
-// A convolution over time with one filter a channel, and its gradients.
+// A convolution over time with one filter per channel, and its gradients.
 //
 // x (B, C, 1, T), weight (C, 1, 1, taps) -> y (B, C, 1, T + left + right - (taps - 1) dilation).
 // settings: dilation, zeros to the left and to the right.

@@ -72,11 +72,11 @@ extern "C" int GlobalNormGradient(int, void **data, int *, int64_t **shapes, con
   Parallel(batch * channels, [&](int64_t row) {
     const int64_t b = row / channels;
     const float *from = x + row * frames, *d = dy + row * frames, *share = &shares[b * frames];
-    const float mean = statistics[2 * b], scale = statistics[2 * b + 1], own = gain[row % channels];
+    const float mean = statistics[2 * b], scale = statistics[2 * b + 1], factor = gain[row % channels];
     const float first = static_cast<float>(by_mean[b]), second = static_cast<float>(by_scale[b]) * scale;
     float *to = dx + row * frames;
     for (int64_t t = 0; t < frames; ++t) {
-      to[t] = scale * (own * d[t] - share[t] * (first + second * (from[t] - mean)));
+      to[t] = scale * (factor * d[t] - share[t] * (first + second * (from[t] - mean)));
     }
   });
   return 0;

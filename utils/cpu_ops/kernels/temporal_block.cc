@@ -280,12 +280,12 @@ struct NormGradient {
 
   // d of one row, of the norm's result, becomes that of x before the PReLU; returns its sum.
   float Row(int64_t piece, int64_t item, int64_t c, const float *x, const float *share, int64_t count, float *d) {
-    const float mean = norm.mean(item), scale = norm.scale(item), own = norm.gain[c] * scale, slope = norm.slope;
+    const float mean = norm.mean(item), scale = norm.scale(item), factor = norm.gain[c] * scale, slope = norm.slope;
     const float first = by_mean[item] * scale, second = by_scale[item] * scale * scale;
     float bent = 0.0f, sum = 0.0f;
 #pragma omp simd reduction(+ : bent, sum)
     for (int64_t t = 0; t < count; ++t) {
-      const float by = own * d[t] - share[t] * (first + second * (ParametricRelu(x[t], slope) - mean));
+      const float by = factor * d[t] - share[t] * (first + second * (ParametricRelu(x[t], slope) - mean));
       bent += std::min(x[t], 0.0f) * by;
       d[t] = x[t] > 0.0f ? by : slope * by;
       sum += d[t];

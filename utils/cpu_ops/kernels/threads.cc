@@ -48,7 +48,7 @@ class Pool {
     threads_ = wanted && std::atoi(wanted) > 0                    ? std::atoi(wanted)
                : sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores)
                                                                   : 1;
-    // operators ask for the same memory at every step: what is freed stays here, or the kernel clears it anew each time
+    // operators ask for the same memory at every step: what is freed stays here, or the kernel clears it every time
     mallopt(M_MMAP_THRESHOLD, 1 << 25);
     mallopt(M_TRIM_THRESHOLD, 1 << 29);
     for (int64_t i = 1; i < threads_; ++i) std::thread(&Pool::Wait, this).detach();
