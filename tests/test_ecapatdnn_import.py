@@ -6,6 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
+from helpers.errors import refused
 from helpers.originals import (
     assert_round_trip,
     assert_same_numbers,
@@ -23,7 +24,7 @@ from ecapatdnn.src.inference import load
 from ecapatdnn.src.torch_layout import ORIGINALS, shapes
 from utils.checkpoints.checkpoint import load_checkpoint
 from utils.config import load_config, parse_use_config
-from utils.errors import UserError
+from utils.errors import ContentError, MismatchError, OutputError
 from utils.torch_weights.importer import write_run
 from utils.torch_weights.torch_file import read, write
 
@@ -113,7 +114,7 @@ def test_model_of_taoruijie_with_classes_and_front_end(tmp_path):
                         {"speaker_loss.weight": classes})
     encoder["speaker_encoder.torchfbank.1.mel_scale.fb"] = filters[:, ::-1].astype(np.float32)
     write(tmp_path / "c.model", encoder)
-    with pytest.raises(UserError, match="mel_scale.fb: not that of TaoRuijie's front-end"):
+    with refused(MismatchError, tmp_path / "c.model", "torchfbank.1.mel_scale.fb"):
         take_over(import_torch, "taoruijie", tmp_path / "c.model", tmp_path / "refused")
 
 
@@ -127,23 +128,23 @@ def test_what_does_not_fit_is_named(tmp_path):
     state = give_back(import_torch, "taoruijie", random_run(shapes, config, write_run, tmp_path / "run"),
                       tmp_path / "theirs.pt")
     name, weight = "layer2.conv3.weight", state["layer2.conv3.weight"]
-    for differences, message in (
-            ({name: None}, rf"bad.pt: {name}: missing, expected shape \(16, 16, 1\)"),
-            ({"layer5.weight": weight}, "bad.pt: layer5.weight: no such tensor in this network"),
-            ({name: weight[:, :, [0, 0]]}, rf"{name}: found shape \(16, 16, 2\), expected \(16, 16, 1\)"),
-            ({name: np.full_like(weight, np.nan)}, f"{name}: found NaN or infinity"),
-            ({name: weight.astype(np.int64)}, f"{name}: found int64"),
-            ({"conv1.weight": None}, "conv1.weight: missing; is the file of the format given"),
-            ({"conv1.weight": weight[0]}, r"conv1.weight: found shape \(16, 1\), expected 3 dimensions"),
-            ({"epoch": 3}, "epoch: found int, expected a tensor")):
+    for differences, kind, facts in (
+            ({name: None}, MismatchError, [name, "missing", (16, 16, 1)]),
+            ({"layer5.weight": weight}, MismatchError, ["layer5.weight", "no such"]),
+            ({name: weight[:, :, [0, 0]]}, MismatchError, [name, (16, 16, 2), (16, 16, 1)]),
+            ({name: np.full_like(weight, np.nan)}, ContentError, [name, "NaN"]),
+            ({name: weight.astype(np.int64)}, ContentError, [name, "int64"]),
+            ({"conv1.weight": None}, MismatchError, ["conv1.weight", "missing"]),
+            ({"conv1.weight": weight[0]}, MismatchError, ["conv1.weight", (16, 1), "3 dimensions"]),
+            ({"epoch": 3}, ContentError, ["epoch", "int", "tensor"])):
         write(tmp_path / "bad.pt", changed(state, **differences))
-        with pytest.raises(UserError, match=message):
+        with refused(kind, tmp_path / "bad.pt", *facts):
             take_over(import_torch, "taoruijie", tmp_path / "bad.pt", tmp_path / "refused")
-    with pytest.raises(UserError, match=r"blocks.0.conv.conv.weight: missing.*begins with conv1.weight"):
+    with refused(MismatchError, tmp_path / "theirs.pt", "blocks.0.conv.conv.weight", "missing", "conv1.weight"):
         take_over(import_torch, "speechbrain", tmp_path / "theirs.pt", tmp_path / "refused")
-    with pytest.raises(UserError, match="run exists already"):
+    with refused(OutputError, tmp_path / "run"):
         take_over(import_torch, "taoruijie", tmp_path / "theirs.pt", tmp_path / "run")
-    with pytest.raises(UserError, match="its variant is taoruijie, but --format speechbrain needs speechbrain"):
+    with refused(MismatchError, tmp_path / "run" / "best.ckpt", "variant", "taoruijie", "--format speechbrain"):
         give_back(import_torch, "speechbrain", tmp_path / "run" / "best.ckpt", tmp_path / "refused")
     assert not (tmp_path / "refused").exists() and not list(tmp_path.glob(".*"))
     write(tmp_path / "half.pt", changed(state, **{name: weight.astype(np.float16)}))
@@ -158,14 +159,14 @@ def test_hyperparams_of_speechbrain(tmp_path, capsys):
     place.mkdir()
     give_back(import_torch, "speechbrain", random_run(shapes, config, write_run, tmp_path / "run"),
               place / "embedding_model.ckpt")
-    for found, wrong, message in (
-            ("4, 1]", "5, 1]", r"hyperparams.yaml: dilations: found \[1, 2, 3, 5, 1\]"),
-            ("nn.ReLU", "nn.LeakyReLU", "activation: found 'torch.nn.LeakyReLU'"),
-            ("std_norm: False", "std_norm: True", "std_norm: found True, expected False"),
-            ("norm_type: sentence", "norm_type: global", "norm_type: found 'global', expected 'sentence'"),
-            ("n_mels: !ref", "n_fft: 512\n    n_mels: !ref", "n_fft: found 512, expected 400")):
+    for found, wrong, facts in (
+            ("4, 1]", "5, 1]", ["dilations", [1, 2, 3, 5, 1], [1, 2, 3, 4, 1]]),
+            ("nn.ReLU", "nn.LeakyReLU", ["activation", "'torch.nn.LeakyReLU'", "'torch.nn.ReLU'"]),
+            ("std_norm: False", "std_norm: True", ["std_norm", True, False]),
+            ("norm_type: sentence", "norm_type: global", ["norm_type", "'global'", "'sentence'"]),
+            ("n_mels: !ref", "n_fft: 512\n    n_mels: !ref", ["n_fft", 512, 400])):
         (place / "hyperparams.yaml").write_text(HYPERPARAMS.replace(found, wrong))
-        with pytest.raises(UserError, match=message):
+        with refused(MismatchError, place / "hyperparams.yaml", *facts):
             take_over(import_torch, "speechbrain", place / "embedding_model.ckpt", tmp_path / "taken")
     (place / "hyperparams.yaml").write_text(HYPERPARAMS)
     checkpoint = take_over(import_torch, "speechbrain", place / "embedding_model.ckpt", tmp_path / "taken")

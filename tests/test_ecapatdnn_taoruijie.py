@@ -5,13 +5,14 @@ import re
 import numpy as np
 import pytest
 from helpers.documents import ROOT
+from helpers.errors import refused
 from helpers.originals import give_back
 
 from ecapatdnn import import_torch, train, trainECAPAModel
 from ecapatdnn.src.config import Config
 from ecapatdnn.trainECAPAModel import Flags
 from utils.config import load_config, parse_config, read_yaml
-from utils.errors import UserError
+from utils.errors import MismatchError, NotFoundError, SettingError
 
 # flag: (our field, his default, another value); his n_class is 5994, ours are counted
 FLAGS = {"num_frames": ("crop", 200, 300), "max_epoch": ("num_epochs", 80, 3), "batch_size": ("minibatch_size", 400, 8),
@@ -91,7 +92,7 @@ def test_eval_of_a_checkpoint_and_of_a_pytorch_file_print_his_line(exps, capsys,
     stamp = (tmp_path / "exps/pretrain_run/best.ckpt").stat().st_mtime_ns
     assert trainECAPAModel.as_checkpoint(pretrained).stat().st_mtime_ns == stamp        # made once
     os.utime(pretrained, (2e9, 2e9))
-    with pytest.raises(UserError, match="pretrain_run: was not made of this .*pretrain.model, but of an earlier one"):
+    with refused(MismatchError, pretrained.parent / "pretrain_run", pretrained):
         trainECAPAModel.main(["--eval", "--initial_model", str(pretrained)])
 
 
@@ -106,15 +107,15 @@ def test_initial_model_starts_anew_and_the_next_call_goes_on(exps, tmp_path):
     assert (following.channels, following.resume, following.ckpt_save_dir) == (16, "auto", str(tmp_path / "exp2"))
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--eval"], "initial_model: --eval scores a model and none is given; pass --initial_model exps/pretrain.model"),
-    (["--eval", "--initial_model", "exps/pretrain.model"], "exps/pretrain.model: no such file, expected a .ckpt"),
-    (["--save_path", "exps/exp1"], "dataset/Voxceleb2/train.txt: No such file")])
-def test_mistakes_are_told_in_one_line(arguments, message, tmp_path, monkeypatch):
+@pytest.mark.parametrize("arguments, kind, facts", [
+    (["--eval"], SettingError, ["initial_model", "--initial_model exps/pretrain.model"]),
+    (["--eval", "--initial_model", "exps/pretrain.model"], NotFoundError, ["exps/pretrain.model", ".ckpt"]),
+    (["--save_path", "exps/exp1"], NotFoundError, ["dataset/Voxceleb2/train.txt"])])
+def test_mistakes_are_refused_in_one_line(arguments, kind, facts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=f"^{re.escape(message)}") as error:
+    with refused(kind, *facts):
         trainECAPAModel.main(arguments)
-    assert "\n" not in str(error.value) and not os.listdir(tmp_path)
+    assert not os.listdir(tmp_path)
 
 
 class Rows:
