@@ -6,21 +6,51 @@ file, so features and hyper-parameters cannot differ between training and use.
 import argparse
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
 
 import yaml
 
 from utils.errors import ContentError, NotFoundError, SettingError, nearest
-from utils.files import write_text
-from utils.formats import KEY, migrate, numbered, with_format
+from utils.files import StrPath, write_text
+from utils.formats import KEY, Step, migrate, numbered, with_format
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
-OPTIONAL = {"nargs": "?", "const": "true"}   # of argparse: `--flag` alone means `--flag true`
+OPTIONAL: dict[str, Any] = {"nargs": "?", "const": "true"}   # of argparse: `--flag` alone means `--flag true`
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def parse_config(cls, argv, base=None, program=None):
+class Dataclass(Protocol):
+    """Any dataclass: here a frozen one of int, float, bool and str."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class TrainSettings(Dataclass, Protocol):
+    """Settings of a training, which can be resumed."""
+
+    @property
+    def resume(self) -> str: ...
+    @property
+    def ckpt_save_dir(self) -> str: ...
+
+
+class UseSettings(Dataclass, Protocol):
+    """Settings of a program that uses a checkpoint."""
+
+    @property
+    def model_path(self) -> str: ...
+
+
+Settings = TypeVar("Settings", bound=Dataclass)
+TrainConfig = TypeVar("TrainConfig", bound=TrainSettings)
+UseConfig = TypeVar("UseConfig", bound=UseSettings)
+
+
+def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | None = None,
+                 program: str | None = None) -> Settings:
     """The config of type `cls` that a command line asks for.
 
     `base`: values to start from instead of the defaults, such as those a checkpoint was trained with. `cls.ALIASES`,
@@ -30,25 +60,25 @@ def parse_config(cls, argv, base=None, program=None):
     parser = argparse.ArgumentParser(prog=program, description=cls.__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    types, defaults = _types(cls), {field.name: field.default for field in dataclasses.fields(cls)}
     aliases = getattr(cls, "ALIASES", {})
-    for name, field in fields.items():
-        names = [name, *(alias for alias, meant in aliases.items() if meant == name)]
-        parser.add_argument(*(f"--{one}" for one in names), dest=name, metavar=field.type.__name__.upper(),
-                            help=f"default: {field.default!r}", **OPTIONAL if field.type is bool else {})
+    for name, kind in types.items():
+        flags = [f"--{flag}" for flag in (name, *(alias for alias, meant in aliases.items() if meant == name))]
+        parser.add_argument(*flags, dest=name, metavar=kind.__name__.upper(), help=f"default: {defaults[name]!r}",
+                            **OPTIONAL if kind is bool else {})
     known, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].split("=")[0].lstrip("-")
-        raise SettingError(f"{unknown[0]}: no such flag{nearest(name, [*fields, *aliases])}; --help lists them all")
+        raise SettingError(f"{unknown[0]}: no such flag{nearest(name, [*types, *aliases])}; --help lists them all")
     given = vars(known)
     values = {} if base is None else dataclasses.asdict(base)
     if path := given.pop("config"):
         values |= read_yaml(cls, path)
-    values |= {name: _convert(f"--{name}", text, fields[name].type) for name, text in given.items() if text is not None}
+    values |= {name: _convert(f"--{name}", text, types[name]) for name, text in given.items() if text is not None}
     return cls(**{name: _expand(name, value) for name, value in values.items()})
 
 
-def parse_train_config(cls, argv):
+def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConfig:
     """`parse_config`, where `--resume RUN` starts from the values that RUN was trained with.
 
     `--resume auto` names the run in ckpt_save_dir, which need not exist yet.
@@ -66,7 +96,7 @@ def parse_train_config(cls, argv):
     return dataclasses.replace(config, ckpt_save_dir=folder)
 
 
-def parse_use_config(cls, argv):
+def parse_use_config(cls: type[UseConfig], argv: Sequence[str]) -> UseConfig:
     """`parse_config` for programs that use a checkpoint: starts from the values its run saved beside it.
 
     SettingError without one.
@@ -79,7 +109,7 @@ def parse_use_config(cls, argv):
     return parse_config(cls, argv, base=dataclasses.replace(saved, model_path=config.model_path))
 
 
-def read_yaml(cls, path, of_run=False):
+def read_yaml(cls: type[Dataclass], path: StrPath, of_run: bool = False) -> dict[str, Any]:
     """The keys and values of a preset, each checked against the fields of `cls`.
 
     `of_run`: of the config.yaml of a run, which any version may have saved (utils/formats.py). A preset is of today.
@@ -87,14 +117,15 @@ def read_yaml(cls, path, of_run=False):
     values = read_mapping(path, "a YAML file of settings", may_be_empty=True)
     if of_run or KEY in values:     # such a file may be given as a preset, too
         values = migrate(values, history(cls), path)
-    types = {field.name: field.type for field in dataclasses.fields(cls)}
+    types = _types(cls)
     for key in values:
         if key not in types:
             raise SettingError(f"{path}: {key}: no such setting{nearest(str(key), types)}")
     return {key: _convert(f"{path}: {key}", value, types[key]) for key, value in values.items()}
 
 
-def read_mapping(path, expected, loader=yaml.SafeLoader, may_be_empty=False):
+def read_mapping(path: StrPath, expected: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader,
+                 may_be_empty: bool = False) -> dict[Any, Any]:
     """The mapping in a YAML file, where one is `expected`. `loader`: SafeLoader or a kind of it."""
     try:
         values = loader(Path(path).read_text(encoding="utf-8")).get_single_data()
@@ -109,42 +140,48 @@ def read_mapping(path, expected, loader=yaml.SafeLoader, may_be_empty=False):
     return values
 
 
-def load_config(cls, checkpoint):
+def load_config(cls: type[Settings], checkpoint: StrPath) -> Settings:
     """The config saved by the run that wrote `checkpoint` (a file in the run folder or one level below)."""
     folder = Path(checkpoint).resolve().parent
     if not Path(checkpoint).is_file():
         raise NotFoundError(f"{checkpoint}: no such checkpoint; train.py writes best.ckpt into its run folder")
-    for place in (folder, folder.parent):
-        if (place / CONFIG_FILE).is_file():
-            return cls(**read_yaml(cls, place / CONFIG_FILE, of_run=True))
+    for path in (folder / CONFIG_FILE, folder.parent / CONFIG_FILE):
+        if path.is_file():
+            return cls(**read_yaml(cls, path, of_run=True))
     raise NotFoundError(f"{checkpoint}: no {CONFIG_FILE} beside it or one folder up; keep the run folder together")
 
 
-def checkpoint_config(cls, checkpoint, **settings):
+def checkpoint_config(cls: type[Settings], checkpoint: StrPath, **settings: Any) -> Settings:
     """The config to use a checkpoint with: the one saved with it, but for its device, and for `settings`."""
     given = {"model_path": str(checkpoint), "device_target": "", "device_id": 0} | settings
     return dataclasses.replace(load_config(cls, checkpoint), **given)
 
 
-def save_config(config, folder):
+def save_config(config: Dataclass, folder: StrPath) -> None:
     """Writes the format and every value of `config` to config.yaml in `folder`."""
     values = with_format(dataclasses.asdict(config), history(config))
     write_text(Path(folder, CONFIG_FILE), yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def history(cls):
+def history(cls: Dataclass | type[Dataclass]) -> Sequence[Step]:
     """The steps from each format of config.yaml to the next (utils/formats.py): cls.MIGRATIONS, where there are any."""
     return getattr(cls, "MIGRATIONS", (numbered,))
 
 
-def require(config, *names):
+def require(config: Dataclass, *names: str) -> None:
     """SettingError unless each named setting has a value."""
     for name in names:
         if not getattr(config, name):
             raise SettingError(f"{name}: not set; give --{name}, or a preset with --config")
 
 
-def _convert(where, value, kind):
+def _types(cls: type[Dataclass]) -> dict[str, type]:
+    """{setting: its type}."""
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _convert(where: str, value: Any, kind: type) -> Any:
     """`value`, from YAML or a command line, as `kind`: int, float, bool or str."""
     try:
         if kind is bool:
@@ -163,7 +200,7 @@ def _convert(where, value, kind):
         raise SettingError(f"{where}: found {found}, expected {kind.__name__}") from None
 
 
-def _expand(name, value):
+def _expand(name: str, value: Any) -> Any:
     """`value` with $VARIABLES of the environment replaced: presets need not name anyone's folders."""
     expanded = os.path.expandvars(value) if isinstance(value, str) else value
     if isinstance(value, str) and "$" in expanded:

@@ -2,21 +2,23 @@
 import json
 import logging
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import mindspore as ms
-from mindspore import Tensor
+from mindspore import Parameter, Tensor, nn
 
 from utils.checkpoints.checkpoint_format import check_format
 from utils.errors import ContentError, MismatchError, NotFoundError
-from utils.files import whole_file
+from utils.files import StrPath, whole_file
 
 REMEDY = "free some space or mend the permissions, the checkpoint before it is still valid"
 RECORD = "record"   # name under which a checkpoint carries a JSON record of what it is
 
 
-def save_checkpoint(path, parameters, **record):
-    """Writes `parameters` {name: Parameter} and a JSON `record` to `path`, whole or not at all.
+def save_checkpoint(path: StrPath, parameters: Mapping[str, Tensor], **record: Any) -> None:
+    """Writes `parameters` {name: Parameter or Tensor} and a JSON `record` to `path`, whole or not at all.
 
     OutputError where it cannot be written, such as on a full disk; a checkpoint already there is then untouched.
     """
@@ -25,7 +27,7 @@ def save_checkpoint(path, parameters, **record):
         ms.save_checkpoint(content, str(temporary), append_dict={RECORD: json.dumps(record)}, crc_check=True)
 
 
-def load_checkpoint(path):
+def load_checkpoint(path: StrPath) -> tuple[dict[str, Parameter], dict[str, Any]]:
     """({name: Parameter}, record) of a checkpoint. UserError where the file is missing, damaged or foreign."""
     if not os.path.isfile(path):
         raise NotFoundError(f"{path}: no such checkpoint; train.py writes best.ckpt into its run folder")
@@ -33,53 +35,53 @@ def load_checkpoint(path):
         check_format(path)
         with quiet():
             parameters = ms.load_checkpoint(str(path), crc_check=True)
-        record = json.loads(parameters.pop(RECORD, "{}"))
+        record = json.loads(str(parameters.pop(RECORD, "{}")))
     except (ValueError, TypeError, RuntimeError, OSError):
-        raise ContentError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it anew "
-                           "or use an earlier one") from None
+        raise ContentError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it "
+                           "again or use an earlier one") from None
     return parameters, record
 
 
-def load_into(path, parameters, skip=()):
+def load_into(path: StrPath, parameters: Mapping[str, Parameter], skip: Sequence[str] = ()) -> dict[str, Any]:
     """Loads the checkpoint's values into `parameters` {name: Parameter} as `assign` does; returns its record."""
     saved, record = load_checkpoint(path)
     assign(saved, parameters, path, skip)
     return record
 
 
-def assign(saved, parameters, path, skip=()):
+def assign(saved: Mapping[str, Parameter], parameters: Mapping[str, Parameter], path: StrPath,
+           skip: Sequence[str] = ()) -> None:
     """Gives `parameters` {name: Parameter} the values `saved` {name: Parameter} of the checkpoint `path`, strictly.
 
     A parameter that is missing, left over or of another shape is a MismatchError, unless its name starts with one of
     `skip`: then it keeps its value where the two do not fit.
     """
-    saved = dict(saved)
     for name, parameter in parameters.items():
-        value = saved.pop(name, None)
+        value = saved.get(name)
         if value is not None and value.shape == parameter.shape:
             parameter.set_data(Tensor(value.asnumpy(), dtype=parameter.dtype))
         elif not name.startswith(tuple(skip)):
             shape = "nothing" if value is None else f"shape {value.shape}"
             raise MismatchError(f"{path}: {name}: found {shape}, expected shape {parameter.shape}; the network is of "
                                 "another size or kind than the checkpoint's, use the config.yaml saved beside it")
-    extra = [name for name in saved if not name.startswith(tuple(skip))]
+    extra = [name for name in saved if name not in parameters and not name.startswith(tuple(skip))]
     if extra:
         raise MismatchError(f"{path}: {extra[0]} and {len(extra) - 1} more have no place in this network; use the "
                             "config.yaml saved beside the checkpoint")
 
 
-def load_model(path, model):
+def load_model(path: StrPath, model: nn.Cell) -> dict[str, Any]:
     """Loads the weights of `model` alone from a checkpoint of a training run; returns its record."""
     return load_into(path, {parameter.name: parameter for parameter in model.get_parameters()}, skip=("loss.",))
 
 
-def pretrained(program):
+def pretrained(program: str) -> str:
     """The checkpoint that ships beside a model's `program`, its __file__."""
     return os.path.join(os.path.dirname(os.path.abspath(program)), "pretrained", "best.ckpt")
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """MindSpore logs what it raises, in several lines; one is enough."""
     logging.disable(logging.CRITICAL)
     try:

@@ -10,12 +10,14 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
+from utils.files import StrPath
+
 SIZES = {"BFloat16": 2} | {kind: np.dtype(kind.lower()).itemsize for kind in (
     "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float16", "Float32", "Float64", "Bool")}
 CHECKSUM, MARK = 17, b"crc_num"     # bytes at the end of a file with a checksum, and what they start with
 
 
-def check_format(path):
+def check_format(path: StrPath) -> None:
     """ValueError for a file that is no checkpoint, or one with a parameter of another size than its shape and type."""
     with open(path, "rb") as file:
         data = file.read()

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.files import whole_file
 from utils.formats import migrate, numbered, with_format
 
 MIGRATIONS = (numbered,)    # of inputs.json (utils/formats.py); kFormat of ascend310_infer/src/interface.cc goes along
@@ -70,17 +72,17 @@ def start_inputs() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_inputs(name, *arrays):
+def write_inputs(name: str, *arrays: np.ndarray) -> None:
     """Writes the inputs of the item `name`, which may have folders. ContentError where there is one of that name."""
     for number, array in enumerate(arrays):
         path = INPUTS / f"{number:02d}_data" / f"{name}.bin"
         if path.exists():
             raise ContentError(f"{name}: two items of this name; rename one")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        array.tofile(path)
+        with whole_file(path, flush=False) as temporary:
+            array.tofile(temporary)
 
 
-def read_output(name, number, dtype, divisor=1):
+def read_output(name: str, number: int, dtype: DTypeLike, divisor: int = 1) -> np.ndarray:
     """Output `number` of the item `name`, flat. UserError where it is missing or its size no multiple of `divisor`."""
     path = RESULTS / f"{name}_{number}.bin"
     try:
