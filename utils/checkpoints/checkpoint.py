@@ -35,7 +35,7 @@ def load_checkpoint(path: StrPath) -> tuple[dict[str, Parameter], dict[str, Any]
         check_format(path)
         with quiet():
             parameters = ms.load_checkpoint(str(path), crc_check=True)
-        record = json.loads(str(parameters.pop(RECORD, "{}")))
+        record = json.loads(parameters.pop(RECORD, "{}"))
     except (ValueError, TypeError, RuntimeError, OSError):
         raise ContentError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it "
                            "again or use an earlier one") from None
