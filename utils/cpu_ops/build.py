@@ -48,6 +48,8 @@ def library() -> Path | None:
         return compiled()
     except (Unusable, OutputError) as error:
         reason = str(error)
+    except OSError as error:        # no compiler that can be run; no /proc
+        reason = f"{error.filename}: {error.strerror}"
     print(f"{reason}: going on with MindSpore's own operators, several times slower", flush=True)
     return None
 
