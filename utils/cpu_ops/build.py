@@ -77,11 +77,12 @@ def compiled() -> Path:
     dnnl = Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
     if not dnnl.is_file():
         raise Unusable(f"{dnnl}: not in this MindSpore")
-    command = [compiler, *FLAGS, *sorted(map(str, SOURCES.glob("*.cc"))), str(dnnl), f"-Wl,-rpath,{dnnl.parent}"]
-    path = CACHE / f"cpu_ops-{fingerprint(command)}.so"
+    libraries = [str(dnnl), f"-Wl,-rpath,{dnnl.parent}"]
+    path = CACHE / f"cpu_ops-{fingerprint([compiler, *FLAGS, *libraries])}.so"      # one for all copies of this folder
     if not path.exists():
         with whole_file(path, remedy="XDG_CACHE_HOME names another folder") as temporary:    # others may compile, too
-            done = run([*command, "-o", str(temporary)])
+            sources = sorted(map(str, SOURCES.glob("*.cc")))
+            done = run([compiler, *FLAGS, *sources, *libraries, "-o", str(temporary)])
             if done.returncode:
                 reason = next((line for line in done.stderr.splitlines() if re.search(COMPLAINT, line)),
                               done.stderr[:200])
