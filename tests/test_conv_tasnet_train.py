@@ -1,5 +1,7 @@
 """Conv-TasNet through its entry points: train, eval, export, the runner's files, scripts; resumed; users' mistakes."""
+import contextlib
 import dataclasses
+import io
 import json
 import re
 import signal
@@ -8,15 +10,14 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from helpers.documents import ROOT
 from helpers.errors import assert_refusal, refused
+from helpers.graphs import python
 from helpers.programs import assert_same_end, flags, interrupted, killed, program, rank_table, script, using
 from mindspore import Tensor, nn
 
 from conv_tasnet import eval as evaluation
 from conv_tasnet import export, prepare, train
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.inference import load
 from conv_tasnet.src.model import ConvTasNet
 from utils.audio.audio_file import AudioError, write_wav
 from utils.checkpoints.checkpoint import load_checkpoint, load_model
@@ -27,10 +28,14 @@ from utils.errors import MismatchError, NotFoundError, SettingError
 
 @pytest.fixture(scope="module")
 def lists(mini_corpus, tmp_path_factory):
-    """The lists that prepare.py makes of the mini corpus, with few validation and test mixtures."""
+    """The lists that prepare.py makes of 12 speakers of the mini corpus, 3 utterances each."""
     folder = tmp_path_factory.mktemp("lists")
-    prepare.main(["--corpus", "mini", "--data_folder", str(mini_corpus), "--output_folder", str(folder),
-                  "--mixtures", "6"])
+    for speaker in sorted((mini_corpus / "train").iterdir())[:12]:
+        (folder / "corpus" / speaker.name).mkdir(parents=True)
+        for path in sorted(speaker.glob("*.wav"))[:3]:
+            (folder / "corpus" / speaker.name / path.name).symlink_to(path)
+    prepare.main(["--corpus", "tree", "--data_folder", str(folder / "corpus"), "--output_folder", str(folder),
+                  "--valid_speakers", "3", "--test_speakers", "3", "--mixtures", "6", "--workers", "1"])
     return folder
 
 
@@ -39,13 +44,30 @@ def trained(lists, tmp_path_factory):
     """The config of a finished run of 2 epochs of 6 batches; runs with the same values must end alike."""
     config = dataclasses.replace(
         Config(), N=16, L=16, B=8, H=12, Sc=8, X=2, R=1, segment=0.5, cv_maxlen=1.5, mixtures_per_epoch=12,
-        minibatch_size=2, num_epochs=2, save_steps=1, lr=0.01, device_target="CPU", length=8000, speeds="0.95,1.0",
-        train_dir=str(lists / "train.txt"), valid_dir=str(lists / "valid.csv"), eval_dir=str(lists / "test.csv"),
-        train_path=str(lists / "wav"), valid_path=str(lists / "wav"), eval_path=str(lists / "wav"), save_examples=1,
-        ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    code, output = program("conv_tasnet", "train.py", *flags(config))
-    assert code == 0, output
+        minibatch_size=2, num_epochs=2, save_steps=1, lr=0.01, num_workers=1, device_target="CPU", length=8000,
+        speeds="0.95,1.0", train_dir=str(lists / "train.txt"), valid_dir=str(lists / "valid.csv"),
+        eval_dir=str(lists / "test.csv"), train_path=str(lists / "wav"), valid_path=str(lists / "wav"),
+        eval_path=str(lists / "wav"), save_examples=1, ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+    train.main(config)
     return config
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    """(the means, what is printed) of eval.py on the test list, with the flags of the MindSpore document."""
+    config = parse_use_config(Config, ["--model_path", f"{trained.ckpt_save_dir}/best.ckpt", "--data-dir",
+                                       trained.eval_dir, "--batch_size", "6"])
+    assert config == using(trained, minibatch_size=6)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        means = evaluation.main(config)
+    return means, printed.getvalue()
+
+
+def averages(printed):
+    """The two lines of scores that eval.py and postprocess.py print."""
+    lines = [line for line in printed.splitlines() if line.startswith("Average ")]
+    assert len(lines) == 2, printed
+    return lines
 
 
 def test_run_folder_holds_the_config_and_the_curves(trained):
@@ -55,7 +77,19 @@ def test_run_folder_holds_the_config_and_the_curves(trained):
     assert Path(trained.ckpt_save_dir, "curves.png").stat().st_size > 5000
 
 
-def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
+def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path, tree):
+    """The documented script, with the CPU instead of an Ascend, goes on from where train.py was killed."""
+    cut = tmp_path / "run"
+    code, output = interrupted("conv_tasnet", 1, signal.SIGKILL,
+                               *flags(dataclasses.replace(trained, ckpt_save_dir=str(cut))))
+    assert code == -signal.SIGKILL, output
+    code, output = script("conv_tasnet", "run_standalone_train_ascend.sh", "0", "--resume", cut, tree=tree)
+    assert code == 0 and f"resumed from {cut / 'last' / 'state.ckpt'} at epoch 1, batch 3 of 6" in output, output
+    assert_same_end(cut, trained.ckpt_save_dir, weights=1e-5, numbers=1e-5)
+
+
+@pytest.mark.slow
+def test_killed_and_then_stopped_equals_uninterrupted(trained, tmp_path):
     folder = tmp_path / "run"
     resume = ["--resume", str(folder)]
     start = flags(dataclasses.replace(trained, ckpt_save_dir=str(folder)))
@@ -68,6 +102,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(trained, tmp_path):
     assert_same_end(folder, trained.ckpt_save_dir, weights=1e-5, numbers=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_their_batches_together_and_resume_exactly(trained, tmp_path):
     """MindSpore's documented form of the script; no BatchNorm, so the losses are those of one process."""
     table = rank_table(tmp_path)
@@ -110,74 +145,79 @@ def test_killed_ten_times_at_random_moments(trained, tmp_path, processes):
     assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-5, numbers=1e-5, epochs=60)
 
 
-def test_evaluation_agrees_with_validation_and_keeps_examples(trained, capsys):
-    record = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")[1]
-    means = evaluation.main(using(trained, eval_dir=trained.valid_dir))
-    printed = capsys.readouterr().out
-    folder = Path(trained.ckpt_save_dir, "eval_valid")
+def test_evaluation_agrees_with_validation_and_keeps_examples(trained, evaluated):
+    means, printed = evaluated
+    folder = Path(trained.ckpt_save_dir, "eval_test")
     rows = np.genfromtxt(folder / "scores.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
     assert means["si_snri"] == pytest.approx(rows["si_snri"].mean(), abs=1e-3)
-    assert re.search(rf"^Average SISNR improvement: {means['si_snri']:.2f}$", printed, re.M)
+    assert f"Average SISNR improvement: {means['si_snri']:.2f}" in averages(printed)
     assert re.search(rf"^si_snr .*, stoi {means['stoi']:.3f}", printed, re.M)
     # validation cuts at cv_maxlen: what is left whole must score the same
-    short = rows[rows["seconds"] <= trained.cv_maxlen]
-    assert len(short) < len(rows) and np.isfinite(record["valid_si_snri"])
+    record = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")[1]
+    assert rows["seconds"].min() < rows["seconds"].max() <= 6 and np.isfinite(record["valid_si_snri"])
     model = ConvTasNet(trained)
     load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
-    whole = train.validation(dataclasses.replace(trained, cv_maxlen=6.0), model, Device("CPU"))()
-    assert whole["valid_si_snri"] == pytest.approx(means["si_snri"], abs=1e-3)
+    config = dataclasses.replace(trained, valid_dir=trained.eval_dir, cv_maxlen=6.0)
+    validated = train.validation(config, model, Device("CPU"))()
+    assert validated["valid_si_snri"] == pytest.approx(means["si_snri"], abs=1e-3)
     assert len(list(folder.glob("*.wav"))) == 5 and len(list(folder.glob("*.png"))) == 1
 
 
-def test_evaluation_with_the_documents_flags(trained):
-    """Every mixture is separated alone and whole: batch_size changes nothing."""
-    config = parse_use_config(Config, ["--model_path", f"{trained.ckpt_save_dir}/best.ckpt", "--data-dir",
-                                       trained.valid_dir, "--batch_size", "6"])
-    assert config == using(trained, eval_dir=trained.valid_dir, minibatch_size=6)
-    assert evaluation.main(config) == evaluation.main(using(trained, eval_dir=trained.valid_dir))
+def test_evaluation_by_the_script_does_not_depend_on_the_batch(trained, evaluated, tree):
+    """The documented script; every mixture is separated alone and whole."""
+    code, output = script("conv_tasnet", "run_eval_ascend.sh", "0", f"{trained.ckpt_save_dir}/best.ckpt", tree=tree)
+    assert code == 0, output
+    assert averages((tree / "conv_tasnet" / "eval.log").read_text()) == averages(evaluated[1])
+
+
+@pytest.fixture(scope="module")
+def separate(trained):
+    """The function of mixtures, (B, S), that the trained network computes: (B, C, S)."""
+    model = ConvTasNet(trained)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    evaluate = python(model.set_train(False))
+    return lambda x: evaluate(x).asnumpy()
 
 
 @pytest.mark.parametrize("length", [8000, 0])
-def test_exported_graph_equals_the_network(trained, tmp_path, length):
+def test_exported_graph_equals_the_network(trained, separate, tmp_path, length):
     path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
     description = json.loads((tmp_path / "inputs.json").read_text())
     assert description["sample_rate"] == 8000
     assert description["inputs"] == [{"name": "mixture", "dtype": "float32", "shape": [1, length or None]}]
-    graph, model = nn.GraphCell(ms.load(str(path))), ConvTasNet(trained)
-    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
-    model.set_train(False)
+    graph = nn.GraphCell(ms.load(str(path)))
     for samples in (8000,) if length else (8000, 5000):
-        x = Tensor(np.random.default_rng(samples).standard_normal((1, samples)).astype(np.float32))
-        expected = model(x).asnumpy()
+        x = np.random.default_rng(samples).standard_normal((1, samples)).astype(np.float32)
+        expected = separate(x)
         assert expected.shape == (1, 2, samples)
-        np.testing.assert_allclose(graph(x).asnumpy(), expected, atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(graph(Tensor(x)).asnumpy(), expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
+def test_onnx_equals_the_network_in_another_runtime(trained, separate, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = export.main(using(trained, file_format="ONNX", file_name=str(tmp_path / "net")))
     x = np.random.default_rng(0).standard_normal((1, 8000)).astype(np.float32)
-    expected = load(using(trained)).run(x[0])
-    found = onnxruntime.InferenceSession(str(path)).run(["sources"], {"mixture": x})[0][0]
+    expected = separate(x)
+    found = onnxruntime.InferenceSession(str(path)).run(["sources"], {"mixture": x})[0]
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
+def test_cpp_runner_gives_the_scores_of_eval(trained, evaluated, tmp_path, tree):
     """run_infer_310.sh on whole mixtures: preprocess.py -> main -> postprocess.py -> acc.log."""
+    def infer(*arguments):
+        return script("conv_tasnet", "run_infer_310.sh", graph, *arguments, folder=tmp_path, tree=tree)
+
     graph = export.main(using(trained, runtime="lite2.0", length=0))
-    code, output = script("conv_tasnet", "run_infer_310.sh", graph, trained.eval_dir, "y", folder=tmp_path)
+    code, output = infer(trained.eval_dir, "y")
     assert code == 0, output
-    capsys.readouterr()
-    evaluation.main(using(trained))
-    expected = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Average ")]
-    assert [line for line in (tmp_path / "acc.log").read_text().splitlines() if line.startswith("Average ")] == expected
-    assert len(expected) == 2
+    expected = averages(evaluated[1])
+    assert averages((tmp_path / "acc.log").read_text()) == expected
     # what was written may be run again without preprocessing
-    ready = ROOT / "conv_tasnet" / "preprocess_Result"
-    code, output = script("conv_tasnet", "run_infer_310.sh", graph, ready, "n", "0", folder=tmp_path)
+    ready = tree / "conv_tasnet" / "preprocess_Result"
+    code, output = infer(ready, "n", "0")
     assert code == 0 and expected[0] in output, output
     next((ready / "00_data").glob("*.bin")).write_bytes(b"1234")
-    code, output = script("conv_tasnet", "run_infer_310.sh", graph, ready, "n", folder=tmp_path)
+    code, output = infer(ready, "n")
     assert_refusal(code, output, "1 of 6 items")
 
 
@@ -218,13 +258,3 @@ def test_silent_mixture_is_named_by_eval(trained, tmp_path):
                                        "quiet,silent.wav,silent.wav,silent.wav,8000\n")
     with refused(AudioError, "quiet", "mixture", "silent"):
         evaluation.main(using(trained, eval_dir=str(tmp_path / "list.csv"), eval_path=str(tmp_path)))
-
-
-def test_scripts_run_on_this_cpu(trained, tmp_path):
-    """The documented scripts, with the CPU instead of an Ascend."""
-    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
-    code, output = script("conv_tasnet", "run_standalone_train_ascend.sh", "0", *flags(config))
-    assert code == 0, output
-    code, output = script("conv_tasnet", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
-    assert code == 0, output
-    assert re.search(r"^Average SISNR improvement: -?\d+\.\d\d$", (ROOT / "conv_tasnet" / "eval.log").read_text(), re.M)

@@ -1,8 +1,11 @@
 """DeepSpeech2 through its entry points: train, eval, language model, export, runner's files, scripts; mistakes."""
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import re
+import signal
 from pathlib import Path
 
 import mindspore as ms
@@ -10,19 +13,20 @@ import numpy as np
 import pytest
 from helpers.documents import ROOT
 from helpers.errors import assert_line, assert_refusal, refused
-from helpers.programs import assert_same_end, flags, killed, program, rank_table, script, using
+from helpers.graphs import python
+from helpers.programs import assert_same_end, called, flags, interrupted, killed, rank_table, script, using
 from mindspore import Parameter, Tensor, nn
 
 from deepspeech2 import eval as evaluation
-from deepspeech2 import export, lm, prepare, preprocess, train
+from deepspeech2 import export, infer, lm, prepare, preprocess, train
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS
 from deepspeech2.src.manifest import read_samples, write_manifest
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer
-from deepspeech2.src.recognition import load_recogniser
 from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config, parse_config, read_yaml
+from utils.device import Device
 from utils.errors import MismatchError, NotFoundError, SettingError
 
 
@@ -30,7 +34,8 @@ from utils.errors import MismatchError, NotFoundError, SettingError
 def lists(mini_corpus, tmp_path_factory):
     """Manifests of 12 training, 6 validation and 6 test utterances of the mini corpus, and a language model."""
     folder = tmp_path_factory.mktemp("manifests")
-    prepare.main(["--corpus", "mini", "--data_folder", str(mini_corpus), "--output_folder", str(folder), "--lm", "2"])
+    prepare.main(["--corpus", "mini", "--data_folder", str(mini_corpus), "--output_folder", str(folder), "--lm", "2",
+                  "--workers", "1"])
     for part, count in (("train", 12), ("valid", 6), ("test", 6)):
         path = folder / f"{part}.json"
         samples = [sample._replace(wav_path=os.path.relpath(sample.wav_path, mini_corpus))
@@ -46,10 +51,23 @@ def trained(lists, tmp_path_factory):
         Config(), conv_channels=2, hidden_size=16, hidden_layers=2, minibatch_size=2, num_epochs=2, save_steps=1,
         learning_rate=0.01, device_target="CPU", length=500, buckets=1, speeds="0.9,1.0", mask_from=2,
         train_manifest=str(lists / "train.json"), val_manifest=str(lists / "valid.json"),
-        test_manifest=str(lists / "test.json"), ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    code, output = program("deepspeech2", "train.py", *flags(config))
-    assert code == 0, output
+        test_manifest=str(lists / "test.json"), num_workers=1,
+        ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+    train.main(config)
     return config
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    """(the error rates, what is printed) of eval.py on the test manifest."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        rates = evaluation.main(using(trained, save_log_probs=True))
+    return rates, printed.getvalue()
+
+
+def average(printed):
+    """The line of rates that eval.py and postprocess.py print."""
+    return re.search(r"^Average WER \d+\.\d{3} Average CER \d+\.\d{3} .*$", printed, re.M)[0]
 
 
 def test_run_folder_holds_the_config_and_the_curves(trained):
@@ -83,6 +101,18 @@ def test_preset_with_the_batch_and_rate_of_the_document():
     assert config.train_manifest == "data/an4_train_manifest.csv"
 
 
+def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path, tree):
+    """The documented script, with the CPU instead of an Ascend, goes on from where train.py was killed."""
+    cut = tmp_path / "run"
+    code, output = interrupted("deepspeech2", 1, signal.SIGKILL,
+                               *flags(dataclasses.replace(trained, ckpt_save_dir=str(cut))))
+    assert code == -signal.SIGKILL, output
+    code, output = script("deepspeech2", "run_standalone_train_ascend.sh", "0", "--resume", cut, tree=tree)
+    assert code == 0 and f"resumed from {cut / 'last' / 'state.ckpt'} at epoch 1, batch 3 of 6" in output, output
+    assert_same_end(cut, trained.ckpt_save_dir, weights=1e-5, numbers=1e-5)
+
+
+@pytest.mark.slow
 def test_two_processes_killed_and_resumed_equal_undisturbed_ones(trained, tmp_path):
     """The documented script with a rank table; the launcher is killed and takes its processes with it."""
     table = rank_table(tmp_path)
@@ -97,50 +127,62 @@ def test_two_processes_killed_and_resumed_equal_undisturbed_ones(trained, tmp_pa
     assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-4, numbers=1e-4)
 
 
-def test_evaluation_agrees_with_validation_and_tunes_a_language_model(trained, lists, capsys):
-    config = using(trained, test_manifest=trained.val_manifest, save_log_probs=True)
-    rates = evaluation.main(config)
-    printed = capsys.readouterr().out
-    record = load_checkpoint(config.model_path)[1]
-    assert rates["wer"] == pytest.approx(record["valid_wer"]) and rates["cer"] == pytest.approx(record["valid_cer"])
-    assert re.search(rf"^Average WER {rates['wer']:.3f} Average CER {rates['cer']:.3f}", printed, re.M)
+def test_evaluation_agrees_with_validation(trained, evaluated):
+    rates, printed = evaluated
+    assert average(printed).startswith(f"Average WER {rates['wer']:.3f} Average CER {rates['cer']:.3f} ")
     assert re.search(r"^real-time factor \d+\.\d{3}", printed, re.M)
-    folder = Path(trained.ckpt_save_dir, "eval_valid")
-    assert len((folder / "texts.csv").read_text().splitlines()) == 7
+    assert len(Path(trained.ckpt_save_dir, "eval_test", "texts.csv").read_text().splitlines()) == 7
+    model = DeepSpeech2(trained)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    validated = train.validation(dataclasses.replace(trained, val_manifest=trained.test_manifest), model,
+                                 Device("CPU"))()
+    assert validated == {"valid_wer": pytest.approx(rates["wer"]), "valid_cer": pytest.approx(rates["cer"])}
+
+
+def test_evaluation_by_the_script_with_a_tuned_language_model(trained, evaluated, lists, tree, capsys):
+    """The documented script has the rates that lm.py found with its weights, for what eval.py has kept."""
+    folder = Path(trained.ckpt_save_dir, "eval_test")
     lm.main(["tune", "--log_probs", str(folder / "log_probs.npz"), "--lm", str(lists / "lm.arpa"), "--width", "4",
              "--alpha_steps", "2", "--beta_steps", "2", "--workers", "1"])
-    capsys.readouterr()
-    code, output = program("deepspeech2", "eval.py", "--checkpoint_path", config.model_path, "--config",
-                           str(folder / "lm.json"), "--device_target", "CPU")
-    assert code == 0 and re.search(r"^Average WER \d+\.\d{3} Average CER", output, re.M), output
+    wer, cer = re.search(r"^best: .* WER (\d+\.\d{3}) CER (\d+\.\d{3})$", capsys.readouterr().out, re.M).groups()
+    code, output = script("deepspeech2", "run_eval_ascend.sh", "0", f"{trained.ckpt_save_dir}/best.ckpt", "--config",
+                          folder / "lm.json", tree=tree)
+    assert code == 0, output
+    printed = average((tree / "deepspeech2" / "eval.log").read_text())
+    assert printed.startswith(f"Average WER {wer} Average CER {cer} ")
+
+
+@pytest.fixture(scope="module")
+def recognise(trained):
+    """The function of features, (1, T, F), and frames, (1,), that the trained network computes: (log_probs, frames)."""
+    model = DeepSpeech2(trained)
+    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
+    evaluate = python(model.set_train(False))
+    return lambda *arrays: [value.asnumpy() for value in evaluate(*arrays)]
 
 
 @pytest.mark.parametrize("length", [300, 0])
-def test_exported_graph_equals_the_network(trained, tmp_path, length):
+def test_exported_graph_equals_the_network(trained, recognise, tmp_path, length):
     path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
     description = json.loads((tmp_path / "inputs.json").read_text())
     assert description["labels"] == trained.labels and description["sample_rate"] == 16000
     assert [port["shape"] for port in description["inputs"]] == [[1, length or None, BINS], [1]]
-    graph, model = nn.GraphCell(ms.load(str(path))), DeepSpeech2(trained)
-    load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
-    model.set_train(False)
+    graph = nn.GraphCell(ms.load(str(path)))
     for total in (300,) if length else (300, 171):
-        features = Tensor(np.random.default_rng(total).standard_normal((1, total, BINS)).astype(np.float32))
-        frames = Tensor([total - 20], ms.int32)
-        for found, expected in zip(graph(features, frames), model(features, frames), strict=True):
-            np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), atol=1e-5)
+        features = np.random.default_rng(total).standard_normal((1, total, BINS)).astype(np.float32)
+        frames = np.array([total - 20], np.int32)
+        for found, expected in zip(graph(Tensor(features), Tensor(frames)), recognise(features, frames), strict=True):
+            np.testing.assert_allclose(found.asnumpy(), expected, atol=1e-5)
 
 
-def test_cpp_runner_gives_the_scores_of_eval(trained, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["features", pytest.param("waveform", marks=pytest.mark.slow)])
+def test_cpp_runner_gives_the_scores_of_eval(trained, evaluated, tmp_path, tree, kind):
     """run_infer_310.sh: preprocess.py -> main -> postprocess.py -> acc.log; features of any length, and waveforms."""
-    evaluation.main(using(trained))
-    expected = re.search(r"^Average WER .*$", capsys.readouterr().out, re.M)[0]
-    for kind in ("features", "waveform"):
-        graph = export.main(using(trained, runtime="lite2.0", length=0, input=kind))
-        arguments = (graph, trained.test_manifest, "y", "0")
-        code, output = script("deepspeech2", "run_infer_310.sh", *arguments, folder=tmp_path)
-        assert code == 0, output
-        assert expected in (tmp_path / "acc.log").read_text()
+    graph = export.main(using(trained, runtime="lite2.0", length=0, input=kind))
+    arguments = (graph, trained.test_manifest, "y", "0")
+    code, output = script("deepspeech2", "run_infer_310.sh", *arguments, folder=tmp_path, tree=tree)
+    assert code == 0, output
+    assert average((tmp_path / "acc.log").read_text()) == average(evaluated[1])
 
 
 def test_fixed_graph_refuses_longer_utterances(trained, tmp_path, monkeypatch):
@@ -159,17 +201,17 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("frames", [120, 71])
-def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path, frames):
+def test_onnx_equals_the_network_in_another_runtime(trained, recognise, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = export.main(using(trained, file_format="ONNX", length=120, file_name=str(tmp_path / "net")))
-    model = load_recogniser(using(trained)).model
+    session = onnxruntime.InferenceSession(str(path))
     x = np.random.default_rng(0).standard_normal((1, 120, 161)).astype(np.float32)
-    expected, count = model(Tensor(x), Tensor([frames], ms.int32))
-    found, counted = onnxruntime.InferenceSession(str(path)).run(
-        ["log_probs", "log_prob_frames"], {"features": x, "frames": np.array([frames], np.int32)})
-    assert counted == count.asnumpy() == [(frames + 1) // 2]
-    np.testing.assert_allclose(found[:counted[0]], expected.asnumpy()[:counted[0]], atol=1e-4)
+    for frames in (120, 71):
+        inputs = {"features": x, "frames": np.array([frames], np.int32)}
+        found, counted = session.run(["log_probs", "log_prob_frames"], inputs)
+        expected, count = recognise(*inputs.values())
+        assert counted == count == [(frames + 1) // 2]
+        np.testing.assert_allclose(found[:counted[0]], expected[:counted[0]], atol=1e-4)
     with refused(SettingError, "file_format ONNX", "--length", "MINDIR"):
         export.main(using(trained, file_format="ONNX", length=0))
     with refused(SettingError, "file_format ONNX", "input waveform", "features", "MINDIR"):
@@ -188,6 +230,7 @@ def test_mistake_is_refused_in_one_line(trained, tmp_path, monkeypatch, mistake)
 
 def test_sgd_trains_too_and_other_labels_get_a_new_output_layer(trained, tmp_path):
     config = dataclasses.replace(trained, optimizer="sgd", learning_rate=1e-4, num_epochs=1, num_workers=0, mask_from=0,
+                                 val_manifest="",
                                  labels=trained.labels + "-", initial_model=f"{trained.ckpt_save_dir}/best.ckpt",
                                  ckpt_save_dir=str(tmp_path / "run"))
     progress = train.main(config)
@@ -197,21 +240,10 @@ def test_sgd_trains_too_and_other_labels_get_a_new_output_layer(trained, tmp_pat
 
 def test_infer_prints_text_and_word_times(trained, mini_corpus):
     best, audio = f"{trained.ckpt_save_dir}/best.ckpt", str(mini_corpus / "test" / "t001" / "t001-000.wav")
-    code, output = program("deepspeech2", "infer.py", audio, "--checkpoint_path", best, "--device_target", "CPU")
+    code, output = called(infer.main, audio, "--checkpoint_path", best)
     assert code == 0, output
-    code, output = program("deepspeech2", "infer.py", audio, "missing.wav", "--checkpoint_path", best, "--timestamps",
-                           "--device_target", "CPU")
+    code, output = called(infer.main, audio, "missing.wav", "--checkpoint_path", best, "--timestamps")
     assert_refusal(code, output, "1 of 2 files", "missing.wav")
     assert_line(output, "missing.wav: no such")
-    code, output = program("deepspeech2", "infer.py", audio, "--checkpoint_path", best, "--stream")
+    code, output = called(infer.main, audio, "--checkpoint_path", best, "--stream")
     assert_refusal(code, output, "stream", "--bidirectional false")
-
-
-def test_scripts_run_on_this_cpu(trained, tmp_path):
-    """The documented scripts, with the CPU instead of an Ascend."""
-    config = dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / "run"), num_epochs=1)
-    code, output = script("deepspeech2", "run_standalone_train_ascend.sh", "0", *flags(config))
-    assert code == 0, output
-    code, output = script("deepspeech2", "run_eval_ascend.sh", "0", tmp_path / "run" / "best.ckpt")
-    assert code == 0, output
-    assert re.search(r"^Average WER \d+\.\d{3}", (ROOT / "deepspeech2" / "eval.log").read_text(), re.M)

@@ -17,6 +17,7 @@ import numpy as np
 
 from helpers.documents import ROOT
 from utils.checkpoints.checkpoint import load_checkpoint
+from utils.errors import run
 
 # train.py, which sends itself signal {number} in the moment it has saved the state of batch 3 of epoch {epoch}
 INTERRUPTED = """
@@ -100,6 +101,16 @@ def started(model, name, *arguments):
     return 0, errors.getvalue()
 
 
+def called(main, *arguments):
+    """As `program`, of the function `main` of a program's command line, in this process."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(printed):
+        try:
+            run(main, [str(argument) for argument in arguments])
+        except SystemExit as ended:
+            return ended.code, printed.getvalue()
+    return 0, printed.getvalue()
+
+
 def rank_table(folder, count=2):
     """A table of `count` devices of one server, for run_distribute_train_ascend.sh."""
     devices = [{"device_id": str(i), "device_ip": f"192.168.100.10{i}", "rank_id": str(i)} for i in range(count)]
@@ -161,7 +172,8 @@ def _environment(target):
     return os.environ | {"DEVICE_TARGET": target, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def _run(*arguments, program=sys.executable, env=None, cwd=None):
+def _run(*arguments, program=sys.executable, env=os.environ, cwd=None):
+    # os.environ as it was when this process began: MindSpore has set OMP_NUM_THREADS since, on which rounding depends
     done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           check=False, env=env, cwd=cwd)
     return done.returncode, done.stdout
