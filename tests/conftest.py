@@ -3,6 +3,7 @@ import dataclasses
 import os
 import subprocess
 
+import mindspore as ms
 import pytest
 from helpers.documents import ROOT
 from helpers.shared import copy_tree, runner_program, shared_folder
@@ -20,6 +21,14 @@ def device():
     from utils.device import setup_device
 
     return setup_device()
+
+
+@pytest.fixture
+def pynative(device):
+    """Operator by operator, for what is no matter of graphs: to compile one takes seconds."""
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    yield
+    ms.set_context(mode=ms.GRAPH_MODE)
 
 
 @pytest.fixture(scope="session")

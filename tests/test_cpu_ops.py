@@ -252,6 +252,8 @@ def loss_and_gradients(model, x):
     return value.asnumpy(), {weight.name: one.asnumpy() for weight, one in zip(weights, gradients, strict=True)}
 
 
+@pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, pytest.param(ms.GRAPH_MODE, marks=pytest.mark.slow)],
+                         ids=["operators", "graph"])
 @pytest.mark.parametrize("network, shape", [
     (lambda: EcapaTdnn(10, 16, 8, 24), (8, 30, 10)), (lambda: EcapaTdnn(10, 16, 8, 24, "speechbrain"), (8, 30, 10)),
     (lambda: ConvTasNet(ConvTasNetConfig(N=16, L=8, B=6, H=12, Sc=6, X=2, R=2)), (2, 203)),
@@ -261,7 +263,9 @@ def loss_and_gradients(model, x):
     (lambda: DeepSpeech2(DeepSpeech2Config(conv_channels=4, hidden_size=12, hidden_layers=2, bidirectional=False)),
      (2, 41, 161))],
     ids=["ecapa", "ecapa speechbrain", "conv_tasnet", "kaituoxu", "no skip", "deepspeech2", "unidirectional"])
-def test_a_fast_network_learns_what_the_plain_one_learns(network, shape):
+def test_a_fast_network_learns_what_the_plain_one_learns(network, shape, mode, pynative):
+    """Graphs of the kernels one by one are above."""
+    ms.set_context(mode=mode)
     found = []
     for quick in (False, True):
         ms.set_seed(1)

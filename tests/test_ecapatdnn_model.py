@@ -2,10 +2,11 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
 from ecapatdnn.src.loss import AamSoftmax, margin_at
 from ecapatdnn.src.model import VARIANTS, EcapaTdnn
+from utils.training.loop import trainable
 
 GENERATOR = np.random.default_rng(0)
 
@@ -36,6 +37,7 @@ def test_parameter_count_is_the_published_one(variant, channels, mfa_channels, c
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.usefixtures("pynative")
 def test_padded_batch_equals_single_utterances(variant):
     model, lengths = small(variant), [60, 37, 58, 12]
     batch = features(4, 60, 80)
@@ -46,6 +48,7 @@ def test_padded_batch_equals_single_utterances(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.usefixtures("pynative")
 def test_every_parameter_gets_a_finite_gradient(variant):
     model = EcapaTdnn(80, 16, 12, 24, variant).set_train()
     loss = AamSoftmax(12, 5)
@@ -63,6 +66,29 @@ def test_every_parameter_gets_a_finite_gradient(variant):
         assert np.abs(gradient).max() > 0, weight.name
 
 
+def test_four_utterances_are_learnt_by_heart():
+    """By a graph."""
+    ms.set_seed(0)
+    model, loss = EcapaTdnn(80, 16, 16, 24).set_train(), AamSoftmax(16, 4)
+    x = Tensor(np.random.default_rng(0).standard_normal((4, 40, 80)).astype(np.float32))
+    speaker = Tensor(np.arange(4), ms.int32)
+    optimizer = nn.Adam(trainable(model, loss), 0.01)
+
+    def objective():
+        return loss(model(x), speaker)[0]
+
+    gradients = ms.value_and_grad(objective, None, optimizer.parameters)
+
+    @ms.jit
+    def step():
+        value, grads = gradients()
+        return ops.depend(value, optimizer(grads))
+
+    losses = [float(step()) for _ in range(60)]
+    assert losses[0] > 3 and losses[-1] < 0.05
+
+
+@pytest.mark.usefixtures("pynative")
 def test_aam_softmax_is_its_formula():
     """-log softmax of s cos(theta + m) against an independent float64 computation, on both sides of pi - m."""
     margin, scale, loss = 0.3, 20.0, AamSoftmax(6, 4, margin=0.3, scale=20.0)
@@ -81,6 +107,7 @@ def test_aam_softmax_is_its_formula():
     assert float(accuracy) == pytest.approx(np.mean(cosine.argmax(axis=1) == speaker))
 
 
+@pytest.mark.usefixtures("pynative")
 def test_sub_centres_take_the_nearest():
     loss = AamSoftmax(4, 3, margin=0.0, sub_centers=2)
     nearest = Tensor(loss.weight.asnumpy()[[1, 2, 5]])   # a sub-centre of speakers 0, 1 and 2
@@ -92,6 +119,7 @@ def test_margin_grows_linearly():
     assert margin_at(1, 0.5, 0, 0) == 0.5
 
 
+@pytest.mark.usefixtures("pynative")
 def test_embedding_does_not_depend_on_the_rest_of_the_batch():
     model, batch = small("taoruijie"), features(3, 50, 80)
     whole = model(Tensor(batch)).asnumpy()
