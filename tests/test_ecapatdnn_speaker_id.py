@@ -1,7 +1,6 @@
 """Speaker identification: the split, the x-vector, and speaker_id.py as SpeechBrain's users call it."""
 import dataclasses
 import re
-import shutil
 from pathlib import Path
 
 import mindspore as ms
@@ -11,7 +10,7 @@ import yaml
 from helpers.corpora import put, tree
 from helpers.documents import ROOT
 from helpers.errors import refused
-from helpers.programs import program
+from helpers.programs import copied_at, program, started
 from mindspore import Tensor, nn, ops
 
 from ecapatdnn import speaker_id
@@ -36,7 +35,6 @@ from utils.config import load_config, parse_config, parse_train_config
 from utils.device import Device
 from utils.errors import ContentError, MismatchError, NotFoundError, OutputError, SettingError
 from utils.launching.jobs import cluster_jobs
-from utils.training.loop import Loop
 from utils.training.schedules import linear
 from utils.training.state import parameters
 from utils.training.train_step import adapt
@@ -65,14 +63,18 @@ def small(folder, output, **differences):
 
 @pytest.fixture(scope="module")
 def trained(folder, mini_corpus, tmp_path_factory):
-    """(config, what it printed) of a finished run, called by the documented names."""
+    """(config, what it printed) of a finished run, called by the documented names.
+
+    Beside it lies "cut": the run's folder as it was after batch 3 of epoch 2.
+    """
     output = tmp_path_factory.mktemp("results") / "run"
-    code, printed = program(
-        "ecapatdnn", "speaker_id.py", "--config", str(ROOT / "ecapatdnn" / "configs" / "speaker_id.yaml"),
-        f"--data_folder={folder}", f"--output_folder={output}", "--seed=7", "--number_of_epochs=2", "--batch_size=8",
-        "--rank_size=1", "--lr=0.01", "--channels=16", "--mfa_channels=24", "--emb_dim=16", "--crop=60",
-        "--save_steps=1", "--num_workers=0", "--device_target=CPU", f"--musan_path={mini_corpus}/musan",
-        f"--rir_path={mini_corpus}/rir")
+    with copied_at(2, 3, output, output.with_name("cut")):
+        code, printed = started(
+            "ecapatdnn", "speaker_id.py", "--config", str(ROOT / "ecapatdnn" / "configs" / "speaker_id.yaml"),
+            f"--data_folder={folder}", f"--output_folder={output}", "--seed=7", "--number_of_epochs=2",
+            "--batch_size=8", "--rank_size=1", "--lr=0.01", "--channels=16", "--mfa_channels=24", "--emb_dim=16",
+            "--crop=60", "--save_steps=1", "--num_workers=0", "--device_target=CPU",
+            f"--musan_path={mini_corpus}/musan", f"--rir_path={mini_corpus}/rir")
     assert code == 0, printed
     return load_config(SpeakerIdConfig, output / "best.ckpt"), printed
 
@@ -169,6 +171,7 @@ def random_network():
     return model.set_train(False)
 
 
+@pytest.mark.usefixtures("pynative")
 def test_xvector_equals_its_layers_in_numpy():
     model = random_network()
     x = features = np.random.default_rng(1).standard_normal((11, 6)).astype(np.float32)
@@ -186,6 +189,7 @@ def test_xvector_equals_its_layers_in_numpy():
     np.testing.assert_allclose(model(Tensor(features[None])).asnumpy()[0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("pynative")
 def test_a_padded_batch_gives_what_each_utterance_gives_alone():
     model, lengths = random_network(), [9, 25]
     x = np.random.default_rng(2).standard_normal((2, 25, 6)).astype(np.float32)
@@ -218,12 +222,14 @@ def test_eight_utterances_are_learnt_by_heart():
     assert float(results[0][0]) > 1 and float(results[-1][0]) < 0.05 and float(results[-1][1]) == 0
 
 
+@pytest.mark.usefixtures("pynative")
 def test_likelihood_and_error_of_known_probabilities():
     probabilities = Tensor(np.log([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]).astype(np.float32))
     loss, error = likelihood_and_error(probabilities, Tensor([0, 2], ms.int32))
     assert float(loss) == pytest.approx(-(np.log(0.5) + np.log(0.1)) / 2, rel=1e-5) and float(error) == 0.5
 
 
+@pytest.mark.usefixtures("pynative")
 def test_network_ecapa_is_the_one_of_verification():
     """And runs in mixed precision, through functions of its own module."""
     config = small("", "", network="ecapa", auto_mix_prec=True)
@@ -308,17 +314,10 @@ def test_test_scores_are_those_of_the_files_one_by_one(trained):
     assert np.allclose(np.exp(rows).sum(axis=1), 1, atol=1e-5)
 
 
-def test_an_interrupted_run_is_continued_with_the_same_numbers(folder, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_continued_with_the_same_numbers(trained):
     """A copy of the run folder as it is after batch 3 of epoch 2 ends as the run itself does."""
-    def save_and_copy(loop):
-        save(loop)
-        if (loop.progress.epoch, loop.progress.step) == (2, 3):
-            shutil.copytree(whole, cut)
-
-    (whole, cut), save = (tmp_path / "whole", tmp_path / "cut"), Loop.save
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "save", save_and_copy)
-        speaker_id.main(small(folder, whole))
+    whole = Path(trained[0].ckpt_save_dir)
+    cut = whole.with_name("cut")
     assert (cut / "last" / "state.ckpt").exists() and not (cut / "save" / "epoch_0002.ckpt").exists()
     assert speaker_id.main(parse_train_config(SpeakerIdConfig, ["--resume", str(cut)])).updates == 10
     logs = [[float(one) for one in re.findall(r"\d[\d.e+-]*", (run / "train_log.txt").read_text())]

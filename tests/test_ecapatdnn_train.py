@@ -11,7 +11,7 @@ import pytest
 from helpers.errors import assert_refusal, refused
 from helpers.graphs import python
 from helpers.networks import shared_networks
-from helpers.programs import assert_same_end, flags, killed, rank_table, run_runner, script, started, using
+from helpers.programs import assert_same_end, copied_at, flags, killed, rank_table, run_runner, script, started, using
 from mindspore import Tensor, nn
 
 from ecapatdnn import eval as evaluation
@@ -24,7 +24,6 @@ from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.device import Device
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError, UnsupportedError
-from utils.training.loop import Loop
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,15 +47,8 @@ def trained(mini_corpus, small_lists, tmp_path_factory):
         eval_list=str(small_lists / "trials.txt"), eval_path=str(mini_corpus / "train"),
         musan_path=str(mini_corpus / "musan"), rir_path=str(mini_corpus / "rir"),
         ckpt_save_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    run, save = Path(config.ckpt_save_dir), Loop.save
-
-    def save_and_copy(loop):
-        save(loop)
-        if (loop.progress.epoch, loop.progress.step) == (2, 3):
-            shutil.copytree(run, run.with_name("cut"))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Loop, "save", save_and_copy)
+    run = Path(config.ckpt_save_dir)
+    with copied_at(2, 3, run, run.with_name("cut")):
         train.main(config)
     return config
 
@@ -216,7 +208,7 @@ def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path
     monkeypatch.setattr(train, "fit", lambda *arguments, **settings: begun.append(arguments))
     train.main(dataclasses.replace(trained, initial_model=f"{trained.ckpt_save_dir}/best.ckpt", speeds="1.0",
                                    ckpt_save_dir=str(tmp_path / "fine")))
-    found = {name: value.asnumpy() for name, value in begun[0][4].items()}
+    found = {name: value.asnumpy() for name, value in begun[0][0].weights.items()}
     expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")
     assert found.keys() == expected.keys()
     for name in found.keys() - {"loss.weight"}:

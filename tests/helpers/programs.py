@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from helpers.documents import ROOT
 from utils.checkpoints.checkpoint import load_checkpoint
 from utils.errors import run
+from utils.training.loop import Loop
 
 # train.py, which sends itself signal {number} in the moment it has saved the state of batch 3 of epoch {epoch}
 INTERRUPTED = """
@@ -88,17 +90,32 @@ def recorded(model, name, *arguments, place, inside=False):
 
 
 def started(model, name, *arguments):
-    """(exit code, error message) of <model>/<name> run as a program in this process, for what fails at once."""
-    previous, errors = sys.argv, io.StringIO()
+    """As `program`, but in this process."""
+    previous, printed = sys.argv, io.StringIO()
     sys.argv = [name, *map(str, arguments)]
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             runpy.run_path(str(ROOT / model / name), run_name="__main__")
     except SystemExit as ended:
-        return ended.code, errors.getvalue()
+        return ended.code, printed.getvalue()
     finally:
         sys.argv = previous
-    return 0, errors.getvalue()
+    return 0, printed.getvalue()
+
+
+@contextlib.contextmanager
+def copied_at(epoch, step, run, copy):
+    """Whoever trains within it saves the run folder `run`; `copy` is how it was after this batch (save_steps is 1)."""
+    save = Loop.save
+
+    def save_and_copy(loop):
+        save(loop)
+        if (loop.progress.epoch, loop.progress.step) == (epoch, step):
+            shutil.copytree(run, copy)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "save", save_and_copy)
+        yield
 
 
 def called(main, *arguments):
