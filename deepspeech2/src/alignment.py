@@ -4,11 +4,11 @@ Letters: T frames, L labels of the network, n labels of the text, S = 2n + 1 sta
 """
 import numpy as np
 
-from deepspeech2.src.text import BLANK, frames_needed
+from deepspeech2.src.text import BLANK, Alphabet, frames_needed
 from utils.errors import MismatchError
 
 
-def align(log_probs, labels):
+def align(log_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The most probable path of `labels` (n,): log_probs (T, L) -> (T,) labels with blanks, which collapse to them.
 
     UserError where there is none: fewer frames than `frames_needed`, or of probability zero.
@@ -16,7 +16,8 @@ def align(log_probs, labels):
     return _states_to_labels(labels)[_best_states(log_probs, labels)]
 
 
-def word_times(log_probs, text, alphabet, seconds_per_frame):
+def word_times(log_probs: np.ndarray, text: str, alphabet: Alphabet,
+               seconds_per_frame: float) -> list[tuple[str, float, float]]:
     """[(word, start, end)] in seconds, from log_probs (T, L): from its first letter's first frame to its last's last.
 
     CTC writes a letter in one frame or few and blanks elsewhere: ends come early, most of all a one-letter word's.
@@ -31,14 +32,14 @@ def word_times(log_probs, text, alphabet, seconds_per_frame):
     return times
 
 
-def _states_to_labels(labels):
+def _states_to_labels(labels: np.ndarray) -> np.ndarray:
     """(n,) -> (S,): blank, first label, blank, ..., last label, blank."""
     states = np.full(2 * len(labels) + 1, BLANK, np.int32)
     states[1::2] = labels
     return states
 
 
-def _best_states(log_probs, labels):
+def _best_states(log_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The most probable sequence of states (T,): each frame stays, goes one on, or skips a blank that isn't needed."""
     label = _states_to_labels(labels)
     frames, states = len(log_probs), len(label)

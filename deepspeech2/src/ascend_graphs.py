@@ -1,5 +1,6 @@
 """The graphs that an Ascend has to compile for DeepSpeech2: what utils/ascend_check checks."""
 import dataclasses
+from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
@@ -15,6 +16,7 @@ from deepspeech2.src.streaming import Stream
 from deepspeech2.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
+from utils.device import Device
 from utils.layers.ascend import for_ascend
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
@@ -26,7 +28,7 @@ FRAMES, LABELS = 200, 20    # of an utterance
 UPDATES = 100               # of an epoch
 
 
-def train(config, device):
+def train(config: Config, device: Device) -> list[Callable]:
     """As train.py."""
     model, loss = DeepSpeech2(config), CtcLoss()
     precision = adapt(model, config, device)
@@ -45,24 +47,24 @@ def train(config, device):
     return training_calls(recipe, config, device, batch)
 
 
-def validate(config, device):
+def validate(config: Config, device: Device) -> list[Callable]:
     """As train.py does after an epoch: in the precision of the training."""
     model = DeepSpeech2(config)
     adapt(model, config, device)
     return batches(Recogniser(model, config))
 
 
-def evaluate(config, device):
+def evaluate(config: Config, device: Device) -> list[Callable]:
     """As eval.py."""
     return batches(Recogniser(fast(DeepSpeech2(config)), config))
 
 
-def batches(recogniser):
+def batches(recogniser: Recogniser) -> list[Callable]:
     """A batch of utterances, padded to one length."""
     return [lambda: recogniser.batch([np.zeros((FRAMES, BINS), np.float32)], FRAMES)]
 
 
-def stream(config, device):
+def stream(config: Config, device: Device) -> list[Callable]:
     """As `infer.py --stream`; nothing where the network is bidirectional."""
     if config.bidirectional:
         return []
@@ -70,7 +72,7 @@ def stream(config, device):
     return [lambda: parts.push(np.zeros(2 * RATE, np.float32))]
 
 
-def export(config, device):
+def export(config: Config, device: Device) -> list[Callable]:
     """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
     if config.input == "waveform":
         network, shape = for_ascend(FromWaveform(DeepSpeech2(config))), (1, RATE)

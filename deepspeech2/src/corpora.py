@@ -10,8 +10,10 @@ from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import read_samples, read_text, read_transcript
 from utils.audio import audio_file
 from utils.corpora.corpus import parallel, wav_folder
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
 from utils.errors import ContentError, NotFoundError
+from utils.files import StrPath
 
 
 class Spoken(NamedTuple):
@@ -24,8 +26,10 @@ class Spoken(NamedTuple):
 
 
 # Scanners take a config and give the folder of the corpus, {part: [Spoken]} and [reason a file is in no part].
+Scanned = tuple[str, dict[str, list[Spoken]], list[str]]
 
-def scan_an4(config):
+
+def scan_an4(config: CorpusSettings) -> Scanned:
     """CMU AN4; audio and transcripts are matched by their id."""
     root = next((folder for folder in (config.data_folder, os.path.join(config.data_folder, "an4"))
                  if os.path.isfile(os.path.join(folder, "etc", "an4_train.fileids"))), None)
@@ -49,7 +53,7 @@ def scan_an4(config):
     return *raw_as_wav(root, parts, config), reasons
 
 
-def an4_texts(path):
+def an4_texts(path: StrPath) -> dict[str, str]:
     """{id: text} of lines `<s> TEXT </s> (id)`."""
     texts = {}
     for number, line in enumerate(read_text(path, "AN4's transcripts").splitlines(), 1):
@@ -61,7 +65,8 @@ def an4_texts(path):
     return texts
 
 
-def raw_as_wav(root, parts, config):
+def raw_as_wav(root: str, parts: dict[str, list[Spoken]],
+               config: CorpusSettings) -> tuple[str, dict[str, list[Spoken]]]:
     """(folder, parts) where files without a header are wavs of the wav folder."""
     paths = [item.path for items in parts.values() for item in items]
     raw = [path for path in paths if path.endswith(".raw")]
@@ -77,7 +82,7 @@ def raw_as_wav(root, parts, config):
                     for part, items in parts.items()}
 
 
-def write_raw(job):
+def write_raw(job: tuple[str, str]) -> None:
     """A wav of 16-bit samples without a header at 16 kHz, of either of CMU's archives."""
     source, target = job
     if not os.path.exists(target) or os.path.getsize(target) != 44 + os.path.getsize(source):
@@ -87,7 +92,7 @@ def write_raw(job):
         audio_file.write_wav(target, samples.astype(np.int16), RATE)
 
 
-def scan_librispeech(config):
+def scan_librispeech(config: CorpusSettings) -> Scanned:
     """LibriSpeech's splits: of the data folder, below it, or that folder itself."""
     parts, reasons, texts = {}, [], {}
     for folder, _, names in sorted(os.walk(config.data_folder, followlinks=True)):
@@ -113,7 +118,7 @@ def scan_librispeech(config):
     return config.data_folder, parts, reasons
 
 
-def scan_librispeech_an4(config):
+def scan_librispeech_an4(config: CorpusSettings) -> Scanned:
     """AN4 below an4/; LibriSpeech's dev-clean, below librispeech/, is more to train on."""
     parts, reasons = {}, []
     for scan, folder, prefix in ((scan_an4, "an4", "an4-"), (scan_librispeech, "librispeech/dev-clean", "libri-")):
@@ -128,7 +133,7 @@ def scan_librispeech_an4(config):
     return config.data_folder, parts, reasons
 
 
-def scan_deepspeech(config):
+def scan_deepspeech(config: CorpusSettings) -> Scanned:
     """The manifests of deepspeech.pytorch. Their paths may be those of the machine where they were written."""
     parts, reasons = {}, []
     for part, name in (("train", "train"), ("valid", "val"), ("test", "test")):
@@ -154,14 +159,14 @@ def scan_deepspeech(config):
                   for part, items in parts.items()}, reasons
 
 
-def moved(path, folder):
+def moved(path: str, folder: str) -> str:
     """`path`, or where `folder` holds its last parts: /old/data/an4_dataset/x.wav -> folder/an4_dataset/x.wav."""
     names = re.split(r"[\\/]", path)
     places = (os.path.join(folder, *names[start:]) for start in range(1, len(names)))
     return path if os.path.exists(path) else next((place for place in places if os.path.isfile(place)), path)
 
 
-def scan_tree(config):
+def scan_tree(config: CorpusSettings) -> Scanned:
     """Folders of audio, each with its text; the speaker is the first folder of a part."""
     parts, reasons = {}, []
     for part in ("train", "valid", "test"):
@@ -179,7 +184,7 @@ def scan_tree(config):
     return config.data_folder, parts, reasons
 
 
-def scan_mini(config):
+def scan_mini(config: CorpusSettings) -> Scanned:
     """The synthetic corpus, made first where it is missing."""
     parts, source = SCANNERS["mini"](config), os.path.join(config.data_folder, "transcripts.tsv")
     lines = read_text(source, "the mini corpus's transcripts").splitlines()
@@ -188,18 +193,18 @@ def scan_mini(config):
                                        for speaker, path in items] for part, items in parts.items()}, []
 
 
-def missing(config, what, folder):
+def missing(config: CorpusSettings, what: str, folder: str) -> NotFoundError:
     """The NotFoundError for a data folder without the corpus."""
     found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
     return NotFoundError(f"{config.data_folder}: no {what} in it, found {found}; name {folder} as --data_folder")
 
 
-def under(root, *path):
+def under(root: str, *path: str) -> str:
     """The path below `root` of a file."""
     return os.path.relpath(os.path.join(*path), root).replace(os.sep, "/")
 
 
-def stem(path):
+def stem(path: str) -> str:
     """`path` without its ending."""
     return os.path.splitext(path)[0]
 

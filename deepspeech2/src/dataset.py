@@ -157,7 +157,8 @@ def padded_lengths(frames: np.ndarray, buckets: int) -> Sequence[int]:
     """At most `buckets` lengths, ascending, to which utterances of `frames` (n,) are padded with the least padding."""
     steps, counts = np.unique(-(-frames // ROUND), return_counts=True)
     below = np.concatenate(([0], np.cumsum(counts)))            # utterances up to each step
-    cost, chosen = np.where(below, np.inf, 0.0), [() for _ in below]    # of the best lengths for those utterances
+    cost = np.where(below, np.inf, 0.0)                         # of the best lengths for those utterances
+    chosen: list[tuple[int, ...]] = [() for _ in below]
     for _ in range(buckets):
         for stop in range(len(steps), 0, -1):
             totals = cost[:stop] + (below[stop] - below[:stop]) * steps[stop - 1]

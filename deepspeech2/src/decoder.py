@@ -4,29 +4,33 @@ Letters: T frames, L labels, K prefixes held. `log_probs` (T, L) are natural log
 """
 import logging
 import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import kenlm
 import numpy as np
-from pyctcdecode import Alphabet as DecoderAlphabet
-from pyctcdecode import BeamSearchDecoderCTC, LanguageModel
+from pyctcdecode.alphabet import Alphabet as DecoderAlphabet
 from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
+from pyctcdecode.decoder import BeamSearchDecoderCTC
+from pyctcdecode.language_model import LanguageModel
 
+from deepspeech2.src.config import Config
 from deepspeech2.src.ngram import check_arpa
-from deepspeech2.src.text import BLANK, collapse
+from deepspeech2.src.text import BLANK, Alphabet, collapse
 from utils.errors import ContentError, MismatchError, NotFoundError
-from utils.files import whole_file
+from utils.files import StrPath, whole_file
 
 LM_WIDTH = 100      # prefixes held with a language model, unless beam_width says otherwise
 
 logging.getLogger("pyctcdecode").setLevel(logging.ERROR)    # it warns of any vocabulary under 1000 words
 
 
-def greedy(log_probs, alphabet):
+def greedy(log_probs: np.ndarray, alphabet: Alphabet) -> str:
     """The text of the most probable label of every frame."""
     return alphabet.decode(collapse(log_probs.argmax(1)))
 
 
-def beam_search(log_probs, alphabet, width):
+def beam_search(log_probs: np.ndarray, alphabet: Alphabet, width: int) -> list[tuple[str, float]]:
     """CTC prefix beam search (Hannun et al., arXiv:1408.2873): [(text, log probability)], at most `width`, best first.
 
     A text's probability is that of all its alignments, a lower bound of it where the beam dropped some.
@@ -55,16 +59,17 @@ def beam_search(log_probs, alphabet, width):
         label = np.append(stay_label[old], grown[row, column])
         prefixes = np.append(prefixes[old], tree.grow(prefixes[row], column))
     total = np.logaddexp(blank, label)
-    return [(alphabet.decode(tree.labels(prefixes[i])), float(total[i])) for i in np.argsort(-total, kind="stable")]
+    return [(alphabet.decode(tree.labels(int(prefixes[i]))), float(total[i]))
+            for i in np.argsort(-total, kind="stable")]
 
 
 class PrefixTree:
     """Prefixes as nodes: the same labels are always the same node."""
 
-    def __init__(self, labels):
+    def __init__(self, labels: int):
         self.size, self.last, self.parent, self.nodes = labels, [BLANK], [-1], {}
 
-    def grow(self, nodes, labels):
+    def grow(self, nodes: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The nodes (n,) that `labels` (n,) behind `nodes` (n,) lead to."""
         grown = []
         for node, label in zip(nodes.tolist(), labels.tolist(), strict=True):
@@ -76,12 +81,12 @@ class PrefixTree:
             grown.append(self.nodes[key])
         return np.array(grown, int)
 
-    def arrays(self, nodes):
+    def arrays(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Last label (n,) and parent (n,) of `nodes` (n,); the root's are BLANK and -1."""
         nodes = nodes.tolist()
         return np.array([self.last[node] for node in nodes]), np.array([self.parent[node] for node in nodes])
 
-    def labels(self, node):
+    def labels(self, node: int) -> list[int]:
         """The labels from the root to `node`."""
         path = []
         while node:
@@ -97,14 +102,14 @@ class WordModel(LanguageModel):
     same penalty, scaled by alpha, while it grows as when it ends: with alpha and beta 0 there is no language model.
     """
 
-    def score(self, prev_state, word, is_last_word=False):
+    def score(self, prev_state: Any, word: str, is_last_word: bool = False) -> tuple[float, Any]:
         """(weighted natural log probability, state) of `word` behind `prev_state`."""
         if word:
             return super().score(prev_state, word, is_last_word)
         end = self._get_raw_end_score(prev_state) if is_last_word else 0.0
         return self.alpha * LOG_BASE_CHANGE_FACTOR * end, prev_state
 
-    def score_partial_token(self, partial_token):
+    def score_partial_token(self, partial_token: str) -> float:
         """Penalty of a part that no known word begins with."""
         return self.alpha * LOG_BASE_CHANGE_FACTOR * super().score_partial_token(partial_token)
 
@@ -116,7 +121,8 @@ class LanguageModelDecoder:
     the model. `width`: prefixes held. UserError for a model that is damaged or in another spelling than the labels.
     """
 
-    def __init__(self, alphabet, path, alpha, beta, width, unigrams=None):
+    def __init__(self, alphabet: Alphabet, path: StrPath, alpha: float, beta: float, width: int,
+                 unigrams: Iterable[str] | None = None):
         words = check_arpa(path)
         if " " not in alphabet.number:
             raise MismatchError(f"labels: {alphabet.labels!r} hold no space, a language model of words needs it")
@@ -135,23 +141,23 @@ class LanguageModelDecoder:
         labels = ["" if number == BLANK else label for number, label in enumerate(alphabet.labels)]
         self.decoder, self.width = BeamSearchDecoderCTC(DecoderAlphabet(labels, is_bpe=False), self.model), width
 
-    def __call__(self, log_probs):
+    def __call__(self, log_probs: np.ndarray) -> str:
         """The best text."""
         return self.beams(log_probs)[0][0]
 
-    def beams(self, log_probs):
+    def beams(self, log_probs: np.ndarray) -> list[tuple[str, float]]:
         """[(text, score)], best first; the score is the sum that is sought."""
         if len(log_probs) == 0:
             return [("", 0.0)]
         beams = self.decoder.decode_beams(log_probs, beam_width=self.width)
         return [(text, score) for text, _, _, _, score in beams]
 
-    def set_weights(self, alpha, beta):
+    def set_weights(self, alpha: float, beta: float) -> None:
         """Other weights, without loading anything again."""
-        self.model.reset_params(alpha=float(alpha), beta=float(beta))
+        self.model.alpha, self.model.beta = float(alpha), float(beta)
 
 
-def save_log_probs(path, items, labels):
+def save_log_probs(path: StrPath, items: Sequence[tuple[str, str, np.ndarray]], labels: str) -> None:
     """Writes the outputs [(key, text, log_probs (T, L))] of a network with `labels` to a .npz for lm.py tune."""
     keys = [key for key, _, _ in items]
     if len(set(keys)) < len(keys):
@@ -162,7 +168,7 @@ def save_log_probs(path, items, labels):
                  labels=np.array(list(labels), str), **arrays)
 
 
-def load_log_probs(path):
+def load_log_probs(path: StrPath) -> tuple[list[tuple[str, str, np.ndarray]], str]:
     """([(key, text, log_probs (T, L))], labels) of such a file. NotFoundError; ContentError for another or cut one."""
     try:
         with np.load(path, allow_pickle=False) as data:
@@ -176,7 +182,7 @@ def load_log_probs(path):
                            "them") from None
 
 
-def make_decoder(config, alphabet):
+def make_decoder(config: Config, alphabet: Alphabet) -> Callable[[np.ndarray], str]:
     """The function log_probs (T, L) -> text that config.lm_path and config.beam_width ask for."""
     if config.lm_path:
         return LanguageModelDecoder(alphabet, config.lm_path, config.alpha, config.beta, config.beam_width or LM_WIDTH)

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Sequence
 
 from utils.errors import (
     ContentError,
@@ -44,12 +45,12 @@ ATTEMPTS = 3                            # in a row that bring nothing
 CHUNK = 2 ** 20
 
 
-def download_an4(folder, base_url="", checksum=""):
+def download_an4(folder: str, base_url: str = "", checksum: str = "") -> None:
     """an4/ in `folder` of CMU's NIST SPHERE archive, which has no published `checksum`."""
     _download("an4_sphere.tar.gz", folder, "an4", ("an4", "etc"), base_url or AN4, checksum)
 
 
-def download_librispeech(folder, splits, base_url=""):
+def download_librispeech(folder: str, splits: Sequence[str], base_url: str = "") -> None:
     """LibriSpeech/<split>/ in `folder` of every split; SettingError for one that does not exist."""
     for split in splits:
         if split not in MD5:
@@ -59,7 +60,7 @@ def download_librispeech(folder, splits, base_url=""):
         _download(f"{split}.tar.gz", folder, place, (place, split), base_url or LIBRISPEECH, MD5[split])
 
 
-def _download(name, folder, inside, places, base_url, checksum):
+def _download(name: str, folder: str, inside: str, places: tuple[str, ...], base_url: str, checksum: str) -> None:
     """The folder `inside` an archive as one of `folder`, unless one of the `places` is there."""
     if found := [place for place in places if os.path.isdir(os.path.join(folder, place))]:
         print(f"{os.path.join(folder, found[0])}: is there, not downloaded")
@@ -75,7 +76,7 @@ def _download(name, folder, inside, places, base_url, checksum):
     print(f"{os.path.join(folder, inside)}: downloaded")
 
 
-def fetch(url, path, checksum=""):
+def fetch(url: str, path: str, checksum: str = "") -> None:
     """Makes the file `path` from `url`, going on with `path`.part; a file that is there is checked only.
 
     `checksum`: MD5 or SHA-256 in hexadecimal digits, or "". UserError where the server has no such file, gives up, or
@@ -98,7 +99,7 @@ def fetch(url, path, checksum=""):
                            "download it again")
 
 
-def transfer(url, part):
+def transfer(url: str, part: str) -> str:
     """Appends to the file `part` what it lacks of `url`: "" when it is whole, else why it is not."""
     have = before = _size(part)
     try:
@@ -128,7 +129,7 @@ def transfer(url, part):
         raise SettingError(f"{url}: {error}, expected http://... or https://...; correct --base_url") from None
 
 
-def _beyond_the_end(error, part, have):
+def _beyond_the_end(error: urllib.error.HTTPError, part: str, have: int) -> str:
     """A part of as many bytes as the server has is whole; any other is none of its file."""
     if error.headers.get("Content-Range", "").endswith(f"/{have}"):
         return ""
@@ -136,11 +137,11 @@ def _beyond_the_end(error, part, have):
     return f"a file of other than the {have} bytes found"
 
 
-def _size(path):
+def _size(path: str) -> int:
     return os.path.getsize(path) if os.path.exists(path) else 0
 
 
-def digest(path, algorithm):
+def digest(path: str, algorithm: str) -> str:
     """The `algorithm`'s hexadecimal checksum of a file."""
     value = hashlib.new(algorithm)
     with open(path, "rb") as stream:
@@ -149,7 +150,7 @@ def digest(path, algorithm):
     return value.hexdigest()
 
 
-def unpack(archive, folder, inside):
+def unpack(archive: str, folder: str, inside: str) -> None:
     """Makes `folder`/`inside` from the folder `inside` a tar archive, and of files beside that one those not there.
 
     ContentError for an archive that is broken or has no such folder, OutputError where it cannot be written; then

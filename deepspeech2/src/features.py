@@ -3,17 +3,24 @@
 librosa.stft(n_fft=320, hop_length=160, window="hamming"), centred, reflected at the ends; log1p; mean 0, deviation 1.
 Letters: N samples, T frames, F frequency bins.
 """
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 import scipy.fft
 import scipy.signal
 
+if TYPE_CHECKING:
+    from mindspore import Tensor
+
+Count = TypeVar("Count", int, "Tensor")
+
 RATE = 16000
 WINDOW, HOP = 320, 160      # 20 ms, 10 ms
 BINS = WINDOW // 2 + 1
-HAMMING = scipy.signal.get_window("hamming", WINDOW).astype(np.float32)
+HAMMING = np.asarray(scipy.signal.get_window("hamming", WINDOW), np.float32)
 
 
-def frame_count(samples):
+def frame_count(samples: Count) -> Count:
     """T of N `samples`: of a number, or of a tensor of numbers."""
     return samples // HOP + 1
 
@@ -23,26 +30,26 @@ def sample_count(frames: int) -> int:
     return (frames - 1) * HOP
 
 
-def spectrogram(samples):
+def spectrogram(samples: np.ndarray) -> np.ndarray:
     """Samples (N,) -> features (T, F) float32."""
     return normalise(log_magnitude(samples))
 
 
-def log_magnitude(samples):
+def log_magnitude(samples: np.ndarray) -> np.ndarray:
     """log(1 + |STFT|), not normalised: (N,) -> (T, F) float32."""
     half = WINDOW // 2
     # numpy reflects over and again what is shorter than half a window
     return frames(np.pad(np.asarray(samples, np.float32), half, "reflect"))
 
 
-def frames(samples):
+def frames(samples: np.ndarray) -> np.ndarray:
     """As log_magnitude, of samples that hold half a window before the first frame's centre and after the last's."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
-    return np.log1p(np.abs(scipy.fft.rfft(windows * HAMMING))).astype(np.float32)
+    return np.log1p(np.abs(np.asarray(scipy.fft.rfft(windows * HAMMING)))).astype(np.float32)
 
 
-def normalise(features, mean=None, deviation=None):
+def normalise(features: np.ndarray, mean: float | None = None, deviation: float | None = None) -> np.ndarray:
     """(T, F) minus its mean, divided by its (unbiased) standard deviation; or by the ones given."""
-    if mean is None:
-        mean, deviation = features.mean(), features.std(ddof=1)
+    if mean is None or deviation is None:
+        mean, deviation = float(features.mean()), float(features.std(ddof=1))
     return (features - np.float32(mean)) / np.float32(max(deviation, 1e-5))

@@ -10,14 +10,15 @@ import csv
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deepspeech2.src.features import RATE
 from utils.audio import audio_file
 from utils.audio.packed import exists
 from utils.errors import ContentError, NotFoundError
-from utils.files import write_text
+from utils.files import StrPath, write_text
 
 EXPECTED = 'expected {"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
 
@@ -39,12 +40,12 @@ class Utterance(NamedTuple):
     seconds: float
 
 
-def utterance_length(utterance):
+def utterance_length(utterance: Utterance) -> int:
     """Its length at 16 kHz: the manifest's, or else the header's."""
     return round(utterance.seconds * RATE) or audio_file.duration(utterance.audio, RATE)
 
 
-def read_manifest(path, folder=""):
+def read_manifest(path: StrPath, folder: str = "") -> list[Utterance]:
     """The utterances of a JSON or CSV manifest, every file of which is there: [Utterance].
 
     `folder`: what paths are relative to, instead of the manifest's root_path. UserError for a manifest that cannot be
@@ -53,7 +54,7 @@ def read_manifest(path, folder=""):
     return [_utterance(sample, path) for sample in read_samples(path, folder)]
 
 
-def _utterance(sample, manifest):
+def _utterance(sample: Sample, manifest: StrPath) -> Utterance:
     if not exists(sample.wav_path):
         raise NotFoundError(f"{sample.wav_path}: no such audio file, expected by {manifest}; copy it there, or run "
                             "prepare.py again")
@@ -64,14 +65,14 @@ def _utterance(sample, manifest):
     return Utterance(sample.wav_path, text, sample.seconds)
 
 
-def read_transcript(sample, manifest):
+def read_transcript(sample: Sample, manifest: StrPath) -> str:
     """The text of a sample without white space around it; UserError for a file that is missing or not UTF-8."""
     if sample.transcript is None:
         return read_text(sample.transcript_path, f"a transcript that {manifest} names").strip()
     return sample.transcript.strip()
 
 
-def read_samples(path, folder=""):
+def read_samples(path: StrPath, folder: str = "") -> list[Sample]:
     """The entries of a manifest with `folder`, or its own root, before their paths: [Sample]. No file is looked for."""
     text = read_text(path, "a manifest; prepare.py writes them")
     is_json = str(path).endswith(".json") or text.lstrip().startswith("{")
@@ -84,7 +85,7 @@ def read_samples(path, folder=""):
             for sample in samples]
 
 
-def _json_samples(path, text):
+def _json_samples(path: StrPath, text: str) -> tuple[str, list[Sample]]:
     try:
         manifest = json.loads(text)
     except json.JSONDecodeError as error:
@@ -97,7 +98,7 @@ def _json_samples(path, text):
                                    for number, values in enumerate(manifest["samples"], 1)]
 
 
-def _json_sample(path, number, values):
+def _json_sample(path: StrPath, number: int, values: Any) -> Sample:
     known = {key: values[key] for key in Sample._fields if key in values} if isinstance(values, dict) else {}
     sample, seconds = Sample(**{"wav_path": "", **known}), known.get("seconds", 0.0)
     texts = (sample.wav_path, sample.transcript_path, sample.transcript or "")
@@ -110,7 +111,7 @@ def _json_sample(path, number, values):
     return sample._replace(seconds=float(seconds))
 
 
-def _csv_samples(path, text):
+def _csv_samples(path: StrPath, text: str) -> list[Sample]:
     samples, reader = [], csv.reader(text.splitlines())
     try:
         for row in reader:
@@ -118,14 +119,15 @@ def _csv_samples(path, text):
                 raise ContentError(f"{path}: line {reader.line_num} is {','.join(row)[:80]!r}, expected `wav,txt`: two "
                                    "paths, in quotes where they hold a comma; correct it")
             if row:
-                samples.append(Sample(*(cell.strip() for cell in row)))
+                audio, text = (cell.strip() for cell in row)
+                samples.append(Sample(audio, text))
     except csv.Error as error:
         raise ContentError(f"{path}: line {reader.line_num}: not CSV ({error}), expected `wav,txt`; correct "
                            "it") from None
     return samples
 
 
-def read_text(path, what):
+def read_text(path: StrPath, what: str) -> str:
     """The text of a file that is `what`; UserError where it cannot be read or is not UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")
@@ -136,7 +138,7 @@ def read_text(path, what):
                            "example") from None
 
 
-def write_manifest(path, root, rows):
+def write_manifest(path: StrPath, root: StrPath, rows: Iterable[Sample]) -> None:
     """Writes `rows`, [Sample] with audio paths relative to the folder `root`, one a line; whole or not at all."""
     lines = ",\n".join(json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
     root = json.dumps(os.path.abspath(root), ensure_ascii=False)

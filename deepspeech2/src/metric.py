@@ -2,12 +2,15 @@
 
 Single spaces count as characters; deepspeech.pytorch and the MindSpore zoo leave them out, hence cer_no_spaces.
 """
+from collections.abc import Sequence
+from typing import Any
+
 import jiwer
 
 from utils.errors import ContentError
 
 
-def error_rates(references, hypotheses):
+def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, float]:
     """{wer, cer, cer_no_spaces} in %: all errors of the texts over all words (characters) of the references.
 
     An empty hypothesis is all deletions. UserError for an empty reference.
@@ -17,7 +20,8 @@ def error_rates(references, hypotheses):
             "cer_no_spaces": 100 * _characters(references, hypotheses, "").cer}
 
 
-def worst(references, hypotheses, keys, count):
+def worst(references: Sequence[str], hypotheses: Sequence[str], keys: Sequence[str],
+          count: int) -> list[dict[str, Any]]:
     """Rows {key, wer, cer, reference, hypothesis} of the `count` utterances of highest word error rate, in %.
 
     Of equal ones the longest come first.
@@ -30,7 +34,7 @@ def worst(references, hypotheses, keys, count):
     return sorted(rows, key=lambda row: (-row["wer"], -len(row["reference"].split())))[:count]
 
 
-def alignment_text(reference, hypothesis):
+def alignment_text(reference: str, hypothesis: str) -> str:
     """Three lines: reference, hypothesis with its words below those they stand for, S, D or I below each error."""
     text = jiwer.visualize_alignment(_aligned([reference], [hypothesis]), show_measures=False, skip_correct=False)
     return "\n".join(line.rstrip() for line in text.split("\n")[2:]).strip("\n")

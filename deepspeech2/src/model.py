@@ -4,10 +4,13 @@ Amodei et al.: "Deep Speech 2: End-to-End Speech Recognition in English and Mand
 
 Letters: B utterances, T frames of 10 ms, T' frames of 20 ms, F frequency bins, C channels, H hidden, K labels.
 """
+from typing import TypeVar
+
 import mindspore as ms
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
+from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS
 from utils import cpu_ops
 from utils.errors import SettingError
@@ -15,6 +18,7 @@ from utils.export.lite2 import ASCEND
 from utils.layers.ascend import UNITS
 from utils.layers.shapes import length_mask
 
+Count = TypeVar("Count", int, Tensor)
 CEILING = 20        # of the clipped ReLU
 BEFORE, AFTER = 16, 14   # features around those of their own time that frames of 20 ms depend on
 
@@ -25,7 +29,7 @@ class DeepSpeech2(nn.Cell):
     In evaluation a padded batch gives what each utterance gives alone.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Config):
         super().__init__()
         check(config)
         self.conv = ConvStack(config.conv_channels)
@@ -42,7 +46,7 @@ class DeepSpeech2(nn.Cell):
         mask = time_mask(features, frames)
         return self.listen(features * mask.expand_dims(2), frames, mask)
 
-    def listen(self, features, frames, mask):
+    def listen(self, features: Tensor, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """`construct` with the mask of the frames, (B, T), and zeros in the padding of the features.
 
         deepspeech.pytorch takes the padding as it is: whatever stands there reaches 10 frames into the utterance.
@@ -55,18 +59,20 @@ class DeepSpeech2(nn.Cell):
             x = self.lookahead(x)
         return self.label(x), frames
 
-    def label(self, x):
+    def label(self, x: Tensor) -> Tensor:
         """(T', B, H) -> log probabilities (T', B, K)."""
         scores = self.output(self.norm(x).reshape(-1, x.shape[2])).astype(ms.float32)
         return ops.log_softmax(scores, -1).reshape(-1, x.shape[1], scores.shape[1])
 
-    def start(self):
+    def start(self) -> tuple[Tensor, ...]:
         """The state of `stream` before a recording: of each recurrent layer, and what the lookahead waits for."""
         nothing = ops.zeros((1, 1, self.output.in_channels))
         states = [nothing] * sum(layer.states for layer in self.layers)
-        return *states, ops.zeros((self.lookahead.context - 1, 1, self.output.in_channels))
+        context = self.lookahead.context    # pyright: ignore[reportOptionalMemberAccess]  # Stream refuses others
+        return *states, ops.zeros((context - 1, 1, self.output.in_channels))
 
-    def stream(self, features, inside, mask, *state):
+    def stream(self, features: Tensor, inside: Tensor, mask: Tensor,
+               *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`construct` of a unidirectional network part by part: log probabilities (n, 1, K), state after the part.
 
         features: (1, BEFORE + 2 n + AFTER, F) that the next n frames depend on, zeros beyond the recording
@@ -79,7 +85,8 @@ class DeepSpeech2(nn.Cell):
             x, carried = layer.stream(x, state[first:first + layer.states])
             after, first = after + carried, first + layer.states
         x = ops.cat((state[first], x * mask.reshape(-1, 1, 1)), 0)          # (context - 1 + n, 1, H)
-        return self.label(self.lookahead(x)[:mask.shape[0]]), after + (x[mask.shape[0]:],)
+        x, behind = self.lookahead(x), x[mask.shape[0]:]    # pyright: ignore[reportOptionalCall]  # likewise
+        return self.label(x[:mask.shape[0]]), after + (behind,)
 
 
 class ConvStack(nn.Cell):
@@ -88,7 +95,7 @@ class ConvStack(nn.Cell):
     Between them are images of frequency by time, or for an Ascend of time by frequency.
     """
 
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.first = conv(1, channels, (41, 11), (2, 2))
         self.first_norm = nn.BatchNorm2d(channels, momentum=0.9)            # PyTorch's 0.1
@@ -97,7 +104,7 @@ class ConvStack(nn.Cell):
         self.clip = cpu_ops.ClippedReLU(CEILING)
         self.upright = False
 
-    def for_ascend(self):
+    def for_ascend(self) -> None:
         """Exchanges the axes of the images: the convolutions of CANN take 100,000 rows, but 4096 columns.
 
         And fewer under a tall kernel, of whose rows the buffer L1 must hold all and some more (CANN's check_l1_size
@@ -115,25 +122,25 @@ class ConvStack(nn.Cell):
         x = self.clip(self.second_norm(self.second(x) * inside)) * inside   # (B, C, 41, T')
         return self.flatten(x), mask
 
-    def slide(self, features, inside):
+    def slide(self, features: Tensor, inside: Tensor) -> Tensor:
         """Features (1, BEFORE + 2 n + AFTER, F), mask of the first layer (1, n + 10) -> (n, 1, 41 C), not padded."""
         x = self.cut(self.first(self.image(features)), 3, 2)                # the rest has seen padding
         x = self.clip(self.first_norm(x)) * self.image_mask(inside)
         return self.flatten(self.cut(self.clip(self.second_norm(self.second(x))), 5, 5))
 
-    def image(self, features):
+    def image(self, features: Tensor) -> Tensor:
         """(B, T, F) -> (B, 1, F, T)."""
         return (features if self.upright else features.transpose(0, 2, 1)).expand_dims(1)
 
-    def image_mask(self, mask):
+    def image_mask(self, mask: Tensor) -> Tensor:
         """(B, T) -> (B, 1, 1, T)."""
         return mask.reshape(mask.shape[0], 1, -1, 1) if self.upright else mask.reshape(mask.shape[0], 1, 1, -1)
 
-    def cut(self, x, first, last):
+    def cut(self, x: Tensor, first: int, last: int) -> Tensor:
         """(B, C, F, T) without its first and last frames."""
         return x[:, :, first:-last] if self.upright else x[:, :, :, first:-last]
 
-    def flatten(self, x):
+    def flatten(self, x: Tensor) -> Tensor:
         """(B, C, 41, T') -> (T', B, 41 C)."""
         x = x.transpose(2, 0, 1, 3) if self.upright else x.transpose(3, 0, 1, 2)
         return x.reshape(-1, x.shape[1], x.shape[2] * x.shape[3])
@@ -142,7 +149,7 @@ class ConvStack(nn.Cell):
 class ExchangedAxes(nn.Cell):
     """The operator of a convolution, for images whose axes are exchanged: its filters stay as they are stored."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: nn.Conv2d):
         super().__init__()
         top, bottom, left, right = layer.padding
         self.operator = ops.Conv2D(layer.out_channels, layer.kernel_size[::-1], pad_mode="pad",
@@ -152,7 +159,7 @@ class ExchangedAxes(nn.Cell):
         return self.operator(x, weight.transpose(0, 1, 3, 2))
 
 
-def conv(in_channels, out_channels, kernel, stride):
+def conv(in_channels: int, out_channels: int, kernel: tuple[int, int], stride: tuple[int, int]) -> nn.Conv2d:
     """Over frequency and time, with zeros that keep the kernel central: (B, I, F, T) -> (B, O, F', T')."""
     tall, wide = kernel[0] // 2, kernel[1] // 2
     return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=(tall, tall, wide, wide),
@@ -162,7 +169,7 @@ def conv(in_channels, out_channels, kernel, stride):
 class FrameBatchNorm(nn.Cell):
     """BatchNorm over all frames of a batch: (T', B, H) -> same."""
 
-    def __init__(self, size):
+    def __init__(self, size: int):
         super().__init__()
         self.norm = nn.BatchNorm2d(size, momentum=0.9)                      # PyTorch's 0.1
 
@@ -173,7 +180,7 @@ class FrameBatchNorm(nn.Cell):
 class Recurrent(nn.Cell):
     """BatchNorm but for the first, and one or both directions in time, summed: (T', B, I) -> (T', B, H)."""
 
-    def __init__(self, config, size, has_norm):
+    def __init__(self, config: Config, size: int, has_norm: bool):
         super().__init__()
         rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[config.rnn_type]
         self.states = 2 if config.rnn_type == "lstm" else 1      # h and c, or h
@@ -189,7 +196,7 @@ class Recurrent(nn.Cell):
         y = self.rnn(x, frames) if self.bidirectional else self.rnn(x)[0]
         return y.astype(x.dtype) * mask     # Ascend's kernels return float16
 
-    def stream(self, x, state):
+    def stream(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(n, 1, I), the layer's states -> (n, 1, H), the states after it."""
         if self.norm is not None:
             x = self.norm(x)
@@ -206,7 +213,7 @@ class Lookahead(nn.Cell):
     Wang et al., "Lookahead Convolution Layer for Unidirectional Recurrent Neural Networks", ICLR 2016 workshop.
     """
 
-    def __init__(self, size, context):
+    def __init__(self, size: int, context: int):
         super().__init__()
         self.context = context
         bound = Uniform(context ** -0.5)      # as PyTorch draws the weights of a convolution
@@ -219,7 +226,7 @@ class Lookahead(nn.Cell):
         return self.clip(y).transpose(2, 0, 1)
 
 
-def check(config):
+def check(config: Config) -> None:
     """SettingError for settings that make no network."""
     if config.rnn_type not in ("lstm", "gru"):
         raise SettingError(f"rnn_type: found {config.rnn_type!r}, expected lstm or gru")
@@ -232,16 +239,16 @@ def check(config):
                            "recurrent layers of an Ascend need")
 
 
-def frames_after(frames):
+def frames_after(frames: Count) -> Count:
     """T' of T."""
     return (frames - 1) // 2 + 1
 
 
-def bins_after(bins):
+def bins_after(bins: int) -> int:
     """What the convolutions leave of F frequency bins."""
     return ((bins - 1) // 2) // 2 + 1
 
 
-def time_mask(features, frames):
+def time_mask(features: Tensor, frames: Tensor) -> Tensor:
     """1 for the first `frames` (B,) of the T frames of features (B, T, F), 0 for the rest: (B, T) float32."""
     return length_mask(features[:, :, 0], frames)

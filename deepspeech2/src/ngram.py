@@ -5,11 +5,12 @@ The estimates of lmplz, KenLM's own program, which needs Boost. Letters: w word,
 import mmap
 import os
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from utils.errors import ContentError, NotFoundError, SettingError
-from utils.files import write_text
+from utils.files import StrPath, write_text
 
 UNKNOWN, START, END = range(3)
 MARKS = ["<unk>", "<s>", "</s>"]
@@ -19,12 +20,12 @@ BINARY = b"mmap lm http://kheafield.com/code"
 NEVER = -99     # log10 probability of <s>, which is only ever a history
 
 
-def write_arpa(texts, order, path):
+def write_arpa(texts: Sequence[str], order: int, path: StrPath) -> None:
     """Estimates a model of `order` words from `texts` and writes it to the file `path`."""
     write_text(path, estimate(texts, order))
 
 
-def estimate(texts, order):
+def estimate(texts: Sequence[str], order: int) -> str:
     """ARPA text of the model of `order` words (2 to 6) of `texts`, of which each is a sentence of words and spaces.
 
     SettingError for another order, ContentError for no text or one that holds a mark such as <s>.
@@ -38,7 +39,7 @@ def estimate(texts, order):
     return "".join(_lines(levels, words))
 
 
-def _tokens(texts):
+def _tokens(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """The vocabulary, marks first, and the numbers of the words of all texts in one row, each text within its marks."""
     sentences = [text.split() for text in texts if text.strip()]
     words = {word for sentence in sentences for word in sentence}
@@ -52,7 +53,7 @@ def _tokens(texts):
                             for i in (START, *(number[word] for word in sentence), END)], np.int64)
 
 
-def _count(tokens, size, order):
+def _count(tokens: np.ndarray, size: int, order: int) -> list[dict[str, np.ndarray]]:
     """For each n up to `order` {history, word, suffix, count} of all n-grams; history and suffix are (n-1)-grams."""
     every = np.arange(size)
     levels = [{"word": every, "history": 0 * every, "suffix": 0 * every, "count": np.bincount(tokens, minlength=size)}]
@@ -121,7 +122,7 @@ def _lines(levels, words):
     yield "\n\\end\\\n"
 
 
-def check_arpa(path):
+def check_arpa(path: StrPath) -> list[str]:
     """The words of a model: an ARPA file, read to its end, or a binary of KenLM (none, where it was built without).
 
     UserError for a file that is missing, neither of them, or cut.

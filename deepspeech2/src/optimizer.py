@@ -1,5 +1,5 @@
 """Optimiser and learning rate of deepspeech.pytorch's recipes."""
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from deepspeech2.src.config import Config
 from utils.errors import SettingError
@@ -8,7 +8,7 @@ from utils.training.schedules import Schedule, exponential
 for_each = ops.HyperMap()
 
 
-def shrink(factor, weight):
+def shrink(factor: Tensor, weight: Parameter) -> Tensor:
     return ops.assign(weight, weight * factor)
 
 
@@ -19,7 +19,7 @@ class AdamW(nn.Adam):
     steps are three times as large.
     """
 
-    def __init__(self, weights, learning_rate, decay):
+    def __init__(self, weights: list[Parameter], learning_rate: float, decay: float):
         super().__init__(weights, learning_rate=learning_rate)
         self.decoupled_decay = decay
 

@@ -3,6 +3,7 @@
 Label 0 is the blank of CTC, as in deepspeech.pytorch.
 """
 import unicodedata
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,7 +17,7 @@ APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\uff07"), "'")
 class Alphabet:
     """The labels of a network. UserError for a set that is none: no blank and letter, or one of them twice."""
 
-    def __init__(self, labels=LABELS):
+    def __init__(self, labels: str = LABELS):
         if len(labels) < 2 or len(set(labels)) < len(labels):
             raise SettingError(f"labels: found {labels!r}, expected the blank and then each character once")
         self.labels = labels
@@ -24,10 +25,10 @@ class Alphabet:
         self.kind = np.min_scalar_type(len(labels))      # the smallest that holds a label
         self.lower, self.upper = any(map(str.islower, labels)), any(map(str.isupper, labels))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def encode(self, text, where="transcript"):
+    def encode(self, text: str, where: str = "transcript") -> np.ndarray:
         """A normalised text -> labels (n,) int32. MismatchError naming `where` and the first character without one."""
         try:
             return np.fromiter(map(self.number.__getitem__, text), np.int32, len(text))
@@ -35,11 +36,11 @@ class Alphabet:
             raise MismatchError(f"{where}: {error.args[0]!r} in {text[:60]!r} is no label, expected "
                                 f"{self.labels[1:]!r}; correct the transcript or set --labels") from None
 
-    def decode(self, labels):
+    def decode(self, labels: Iterable[int]) -> str:
         """Labels (n,) -> text."""
         return "".join(self.labels[label] for label in labels)
 
-    def normalise(self, text):
+    def normalise(self, text: str) -> str:
         """`text` as the labels write it: in their case, typographic apostrophes plain, single spaces."""
         text = " ".join(unicodedata.normalize("NFC", text).translate(APOSTROPHES).split())
         if self.lower:
@@ -47,7 +48,7 @@ class Alphabet:
         return text.upper()
 
 
-def collapse(labels):
+def collapse(labels: np.ndarray) -> np.ndarray:
     """The labels of an alignment: one of each run of equals, then without blanks. (n,) -> (m,)."""
     labels = np.asarray(labels)
     if len(labels) == 0:
@@ -56,6 +57,6 @@ def collapse(labels):
     return labels[first & (labels != BLANK)]
 
 
-def frames_needed(labels):
+def frames_needed(labels: np.ndarray) -> int:
     """Frames without which CTC has no path for `labels` (n,): one each, and a blank between equal neighbours."""
     return len(labels) + np.count_nonzero(labels[1:] == labels[:-1])

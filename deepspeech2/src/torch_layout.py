@@ -59,7 +59,7 @@ def read_deepspeech_pytorch(content: Any, hyper: dict[str, Any], given: dict[str
         raise MismatchError(f"{path}: rnns.0.rnn.weight_hh_l0: found shape {(rows, hidden)}, expected 4 gates of an "
                             "LSTM or 3 of a GRU; this zoo's network has no other")
     settings = {
-        "conv_channels": sizes(state, "conv.seq_module.0.weight", path, 4)[0], "rnn_type": GATES[rows / hidden],
+        "conv_channels": sizes(state, "conv.seq_module.0.weight", path, 4)[0], "rnn_type": GATES[rows // hidden],
         "hidden_size": hidden, "bidirectional": "rnns.0.rnn.weight_hh_l0_reverse" in state,
         "hidden_layers": len({match[1] for name in state if (match := re.match(r"rnns\.(\d+)\.", name))})}
     if not settings["bidirectional"]:

@@ -5,7 +5,7 @@ Letters: N samples, T frames, F frequency bins, T' and K as in model.py.
 import mindspore as ms
 import numpy as np
 import scipy.fft
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from deepspeech2.src.features import BINS, HAMMING, HOP, WINDOW, frame_count
 from utils.layers.shapes import length_mask, mean_over, ones_like, unbiased
@@ -35,7 +35,8 @@ class Spectrogram(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        spectrum = scipy.fft.rfft(np.diag(HAMMING.astype(np.float64)))          # the response to each sample of a frame
+        # the response to each sample of a frame
+        spectrum = np.asarray(scipy.fft.rfft(np.diag(HAMMING.astype(np.float64))))
         kernel = np.concatenate((spectrum.real, spectrum.imag), axis=1).T
         self.squares = Squares(kernel, HOP, WINDOW // 2, mirrored=True)
 
@@ -51,7 +52,7 @@ class Spectrogram(nn.Cell):
         return (x / ops.maximum(peak * ops.sqrt(variance), 1e-5)).expand_dims(0)
 
 
-def log1p(x):
+def log1p(x: Tensor) -> Tensor:
     """log(1 + x) of x >= 0, also where 1 + x is 1 in float16: up to 1/4 by the series of 2 atanh(x / (2 + x))."""
     few = ops.minimum(x, 0.25)
     z = few / (few + 2)
@@ -59,6 +60,6 @@ def log1p(x):
     return z * (2 + s * (2 / 3 + s * (2 / 5 + s * (2 / 7)))) + ops.log(ops.maximum((x + 1) * 0.8, 1.0))
 
 
-def rows(x):
+def rows(x: Tensor) -> Tensor:
     """The rows of x (T, any), counted in whole numbers: (1,) int32."""
     return ops.cumsum((x[:, :1].abs() >= 0.0).astype(ms.int32), 0).max((0,))    # a sum would be of 64 bits

@@ -107,6 +107,7 @@ class Optimizer(Cell):
     learning_rate: Any
     def __init__(self, learning_rate: float, parameters: Iterable[Parameter], weight_decay: float = 0.0,
                  loss_scale: float = 1.0) -> None: ...
+    def construct(self, gradients: Any) -> Any: ...
 
 class Adam(Optimizer):
     def __init__(self, params: Iterable[Parameter], learning_rate: float = 1e-3, *,
@@ -114,4 +115,4 @@ class Adam(Optimizer):
 
 class SGD(Optimizer):
     def __init__(self, params: Iterable[Parameter], learning_rate: float = 0.1, momentum: float = 0.0, *,
-                 weight_decay: float = 0.0) -> None: ...
+                 weight_decay: float = 0.0, nesterov: bool = False) -> None: ...
