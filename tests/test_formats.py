@@ -9,13 +9,14 @@ from typing import ClassVar
 import pytest
 import yaml
 from helpers.documents import ROOT
+from helpers.errors import refused
 
 from conv_tasnet.src.config import Config as ConvTasNetConfig
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from ecapatdnn.src.config import Config as EcapaConfig
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from utils.config import history, load_config, parse_config, parse_train_config, save_config
-from utils.errors import ContentError, UserError
+from utils.errors import ContentError, SettingError
 from utils.export.runner import description_text, graph_input, read_description
 from utils.formats import NewerFormatError, migrate, numbered, renamed, with_format
 from utils.training.state import Progress
@@ -70,21 +71,21 @@ def test_settings_of_older_runs_are_renamed_and_dropped(tmp_path):
         assert parse_train_config(Small, ["--resume", str(tmp_path)]).width == 7
 
 
-@pytest.mark.parametrize("text, message", [
-    ("format: 3\nsize: 7\n", "size: no such setting"), ("format: 3\ncolor: red\n", "color: no such setting"),
-    ("format: 4\nsomething: new\n", "format 4, ")])
-def test_unknown_settings_and_newer_formats_are_refused(tmp_path, text, message):
+@pytest.mark.parametrize("text, kind, fact", [
+    ("format: 3\nsize: 7\n", SettingError, "size"), ("format: 3\ncolor: red\n", SettingError, "color"),
+    ("format: 4\nsomething: new\n", NewerFormatError, "format 4")])
+def test_unknown_settings_and_newer_formats_are_refused(tmp_path, text, kind, fact):
     checkpoint = run_folder(tmp_path, text)
     for read in (lambda: load_config(Small, checkpoint), lambda: parse_train_config(Small, ["--resume", str(tmp_path)]),
                  lambda: parse_config(Small, ["--config", str(tmp_path / "config.yaml")])):
-        with pytest.raises(UserError, match=message):
+        with refused(kind, tmp_path / "config.yaml", fact):
             read()
 
 
 def test_a_preset_is_of_today_unless_it_holds_a_format(tmp_path):
     path = tmp_path / "preset.yaml"
     path.write_text("size: 7\n")
-    with pytest.raises(UserError, match="size: no such setting"):
+    with refused(SettingError, path, "size"):
         parse_config(Small, ["--config", str(path)])
     path.write_text("format: 1\nsize: 7\n")
     assert parse_config(Small, ["--config", str(path)]).width == 7

@@ -3,6 +3,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.errors import refused
 
 from conv_tasnet.src.config import Config as ConvTasNetConfig
 from conv_tasnet.src.optimizer import make_schedule as make_conv_tasnet_schedule
@@ -106,15 +107,14 @@ def test_rates_stay_between_zero_and_the_top():
 
 
 def test_an_unknown_schedule_is_named_with_the_known_ones():
-    message = "^schedule: found 'linear', expected one of constant, cosine, exponential, step, cyclic$"
-    with pytest.raises(SettingError, match=message):
+    with refused(SettingError, "schedule", "'linear'", "constant, cosine, exponential, step, cyclic"):
         make_schedule(settings("linear"), updates=50)
 
 
 def test_conv_tasnet_offers_the_schedules_that_it_has_settings_for():
-    message = "^schedule: found 'cyclic', expected one of constant, cosine$"
-    with pytest.raises(SettingError, match=message):
+    with refused(SettingError, "schedule", "'cyclic'", "constant, cosine") as error:
         make_conv_tasnet_schedule(ConvTasNetConfig(schedule="cyclic"), updates=50)
+    assert not any(name in str(error.value) for name in ("exponential", "step"))
     rate = make_conv_tasnet_schedule(ConvTasNetConfig(schedule="cosine", lr=TOP, base_lrate=BASE, num_epochs=8), 50)
     assert [rate(update) for update in (0, 200, 400)] == pytest.approx([TOP, (TOP + BASE) / 2, BASE])
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers.documents import ROOT
+from helpers.errors import refused
 
 from deepspeech2.src.decoder import load_log_probs
 from deepspeech2.src.download import unpack
@@ -21,7 +22,7 @@ from ecapatdnn.src.config import Config
 from ecapatdnn.src.embedding_cache import EmbeddingCache
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import parse_config, parse_train_config
-from utils.errors import UserError
+from utils.errors import ContentError, SettingError
 
 
 class Bomb:
@@ -67,15 +68,15 @@ def numpy_objects(bomb):
 @pytest.mark.parametrize("make", [pickled, torch_archive, numpy_objects])
 def test_a_checkpoint_is_never_unpickled(bomb, tmp_path, make):
     (tmp_path / "best.ckpt").write_bytes(make(bomb))
-    with pytest.raises(UserError, match="best.ckpt: not a MindSpore checkpoint, or damaged"):
+    with refused(ContentError, tmp_path / "best.ckpt", "checkpoint"):
         load_checkpoint(tmp_path / "best.ckpt")
 
 
 def test_a_checkpoint_with_changed_fields_is_read_or_refused(bomb, tmp_path):
-    """Whoever changes a file on purpose can leave the checksum out; then too there is a value or a UserError."""
+    """Whoever changes a file on purpose can leave the checksum out; then too there is a value or a ContentError."""
     import mindspore as ms
 
-    path, refused = tmp_path / "best.ckpt", 0
+    path, bad = tmp_path / "best.ckpt", 0
     weights = {"w": ms.Parameter(ms.Tensor(np.ones((3, 4), np.float32)), name="w")}
     save_checkpoint(path, weights, note=repr(pickled(bomb)))
     data, generator = path.read_bytes()[:-17], np.random.default_rng(0)     # without the checksum at the end
@@ -86,9 +87,9 @@ def test_a_checkpoint_with_changed_fields_is_read_or_refused(bomb, tmp_path):
         path.write_bytes(bytes(changed))
         try:
             load_checkpoint(path)
-        except UserError:
-            refused += 1
-    assert refused > 100
+        except ContentError:
+            bad += 1
+    assert bad > 100
 
 
 @pytest.mark.parametrize("dims, kind, content", [
@@ -105,7 +106,7 @@ def test_a_parameter_of_another_size_than_its_shape_is_refused(tmp_path, dims, k
     value.tag, value.tensor.tensor_type, value.tensor.tensor_content = "w", kind, content
     value.tensor.dims.extend(dims)
     (tmp_path / "best.ckpt").write_bytes(checkpoint.SerializeToString())
-    with pytest.raises(UserError, match="best.ckpt: not a MindSpore checkpoint, or damaged"):
+    with refused(ContentError, tmp_path / "best.ckpt", "checkpoint"):
         load_checkpoint(tmp_path / "best.ckpt")
 
 
@@ -128,7 +129,7 @@ def test_cached_embeddings_are_never_unpickled(bomb, tmp_path):
 def test_log_probabilities_are_never_unpickled(bomb, tmp_path):
     for content in (object_arrays(bomb, "keys", "texts", "labels"), pickled(bomb), numpy_objects(bomb)):
         (tmp_path / "log_probs.npz").write_bytes(content)
-        with pytest.raises(UserError, match="log_probs.npz: no log probabilities"):
+        with refused(ContentError, tmp_path / "log_probs.npz", "log probabilities"):
             load_log_probs(tmp_path / "log_probs.npz")
 
 
@@ -138,9 +139,9 @@ def test_log_probabilities_are_never_unpickled(bomb, tmp_path):
 def test_settings_execute_nothing(bomb, tmp_path, tag):
     text = f"channels: {tag.format(path=bomb.path)}\n"
     (tmp_path / "config.yaml").write_text(text)
-    with pytest.raises(UserError, match="config.yaml: not YAML .*could not determine a constructor"):
+    with refused(ContentError, tmp_path / "config.yaml", "YAML", "constructor"):
         parse_config(Config, ["--config", str(tmp_path / "config.yaml")])
-    with pytest.raises(UserError, match="config.yaml: not YAML"):
+    with refused(ContentError, tmp_path / "config.yaml", "YAML"):
         parse_train_config(Config, ["--resume", str(tmp_path)])
     if "apply" in tag:      # the same text is a bomb where it is read without care
         yaml.unsafe_load(text)
@@ -154,8 +155,9 @@ def test_settings_that_refer_to_themselves_are_refused_in_one_short_line(tmp_pat
     (tmp_path / "nested.yaml").write_text("\n".join(["crop:", "  &b0 [1]", "channels:"]
                                                     + [f"{' ' * i}- &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]"
                                                        for i in range(1, 30)]))
-    for name in ("laughs", "more", "nested"):
-        with pytest.raises(UserError) as error:
+    for name, kind, fact in (("laughs", SettingError, "a0"), ("more", SettingError, "channels"),
+                             ("nested", ContentError, "YAML")):
+        with refused(kind, tmp_path / f"{name}.yaml", fact) as error:
             parse_config(Config, ["--config", str(tmp_path / f"{name}.yaml")])
         assert len(str(error.value)) < 1000
 
@@ -195,9 +197,8 @@ def test_an_archive_does_not_leave_its_folder(tmp_path, kind):
             info.name, info.linkname = (text.format(outside=outside) for text in (info.name, info.linkname))
             content.seek(0)
             tar.addfile(info, content)
-    with pytest.raises(UserError, match="a.tar.gz: not unpacked") as error:
+    with refused(ContentError, tmp_path / "a.tar.gz"):
         unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "data"), "an4")
-    assert "\n" not in str(error.value)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar.gz", "outside", "secret"]
     assert (outside / "secret").read_text() == "secret" and (outside / "secret").stat().st_nlink == 1
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.errors import assert_refusal, refused
 from helpers.originals import golden
 from helpers.programs import program
 
-from utils.errors import UserError
+from utils.errors import ContentError, NotFoundError, OutputError
 from utils.torch_weights.plain_pickle import Instance, Name
 from utils.torch_weights.torch_file import MAGIC, read, write
 
@@ -86,18 +87,15 @@ def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
     np.testing.assert_array_equal(found, values)
 
 
-@pytest.mark.parametrize(("size", "offset", "shape", "strides", "message"), [
-    (12, 1, (3, 4), (4, 1), "reaches beyond the 12 numbers"),
-    (12, 0, (3, 4), (5, 1), "reaches beyond the 12 numbers"),
-    (12, 13, (), (), "reaches beyond the 12 numbers"),
-    (12, 13, (0,), (1,), "reaches beyond the 12 numbers"),
-    (12, 0, (2 ** 20, 2 ** 20), (0, 0), "reaches beyond the 12 numbers"),     # one number, repeated to terabytes
-    (12, -1, (3,), (1,), "offset -1"), (12, 3, (3,), (-1,), "strides"), (12, 0, (-3,), (1,), "shape"),
-    (12, 0, (3, 4), (1,), "strides"), (13, 0, (3,), (1,), "a FloatStorage of 13 numbers has 48 bytes"),
-    (2 ** 31 - 1, 0, (3,), (1,), "numbers has 48 bytes")])
-def test_tensors_stay_within_their_storage(size, offset, shape, strides, message, tmp_path):
+@pytest.mark.parametrize(("size", "offset", "shape", "strides"), [
+    (12, 1, (3, 4), (4, 1)), (12, 0, (3, 4), (5, 1)), (12, 13, (), ()), (12, 13, (0,), (1,)),
+    (12, 0, (2 ** 20, 2 ** 20), (0, 0)),     # one number, repeated to terabytes
+    (12, -1, (3,), (1,)), (12, 3, (3,), (-1,)), (12, 0, (-3,), (1,)), (12, 0, (3, 4), (1,)), (13, 0, (3,), (1,)),
+    (2 ** 31 - 1, 0, (3,), (1,))])
+def test_tensors_stay_within_their_storage(size, offset, shape, strides, tmp_path):
     path = archive(tmp_path / "a.pt", named(x=tensor("Float", "0", size, offset, shape, strides)), {"0": bytes(48)})
-    with pytest.raises(UserError, match=message):
+    facts = [f"shape {shape}", f"strides {strides}", f"offset {offset}"] if size == 12 else [size, "48 bytes"]
+    with refused(ContentError, path, *facts):
         read(path)
 
 
@@ -134,9 +132,8 @@ def test_nothing_that_a_file_names_is_run(tmp_path):
             if path.name == "bare.pkl":
                 path.write_bytes(data)
             for inert in ((), ("omegaconf.*", "typing.*")):
-                with pytest.raises(UserError) as caught:
+                with refused(ContentError, path):
                     read(path, inert)
-                assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
     assert not marker.exists()
     pickle.loads(pickle.dumps(Evil(open, str(marker), "w"))).close()        # the attack is one
     assert marker.exists()
@@ -147,8 +144,8 @@ def test_nothing_that_a_file_names_is_run(tmp_path):
 def test_programs_refuse_in_one_line(model, form, tmp_path):
     path = archive(tmp_path / "a.pt", pickle.dumps({"state_dict": Evil(os.system, f"touch {tmp_path}/marker")}, 2))
     code, output = program(model, "import_torch.py", "--format", form, path, "--output", tmp_path / "run")
-    assert code == 2 and output.count("\n") == 1, output
-    assert output.startswith(f"error: {path}: not loaded, it names posix.system")
+    assert_refusal(code, output, path, "posix.system")
+    assert output.count("\n") == 1
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.pt"]
 
 
@@ -160,35 +157,36 @@ def test_tolerated_classes_are_inert(tmp_path):
     found = read(path, ["omegaconf.*"])
     assert isinstance(found["a"], Instance) and found["a"].state == {"_val": 5} and found["b"].arguments == ("x",)
     assert isinstance(found["c"], Name) and found["c"].path == "omegaconf.Thing"
-    with pytest.raises(UserError, match="it names omegaconf.nodes.AnyNode"):
+    with refused(ContentError, path, "omegaconf.nodes.AnyNode"):
         read(path, ["omegaconf.base.*"])
 
 
-def test_what_is_no_checkpoint_is_said(tmp_path):
+def test_what_is_no_checkpoint_is_refused(tmp_path):
     weights = named(x=tensor("Float", "0", 12, 0, (3, 4), (4, 1)))
     good = archive(tmp_path / "good.pt", weights, {"0": bytes(48)}).read_bytes()
     bomb = archive(tmp_path / "bomb.pt", named(), {"0": bytes(10 ** 7)}, zipfile.ZIP_DEFLATED)
     script = archive(tmp_path / "script.pt", named(), **{"constants.pkl": b"."}).read_bytes()
-    cases = {"old.pt": (MAGIC + b"\x80\x02M\xe9\x03.", "before PyTorch 1.6; save it anew"),
-             "empty.pt": (b"", "not a PyTorch"), "script.pt": (script, "TorchScript"),
-             "text.pt": (b"weights", "not a PyTorch checkpoint"), "cut.pt": (good[:-30], "damaged"),
+    cases = {"old.pt": (MAGIC + b"\x80\x02M\xe9\x03.", "PyTorch 1.6"),
+             "empty.pt": (b"", "PyTorch checkpoint"), "script.pt": (script, "TorchScript"),
+             "text.pt": (b"weights", "PyTorch checkpoint"), "cut.pt": (good[:-30], "damaged"),
              "flipped.pt": (good.replace(bytes(48), bytes(47) + b"\1"), "damaged"),
-             "bomb.pt": (bomb.read_bytes(), "entries are compressed"),
+             "bomb.pt": (bomb.read_bytes(), "compressed"),
              "lacks.pt": (archive(tmp_path / "lacks.pt", named(x=tensor("Float", "9", 1, 0, (), ()))).read_bytes(),
-                          "lacks data/9"),
-             "early.pt": (archive(tmp_path / "early.pt", named()[:-1]).read_bytes(), "ends early"),
+                          "data/9"),
+             "early.pt": (archive(tmp_path / "early.pt", named()[:-1]).read_bytes(), "damaged"),
              "stack.pt": (archive(tmp_path / "stack.pt", b"\x80\x02tu0R.").read_bytes(), "damaged at byte 2"),
              "memo.pt": (archive(tmp_path / "memo.pt", b"\x80\x02h\5.").read_bytes(), "damaged at byte 2"),
-             "key.pt": (archive(tmp_path / "key.pt", b"\x80\x02}))s.").read_bytes(), "a tuple as the key of a dict")}
-    for name, (content, message) in cases.items():
+             "key.pt": (archive(tmp_path / "key.pt", b"\x80\x02}))s.").read_bytes(), "tuple")}
+    for name, (content, fact) in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=message):
+        with refused(ContentError, tmp_path / name, fact):
             read(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "plain.zip", "w") as file:
         file.writestr("readme.txt", "x")
-    for path, message in ((tmp_path / "plain.zip", "a zip file but not a PyTorch checkpoint"),
-                          (tmp_path / "none.pt", "No such file or directory"), (tmp_path, "Is a directory")):
-        with pytest.raises(UserError, match=message):
+    for path, kind, fact in ((tmp_path / "plain.zip", ContentError, "zip"),
+                             (tmp_path / "none.pt", NotFoundError, "No such file or directory"),
+                             (tmp_path, NotFoundError, "Is a directory")):
+        with refused(kind, path, fact):
             read(path)
 
 
@@ -210,7 +208,7 @@ def test_written_file_reads_back(tmp_path):
                 header = raw.read(30)
             name, extra = (int.from_bytes(header[first:first + 2], "little") for first in (26, 28))
             assert (entry.header_offset + 30 + name + extra) % 64 == 0
-    with pytest.raises(UserError, match="cannot be written"):
+    with refused(OutputError, tmp_path / "a" / "w.pt" / "below.pt"):
         write(tmp_path / "a" / "w.pt" / "below.pt", value)
 
 
@@ -247,7 +245,7 @@ def test_equals_torch_load(tmp_path):
     compare(read(tmp_path / "b.pt"), torch.load(tmp_path / "b.pt", weights_only=True), torch)
     compare(read(tmp_path / "b.pt"), torch.load(tmp_path / "b.pt", weights_only=True, mmap=True), torch)
     torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(UserError, match="before PyTorch 1.6"):
+    with refused(ContentError, tmp_path / "old.pt", "PyTorch 1.6"):
         read(tmp_path / "old.pt")
 
 

@@ -157,7 +157,8 @@ def find_shards(folder: str) -> list[str]:
             missing = name if name not in names else f"{name}.db"
             raise NotFoundError(f"{folder}/{missing}: missing, expected {count} shards with a .db each; {TELL}")
     if names != expected:
-        raise ContentError(f"{folder}: shards of two packings, {names[0]} and {names[-1]}; {TELL}")
+        other = next(name for name in names if name not in expected)
+        raise ContentError(f"{folder}: shards of two packings, {names[0]} and {other}; {TELL}")
     return [f"{folder}/{name}" for name in names]
 
 
