@@ -152,7 +152,7 @@ def ecapatdnn(folder):
 
 
 def conv_tasnet(folder):
-    """A function that makes the TrainSet of (rank, ranks), mixing anew."""
+    """A function that makes the TrainSet of (rank, ranks), mixing on the fly."""
     from conv_tasnet.src import dataset
     from conv_tasnet.src.config import Config
 

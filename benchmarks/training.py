@@ -21,7 +21,7 @@ def main():
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repeat", type=int, default=5, help="timed steps a round")
+    parser.add_argument("--repeat", type=int, default=5, help="timed steps per round")
     parser.add_argument("--only", help="one network instead of all", choices=SIZES)
     parser.add_argument("--programs", nargs="+", default=PROGRAMS, choices=PROGRAMS)
     parser.add_argument("--worker", nargs=2, metavar=("PROGRAM", "NAME"), help=argparse.SUPPRESS)

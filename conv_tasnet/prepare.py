@@ -3,8 +3,8 @@
     python prepare.py --corpus librimix --data_folder Libri2Mix/wav8k/min --output_folder lists/libri2mix
 
 Into the output folder go lists of mixtures (.csv as LibriMix's, or folders of .json as kaituoxu's), train.txt
-(`speaker path`, to mix anew), rejected.txt (why a file is in no list) and verified*.txt (what was read already: an
-interrupted run goes on where it stopped).
+(`speaker path`, to mix on the fly), rejected.txt (why a file is in no list) and verified*.txt (what was read already:
+an interrupted run goes on where it stopped).
 """
 import dataclasses
 import os
@@ -77,7 +77,7 @@ SCANNERS = {**SCANNERS, "librispeech_an4": scan_train_251}
 
 
 def prepare_speakers(config):
-    """train.txt to mix anew, and fixed mixtures of other speakers; rows of the table."""
+    """train.txt to mix on the fly, and fixed mixtures of other speakers; rows of the table."""
     parts = SCANNERS[config.corpus](config)
     require_speakers(parts, config, config.C)
     folder, parts, jobs = plan(parts, config, config.sample_rate)
@@ -135,7 +135,7 @@ def tell_folders(folders):
 
 
 def prepare_librispeech_an4(config):
-    """Training by mixing 226 speakers anew; the official Libri2Mix rows whose sources are there as test."""
+    """Training by mixing 226 speakers on the fly; the official Libri2Mix rows whose sources are there as test."""
     official = os.path.join(config.data_folder, "lists", "libri2mix_dev-clean.csv.gz")
     return prepare_speakers(config) + prepare_rows({"test": official}, config, "_test")
 
@@ -175,7 +175,7 @@ def require_mixtures(parts, config):
     """ContentError where nothing is left to list."""
     if not parts:
         raise ContentError(f"{config.data_folder}: no mixture has all its files, see {config.output_folder}; "
-                           "generate or copy the corpus anew")
+                           "generate or copy the corpus again")
 
 
 def prepare_generated(config):

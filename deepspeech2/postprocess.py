@@ -29,7 +29,7 @@ def main(config):
         frames = read_output(f"{number:06d}", 1, np.int32)
         if frames.size != 1 or frames[0] > len(log_probs):
             raise MismatchError(f"{RESULTS}/{number:06d}_1.bin: found {frames[:3].tolist()}, expected one number of "
-                                f"frames, at most {len(log_probs)}; run preprocess.py and the runner anew")
+                                f"frames, at most {len(log_probs)}; run preprocess.py and the runner again")
         hypotheses.append(decode(log_probs[:frames[0]]))
     return report([one.audio for one in utterances], [alphabet.normalise(one.text) for one in utterances], hypotheses,
                   RESULTS)

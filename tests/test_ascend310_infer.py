@@ -178,7 +178,7 @@ def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, run, tmp_p
 @pytest.mark.parametrize("name", [pytest.param("conv_tasnet", marks=pytest.mark.slow), "ecapatdnn speechbrain",
                                   pytest.param("deepspeech2", marks=pytest.mark.slow)])
 def test_graph_with_gears_for_any_runtime(name, tmp_path):
-    """It gives what a recording gives alone, and its inputs are those that the converter is told of."""
+    """It gives what a recording gives alone, and its inputs are those that the converter is given."""
     config, generator = GEARED[name], np.random.default_rng(0)
     model = randomised(network_of(config), generator)
     graph, description = exported(name, model, config, tmp_path)

@@ -1,4 +1,4 @@
-"""utils/config.py: which value wins, which are refused and how that is said, and how a checkpoint finds its own."""
+"""utils/config.py: which value wins, which are refused and how that is reported, and how a checkpoint finds its own."""
 import errno
 import os
 import re

@@ -1,4 +1,4 @@
-"""The data of Conv-TasNet: fixed mixtures read by key and by seeking, speakers mixed anew; each mistake told."""
+"""The data of Conv-TasNet: fixed mixtures read by key and by seeking, mixing on the fly; each mistake reported."""
 import dataclasses
 import gzip
 import json
@@ -298,7 +298,7 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_array_equal(mixture, sources[1])
 
 
-# ---- speakers mixed anew
+# ---- speakers mixed on the fly
 
 def speakers(folder, count=6, files=3, seconds=1.0, rate=RATE):
     """A list of speakers whose voices are tones: speaker i at 300 + 200 i Hz."""
@@ -355,7 +355,7 @@ def test_batches_depend_on_seed_epoch_and_position_alone(voices):
     assert (one.batch(1, 0)[0][0] != one.batch(2, 0)[0][0]).any()
 
 
-@pytest.mark.parametrize("kind", ["segments", "mixed anew"])
+@pytest.mark.parametrize("kind", ["segments", "mixed on the fly"])
 def test_ranks_and_workers_give_the_same_items(tmp_path, kind):
     path = generated(tmp_path, [f"k{i}" for i in range(12)]) if kind == "segments" else speakers(tmp_path)
     settings = {"train_dir": path, "train_path": str(tmp_path), "mixtures_per_epoch": 12}

@@ -1,4 +1,4 @@
-"""What the MindSpore document of Conv-TasNet tells its users to type. The rest of its rows: test_conv_tasnet_*.py."""
+"""What the MindSpore document of Conv-TasNet asks its users to type. The rest of its rows: test_conv_tasnet_*.py."""
 import dataclasses
 import os
 

@@ -78,7 +78,7 @@ def test_what_a_file_does_not_tell_is_said_or_asked_for(tmp_path, capsys):
                            "--mask_nonlinear", "sigmoid")
     config = load_config(Config, checkpoint)
     assert (config.X, config.R, config.mask_nonlinear, config.norm) == (2, 2, "sigmoid", "gLN")
-    assert "does not tell and was taken to have --norm gLN --sample_rate 8000; give" in capsys.readouterr().out
+    assert "does not state and was taken to have --norm gLN --sample_rate 8000; give" in capsys.readouterr().out
     (tmp_path / "conf.yml").write_text(json.dumps({"masknet": {"n_blocks": 2, "n_repeats": 2, "mask_act": "softmax"},
                                                    "data": {"sample_rate": 16000}, "filterbank": {"stride": 4}}))
     checkpoint = take_over(import_torch, "asteroid", tmp_path / "plain.ckpt", tmp_path / "b", "--hyper_parameters",

@@ -275,7 +275,7 @@ def test_files_are_converted_and_read_once(tmp_path, monkeypatch):
         patch.setattr(corpus, "inspect", None)
         prepare_corpus("tree", data, tmp_path / "out", *flags)
     assert (lines(tmp_path / "out/train.txt"), lines(tmp_path / "out/valid.csv")) == before
-    prepare_corpus("tree", data, tmp_path / "out", *flags, "--sample_rate", "11025")    # another rate: made anew
+    prepare_corpus("tree", data, tmp_path / "out", *flags, "--sample_rate", "11025")    # another rate: made again
     assert {soundfile.info(path).samplerate for path in (tmp_path / "out/wav").rglob("*.wav")} == {11025}
     prepare_corpus("tree", data, tmp_path / "kept", *flags, "--sample_rate", "16000")
     assert not (tmp_path / "kept/wav").exists()

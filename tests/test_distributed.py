@@ -76,7 +76,7 @@ def facts(device, folder):
     ends("norm")
     ends("scaled", Share(device, nan=(2, 3)), loss_scale=128.0, accumulate=4)     # not a number for rank 0 alone
     try:
-        ends("resumed", Share(device, signalled=(2, 4)))            # rank 1 alone hears of it
+        ends("resumed", Share(device, signalled=(2, 4)))            # rank 1 alone gets it
     except SystemExit as left:
         found["left"] = left.code
     ends("resumed", resume=str(folder / "resumed"))

@@ -129,7 +129,7 @@ def test_bad_file_is_replaced_and_named(ecapa_config, tmp_path, kind):
 
 
 def test_million_line_list_is_small(tmp_path):
-    """VoxCeleb2 dev has 1,092,009 lines; what stays of a list is less than 100 bytes a line."""
+    """VoxCeleb2 dev has 1,092,009 lines; what stays of a list is less than 100 bytes per line."""
     lines = 1_100_000
     with open(tmp_path / "train.txt", "w", encoding="ascii") as file:
         file.writelines(f"id{i % 5994:05d} id{i % 5994:05d}/abcdefghijk/{i:07d}.wav\n" for i in range(lines))

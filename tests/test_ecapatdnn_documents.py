@@ -1,4 +1,4 @@
-"""What the MindSpore document of ECAPA-TDNN tells its users to type. The rest of its rows: test_ecapatdnn_*.py."""
+"""What the MindSpore document of ECAPA-TDNN asks its users to type. The rest of its rows: test_ecapatdnn_*.py."""
 import importlib.metadata
 import os
 import re

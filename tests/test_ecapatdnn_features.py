@@ -1,4 +1,4 @@
-"""ecapatdnn/src/features.py against the definitions of the three toolkits, written out anew in float64.
+"""ecapatdnn/src/features.py against the definitions of the three toolkits, written out in float64.
 
 The references follow torchaudio.transforms.MelSpectrogram, speechbrain.lobes.features.Fbank and
 torchaudio.compliance.kaldi.fbank, with the Fourier sum as a matrix. T frames, K bins, F bands.

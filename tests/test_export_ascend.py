@@ -249,7 +249,7 @@ def test_graphs_of_all_networks(converter, tmp_path, name):
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "deepspeech2" else pytest.mark.slow)
                                   for name in GEARED])
 def test_lite_compiles_the_gears(converter, tmp_path, name):
-    """export.py --gears --runtime lite2.0-ascend: graph and configuration go through, and CANN is told of the gears."""
+    """export.py --gears --runtime lite2.0-ascend: graph and configuration go through, and CANN is given the gears."""
     config = aligned(dataclasses.replace(GEARED[name], runtime="lite2.0-ascend"))
     model = randomised(network_of(config), np.random.default_rng(0))
     path, description = with_gears(name, model, config, tmp_path)
@@ -346,7 +346,7 @@ def test_export_computes_on_the_cpu_wherever_it_runs(target, tmp_path, monkeypat
 
 @pytest.mark.parametrize("settings, multiple", [({"length": 0}, HOP), ({"length": 30}, 1), ({"gears": "20,30"}, 1)])
 def test_wavs_for_a_graph_of_any_length_are_padded_to_hops(settings, multiple, tmp_path):
-    """By the runner, since such a graph takes no others; with gears it is told how many samples there are."""
+    """By the runner, since such a graph takes no others; with gears it is given how many samples there are."""
     model = deepspeech2(bidirectional=False)
     config = dataclasses.replace(SMALL, bidirectional=False, runtime="ascend", input="waveform", **settings)
     description = with_gears("deepspeech2", model, config, tmp_path)[1]
@@ -354,7 +354,7 @@ def test_wavs_for_a_graph_of_any_length_are_padded_to_hops(settings, multiple, t
 
 
 def test_onnx_holds_its_lstm(tmp_path):
-    """As the operator LSTM, one a direction, which CANN and onnxruntime know; what it computes is tested elsewhere."""
+    """The operator LSTM, one per direction, which CANN and onnxruntime know; what it computes is tested elsewhere."""
     onnx = pytest.importorskip("onnx")
     config = dataclasses.replace(SMALL, file_format="ONNX", file_name=str(tmp_path / "net"))
     path = export_model(FixedLength(deepspeech2(), 24), config, [Port("features", "float32", (1, 24, BINS)), *FRAMES],

@@ -1,6 +1,6 @@
 """Graphs for an Ascend in float16, by an emulation in numpy; and the sizes of their convolutions, which CANN bounds.
 
-A 310 multiplies matrices in float16 whatever it is told, and sums the products in float32. Told to compute everything
+A 310 multiplies matrices in float16 whatever the setting, and sums the products in float32. Told to compute everything
 in float16 (enforce_fp16), it rounds what every operator gives, takes means by multiplying with 1 / N first, and adds
 in float16: CANN's reduce_mean_d.py and reduce_sum_d.py, which cast to float32 on other chips only. So does the
 emulation; where CANN adds in an order of its own, in pairs.

@@ -1,5 +1,5 @@
 """Packed corpora: the same samples and batches as from the files, MindSpore's own reader sees the same records, and a
-damaged, missing or half-made shard is told in one line."""
+damaged, missing or half-made shard is reported in one line."""
 import dataclasses
 import os
 import resource
@@ -181,13 +181,14 @@ def test_ecapatdnn_trains_on_the_same_batches(speakers, tmp_path, capsys):
     assert shards.batch(3, 0)[1] == {}
 
 
-@pytest.mark.parametrize("anew", [True, False])
-def test_conv_tasnet_trains_on_the_same_batches(speakers, tmp_path, anew):
+@pytest.mark.parametrize("on_the_fly", [True, False])
+def test_conv_tasnet_trains_on_the_same_batches(speakers, tmp_path, on_the_fly):
     target = prepare("conv_tasnet", speakers / "train", tmp_path / "lists", resample="false", sample_rate=RATE,
                      valid_speakers=3, mixtures=9)
     files, shards = (ConvTasNetTrainSet(dataclasses.replace(
-        ConvTasNetConfig(), train_dir=f"{tmp_path}/lists/{'train.txt' if anew else 'valid.csv'}", minibatch_size=3,
-        train_path=str(folder), segment=0.5, sample_rate=RATE)) for folder in (speakers / "train", target))
+        ConvTasNetConfig(), train_dir=f"{tmp_path}/lists/{'train.txt' if on_the_fly else 'valid.csv'}",
+        minibatch_size=3, train_path=str(folder), segment=0.5, sample_rate=RATE))
+        for folder in (speakers / "train", target))
     same_batches(files, shards)
 
 

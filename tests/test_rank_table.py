@@ -62,7 +62,7 @@ def test_eight_devices_are_written_as_documented(tmp_path, conf):
 
 
 def test_sixteen_devices_of_an_a3(tmp_path, conf, capsys):
-    """Their ids are told apart in the name; what only a 910A refuses is written, and said."""
+    """Their ids differ in the name; what only a 910A refuses is written, with a warning."""
     common = ["--server_ip", "h", "--hccn_conf", str(conf), "--output_dir", str(tmp_path)]
     path = hccl_tools.main(["--device_num", "[0,16)", *common])
     assert path.name == "hccl_16p_0-1-2-3-4-5-6-7-8-9-10-11-12-13-14-15_h.json"
@@ -196,7 +196,7 @@ VALID = {
 
 @pytest.mark.parametrize("name", VALID)
 def test_a_table_of_any_ascend_is_valid(name, tmp_path, capsys):
-    """And what a 910A has against it is said."""
+    """And what a 910A refuses is printed."""
     content, note = VALID[name]
     assert violations(content) == [] and "; ".join(demands_of_910a(content)).startswith(note)
     path = write(tmp_path / "t.json", content)

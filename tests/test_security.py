@@ -123,7 +123,7 @@ def test_cached_embeddings_are_never_unpickled(bomb, tmp_path):
     for content in (object_arrays(bomb, "files", "embeddings"), pickled(bomb), numpy_objects(bomb), b"",
                     object_arrays(bomb, "other")):
         cache.path("corpus").write_bytes(content)
-        assert cache.load("corpus") == {}       # they are computed anew
+        assert cache.load("corpus") == {}       # they are computed again
 
 
 def test_log_probabilities_are_never_unpickled(bomb, tmp_path):

@@ -239,7 +239,7 @@ def test_equals_torch_load(tmp_path):
                "layers": torch.nn.Sequential(torch.nn.Conv1d(2, 3, 4), torch.nn.BatchNorm1d(3)).state_dict()}
     for protocol in (2, 4):
         torch.save(content, tmp_path / "a.pt", pickle_protocol=protocol)
-        # weights_only knows protocol 2, which torch.save writes unless told otherwise
+        # weights_only knows protocol 2, which torch.save writes by default
         compare(read(tmp_path / "a.pt"), torch.load(tmp_path / "a.pt", weights_only=protocol == 2), torch)
     write(tmp_path / "b.pt", read(tmp_path / "a.pt"))
     compare(read(tmp_path / "b.pt"), torch.load(tmp_path / "b.pt", weights_only=True), torch)

@@ -35,12 +35,12 @@ def whole_file(path: StrPath, *, suffix: str = "", flush: bool = True, remedy: s
                failures: Sequence[type[Exception]] = ()) -> Iterator[Path]:
     """A path to write the file `path` to: when the block ends, the file is complete and has its name.
 
-    Missing folders are made. The file gets the permissions of a new one, as umask says.
+    Missing folders are made. The file gets the permissions of a new one, as umask sets them.
 
     suffix:    how the path to write to has to end, for libraries that append it to other names
     flush:     whether it is on the disk by then, even if the power fails. Costs some 10 ms, which the million files
                of a corpus need not take: those can be made again
-    remedy:    what the error tells the user to do
+    remedy:    what the error advises the user to do
     failures:  what a library raises in place of OSError where a file cannot be written
 
     OutputError where it cannot be written; the old file is untouched then. Any other exception goes on.
@@ -191,7 +191,7 @@ def _removing(folder):
 
 
 def _make_temporary(parent):
-    """A new folder in `parent`, open to whom umask says."""
+    """A new folder in `parent`, with the permissions that umask leaves."""
     while True:
         place = parent / f"{UNFINISHED}{secrets.token_hex(6)}"
         with contextlib.suppress(FileExistsError):

@@ -2,9 +2,9 @@
 
     python utils/hccl_tools.py --device_num "[0,8)"           this server's table: hccl_8p_01234567_<ip>.json
     python utils/hccl_tools.py --merge a.json b.json          those of several servers as one: hccl_2s_16p.json
-    python utils/hccl_tools.py --check hccl_8p.json           says all that is wrong with a table
+    python utils/hccl_tools.py --check hccl_8p.json           prints all that is wrong with a table
 
-What only a 910A refuses, such as 3 devices or 16, is no mistake: a line on stderr says so.
+What only a 910A refuses, such as 3 devices or 16, is no mistake: a line on stderr warns of it.
 """
 import argparse
 import json
@@ -23,7 +23,7 @@ HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
 
 
 def main(argv: Sequence[str]) -> Path:
-    """Does what the command line says; returns the path of the table written."""
+    """Does what the command line asks for; returns the path of the table written."""
     args = parse(argv)
     if args.check:
         table = load(args.check)

@@ -1,4 +1,4 @@
-// What a user did wrong, told in one line that names the thing, what was found and what was expected.
+// What a user did wrong, reported in one line that names the thing, what was found and what was expected.
 #ifndef ASCEND310_INFER_INC_ERROR_H_
 #define ASCEND310_INFER_INC_ERROR_H_
 

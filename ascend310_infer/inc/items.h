@@ -16,10 +16,10 @@ struct HostTensor {
 
 struct Item {
   std::filesystem::path name;                // of its results, without the suffix; may have folders
-  std::vector<std::filesystem::path> files;  // one an input, or one wav file
+  std::vector<std::filesystem::path> files;  // one per input, or one wav file
 };
 
-// Items of a folder in the order of their names: of its numbered folders 00_data, 01_data, ..., one an input; else of
+// Items of a folder in the order of their names: of its numbered folders 00_data, 01_data, ..., one per input; else of
 // the .bin files in it; else of its wav files, for a graph that takes a waveform. UserError where there are none.
 // The length that a graph with gears takes has no file.
 std::vector<Item> FindItems(const std::filesystem::path &folder, const Interface &interface);

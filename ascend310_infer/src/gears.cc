@@ -33,7 +33,7 @@ std::string Cut(const std::string &content, const Port &port, int64_t length, in
     return content;
   }
   if (port.step < 1) {
-    throw UserError("inputs.json does not tell the length of " + port.name + "; export the graph anew");
+    throw UserError("inputs.json does not give the length of " + port.name + "; export the graph again");
   }
   const int64_t rows = (gear + port.add) / port.step;
   const int64_t kept = (length + port.add) / port.step;
@@ -42,7 +42,7 @@ std::string Cut(const std::string &content, const Port &port, int64_t length, in
   if (kept < 1 || kept > rows || size < 1 || bytes % (rows * size) != 0) {
     throw UserError("the graph gives " + std::to_string(bytes) + " bytes for " + port.name +
                     ", expected multiples of " + std::to_string(rows) + " x " + std::to_string(size) +
-                    "; export the graph anew");
+                    "; export the graph again");
   }
   return FirstRows(content, static_cast<size_t>(rows), static_cast<size_t>(kept), static_cast<size_t>(size));
 }
@@ -66,8 +66,8 @@ std::vector<std::string> CutToLength(std::vector<std::string> outputs, int64_t l
     return outputs;
   }
   if (outputs.size() != interface.outputs.size()) {
-    throw UserError("the graph gives " + std::to_string(outputs.size()) + " outputs, inputs.json tells of " +
-                    std::to_string(interface.outputs.size()) + "; export the graph anew");
+    throw UserError("the graph gives " + std::to_string(outputs.size()) + " outputs, inputs.json lists " +
+                    std::to_string(interface.outputs.size()) + "; export the graph again");
   }
   const int64_t gear = NextGear(length, interface);
   for (size_t i = 0; i < outputs.size(); ++i) {

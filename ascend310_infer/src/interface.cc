@@ -100,10 +100,10 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     interface.wav_multiple = json.value("wav_multiple", 0);
     return interface;
   } catch (const nlohmann::json::exception &error) {
-    throw UserError(path.string() + ": not what export.py writes (" + error.what() + "); export the graph anew");
+    throw UserError(path.string() + ": not what export.py writes (" + error.what() + "); export the graph again");
   } catch (const UserError &error) {
     throw UserError(path.string() + ": " + error.what() +
                     (format > kFormat ? "; a later version is needed, build the runner of the programs that exported it"
-                                      : "; export the graph anew"));
+                                      : "; export the graph again"));
   }
 }

@@ -82,7 +82,7 @@ Session::Session(const Options &options, const Interface &interface) {
         own[i].DataType() == TypeOf(interface.inputs[i]) && own[i].Shape().size() == interface.inputs[i].shape.size();
   }
   if (!fits) {
-    throw UserError(options.mindir_path + ": takes other inputs than the inputs.json beside it says; export it anew");
+    throw UserError(options.mindir_path + ": takes other inputs than the inputs.json beside it says; export it again");
   }
   memory_.resize(own.size());
 }

@@ -71,7 +71,7 @@ def whole_mixtures(parts, good):
                 whole[part].append((key, paths))
             elif all(lengths):      # a file that is not good has a reason of its own
                 reasons.append(f"{paths[0]}: {lengths[0]} samples, but its sources have "
-                               f"{', '.join(map(str, lengths[1:]))}; generate the mixture anew")
+                               f"{', '.join(map(str, lengths[1:]))}; generate the mixture again")
     return {part: rows for part, rows in whole.items() if rows}, reasons
 
 

@@ -125,7 +125,7 @@ class SpeakerMixer:
     def describe(self) -> str:
         """What the log says of it."""
         speeds = ", ".join(f"{speed:g}" for speed in self.speeds)
-        return (f"{self.count} mixtures an epoch, mixed anew, of {self.config.C} of {len(self.names)} speakers "
+        return (f"{self.count} mixtures an epoch, mixed on the fly, of {self.config.C} of {len(self.names)} speakers "
                 f"({self.files} files), levels +-{self.config.gain_range:g} dB, speeds {speeds}")
 
     def make(self, epoch: int, position: int, generator: np.random.Generator,

@@ -26,7 +26,7 @@ class PReLU(nn.Cell):
 
 
 class DepthwiseConv(nn.Cell):
-    """One filter of `taps` dilated taps a channel: (M, D, T) -> (M, D, T). Causal: output t sees no input after t."""
+    """One filter of `taps` dilated taps per channel: (M, D, T) -> (M, D, T). Causal: output t sees no input after t."""
 
     def __init__(self, channels, taps, dilation, causal, has_bias):
         super().__init__()

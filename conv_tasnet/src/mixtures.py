@@ -33,7 +33,7 @@ class Mixture(NamedTuple):
     key: str
     mixture: str        # its file; "": made of the sources
     sources: tuple      # their files
-    gains: tuple        # one a source
+    gains: tuple        # one per source
 
 
 class Mixtures(collections.abc.Sequence):
@@ -97,7 +97,7 @@ def _columns(path, header, count):
     found = sum(bool(re.fullmatch(r"source_\d+_path", name)) for name in header)
     generated = "mixture_path" in header
     if count and found and found != count:
-        raise MismatchError(f"{path}: {found} sources a mixture, but C is {count}; set C to {found} or name another "
+        raise MismatchError(f"{path}: {found} sources per mixture, but C is {count}; set C to {found} or name another "
                             "list")
     numbers = range(1, (found or count or 2) + 1)
     columns = ["mixture_ID", "mixture_path", *(f"source_{i}_path" for i in numbers),
@@ -141,7 +141,7 @@ def _read_json(folder, count):
         if missing := sorted(lists["mix"].keys() ^ files.keys()):
             has, lacks = ("mix", name) if missing[0] in lists["mix"] else (name, "mix")
             raise MismatchError(f"{folder}: {missing[0]} is in {has}.json and not in {lacks}.json, expected every "
-                                "mixture in all of them; make them anew with prepare.py")
+                                "mixture in all of them; make them again with prepare.py")
     return [[key, *(files[key] for files in lists.values()), *["1"] * count] for key in lists["mix"]]
 
 
@@ -153,7 +153,7 @@ def _json_list(path):
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror}; expected mix.json and one list a source, s1.json ...") from None
     except (ValueError, TypeError, UnicodeDecodeError) as error:
-        raise ContentError(f"{path}: not a JSON list of [path, samples] ({error}); make it anew with "
+        raise ContentError(f"{path}: not a JSON list of [path, samples] ({error}); make it again with "
                            "prepare.py") from None
     if len(found) < len(files):
         raise ContentError(f"{path}: two of its {len(files)} files have the same name, by which mixtures and sources "
@@ -168,7 +168,7 @@ def mixture_length(item, config):
     for file, length in zip(files, lengths, strict=True):
         if item.mixture and length != lengths[0]:
             raise audio_file.AudioError(f"{file}: {length} samples, but its mixture {item.mixture} has {lengths[0]}; "
-                                   "generate the mixture anew or leave it out")
+                                   "generate the mixture again or leave it out")
     return min(lengths)
 
 

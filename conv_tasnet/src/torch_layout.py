@@ -78,7 +78,7 @@ def read_asteroid(content: Any, hyper: dict[str, Any], given: dict[str, Any], pa
     causal = f"{block}.3.0.weight" in state
     repeat = given.get("X") or arguments.get("n_blocks")
     if not repeat:
-        raise ContentError(f"{path}: has {number} blocks and does not tell how many are a repeat; give --X (asteroid's "
+        raise ContentError(f"{path}: has {number} blocks and not how many are a repeat; give --X (asteroid's "
                            "n_blocks, 8 unless set) or --hyper_parameters")
     hidden = sizes(state, f"{block}.0.weight", path, 3)
     inferred = {

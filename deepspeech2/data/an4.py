@@ -1,7 +1,7 @@
 """AN4 as deepspeech.pytorch's script of this name leaves it: cd data; python3 an4.py
 
 Downloads AN4 unless it is there, and makes an4_dataset/{train,val,test}/an4/{wav,txt} with the manifests
-an4_{train,val,test}_manifest.csv of lines `wav,txt`. What was read and rejected is told in an4_dataset/prepared.
+an4_{train,val,test}_manifest.csv of lines `wav,txt`. What was read and rejected is listed in an4_dataset/prepared.
 """
 import dataclasses
 import os

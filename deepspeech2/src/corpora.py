@@ -48,8 +48,8 @@ def scan_an4(config: CorpusSettings) -> Scanned:
                 parts[part].append(Spoken(speaker, path, text, f"{source}: {name}"))
             else:
                 reasons.append(f"{file}: no {'transcript in ' + source if path else f'audio in {root}/wav'}; "
-                               "copy the corpus anew")
-        reasons += [f"{source}: {name}: no such id in an4_{part}.fileids; copy the corpus anew" for name in texts]
+                               "copy the corpus again")
+        reasons += [f"{source}: {name}: no such id in an4_{part}.fileids; copy the corpus again" for name in texts]
     return *raw_as_wav(root, parts, config), reasons
 
 
@@ -108,10 +108,10 @@ def scan_librispeech(config: CorpusSettings) -> Scanned:
         text, source = texts.pop(os.path.join(config.data_folder, stem(path)), (None, ""))
         items = parts.setdefault(split, [])
         if text is None:
-            reasons.append(f"{path}: no line of it in a .trans.txt beside it; copy the chapter anew")
+            reasons.append(f"{path}: no line of it in a .trans.txt beside it; copy the chapter again")
         else:
             items.append(Spoken(libri_speaker(path), path, text, f"{source}: {stem(os.path.basename(path))}"))
-    reasons += [f"{source}: {os.path.basename(place)}: no such audio beside it; copy the chapter anew"
+    reasons += [f"{source}: {os.path.basename(place)}: no such audio beside it; copy the chapter again"
                 for place, (_, source) in texts.items()]
     if not parts:
         raise missing(config, "speaker-chapter-number.flac", "the folder of LibriSpeech's splits")
@@ -148,7 +148,7 @@ def scan_deepspeech(config: CorpusSettings) -> Scanned:
                                      transcript_path=moved(sample.transcript_path, config.data_folder))
             where = sample.transcript_path or sample.wav_path
             if sample.transcript is None and not os.path.isfile(where):
-                reasons.append(f"{where}: no such transcript, named by {found[0]}; copy the corpus anew")
+                reasons.append(f"{where}: no such transcript, named by {found[0]}; copy the corpus again")
             else:
                 parts[part].append(Spoken("", sample.wav_path, read_transcript(sample, found[0]), where))
     if not parts:

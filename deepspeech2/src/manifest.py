@@ -89,11 +89,11 @@ def _json_samples(path: StrPath, text: str) -> tuple[str, list[Sample]]:
     try:
         manifest = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ContentError(f"{path}: not JSON ({error}), {EXPECTED}; write it anew with prepare.py") from None
+        raise ContentError(f"{path}: not JSON ({error}), {EXPECTED}; write it again with prepare.py") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("samples"), list) \
             or not isinstance(manifest.get("root_path"), str):
         found = ", ".join(manifest) if isinstance(manifest, dict) else f"a {type(manifest).__name__}"
-        raise ContentError(f"{path}: found {found[:80] or 'nothing'}, {EXPECTED}; write it anew with prepare.py")
+        raise ContentError(f"{path}: found {found[:80] or 'nothing'}, {EXPECTED}; write it again with prepare.py")
     return manifest["root_path"], [_json_sample(path, number, values)
                                    for number, values in enumerate(manifest["samples"], 1)]
 
@@ -139,7 +139,7 @@ def read_text(path: StrPath, what: str) -> str:
 
 
 def write_manifest(path: StrPath, root: StrPath, rows: Iterable[Sample]) -> None:
-    """Writes `rows`, [Sample] with audio paths relative to the folder `root`, one a line; whole or not at all."""
+    """Writes `rows`, [Sample] with audio paths relative to the folder `root`, one per line; whole or not at all."""
     lines = ",\n".join(json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
     root = json.dumps(os.path.abspath(root), ensure_ascii=False)
     write_text(path, f'{{"root_path": {root}, "samples": [\n{lines}]}}\n')

@@ -80,7 +80,7 @@ def _adjust(levels):
 
 
 def _discounts(count):
-    """What is taken off counts of 0, 1, 2, and 3 or more: Chen and Goodman's, or FALLBACK where it cannot be told."""
+    """What is taken off counts of 0, 1, 2, and 3 or more: Chen and Goodman, or FALLBACK without an estimate."""
     times = np.bincount(np.minimum(count, 5), minlength=5)[:5]
     if not times[1:4].all():
         return FALLBACK

@@ -72,7 +72,7 @@ def moments(blocks):
 class Stream:
     """Runs a unidirectional network step by step, compiled once; blocks of samples may have any size.
 
-    Where `reset` is told the `moments` of the recording, what `push` and `flush` return is, end to end, what the
+    Where `reset` is given the `moments` of the recording, what `push` and `flush` return is, end to end, what the
     network gives for the whole. Without them, as with a microphone, those of the samples so far take their place.
     UserError for a bidirectional network.
     """
@@ -94,7 +94,7 @@ class Stream:
 
     def push(self, samples):
         """The next samples (N,) of the recording -> log probabilities (any number, K) of what is ready."""
-        self.hear(self.spectrogram.push(np.asarray(samples, np.float32)))
+        self.add_features(self.spectrogram.push(np.asarray(samples, np.float32)))
         ready = []
         while self.first + len(self.features) >= 2 * (self.done + self.size) + AFTER:
             ready.append(self.advance(None))
@@ -102,7 +102,7 @@ class Stream:
 
     def flush(self):
         """Log probabilities up to the end of the recording; then begins another one."""
-        self.hear(self.spectrogram.flush())
+        self.add_features(self.spectrogram.flush())
         total = (self.first + len(self.features) + 1) // 2
         ready = []
         while total and self.done < total + self.delay:
@@ -110,7 +110,7 @@ class Stream:
         self.reset()
         return np.concatenate([np.zeros((0, self.step.labels), np.float32), *ready])
 
-    def hear(self, features):
+    def add_features(self, features):
         """Adds features (T, F)."""
         self.moments.add(features)
         self.features = np.concatenate((self.features, features))

@@ -1,7 +1,7 @@
 """AAM-softmax: classification of speakers with an additive angular margin.
 
 Deng et al.: "ArcFace", CVPR 2019, arXiv:1801.07698; sub-centres: Deng et al., ECCV 2020.
-Letters: B utterances, E embedding size, S speakers, K sub-centres a speaker.
+Letters: B utterances, E embedding size, S speakers, K sub-centres per speaker.
 """
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops

@@ -5,7 +5,7 @@ Aggregation in TDNN Based Speaker Verification", Interspeech 2020, arXiv:2005.07
 
 Letters: B utterances, F mel bands, T frames, C channels, M aggregated channels, A attention channels,
 E embedding size. Between input and embedding everything is (B, C, 1, T): a 1-D convolution is a 2-D one of
-height 1 on every backend, and one layout throughout spares two reshapes a layer.
+height 1 on every backend, and one layout throughout spares two reshapes per layer.
 """
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 // An Ascend with one compiled model, in the place of CANN's runtime (AscendCL): whatever file is loaded, it computes
 // y = 2 x[:, ::2] and m = n of x (1, T, 3) float32 and n (1,) int32, for T of 8 or 16, its gears. What it is asked to
-// do is told on standard error. To be preloaded: what is not here comes from other stubs.
+// do is printed on standard error. To be preloaded: what is not here comes from other stubs.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -1,7 +1,7 @@
 """Compiles a model's graphs for an Ascend, on a CPU: python -m utils.ascend_check [--model NAME] [--soc CHIP] [...].
 
 No Ascend and no CANN is needed: MindSpore's own plugin compiles, and libraries without content stand in for CANN's.
-One row a graph: how many operators have a kernel, and which; what is left to the host; the backend. A verdict is bad,
+One row per graph: how many operators have a kernel, and which; what is left to the host; the backend. A verdict is bad,
 and the exit code 1, where a graph does not compile, has an operator without a kernel, calls Python, computes tensors on
 the host or takes the GE backend. With --config the network is that of your settings, without it some small ones.
 What it cannot see: whether CANN compiles every kernel, values and speed (docs/ascend_check.md).

@@ -32,10 +32,10 @@ def _open(path: StrPath) -> Iterator[soundfile.SoundFile]:
     try:
         # soundfile takes open files too, which its annotation lacks
         with soundfile.SoundFile(open_record(path) if is_packed(path) else path) as file:   # pyright: ignore[reportArgumentType]
-            # libsndfile shortens a cut wav without an error; only its log tells
+            # libsndfile shortens a cut wav without an error; only its log shows it
             if "(should be" in file.extra_info:
                 raise AudioError(f"{path}: truncated, its header promises more samples than the {file.frames} found; "
-                                 "copy the file anew")
+                                 "copy the file again")
             yield file
     except (soundfile.LibsndfileError, FileNotFoundError) as error:
         record = find_record(path) if is_packed(path) else None

@@ -29,7 +29,7 @@ LENGTH = 8                  # bytes before a record that hold its length
 WHOLE = 2 ** 20             # bytes; a longer record is read in pieces, as far as it is needed
 OPEN_SHARDS = 256           # at once in a process: systems allow 1024 open files
 LARGEST_HEADER, LARGEST_PAGE = 2 ** 27, 2 ** 28     # bytes, MindRecord's own limits
-TELL = "copy the folder anew, or pack it anew with prepare.py --pack true"
+REMEDY = "copy the folder again, or pack it again with prepare.py --pack true"
 
 
 def is_packed(path: StrPath) -> bool:
@@ -67,7 +67,7 @@ def open_record(path: StrPath) -> "io.BytesIO | Window":
         window = Window(_open_shard(shard), start, size)
         return io.BytesIO(window.read()) if size <= WHOLE else window
     except OSError as error:
-        raise NotFoundError(f"{shard}: {error.strerror}, expected a shard of packed audio; {TELL}") from None
+        raise NotFoundError(f"{shard}: {error.strerror}, expected a shard of packed audio; {REMEDY}") from None
 
 
 class Window(io.RawIOBase):
@@ -114,7 +114,7 @@ def _index(folder: str) -> "Index":
 
 
 class Index:
-    """Where each of n records lies. 22 bytes a record in arrays, which forked workers share: hashes, not paths."""
+    """Where each of n records lies. 22 bytes per record in arrays, which forked workers share: hashes, not paths."""
 
     def __init__(self, folder: str):
         self.shards = find_shards(folder)
@@ -124,7 +124,7 @@ class Index:
         order = np.argsort(hashes, kind="stable")
         self.hashes = hashes[order]
         if (self.hashes[1:] == self.hashes[:-1]).any():
-            raise ContentError(f"{folder}: holds a path twice, expected every file once; {TELL}")
+            raise ContentError(f"{folder}: holds a path twice, expected every file once; {REMEDY}")
         self.shard = np.repeat(np.arange(len(parts), dtype=np.uint16), [len(places) for _, places in parts])[order]
         places = np.concatenate([places for _, places in parts])[order]
         self.start, self.size = places[:, 0].copy(), places[:, 1].astype(np.uint32)
@@ -147,18 +147,18 @@ def find_shards(folder: str) -> list[str]:
     try:
         names = sorted(name for name in os.listdir(folder) if re.fullmatch(rf"\d+-of-\d+{SUFFIX}", name))
     except OSError as error:
-        raise NotFoundError(f"{folder}: {error.strerror}, expected a folder of packed audio; {TELL}") from None
+        raise NotFoundError(f"{folder}: {error.strerror}, expected a folder of packed audio; {REMEDY}") from None
     if not names:
-        raise NotFoundError(f"{folder}: holds no shard such as 00000-of-00001{SUFFIX}; {TELL}")
+        raise NotFoundError(f"{folder}: holds no shard such as 00000-of-00001{SUFFIX}; {REMEDY}")
     count = int(re.findall(r"\d+", names[0])[1])
     expected = [shard_name(number, count) for number in range(count)]
     for name in expected:
         if name not in names or not os.path.exists(f"{folder}/{name}.db"):
             missing = name if name not in names else f"{name}.db"
-            raise NotFoundError(f"{folder}/{missing}: missing, expected {count} shards with a .db each; {TELL}")
+            raise NotFoundError(f"{folder}/{missing}: missing, expected {count} shards with a .db each; {REMEDY}")
     if names != expected:
         other = next(name for name in names if name not in expected)
-        raise ContentError(f"{folder}: shards of two packings, {names[0]} and {other}; {TELL}")
+        raise ContentError(f"{folder}: shards of two packings, {names[0]} and {other}; {REMEDY}")
     return [f"{folder}/{name}" for name in names]
 
 
@@ -185,7 +185,7 @@ def read_shard(path: StrPath) -> tuple[list[str], np.ndarray]:
         base, raw_base = (header["header_size"] + number * header["page_size"] for number in (page, raw_page))
         start, stop, needed = base + start, base + stop, max((base + stop).max(), (raw_base + raw_stop).max())
     except (OSError, sqlite3.Error, struct.error, ValueError, KeyError, TypeError) as error:
-        raise ContentError(f"{path}: not readable as a shard of packed audio ({error}); {TELL}") from None
+        raise ContentError(f"{path}: not readable as a shard of packed audio ({error}); {REMEDY}") from None
     if needed > total or (stop - start < LENGTH).any():
-        raise ContentError(f"{path}: {total} bytes, expected {needed}: truncated or damaged; {TELL}")
+        raise ContentError(f"{path}: {total} bytes, expected {needed}: truncated or damaged; {REMEDY}")
     return [row[0] for row in rows], np.stack((start + LENGTH, stop - start - LENGTH), axis=1)

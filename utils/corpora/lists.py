@@ -1,4 +1,4 @@
-"""Lists of files as text: one a line, and `speaker path` to train on."""
+"""Lists of files as text: one per line, and `speaker path` to train on."""
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that tells a runner all it must know."""
+"""Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that holds all a runner must know."""
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Port:
     length: tuple = ()
 
     def describe(self) -> dict[str, Any]:
-        """What inputs.json says."""
+        """The content of inputs.json."""
         description = {"name": self.name, "dtype": self.dtype, "shape": self.shape}
         return description | {"length": self.length} if self.length and None in self.shape else description
 

@@ -163,7 +163,7 @@ def _types(node: pb.NodeProto) -> pb.AttributeProto:
 
 
 def _float32(shape: list[int]) -> pb.AttributeProto:
-    """The type of a float32 tensor, as attributes tell it."""
+    """The type of a float32 tensor, as attributes give it."""
     attribute = pb.AttributeProto(type=pb.AttributeProto.TENSORS)
     attribute.tensors.add(dims=shape, data_type=pb.TensorProto.FLOAT)
     return attribute

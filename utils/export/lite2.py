@@ -374,7 +374,7 @@ def _pointwise(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
 
 
 def _prelu(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
-    """Over four dimensions, of which Lite 2.0.0 can only tell the channels."""
+    """Over four dimensions, of which Lite 2.0.0 can only know the channels."""
     shape = _shape(node)
     if len(shape) != 3:
         return False
@@ -407,7 +407,7 @@ def _reference(node: pb.NodeProto) -> str:
 
 
 def _tensor(node: pb.NodeProto) -> pb.TensorProto | None:
-    """The TensorProto that tells the type and shape of a node's result; None where it has several."""
+    """The TensorProto that holds the type and shape of a node's result; None where it has several."""
     return next((one.tensors[0] for one in node.attribute if one.name == "shape" and len(one.tensors)), None)
 
 

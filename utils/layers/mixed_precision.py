@@ -1,6 +1,6 @@
 """Levels of mixed precision. O1: the layers that gain from float16 compute in it, everything around them in float32.
 
-MindSpore's auto_mixed_precision(network, "O1") writes the network anew as source and loses names that its modules
+MindSpore's auto_mixed_precision(network, "O1") rewrites the network as source and loses names that its modules
 define: ECAPA-TDNN would not compile. Its O2 changes the layers in place, as here.
 """
 import mindspore as ms

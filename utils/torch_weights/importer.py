@@ -28,7 +28,7 @@ class Weights(NamedTuple):
 
     state: dict
     settings: dict
-    assumed: tuple = ()         # settings that the file does not tell
+    assumed: tuple = ()         # settings that the file does not state
     extra: dict = {}            # {our name: array} beside the network's, such as the classes of a loss
     record: dict = {}           # what the checkpoint's record says besides
 
@@ -61,7 +61,7 @@ def work(argv: list[str], cls: type, originals: dict[str, Original], shapes: Cal
 def parse(argv: list[str], cls: type, originals: dict[str, Original]) -> tuple[argparse.Namespace, dict]:
     """(arguments, the settings {name: value} given by flags) of an import_torch.py for configs of type `cls`."""
     parser = argparse.ArgumentParser(description=DESCRIPTION, allow_abbrev=False,
-                                     epilog="--SETTING VALUE states what the file does not tell; see src/config.py")
+                                     epilog="--SETTING VALUE states what the file does not state; see src/config.py")
     parser.add_argument("file", help="the original's file; with --export a checkpoint of ours")
     parser.add_argument("--format", choices=originals, required=True, help="whose it is, or is to be")
     parser.add_argument("--output", required=True, help="run folder to make; with --export the file to write")
@@ -90,7 +90,7 @@ def import_file(args: argparse.Namespace, given: dict[str, Any], cls: type, orig
     write_run(output, config, parameters, record)
     guesses = [f"--{name} {getattr(config, name)}" for name in weights.assumed if name not in given]
     if guesses:
-        print(f"{args.file} does not tell and was taken to have {' '.join(guesses)}; give what is otherwise")
+        print(f"{args.file} does not state and was taken to have {' '.join(guesses)}; give what is otherwise")
     numbers = sum(array.size for array in parameters.values())
     print(f"{output}: config.yaml and best.ckpt, {len(parameters)} tensors, {numbers:,} numbers")
 

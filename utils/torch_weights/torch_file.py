@@ -52,10 +52,10 @@ def _why_no_zip(path, error):
     with open(path, "rb") as file:
         start = file.read(len(MAGIC))
     if start == MAGIC:
-        return ("in the format before PyTorch 1.6; save it anew where PyTorch is: python -c \"import torch; "
+        return ("in the format before PyTorch 1.6; save it again where PyTorch is: python -c \"import torch; "
                 "torch.save(torch.load('OLD', map_location='cpu'), 'NEW')\"")
     if start.startswith(b"PK"):
-        return f"damaged ({error}); copy it anew"
+        return f"damaged ({error}); copy it again"
     return "not a PyTorch checkpoint; expected a file that torch.save wrote"
 
 
@@ -69,7 +69,7 @@ def _load(archive, path, inert):
         raise Refused("it is a TorchScript program; expected the state dict that it was made from")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()) or sum(
             entry.file_size for entry in entries.values()) > os.path.getsize(path):
-        raise Refused("its entries are compressed, which torch.save does not do; save it anew")
+        raise Refused("its entries are compressed, which torch.save does not do; save it again")
     order = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in entries else b"little"
     if order not in (b"little", b"big"):
         raise Refused(f"its byte order is {order[:20]!r}, expected little or big")
