@@ -162,7 +162,7 @@ def test_a_finished_corpus_is_reused_at_once(corpus):
     assert digests(corpus) == before
 
 
-def test_an_interrupted_or_outdated_corpus_is_made_anew(small, tmp_path, monkeypatch):
+def test_an_interrupted_or_outdated_corpus_is_made_again(small, tmp_path, monkeypatch):
     whole = digests(mini_corpus.make_mini_corpus(tmp_path / "whole"))
     with monkeypatch.context() as patch:
         patch.setattr(mini_corpus, "trials", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -23,13 +23,14 @@ struct Port {
 struct Interface {
   std::vector<Port> inputs;
   std::vector<Port> outputs;
-  std::string runtime;         // the one it was exported for; empty: any that reads its version of MindIR
-  int64_t branches = 1;        // operators that can run side by side
-  double step_seconds = 0;     // that the second dimension of the first input advances in time
-  int64_t sample_rate = 0;     // Hz
-  int64_t shortest = 0;        // that the second dimension of the first input may be
-  int64_t wav_multiple = 0;    // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform
-  std::vector<int64_t> gears;  // lengths, rising, that the first input is padded to; the last input gives its own length
+  std::string runtime;       // the one it was exported for; empty: any that reads its version of MindIR
+  int64_t branches = 1;      // operators that can run side by side
+  double step_seconds = 0;   // that the second dimension of the first input advances in time
+  int64_t sample_rate = 0;   // Hz
+  int64_t shortest = 0;      // that the second dimension of the first input may be
+  int64_t wav_multiple = 0;  // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform
+  std::vector<int64_t>
+      gears;  // lengths, rising, that the first input is padded to; the last input gives its own length
   std::filesystem::path config;  // of the runtime, and of the converter that compiles the gears; may be empty
 
   // The inputs that come from files: all but the length.
