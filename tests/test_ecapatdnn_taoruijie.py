@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from helpers.documents import ROOT
 from helpers.errors import refused
+from helpers.networks import shared_networks
 from helpers.originals import give_back
 
 from ecapatdnn import import_torch, train, trainECAPAModel
+from ecapatdnn.src import inference
 from ecapatdnn.src.config import Config
 from ecapatdnn.trainECAPAModel import Flags
 from utils.config import load_config, parse_config, read_yaml
@@ -37,6 +39,13 @@ def test_preset_and_program_are_one_recipe():
     preset = read_yaml(Config, ROOT / "ecapatdnn/configs/voxceleb_taoruijie.yaml")
     differing = {name for name, value in preset.items() if getattr(Flags(), name) != value}
     assert differing == {"ckpt_save_dir", "num_workers", "class_num"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks():
+    """All that scores here compiles the network once."""
+    with shared_networks(inference):
+        yield
 
 
 @pytest.fixture(scope="module")

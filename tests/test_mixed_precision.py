@@ -54,19 +54,20 @@ def deepspeech2(generator, variant):
 SLOW = {"marks": pytest.mark.slow}      # float16 takes long on a CPU
 
 
-@pytest.mark.parametrize(("network", "variant", "levels"), [
-    pytest.param(ecapatdnn, "taoruijie", ["O1", "O2"], **SLOW),
-    pytest.param(ecapatdnn, "speechbrain", ["O1", "O2"], **SLOW), (conv_tasnet, "asteroid", ["O1", "O2"]),
-    pytest.param(conv_tasnet, "kaituoxu", ["O1", "O2"], **SLOW), (deepspeech2, "lstm", ["O1", "O2"])])
-def test_networks_follow_float32(network, variant, levels):
+@pytest.mark.parametrize(("network", "variant", "level"), [
+    pytest.param(ecapatdnn, "taoruijie", "O1", **SLOW), pytest.param(ecapatdnn, "taoruijie", "O2", **SLOW),
+    pytest.param(ecapatdnn, "speechbrain", "O1", **SLOW), pytest.param(ecapatdnn, "speechbrain", "O2", **SLOW),
+    (conv_tasnet, "asteroid", "O1"), pytest.param(conv_tasnet, "asteroid", "O2", **SLOW),
+    pytest.param(conv_tasnet, "kaituoxu", "O1", **SLOW), pytest.param(conv_tasnet, "kaituoxu", "O2", **SLOW),
+    pytest.param(deepspeech2, "lstm", "O1", **SLOW), (deepspeech2, "lstm", "O2")])
+def test_networks_follow_float32(network, variant, level):
     losses = {}
-    for level in ("O0", *levels):
+    for tried in ("O0", level):
         ms.set_seed(0)
         model, loss, objective, batch = network(np.random.default_rng(0), variant)
-        adapt(model, DeepSpeech2Config(amp_level=level), Device("CPU"))
+        adapt(model, DeepSpeech2Config(amp_level=tried), Device("CPU"))
         model.set_train()
-        step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-3), 1.0 if level == "O0" else 128.0)
-        losses[level] = [float(step(*map(Tensor, batch))[0]) for _ in range(3)]
-    for level in levels:
-        np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.05)
-        assert losses[level][2] < losses[level][0] and losses[level] != losses["O0"]
+        step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-3), 1.0 if tried == "O0" else 128.0)
+        losses[tried] = [float(step(*map(Tensor, batch))[0]) for _ in range(3)]
+    np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.05)
+    assert losses[level][2] < losses[level][0] and losses[level] != losses["O0"]
