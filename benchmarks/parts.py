@@ -212,14 +212,16 @@ def hour_conv_tasnet():
 def hour_deepspeech2():
     """An hour in windows of 20 s."""
     from deepspeech2.src.config import Config
+    from deepspeech2.src.decoder import make_decoder
+    from deepspeech2.src.inference import Recognizer
     from deepspeech2.src.model import DeepSpeech2
-    from deepspeech2.src.recognition import Recogniser
-    from deepspeech2.src.windows import Windows
+    from deepspeech2.src.text import Alphabet
     from utils.cpu_ops import fast
 
     config = Config(hidden_size=512)
-    windows = Windows(Recogniser(fast(DeepSpeech2(config)), config, batch=1), 3600 * RATE)
-    yield from an_hour("DeepSpeech2 5 x biLSTM 512", lambda blocks: sum(1 for _ in windows.transcribe(blocks)), RATE)
+    decode = make_decoder(config, Alphabet(config.labels))
+    windows = Recognizer(fast(DeepSpeech2(config)), config, decode).windows(3600 * RATE)
+    yield from an_hour("DeepSpeech2 5 x biLSTM 512", lambda blocks: sum(1 for _ in windows.run(blocks)), RATE)
 
 
 def an_hour(name, run, rate):

@@ -5,6 +5,7 @@ lite2.0-cpu, faster there and good for nothing else. --gears 16000,32000 takes m
 padded to the next, with the results that they have alone.
 """
 import sys
+from pathlib import Path
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import frame_count, sample_count
@@ -16,7 +17,7 @@ from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, note_columns, start_export
 
 
-def main(config: Config) -> str:
+def main(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of whole strides."""
     stride = config.L // 2
     if config.length % stride or config.length == stride:

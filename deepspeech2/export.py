@@ -6,14 +6,11 @@ lite2.0-ascend with MindSpore Lite 2.0; lite2.0 on a CPU, or lite2.0-cpu, faster
 have alone.
 """
 import sys
-
-import mindspore as ms
-import numpy as np
-from mindspore import Tensor, nn
+from pathlib import Path
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, RATE, sample_count
-from deepspeech2.src.model import DeepSpeech2, frames_after
+from deepspeech2.src.model import DeepSpeech2, FixedLength, frames_after
 from deepspeech2.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
@@ -23,20 +20,7 @@ from utils.export.graph import Port, export_model, start_export
 from utils.export.lite2 import ASCEND
 
 
-class FixedLength(nn.Cell):
-    """The network with the frames' numbers as a constant: MindSpore's ONNX export knows no CumSum."""
-
-    def __init__(self, model, length):
-        super().__init__()
-        self.model = model
-        self.number = Tensor(np.arange(length, dtype=np.float32)[None])
-
-    def construct(self, features, frames):
-        mask = (self.number < frames.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)
-        return self.model.listen(features * mask.expand_dims(2), frames, mask)
-
-
-def main(config):
+def main(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
     start_export(config)
     onnx = config.file_format.upper() == "ONNX"

@@ -1,53 +1,43 @@
 """Writes down what is said in recordings of any length and rate: python infer.py talk.wav [--timestamps]."""
 import argparse
-import dataclasses
 import math
 import os
 import sys
+from collections.abc import Iterator
 
-from deepspeech2.src.alignment import word_times
 from deepspeech2.src.config import Config
-from deepspeech2.src.decoder import make_decoder
 from deepspeech2.src.features import RATE, WINDOW
-from deepspeech2.src.model import DeepSpeech2
-from deepspeech2.src.recognition import Recogniser
-from deepspeech2.src.streaming import Stream, moments
-from deepspeech2.src.text import Alphabet
-from deepspeech2.src.windows import FRAME, Windows, segments
-from utils.audio.recording import work_through
-from utils.checkpoints.checkpoint import load_model, pretrained
-from utils.config import load_config
-from utils.cpu_ops import fast
-from utils.device import setup_device
+from deepspeech2.src.inference import Segment, load
+from utils.audio.recording import Recording, work_through
+from utils.checkpoints.checkpoint import pretrained
+from utils.config import checkpoint_config
 from utils.errors import run
 from utils.progress import progress
 
+DECODING = ("lm_path", "alpha", "beta", "beam_width")       # settings that flags may change
 
-def main(argv):
-    """Prints the text of every file that can be read; UserError at the end where one could not."""
+
+def main(argv: list[str]) -> None:
+    """Prints the text of every file that can be read; RunError at the end where one could not."""
     args = parse(argv)
-    config = load_config(Config, args.checkpoint_path)
-    given = {name: getattr(args, name) for name in ("lm_path", "alpha", "beta", "beam_width")}
-    config = dataclasses.replace(config, model_path=args.checkpoint_path,
-                                 **{name: value for name, value in given.items() if value is not None})
-    setup_device(args.device_target)
-    alphabet = Alphabet(config.labels)
-    decode = make_decoder(config, alphabet)
+    given = {name: getattr(args, name) for name in DECODING if getattr(args, name) is not None}
+    recognizer = load(checkpoint_config(Config, args.checkpoint_path, device_target=args.device_target, **given))
 
     def prepare(recordings):
-        listen = make_listener(config, args, recordings)
-        return lambda recording: transcribe(recording, listen, decode, alphabet, args)
+        longest = max(recording.length(RATE) for recording in recordings)
+        method = recognizer.stream() if args.stream else recognizer.windows(longest)
+        return lambda recording: show(recording, recognizer.segments(recording, method, args.timestamps), args)
 
     work_through(args.audio, WINDOW, RATE, prepare, "transcribed")
 
 
-def parse(argv):
+def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=pretrained(__file__),
                         help="best.ckpt of a run folder (default: the one that ships)")
-    parser.add_argument("--timestamps", action="store_true", help="one word a line with its start and end in seconds")
+    parser.add_argument("--timestamps", action="store_true", help="one word per line with its start and end in seconds")
     parser.add_argument("--stream", action="store_true",
                         help="piece by piece with a unidirectional network, as live; instead of overlapping windows")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
@@ -58,34 +48,18 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def make_listener(config, args, recordings):
-    """The function Recording -> log probabilities (any number, K) piece by piece, compiled for the longest of them."""
-    model = fast(DeepSpeech2(config))
-    load_model(config.model_path, model)
-    if args.stream:
-        stream = Stream(model, config)
-        return lambda recording: stream.transcribe(recording.blocks(RATE), moments(recording.blocks(RATE)))
-    longest = max(math.ceil(one.samples * RATE / one.rate) for one in recordings)
-    windows = Windows(Recogniser(model, config, batch=1), longest)
-    return lambda recording: windows.transcribe(recording.blocks(RATE))
-
-
-def transcribe(recording, listen, decode, alphabet, args):
-    """Prints the text of a recording as it is found."""
+def show(recording: Recording, segments: Iterator[Segment], args: argparse.Namespace) -> None:
+    """Prints the segments of a recording as they come: their texts, or their words with the times."""
     seconds = math.ceil(recording.samples / recording.rate)
     if len(args.audio) > 1:
         print(f"{recording.path}:")
-    bar = progress(title=os.path.basename(recording.path), unit="s", total=seconds, disable=seconds < 60)
-    with bar:
-        for first, log_probs in segments(listen(recording)):
-            text = " ".join(decode(log_probs).split())
-            if args.timestamps:
-                for word, start, end in word_times(log_probs, text, alphabet, FRAME / RATE):
-                    offset = first * FRAME / RATE
-                    print(f"{offset + start:.2f} {offset + end:.2f} {word}")
-            elif text:
-                print(text, flush=True)
-            bar.update(len(log_probs) * FRAME / RATE)
+    with progress(title=os.path.basename(recording.path), unit="s", total=seconds, disable=seconds < 60) as bar:
+        for segment in segments:
+            for word in segment.words:
+                print(f"{word.start:.2f} {word.end:.2f} {word.text}")
+            if segment.text and not args.timestamps:
+                print(segment.text, flush=True)
+            bar.update(segment.end - segment.start)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 
-from deepspeech2.eval import report
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import make_decoder
+from deepspeech2.src.evaluation import report
 from deepspeech2.src.manifest import read_manifest
 from deepspeech2.src.text import Alphabet
 from utils.config import parse_use_config, require
@@ -18,7 +18,7 @@ from utils.errors import MismatchError, run
 from utils.export.runner import RESULTS, read_output
 
 
-def main(config):
+def main(config: Config) -> dict[str, float]:
     """Prints what eval.py prints and returns the rates."""
     require(config, "test_manifest")
     alphabet, utterances = Alphabet(config.labels), read_manifest(config.test_manifest, config.data_folder)
@@ -31,8 +31,8 @@ def main(config):
             raise MismatchError(f"{RESULTS}/{number:06d}_1.bin: found {frames[:3].tolist()}, expected one number of "
                                 f"frames, at most {len(log_probs)}; run preprocess.py and the runner again")
         hypotheses.append(decode(log_probs[:frames[0]]))
-    return report([one.audio for one in utterances], [alphabet.normalise(one.text) for one in utterances], hypotheses,
-                  RESULTS)
+    references = [alphabet.normalise(utterance.text) for utterance in utterances]
+    return report([utterance.audio for utterance in utterances], references, hypotheses, RESULTS)
 
 
 if __name__ == "__main__":

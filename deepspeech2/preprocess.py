@@ -6,6 +6,7 @@ that are no padding, which a graph with gears needs no file for; or for a graph 
 longer than the last gear.
 """
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -19,20 +20,20 @@ from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
 from utils.progress import progress
 
 
-def main(config):
+def main(config: Config) -> Path:
     """Writes the inputs of every utterance of test_manifest; returns their folder."""
     require(config, "test_manifest")
     graph = graph_input(config)
     utterances = read_manifest(config.test_manifest, config.data_folder)
     start_inputs()
-    for number, one in enumerate(progress(utterances, "written", unit="utterance")):
-        samples = audio_file.read(one.audio, RATE, resample=config.resample)
+    for number, utterance in enumerate(progress(utterances, "written", unit="utterance")):
+        samples = audio_file.read(utterance.audio, RATE, resample=config.resample)
         if graph.name == "waveform":
-            graph.check(one.audio, len(samples))
+            graph.check(utterance.audio, len(samples))
             write_inputs(f"{number:06d}", samples)
             continue
         features = spectrogram(samples)
-        graph.check(one.audio, len(features))
+        graph.check(utterance.audio, len(features))
         padding = max(0, graph.length - len(features))
         inputs = [np.pad(features, ((0, padding), (0, 0))), np.array([len(features)], np.int32)]
         write_inputs(f"{number:06d}", *inputs[:1 if graph.gears else 2])

@@ -7,12 +7,12 @@ from mindspore import Tensor
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet
 from deepspeech2.src.decoder import greedy
+from deepspeech2.src.inference import BatchNetwork
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.manifest import Utterance, read_manifest
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer, make_schedule
-from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.text import Alphabet
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
@@ -64,9 +64,9 @@ def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[
     references = [alphabet.normalise(utterance.text) for utterance in utterances]
 
     def validate() -> dict[str, float]:
-        recogniser = Recogniser(model, config)
+        network = BatchNetwork(model, config)
         texts = device.share_out_objects(
-            len(utterances), lambda indices: transcribe(recogniser, [utterances[i] for i in indices], alphabet))
+            len(utterances), lambda indices: transcribe(network, [utterances[i] for i in indices], alphabet))
         model.set_train(True)
         rates = error_rates(references, texts)
         return {"valid_wer": rates["wer"], "valid_cer": rates["cer"]}
@@ -74,10 +74,10 @@ def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[
     return validate
 
 
-def transcribe(recogniser: Recogniser, utterances: list[Utterance], alphabet: Alphabet) -> list[str]:
+def transcribe(network: BatchNetwork, utterances: list[Utterance], alphabet: Alphabet) -> list[str]:
     """The text of each utterance."""
     texts = [""] * len(utterances)
-    for i, log_probs in progress(recogniser.files(utterances), "validation", "utterance", total=len(utterances)):
+    for i, log_probs in progress(network.run_files(utterances), "validation", "utterance", total=len(utterances)):
         texts[i] = greedy(log_probs, alphabet)
     return texts
 

@@ -6,6 +6,7 @@ lite2.0-ascend with MindSpore Lite 2.0; lite2.0 on a CPU, or lite2.0-cpu, faster
 have alone.
 """
 import sys
+from pathlib import Path
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, RATE, sample_count
@@ -20,7 +21,7 @@ from utils.export.graph import Port, export_model, note_columns, start_export
 from utils.export.lite2 import ASCEND
 
 
-def main(config: Config) -> str:
+def main(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
     start_export(config)
     model = make_network(config)

@@ -1,20 +1,28 @@
 """Long recordings: windows joined at pauses, text cut at pauses, memory."""
 import numpy as np
 import pytest
+import soundfile
+from mindspore import Tensor
 
+from deepspeech2.src.config import Config
+from deepspeech2.src.decoder import greedy
 from deepspeech2.src.features import BINS, HOP, RATE
-from deepspeech2.src.windows import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, segments
+from deepspeech2.src.inference import Recognizer
+from deepspeech2.src.text import Alphabet
+from deepspeech2.src.windows import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, stretches
+from utils.audio.audio_file import AudioError
 
+ALPHABET = Alphabet(Config().labels)
 BLANK_SURE = np.log(np.array([0.98, 0.01, 0.01], np.float32))
 
 
 class Echo:
-    """A recogniser whose outputs tell which frame of which recording they are of: loudness, as a label."""
+    """A network whose outputs tell which frame of which recording they are of: loudness, as a label."""
 
     def __init__(self):
         self.lengths = []
 
-    def batch(self, features, length):
+    def __call__(self, features, length):
         self.lengths.append(length)
         assert len(features) == 1 and len(features[0]) <= length and features[0].shape[1] == BINS
         return [features[0][::2, :3]]
@@ -28,7 +36,7 @@ def blocks_of(samples, size=RATE):
 def test_windows_give_every_frame_once_at_one_shape(seconds):
     samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE)).astype(np.float32)
     echo = Echo()
-    pieces = list(Windows(echo, len(samples)).transcribe(blocks_of(samples)))
+    pieces = list(Windows(echo, len(samples)).run(blocks_of(samples)))
     assert sum(map(len, pieces)) == (len(samples) // HOP + 2) // 2
     assert len(set(echo.lengths)) == 1 and max(map(len, pieces)) <= WINDOW * 50 + 1
     assert len(echo.lengths) == max(1, 1 + -(-(len(samples) - WINDOW * RATE) // ((WINDOW - OVERLAP) * RATE)))
@@ -40,7 +48,7 @@ def test_windows_are_joined_where_both_hear_nothing():
         def __init__(self):
             self.window = 0
 
-        def batch(self, features, length):
+        def __call__(self, features, length):
             first, frames = self.window * (WINDOW - OVERLAP) * 50, (len(features[0]) + 1) // 2
             self.window += 1
             log_probs = np.full((frames, 4), np.log(0.25), np.float32)
@@ -51,7 +59,7 @@ def test_windows_are_joined_where_both_hear_nothing():
             return [log_probs]
 
     samples = np.zeros(30 * RATE, np.float32)
-    found = np.concatenate(list(Windows(Seconds(), len(samples)).transcribe(blocks_of(samples))))
+    found = np.concatenate(list(Windows(Seconds(), len(samples)).run(blocks_of(samples))))
     change = np.flatnonzero(np.diff(found[:, 3]))
     assert change.tolist() == [(WINDOW - OVERLAP) * 50 + 77 - 1]
 
@@ -62,7 +70,7 @@ def test_text_is_cut_in_pauses_only_and_nothing_is_lost():
     log_probs[:, 0] = np.minimum(log_probs[:, 0], np.log(0.4))
     log_probs[700:700 + PAUSE] = log_probs[2500:2600] [:PAUSE] = BLANK_SURE
     pieces = [log_probs[i:i + 123] for i in range(0, 4000, 123)]
-    found = list(segments(pieces))
+    found = list(stretches(pieces))
     assert [first for first, _ in found][1] == 700 + PAUSE - 1 - PAUSE // 2
     np.testing.assert_array_equal(np.concatenate([part for _, part in found]), log_probs)
     assert all(first == sum(len(part) for _, part in found[:i]) for i, (first, _) in enumerate(found))
@@ -70,6 +78,51 @@ def test_text_is_cut_in_pauses_only_and_nothing_is_lost():
 
 def test_speech_without_a_pause_is_cut_after_a_minute():
     log_probs = np.full((3 * LONGEST, 3), np.log(1 / 3), np.float32)
-    found = list(segments(log_probs[i:i + 800] for i in range(0, len(log_probs), 800)))
+    found = list(stretches(log_probs[i:i + 800] for i in range(0, len(log_probs), 800)))
     assert max(len(part) for _, part in found) <= LONGEST + 800 and min(len(part) for _, part in found[:-1]) >= SEGMENT
     assert sum(len(part) for _, part in found) == 3 * LONGEST
+
+
+class ToneNetwork:
+    """Hears A in a tone of 1 kHz and a space in one of 3 kHz; stands for a network."""
+
+    def set_train(self, mode):
+        assert not mode
+
+    def __call__(self, features, frames):
+        x = features.asnumpy()[:, ::2]
+        label = np.where(x[..., 20] > 2, ALPHABET.number["A"], np.where(x[..., 60] > 2, ALPHABET.number[" "], 0))
+        log_probs = np.log(np.where(label.T[..., None] == np.arange(len(ALPHABET)), 0.9, 0.1 / 28)).astype(np.float32)
+        return Tensor(log_probs), Tensor((frames.asnumpy() + 1) // 2)
+
+
+def tones(*times, seconds, rate=RATE):
+    """A recording with a tone of 1 kHz in these seconds, each followed by a short one of 3 kHz."""
+    time = np.arange(int(seconds * rate)) / rate
+    samples = 1e-3 * np.random.default_rng(0).standard_normal(len(time))
+    for start, stop in times:
+        samples += 0.5 * np.sin(2 * np.pi * 1000 * time) * ((time >= start) & (time < stop))
+        samples += 0.5 * np.sin(2 * np.pi * 3000 * time) * ((time >= stop + 0.1) & (time < stop + 0.3))
+    return samples.astype(np.float32)
+
+
+@pytest.mark.parametrize("seconds, rate", [(9, RATE), (9, 48000), (45, RATE)])
+def test_words_of_a_recording_have_their_times(tmp_path, seconds, rate):
+    times = [(start, start + 0.5) for start in range(1, seconds - 1, 3)]
+    samples = tones(*times, seconds=seconds, rate=rate)
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    recognizer = Recognizer(ToneNetwork(), Config(), lambda log_probs: greedy(log_probs, ALPHABET))
+    transcript = recognizer.transcribe(samples, rate, timestamps=True)
+    assert transcript == recognizer.transcribe(tmp_path / "a.wav", timestamps=True)
+    assert transcript.text == " ".join("A" * len(times)) == " ".join(word.text for word in transcript.words)
+    np.testing.assert_allclose([(word.start, word.end) for word in transcript.words], times, atol=0.05)
+    starts, ends = zip(*[(segment.start, segment.end) for segment in transcript.segments], strict=True)
+    assert starts[0] == 0 and starts[1:] == ends[:-1] and abs(ends[-1] - seconds) < 0.05
+    assert recognizer.transcribe(samples, rate).words == []
+
+
+def test_what_is_no_recording_is_not_transcribed():
+    recognizer = Recognizer(ToneNetwork(), Config(), lambda log_probs: "")
+    for unfit in (np.zeros(RATE, np.float32), np.ones(100, np.float32), np.ones(RATE, np.int16)):
+        with pytest.raises(AudioError):
+            recognizer.transcribe(unfit)

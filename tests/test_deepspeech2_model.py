@@ -166,9 +166,9 @@ def test_streaming_equals_the_whole(stream, samples, block):
     features = spectrogram(x)
     expected = run(model, features[None], [len(features)])[0][:, 0]
     blocks = [x[i:i + block] for i in range(0, samples, block)]
-    found = np.concatenate(list(streamer.transcribe(blocks, moments(blocks))))
+    found = np.concatenate(list(streamer.run(blocks, moments(blocks))))
     np.testing.assert_allclose(found, expected, atol=5e-6)
-    live = np.concatenate(list(streamer.transcribe(blocks)))        # with the statistics of what was heard so far
+    live = np.concatenate(list(streamer.run(blocks)))        # with the statistics of what was heard so far
     assert live.shape == expected.shape and np.isfinite(live).all()
     assert model.output.weight.name == "output.weight"              # checkpoints of it stay as they were
 

@@ -14,11 +14,10 @@ from helpers.lite_converter import Converter
 from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
 
-from deepspeech2.export import FixedLength
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import greedy
 from deepspeech2.src.features import BINS, HOP, RATE, spectrogram
-from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.model import DeepSpeech2, FixedLength
 from deepspeech2.src.text import Alphabet
 from utils.audio import audio_file
 from utils.checkpoints.checkpoint import save_checkpoint

@@ -46,6 +46,14 @@ def test_no_test_file_imports_another():
      "utils.audio.wav imports utils.launch, an entry point"),
     ({"utils/audio/wav.py": "import tests.helpers", "tests/helpers/__init__.py": ""},
      "utils.audio.wav imports tests.helpers, an entry point"),
+    ({"ecapatdnn/infer.py": "from ecapatdnn.eval import load", "ecapatdnn/eval.py": ""},
+     "ecapatdnn.infer imports ecapatdnn.eval, an entry point"),
+    ({"ecapatdnn/trainECAPAModel.py": "from ecapatdnn import train", "ecapatdnn/train.py": ""}, None),
+    ({"benchmarks/parts.py": "from ecapatdnn.eval import load", "ecapatdnn/eval.py": ""},
+     "benchmarks.parts imports ecapatdnn.eval, an entry point"),
+    ({"tests/helpers/graphs.py": "from ecapatdnn.eval import load", "ecapatdnn/eval.py": ""},
+     "tests.helpers.graphs imports ecapatdnn.eval.load, a part of an entry point"),
+    ({"tests/test_eval.py": "from ecapatdnn.prepare import PrepareConfig", "ecapatdnn/prepare.py": ""}, None),
     ({"utils/a/one.py": "import utils.b.one", "utils/b/one.py": "import utils.c.one", "utils/b/two.py": "",
       "utils/c/one.py": "import utils.b.two"}, "a circle of rooms: utils.b imports utils.c imports utils.b"),
     ({"utils/a/one.py": "import utils.a.two", "utils/a/two.py": "from utils.a import one"},
@@ -134,7 +142,8 @@ def test_model_folder_has_the_skeleton(model):
     for name in ("README_CN.md", "prepare.py", "train.py", "eval.py", "export.py", "infer.py", "import_torch.py",
                  "preprocess.py", "postprocess.py", "configs/mini.yaml", "scripts/run_standalone_train_ascend.sh",
                  "scripts/run_eval_ascend.sh", "scripts/run_infer_310.sh", "src/config.py", "src/dataset.py",
-                 "src/model.py", "src/loss.py", "src/metric.py", "test/recipe.sh", "test/train_full_1p.sh",
+                 "src/model.py", "src/loss.py", "src/metric.py", "src/inference.py", "src/evaluation.py",
+                 "src/torch_layout.py", "test/recipe.sh", "test/train_full_1p.sh",
                  "test/train_full_8p.sh", "test/train_performance_1p.sh", "test/train_performance_8p.sh"):
         assert (ROOT / model / name).is_file(), name
 

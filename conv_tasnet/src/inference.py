@@ -70,10 +70,8 @@ class Separator:
         """
         network_rate = self.config.sample_rate
         opened = open_recording(recording, rate or network_rate, self.config.L, network_rate)
-        # lengths of some seconds, so that recordings of all lengths need few compilations
-        seconds = 2 ** int(np.ceil(np.log2(max(1.0, opened.samples / opened.rate))))
-        level = Level(self.config.C)
-        pieces = self.windows(seconds * network_rate).separate(opened.blocks(network_rate))
+        level, windows = Level(self.config.C), self.windows(opened.rounded_length(network_rate))
+        pieces = windows.separate(opened.blocks(network_rate))
         speakers = np.concatenate(list(at_rate_of(opened, pieces, network_rate, level)))
         return (level.gains() * speakers).astype(np.float32).T
 

@@ -2,6 +2,8 @@
 
 Letters: T frames, L labels of the network, n labels of the text, S = 2n + 1 states: a blank around each label.
 """
+from typing import NamedTuple
+
 import numpy as np
 
 from deepspeech2.src.text import BLANK, Alphabet, frames_needed
@@ -16,9 +18,16 @@ def align(log_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return _states_to_labels(labels)[_best_states(log_probs, labels)]
 
 
-def word_times(log_probs: np.ndarray, text: str, alphabet: Alphabet,
-               seconds_per_frame: float) -> list[tuple[str, float, float]]:
-    """[(word, start, end)] in seconds, from log_probs (T, L): from its first letter's first frame to its last's last.
+class Word(NamedTuple):
+    """A word and when it is said, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+def word_times(log_probs: np.ndarray, text: str, alphabet: Alphabet, seconds_per_frame: float) -> list[Word]:
+    """The words of `text` in log_probs (T, L), each from its first letter's first frame to its last letter's last.
 
     CTC writes a letter in one frame or few and blanks elsewhere: ends come early, most of all a one-letter word's.
     """
@@ -27,7 +36,7 @@ def word_times(log_probs: np.ndarray, text: str, alphabet: Alphabet,
     for word in text.split():
         place = text.index(word, place)
         frames = np.flatnonzero((states >= 2 * place + 1) & (states <= 2 * (place + len(word)) - 1))
-        times.append((word, float(frames[0] * seconds_per_frame), float((frames[-1] + 1) * seconds_per_frame)))
+        times.append(Word(word, float(frames[0] * seconds_per_frame), float((frames[-1] + 1) * seconds_per_frame)))
         place += len(word)
     return times
 

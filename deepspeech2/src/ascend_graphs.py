@@ -8,10 +8,10 @@ from mindspore import Tensor
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, RATE
+from deepspeech2.src.inference import BatchNetwork
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer, make_schedule
-from deepspeech2.src.recognition import Recogniser
 from deepspeech2.src.streaming import Stream
 from deepspeech2.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
@@ -51,17 +51,17 @@ def validate(config: Config, device: Device) -> list[Callable]:
     """As train.py does after an epoch: in the precision of the training."""
     model = DeepSpeech2(config)
     adapt(model, config, device)
-    return batches(Recogniser(model, config))
+    return batches(BatchNetwork(model, config))
 
 
 def evaluate(config: Config, device: Device) -> list[Callable]:
     """As eval.py."""
-    return batches(Recogniser(fast(DeepSpeech2(config)), config))
+    return batches(BatchNetwork(fast(DeepSpeech2(config)), config))
 
 
-def batches(recogniser: Recogniser) -> list[Callable]:
+def batches(network: BatchNetwork) -> list[Callable]:
     """A batch of utterances, padded to one length."""
-    return [lambda: recogniser.batch([np.zeros((FRAMES, BINS), np.float32)], FRAMES)]
+    return [lambda: network.run([np.zeros((FRAMES, BINS), np.float32)], FRAMES)]
 
 
 def stream(config: Config, device: Device) -> list[Callable]:

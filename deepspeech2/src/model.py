@@ -7,6 +7,7 @@ Letters: B utterances, T frames of 10 ms, T' frames of 20 ms, F frequency bins, 
 from typing import TypeVar
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
@@ -87,6 +88,19 @@ class DeepSpeech2(nn.Cell):
         x = ops.cat((state[first], x * mask.reshape(-1, 1, 1)), 0)          # (context - 1 + n, 1, H)
         x, behind = self.lookahead(x), x[mask.shape[0]:]    # pyright: ignore[reportOptionalCall]  # likewise
         return self.label(x[:mask.shape[0]]), after + (behind,)
+
+
+class FixedLength(nn.Cell):
+    """The network with the frames' numbers as a constant: MindSpore's ONNX export knows no CumSum."""
+
+    def __init__(self, model, length):
+        super().__init__()
+        self.model = model
+        self.number = Tensor(np.arange(length, dtype=np.float32)[None])
+
+    def construct(self, features, frames):
+        mask = (self.number < frames.reshape(-1, 1).astype(ms.float32)).astype(ms.float32)
+        return self.model.listen(features * mask.expand_dims(2), frames, mask)
 
 
 class ConvStack(nn.Cell):

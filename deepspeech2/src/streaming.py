@@ -1,13 +1,16 @@
-"""A unidirectional network as samples arrive: what it says follows half a second after what it hears.
+"""A unidirectional network as samples arrive: its labels follow half a second after the speech.
 
 From step to step go the states of the recurrent layers, the features that the convolutions reach back to, and the
 frames that the lookahead waits for. Letters: N samples, T frames of 10 ms, n frames of 20 ms a step, K labels.
 """
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from mindspore import Tensor, nn
 
+from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, WINDOW, frames, log_magnitude, normalise
-from deepspeech2.src.model import AFTER, BEFORE
+from deepspeech2.src.model import AFTER, BEFORE, DeepSpeech2
 from utils.errors import MismatchError
 
 HALF = WINDOW // 2
@@ -21,7 +24,7 @@ class Spectrogram:
         self.tail = np.zeros(0, np.float32)         # the last HALF + 1 samples, which the end is reflected from
         self.started = False
 
-    def push(self, samples):
+    def push(self, samples: np.ndarray) -> np.ndarray:
         """Samples (N,) -> the frames they fill, (T, F)."""
         self.tail = np.concatenate((self.tail, samples))
         self.waiting = np.concatenate((self.waiting, samples))
@@ -31,7 +34,7 @@ class Spectrogram:
             self.tail = self.tail[-HALF - 1:]
         return self._full()
 
-    def flush(self):
+    def flush(self) -> np.ndarray:
         """The frames at the end, (T, F)."""
         if not self.started:
             return log_magnitude(self.tail) if len(self.tail) else np.zeros((0, BINS), np.float32)
@@ -42,8 +45,8 @@ class Spectrogram:
         count = (len(self.waiting) - WINDOW) // HOP + 1
         if not self.started or count < 1:
             return np.zeros((0, BINS), np.float32)
-        found, self.waiting = frames(self.waiting[:(count - 1) * HOP + WINDOW]), self.waiting[count * HOP:]
-        return found
+        full, self.waiting = frames(self.waiting[:(count - 1) * HOP + WINDOW]), self.waiting[count * HOP:]
+        return full
 
 
 class Moments:
@@ -52,21 +55,23 @@ class Moments:
     def __init__(self):
         self.sums = np.zeros(3)     # count, sum, sum of squares
 
-    def add(self, features):
+    def add(self, features: np.ndarray) -> "Moments":
+        """More features, any shape."""
         self.sums += features.size, features.sum(dtype=np.float64), np.square(features, dtype=np.float64).sum()
         return self
 
-    def values(self):
+    def values(self) -> tuple[float, float]:
+        """(mean, deviation) of the features so far."""
         count, total, squares = self.sums
         return total / count, np.sqrt(max(0.0, squares - total ** 2 / count) / max(1, count - 1))
 
 
-def moments(blocks):
+def moments(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
     """Mean and standard deviation of the log magnitudes of a recording, blocks (N,)."""
-    spectrogram, found = Spectrogram(), Moments()
+    spectrogram, statistics = Spectrogram(), Moments()
     for block in blocks:
-        found.add(spectrogram.push(block))
-    return found.add(spectrogram.flush()).values()
+        statistics.add(spectrogram.push(block))
+    return statistics.add(spectrogram.flush()).values()
 
 
 class Stream:
@@ -77,7 +82,7 @@ class Stream:
     UserError for a bidirectional network.
     """
 
-    def __init__(self, model, config, seconds=1.0):
+    def __init__(self, model: DeepSpeech2, config: Config, seconds: float = 1.0):
         if config.bidirectional:
             raise MismatchError("stream: the network is bidirectional, it needs the whole recording; train one with "
                                 "--bidirectional false, or transcribe without --stream")
@@ -86,13 +91,13 @@ class Stream:
         self.step, self.begin = _Step(model).set_train(False), model.start()
         self.reset()
 
-    def reset(self, known=None):
+    def reset(self, known: tuple[float, float] | None = None) -> None:
         """Forgets what was pushed: another recording begins, whose `moments` may be known."""
         self.spectrogram, self.moments, self.known = Spectrogram(), Moments(), known
         self.features = np.zeros((0, BINS), np.float32)             # from `first` on, not normalised
         self.first, self.done, self.state = 0, 0, self.begin        # `done`: frames of 20 ms stepped over
 
-    def push(self, samples):
+    def push(self, samples: np.ndarray) -> np.ndarray:
         """The next samples (N,) of the recording -> log probabilities (any number, K) of what is ready."""
         self.add_features(self.spectrogram.push(np.asarray(samples, np.float32)))
         ready = []
@@ -100,7 +105,7 @@ class Stream:
             ready.append(self.advance(None))
         return np.concatenate([np.zeros((0, self.step.labels), np.float32), *ready])
 
-    def flush(self):
+    def flush(self) -> np.ndarray:
         """Log probabilities up to the end of the recording; then begins another one."""
         self.add_features(self.spectrogram.flush())
         total = (self.first + len(self.features) + 1) // 2
@@ -110,12 +115,12 @@ class Stream:
         self.reset()
         return np.concatenate([np.zeros((0, self.step.labels), np.float32), *ready])
 
-    def add_features(self, features):
+    def add_features(self, features: np.ndarray) -> None:
         """Adds features (T, F)."""
         self.moments.add(features)
         self.features = np.concatenate((self.features, features))
 
-    def advance(self, total):
+    def advance(self, total: int | None) -> np.ndarray:
         """One step; `total`: frames of 20 ms of the recording, once that is known. Log probabilities (up to n, K)."""
         start = 2 * self.done - BEFORE
         self.features, self.first = self.features[max(0, start - self.first):], max(0, start)
@@ -130,7 +135,7 @@ class Stream:
         self.done += self.size
         return log_probs.asnumpy()[(place >= 0) & (place < (np.inf if total is None else total)), 0]
 
-    def transcribe(self, blocks, known=None):
+    def run(self, blocks: Iterable[np.ndarray], known: tuple[float, float] | None = None) -> Iterator[np.ndarray]:
         """Blocks (N,) of a recording, perhaps its `moments` -> log probabilities (any number, K), piece by piece."""
         self.reset(known)
         for block in blocks:

@@ -29,6 +29,13 @@ class Recording:
         """Its samples at `rate` Hz, rounded up."""
         return math.ceil(self.samples * rate / self.rate)
 
+    def rounded_length(self, rate: int) -> int:
+        """Its samples at `rate` Hz, rounded up to 1, 2, 4, ... seconds: for what is compiled for a length.
+
+        So recordings of all lengths need few compilations.
+        """
+        return rate * 2 ** max(0, math.ceil(math.log2(self.samples / self.rate)))
+
     def blocks(self, rate: int) -> Iterator[np.ndarray]:
         """Its mean over the channels at `rate` Hz, a second at a time: (n,) float32."""
         seconds = _seconds(self.path) if self.array is None else _slices(self.array, self.rate)

@@ -1,0 +1,149 @@
+"""A trained network behind its front-end and a decoder: recordings in, text and the times of words out.
+
+`load(config)` is what eval.py, infer.py and other programs begin with. Nothing here prints; mistakes are exceptions,
+kinds of utils.errors.UserError.
+
+Letters: T frames of 10 ms, T' frames of 20 ms, F frequency bins, K labels.
+"""
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from mindspore import Tensor, nn
+
+from deepspeech2.src.alignment import Word, word_times
+from deepspeech2.src.config import Config
+from deepspeech2.src.dataset import padded_lengths
+from deepspeech2.src.decoder import make_decoder
+from deepspeech2.src.features import RATE, WINDOW, frame_count, spectrogram
+from deepspeech2.src.manifest import Utterance, utterance_length
+from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.streaming import Stream, moments
+from deepspeech2.src.text import Alphabet
+from deepspeech2.src.windows import FRAME, Windows, stretches
+from utils.audio import audio_file
+from utils.audio.recording import Recording, open_recording
+from utils.checkpoints.checkpoint import load_model
+from utils.cpu_ops import fast
+from utils.device import setup_device
+
+SHAPES = 4      # lengths that utterances are padded to
+
+
+class BatchNetwork:
+    """Runs a network over `size` utterances at a time, with few shapes and so few compilations."""
+
+    def __init__(self, network: nn.Cell, config: Config, size: int = 8):
+        self.network, self.config, self.size = network, config, size
+        network.set_train(False)
+
+    def run(self, features: Sequence[np.ndarray], length: int) -> list[np.ndarray]:
+        """Up to `size` features (T, F), padded to `length` frames -> log probabilities (T', K) of each."""
+        padded = np.zeros((self.size, length, features[0].shape[1]), np.float32)
+        frames = np.ones(self.size, np.int32)
+        for i, utterance in enumerate(features):
+            padded[i, :len(utterance)], frames[i] = utterance, len(utterance)
+        log_probs, counts = self.network(Tensor(padded), Tensor(frames))
+        log_probs, counts = log_probs.asnumpy(), counts.asnumpy()
+        return [log_probs[:counts[i], i] for i in range(len(features))]
+
+    def run_files(self, utterances: Sequence[Utterance]) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, log probabilities (T', K) float32) of every utterance, from the shortest to the longest."""
+        frames = np.array([frame_count(utterance_length(utterance)) for utterance in utterances])
+        lengths, order = padded_lengths(frames, SHAPES), np.argsort(frames, kind="stable")
+        for first in range(0, len(order), self.size):
+            chosen = order[first:first + self.size]
+            features = [spectrogram(audio_file.read(utterances[i].audio, RATE, resample=self.config.resample))
+                        for i in chosen]
+            longest = max(map(len, features))
+            length = next((length for length in lengths if length >= longest), longest)
+            yield from zip(chosen.tolist(), self.run(features, length), strict=True)
+
+
+class Segment(NamedTuple):
+    """What is said in a recording between two pauses."""
+
+    start: float                # seconds
+    end: float
+    text: str
+    words: list[Word]           # [] unless they were asked for
+
+
+class Transcript(NamedTuple):
+    """What is said in a recording."""
+
+    segments: list[Segment]
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return " ".join(segment.text for segment in self.segments if segment.text)
+
+    @property
+    def words(self) -> list[Word]:
+        """Each word with its start and end in seconds; [] unless they were asked for."""
+        return [word for segment in self.segments for word in segment.words]
+
+
+class Recognizer:
+    """Speech recognition: utterances, and recordings of any rate and length.
+
+    decode: log probabilities (T', K) -> text, see `make_decoder`.
+    """
+
+    def __init__(self, network: DeepSpeech2, config: Config, decode: Callable[[np.ndarray], str]):
+        self.network, self.config, self.decode = network, config, decode
+        self.alphabet = Alphabet(config.labels)
+
+    def run_files(self, utterances: Sequence[Utterance]) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, log probabilities (T', K) float32) of every utterance, from the shortest to the longest."""
+        return BatchNetwork(self.network, self.config).run_files(utterances)
+
+    def transcribe(self, recording: audio_file.Source, rate: int = RATE, timestamps: bool = False) -> Transcript:
+        """What is said in a recording: a file, or samples (n,) or (n, channels) in [-1, 1] at `rate` Hz.
+
+        `timestamps`: with the times of words. AudioError for a recording that is unfit.
+        """
+        opened = open_recording(recording, rate, WINDOW, RATE)
+        return Transcript(list(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps)))
+
+    def windows(self, longest: int) -> Windows:
+        """What runs the network over recordings of up to `longest` samples, of any length, by windows that overlap."""
+        return Windows(BatchNetwork(self.network, self.config, size=1).run, longest)
+
+    def stream(self, seconds: float = 1.0) -> Stream:
+        """What runs the network over samples as they arrive, in steps of `seconds`.
+
+        MismatchError for a bidirectional network.
+        """
+        return Stream(self.network, self.config, seconds)
+
+    def segments(self, recording: Recording, method: Windows | Stream, timestamps: bool = False) -> Iterator[Segment]:
+        """What is said in a recording, segment by segment as it is recognised. `method`: of `windows` or `stream`."""
+        blocks = recording.blocks(RATE)
+        log_probs = method.run(blocks, moments(recording.blocks(RATE))) if isinstance(method, Stream) \
+            else method.run(blocks)
+        return self.decode_pieces(log_probs, timestamps)
+
+    def decode_pieces(self, pieces: Iterable[np.ndarray], timestamps: bool = False) -> Iterator[Segment]:
+        """Log probabilities (any number, K), piece by piece -> what they say, segment by segment."""
+        seconds = FRAME / RATE      # of a frame
+        for first, log_probs in stretches(pieces):
+            text, words = " ".join(self.decode(log_probs).split()), []
+            if timestamps:
+                words = [Word(word, first * seconds + start, first * seconds + end)
+                         for word, start, end in word_times(log_probs, text, self.alphabet, seconds)]
+            yield Segment(first * seconds, (first + len(log_probs)) * seconds, text, words)
+
+
+def load(config: Config) -> Recognizer:
+    """The Recognizer of the checkpoint config.model_path, on the device and with the decoder that `config` names.
+
+    `config` is the one saved with the checkpoint, perhaps with other settings of evaluation. UserError where checkpoint
+    and config do not fit each other, or the device or the language model is not there.
+    """
+    setup_device(config.device_target, device_id=config.device_id)
+    decode = make_decoder(config, Alphabet(config.labels))
+    network = fast(DeepSpeech2(config))
+    load_model(config.model_path, network)
+    return Recognizer(network, config, decode)
