@@ -12,8 +12,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# one file's tests stay in one process: they share trained networks
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# one file's tests stay in one process: they share trained networks; tests/conftest.py puts the longest files first
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # what programs and MindSpore leave where they are run; runs/, lists/, corpora/, results/ and logs are the user's
 PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_meta rewritten_network test/output
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check

@@ -12,6 +12,11 @@ from ecapatdnn.src.config import Config
 from utils.corpora.mini import make_mini_corpus
 
 BEFORE = pytest.StashKey[set[str]]()
+# the files that take longest, so that no process is left with one of them when the others are done
+LONGEST = ("ecapatdnn_train", "ascend310_infer", "deepspeech2_train", "conv_tasnet_train", "pretrained", "float16",
+           "export_ascend", "speaker_id", "distributed", "performance", "trainer", "taoruijie", "conv_tasnet_model",
+           "ascend_check", "cpu_ops", "deepspeech2_model", "launch", "ecapatdnn_features", "ecapatdnn_model",
+           "mixed_precision", "conv_tasnet_infer", "ascend_report", "runner_on_ascend", "packed", "repository")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,6 +81,12 @@ def ecapa_config(mini_corpus, small_lists, tmp_path):
             "ckpt_save_dir": str(tmp_path / "run")}
         return dataclasses.replace(Config(), **(values | differences))
     return make
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: min((place for name, place in places.items() if name in item.path.stem),
+                                    default=len(places)))
 
 
 def pytest_sessionstart(session):
