@@ -50,7 +50,7 @@ def test_speeds_are_speakers_of_their_own(ecapa_config):
     assert dataset.classes == 18 and set(speakers) == set(range(18))
     with refused(MismatchError, "class_num: 6", "6 speakers", "3 speed", "18 classes"):
         TrainSet(ecapa_config(speeds="0.9,1.0,1.1", class_num=6))
-    with pytest.raises(SettingError, match="speeds"):
+    with refused(SettingError, "speeds", "'fast'"):
         TrainSet(ecapa_config(speeds="fast"))
 
 

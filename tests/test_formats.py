@@ -52,13 +52,12 @@ def test_each_format_takes_the_steps_it_lacks():
 
 @pytest.mark.parametrize("found", ["one", 1.0, True, -1, None])
 def test_what_is_no_number_of_a_format_is_refused(found):
-    with pytest.raises(ContentError, match="^x: format: found .*, expected a whole number from 0 to 1"):
+    with refused(ContentError, "x: format", repr(found), "0 to 1"):
         migrate({"format": found}, (numbered,), "x")
 
 
 def test_a_newer_format_names_the_version_that_is_needed():
-    message = f"^x: format 3, .* {VERSION} reads up to 2; a version later than {VERSION} is needed"
-    with pytest.raises(NewerFormatError, match=message):
+    with refused(NewerFormatError, "x: format 3", f"{VERSION} reads up to 2", f"later than {VERSION}"):
         migrate({"format": 3}, (numbered, numbered), "x")
 
 
@@ -121,9 +120,9 @@ def test_progress_comes_back_and_older_records_too():
 def test_a_removed_field_of_progress_is_dropped(monkeypatch):
     monkeypatch.setattr("utils.training.state.MIGRATIONS", (numbered, renamed(mood=None, turn="epoch")))
     assert Progress.read({"format": 1, "turn": 5, "mood": 1.0}, "x") == Progress(epoch=5)
-    with pytest.raises(ContentError, match="^x: mood: no part of a saved state"):
+    with refused(ContentError, "x: mood"):
         Progress.read({"format": 2, "epoch": 5, "mood": 1.0}, "x")
-    with pytest.raises(NewerFormatError):
+    with refused(NewerFormatError, "x: format 3"):
         Progress.read({"format": 3, "epoch": 5}, "x")
 
 
@@ -141,11 +140,11 @@ def test_inputs_json_of_any_known_format_is_read(tmp_path):
     path.write_text(json.dumps(written))
     assert graph_input(config) == expected
     path.write_text(json.dumps(written | {"format": 2}))
-    with pytest.raises(NewerFormatError, match="inputs.json: format 2, "):
+    with refused(NewerFormatError, path, "format 2"):
         graph_input(config)
     for text in ("{", "[]", "7", "{}"):
         path.write_text(text)
-        with pytest.raises(ContentError, match="inputs.json: not what export.py writes"):
+        with refused(ContentError, path, "export.py"):
             graph_input(config)
 
 

@@ -259,19 +259,19 @@ def test_a_training_that_fails_fails_the_script(stubbed, tmp_path):
         assert "finished" in (tmp_path / "deepspeech2" / "test" / "output" / f"{name}.log").read_text()
 
 
-@pytest.mark.parametrize(("name", "arguments", "message"), [
-    ("train_full_1p", [], "error: data_path: not set; usage: bash ./test/train_full_1p.sh --data_path=DIR"),
-    ("train_full_1p", ["--data_path"], "error: --data_path: no value; usage: "),
-    ("train_full_1p", ["--data_path=nowhere"], "error: data_path: nowhere: no such folder; usage: "),
-    ("train_full_1p", ["--data_path=../data", "--rank_size=2"],
-     "error: rank_size: found 2, expected 1; train_full_8p.sh trains on several devices"),
-    ("train_full_8p", ["--data_path=../data", "--rank_size=two"], "error: rank_size: found two, expected a number"),
-    ("train_full_8p", ["--data_path=../data", "--rank_size=17"], "error: device_num: device 16, expected 0 to 15"),
-    ("train_full_8p", ["--data_path=../data", "--rank_table=none.json"], "error: .*none.json: No such file"),
+@pytest.mark.parametrize(("name", "arguments", "facts"), [
+    ("train_full_1p", [], ["data_path: not set", "train_full_1p.sh --data_path=DIR"]),
+    ("train_full_1p", ["--data_path"], ["--data_path", "usage"]),
+    ("train_full_1p", ["--data_path=nowhere"], ["data_path: nowhere", "usage"]),
+    ("train_full_1p", ["--data_path=../data", "--rank_size=2"], ["rank_size", 2, 1, "train_full_8p.sh"]),
+    ("train_full_8p", ["--data_path=../data", "--rank_size=two"], ["rank_size", "two"]),
+    ("train_full_8p", ["--data_path=../data", "--rank_size=17"], ["device_num", "device 16", "0 to 15"]),
+    ("train_full_8p", ["--data_path=../data", "--rank_table=none.json"], ["none.json"]),
 ])
-def test_mistakes_of_the_scripts(stubbed, name, arguments, message):
+def test_mistakes_of_the_scripts(stubbed, name, arguments, facts):
     code, output, calls = stubbed("deepspeech2", name, *arguments)
-    assert code == 2 and not calls and len(output.splitlines()) == 1 and re.match(message, output), output
+    assert not calls and len(output.splitlines()) == 1, output
+    assert_refusal(code, output, *facts)
 
 
 @pytest.fixture

@@ -129,6 +129,16 @@ def test_every_error_has_a_kind():
     assert kinds and set(kinds) <= {name for _, _, name in made}
 
 
+def test_tests_hold_kinds_of_errors_and_facts():
+    """By `refused` of helpers/errors.py, never a pattern of the sentence: that is tests/test_errors.py alone."""
+    kinds = {node.name for node in imports.sources()[Path("utils/errors.py")].body if isinstance(node, ast.ClassDef)}
+    for path, tree in imports.sources().items():
+        for node in ast.walk(tree) if path.parts[0] == "tests" else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.raises":
+                error = ast.unparse(node.args[0]).split(".")[-1]
+                assert error not in kinds | {"AudioError"}, f"{path}:{node.lineno}: take refused({error}, ...)"
+
+
 def test_importing_prints_and_writes_nothing():
     """And what a data worker imports holds no MindSpore, which would cost each of them seconds and memory."""
     command = ("import ecapatdnn.src.dataset, conv_tasnet.src.dataset, deepspeech2.src.dataset; "
