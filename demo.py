@@ -88,26 +88,26 @@ def main():
     for model in args.models or MODELS:
         for step in MODELS[model](args.short):
             print(f"\n== {model}: {step.name}: {' '.join(step.command)}", flush=True)
-            seconds, found = run(ROOT / model, step)
-            rows.append((model, step.name, f"{seconds:.0f} s", found))
+            seconds, result = run(ROOT / model, step)
+            rows.append((model, step.name, f"{seconds:.0f} s", result))
     print_table(rows)
 
 
 def run(folder, step):
     """Runs a step, showing its output; (seconds, the last of it that fits its pattern)."""
-    started, found = time.monotonic(), ""
+    started, result = time.monotonic(), ""
     environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     program = sys.executable if step.command[0].endswith(".py") else "bash"
     process = subprocess.Popen([program, *step.command], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
     for line in process.stdout:
         print(line, end="", flush=True)
         if match := re.search(step.result, line):
-            found = match[1] if match.lastindex and step.name == "train" else match[0]
+            result = match[1] if match.lastindex and step.name == "train" else match[0]
     if process.wait():
         sys.exit(f"demo: {step.name} in {folder.name} failed with exit code {process.returncode}")
-    if not found:
+    if not result:
         sys.exit(f"demo: {step.name} in {folder.name} printed no line like {step.result!r}")
-    return time.monotonic() - started, found
+    return time.monotonic() - started, result
 
 
 def print_table(rows):

@@ -136,12 +136,12 @@ def beside(ours, librosa):
 def seconds(run, repeat=15):
     """Median seconds of a call."""
     run()
-    found = []
+    durations = []
     for _ in range(repeat):
         started = time.perf_counter()
         run()
-        found.append(time.perf_counter() - started)
-    return statistics.median(found)
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
 
 
 def scoring():

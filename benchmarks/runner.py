@@ -39,11 +39,11 @@ def main():
         print("|---" * (len(programs) + 5) + "|")
         for model in models:
             for threads in (1, 2):
-                found = in_turns(programs, lambda program, model=model, threads=threads: run(
+                results = in_turns(programs, lambda program, model=model, threads=threads: run(
                     program, model, folder, cores()[:threads], args.repeat), args.rounds)
-                times = " | ".join(f"{1000 * found[program][0]:.1f} ms" for program in programs)
-                ratios = " | ".join(f"{found[program][0] / found['PyTorch'][0]:.2f}" if "PyTorch" in found else "-"
-                                    for program in PROGRAMS[:2])
+                times = " | ".join(f"{1000 * results[program][0]:.1f} ms" for program in programs)
+                ratios = " | ".join(f"{results[program][0] / results['PyTorch'][0]:.2f}" if "PyTorch" in results
+                                    else "-" for program in PROGRAMS[:2])
                 apart = difference(folder, model, programs)
                 print(f"| {NAMES[model]} | {threads} | {times} | {ratios} | {apart:.0e} |", flush=True)
 
@@ -103,7 +103,7 @@ def export(model, place):
         file_format, runtime, file_name, model_path = "MINDIR", "lite2.0-cpu", str(place / "net"), ""
 
     cell, x = network(model)
-    np.savez(place.with_suffix(".npz"), **{one.name: one.asnumpy() for one in cell.get_parameters()})
+    np.savez(place.with_suffix(".npz"), **{parameter.name: parameter.asnumpy() for parameter in cell.get_parameters()})
     place.mkdir()
     ports = [Port("x", "float32", x.shape)]
     (place / "in" / "00_data").mkdir(parents=True)
@@ -171,7 +171,7 @@ def torch_module(model, place, threads):
 def difference(folder, model, programs):
     """Between the first program's output and the others', relative to the largest value."""
     outputs = [np.load(Path(folder, model, f"{program}.npy"), allow_pickle=False).ravel() for program in programs]
-    return max(np.abs(one - outputs[0]).max() for one in outputs) / np.abs(outputs[0]).max()
+    return max(np.abs(output - outputs[0]).max() for output in outputs) / np.abs(outputs[0]).max()
 
 
 if __name__ == "__main__":

@@ -49,12 +49,12 @@ def main():
     print("| | list on disk | start-up | peak memory | kept of the list | private to a worker at its start | "
           "after its batches | list handling a batch | a spawned worker would get |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for model, found in results.items():
+    for model, measures in results.items():
         print("| {} | {disk:.0f} MB | {start:.2f} s | {peak:.0f} MiB | {kept:.0f} MiB | {fresh:.0f} MiB "
-              "| {used:.0f} MiB | {milliseconds:.2f} ms of {batch} | {pickled:.0f} MB |".format(model, **found))
+              "| {used:.0f} MiB | {milliseconds:.2f} ms of {batch} | {pickled:.0f} MB |".format(model, **measures))
     print("\n| | ranks | steps of each | utterances an epoch | left out | twice |\n|---|---|---|---|---|---|")
-    for model, found in results.items():
-        for row in found["shards"]:
+    for model, measures in results.items():
+        for row in measures["shards"]:
             print("| {} | {ranks} | {steps:,} | {used:,} | {left:,} | {twice} |".format(model, **row))
     print("\npacked, {shards} shards: index read in {start:.2f} s, {kept:.0f} MiB; a path looked up in "
           "{microseconds:.1f} us".format(**index))
@@ -203,14 +203,15 @@ def measure(model, args):
     make = globals()[model](args.folder)
     before, started = memory("Rss"), time.process_time()
     dataset = make()
-    found = {"start": time.process_time() - started, "batch": BATCH[model], "peak": peak(),
-             "kept": memory("Rss") - before, "pickled": pickled(dataset) / 1e6,
-             "disk": os.path.getsize(dataset.config.train_manifest if model == "deepspeech2" else
-                                     f"{args.folder}/train.txt") / 1e6}
+    measures = {"start": time.process_time() - started, "batch": BATCH[model], "peak": peak(),
+                "kept": memory("Rss") - before, "pickled": pickled(dataset) / 1e6,
+                "disk": os.path.getsize(dataset.config.train_manifest if model == "deepspeech2" else
+                                        f"{args.folder}/train.txt") / 1e6}
     workers = run_workers(dataset, args.workers)
-    found |= {name: float(np.max([worker[name] for worker in workers])) for name in ("fresh", "used", "milliseconds")}
-    found["shards"] = [] if model == "conv_tasnet" else [shards(make, ranks) for ranks in RANKS]
-    return found
+    measures |= {name: float(np.max([worker[name] for worker in workers]))
+                 for name in ("fresh", "used", "milliseconds")}
+    measures["shards"] = [] if model == "conv_tasnet" else [shards(make, ranks) for ranks in RANKS]
+    return measures
 
 
 def pickled(dataset):
@@ -236,10 +237,10 @@ def run_workers(dataset, count):
     processes = [context.Process(target=work, args=(number,)) for number in range(count)]
     for process in processes:
         process.start()
-    found = [queue.get() for _ in processes]
+    answers = [queue.get() for _ in processes]
     for process in processes:
         process.join()
-    return found
+    return answers
 
 
 def shards(make, ranks):
@@ -272,13 +273,13 @@ def measure_index(folder):
 
     before, started = memory("Rss"), time.process_time()
     packed.load_index(f"{folder}/audio.mindrecord")
-    found = {"start": time.process_time() - started, "kept": memory("Rss") - before,
-             "shards": len(packed.find_shards(f"{folder}/audio.mindrecord"))}
+    measures = {"start": time.process_time() - started, "kept": memory("Rss") - before,
+                "shards": len(packed.find_shards(f"{folder}/audio.mindrecord"))}
     numbers = np.random.default_rng(0).integers(len(packed._index(f"{folder}/audio.mindrecord").hashes), size=20_000)
     started = time.process_time()
     places = [packed.find_record(f"{folder}/audio.mindrecord/{key_of(number)}") for number in numbers.tolist()]
     assert None not in places
-    return found | {"microseconds": 1e6 * (time.process_time() - started) / len(places)}
+    return measures | {"microseconds": 1e6 * (time.process_time() - started) / len(places)}
 
 
 def memory(kind):

@@ -19,7 +19,7 @@ def cores():
 
 def available(programs):
     """`programs` without PyTorch where it is not installed."""
-    return [one for one in programs if one != "PyTorch" or importlib.util.find_spec("torch")]
+    return [program for program in programs if program != "PyTorch" or importlib.util.find_spec("torch")]
 
 
 def call(arguments, bound_to, **environment):
@@ -36,8 +36,8 @@ def in_turns(programs, once, rounds):
     for _ in range(rounds):
         for program in programs:
             answers[program].append(once(program))
-    return {program: (statistics.median(statistics.median(one["seconds"]) for one in found),
-                      max(one["mib"] for one in found)) for program, found in answers.items()}
+    return {program: (statistics.median(statistics.median(row["seconds"]) for row in rows),
+                      max(row["mib"] for row in rows)) for program, rows in answers.items()}
 
 
 def measure(run, repeat, warm_up=5):

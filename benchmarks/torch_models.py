@@ -164,8 +164,8 @@ def aam_softmax(embedding, classes, speaker, margin=0.2, scale=30.0):
     sine = (1 - cosine.square()).clamp(0, 1).sqrt()
     widened = cosine * math.cos(margin) - sine * math.sin(margin)
     widened = torch.where(cosine > -math.cos(margin), widened, cosine - margin * math.sin(margin))
-    own = nn.functional.one_hot(speaker, len(classes)).bool()
-    return nn.functional.cross_entropy(scale * torch.where(own, widened, cosine), speaker)
+    is_speaker = nn.functional.one_hot(speaker, len(classes)).bool()
+    return nn.functional.cross_entropy(scale * torch.where(is_speaker, widened, cosine), speaker)
 
 
 def pit_si_snr(separated, sources):
@@ -196,7 +196,7 @@ def _take(name, left):
     if name == "decoder.weight":                                            # (L, N, 1, 1) -> (N, 1, L)
         return torch.tensor(left.pop(name))[:, :, 0, 0].T
     if name == "pool.hidden.weight":
-        return torch.cat([torch.tensor(left.pop(f"pool.{one}.weight")) for one in ("hidden", "context")], 1)
+        return torch.cat([torch.tensor(left.pop(f"pool.{part}.weight")) for part in ("hidden", "context")], 1)
     head, _, tail = name.rpartition(".")
     for ours, theirs in FROM_OURS.items():
         if tail == theirs and f"{head}.{ours}" in left:

@@ -36,10 +36,10 @@ def main():
     print(f"| | batch | {heads} | ours / PyTorch | ours / stock |")
     print("|---" * (2 * len(programs) + 4) + "|")
     for name in [args.only] if args.only else SIZES:
-        found = in_turns(programs, lambda program, name=name: call(
+        results = in_turns(programs, lambda program, name=name: call(
             ["--worker", program, name, "--repeat", args.repeat], cores()[:2]), args.rounds)
-        columns = " | ".join(f"{seconds:.3f} s | {mib:.0f}" for seconds, mib in found.values())
-        ratios = " | ".join(f"{found['ours'][0] / found[other][0]:.2f}" if {"ours", other} <= set(found) else "-"
+        columns = " | ".join(f"{seconds:.3f} s | {mib:.0f}" for seconds, mib in results.values())
+        ratios = " | ".join(f"{results['ours'][0] / results[other][0]:.2f}" if {"ours", other} <= set(results) else "-"
                             for other in ("PyTorch", "stock"))
         print(f"| {name} | {SIZES[name]} | {columns} | {ratios} |", flush=True)
 

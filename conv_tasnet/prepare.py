@@ -95,7 +95,7 @@ def prepare_speakers(config):
         speaker = {path: speaker for speaker, path in parts[part]}
         rows.append((part, len(mixtures), "mixtures", {speaker[path] for _, paths, _ in mixtures for path in paths},
                      seconds(mixtures, good, config.sample_rate)))
-    tell_folders({"train.txt" if part == "train" else f"{part}.csv": folders[part] for part, *_ in rows})
+    print_folders({"train.txt" if part == "train" else f"{part}.csv": folders[part] for part, *_ in rows})
     return rows
 
 
@@ -127,10 +127,10 @@ def pack_parts(folder, files, config, suffix=""):
     return {part: packed[name] for part, name in names.items()}
 
 
-def tell_folders(folders):
-    """Says where the paths of the lists {list: folder} are."""
+def print_folders(folders):
+    """Prints where the paths of the lists {list: folder} are."""
     for folder in dict.fromkeys(folders.values()):
-        lists = " ".join(name for name, own in folders.items() if own == folder)
+        lists = " ".join(name for name, place in folders.items() if place == folder)
         print(f"paths of {lists} are relative to {folder}")
 
 
@@ -167,7 +167,7 @@ def prepare_rows(lists, config, suffix=""):
         rows.append((part, len(mixtures), "mixtures",
                      {libri_speaker(path) for _, paths, _ in mixtures for path in paths},
                      seconds(mixtures, good, LIBRISPEECH_RATE)))
-    tell_folders({f"{part}.csv": folders[part] for part in parts})
+    print_folders({f"{part}.csv": folders[part] for part in parts})
     return rows
 
 
@@ -201,7 +201,7 @@ def prepare_generated(config):
     if wsj0:
         print("paths of the lists are absolute")
     else:
-        tell_folders({f"{part}.csv": folders[part] for part in parts})
+        print_folders({f"{part}.csv": folders[part] for part in parts})
     return [(part, len(rows), "mixtures", set() if wsj0 else {libri_speaker(name) for key, _ in rows
                                                               for name in key.split("_")},
              sum(good[paths[0]] for _, paths in rows) / config.sample_rate) for part, rows in parts.items()]

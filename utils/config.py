@@ -196,8 +196,8 @@ def _convert(where: str, value: Any, kind: type) -> Any:
             return "" if value is None else str(value)
         return kind(float(value)) if kind is int else kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        found = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
-        raise SettingError(f"{where}: found {found}, expected {kind.__name__}") from None
+        shown = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
+        raise SettingError(f"{where}: found {shown}, expected {kind.__name__}") from None
 
 
 def _expand(name: str, value: Any) -> Any:

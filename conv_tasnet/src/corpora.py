@@ -23,8 +23,8 @@ def librimix_lists(config):
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     lists = {match[1]: name for name in names if (match := re.fullmatch(rf"mixture_(.+)_{config.task}\.csv", name))}
     if not lists:
-        found = ", ".join(names or sorted(os.listdir(config.data_folder)))[:200] or "nothing"
-        raise NotFoundError(f"{config.data_folder}: no metadata/mixture_*_{config.task}.csv, found {found}; name a "
+        contents = ", ".join(names or sorted(os.listdir(config.data_folder)))[:200] or "nothing"
+        raise NotFoundError(f"{config.data_folder}: no metadata/mixture_*_{config.task}.csv, found {contents}; name a "
                             "generated folder such as Libri2Mix/wav8k/min as --data_folder")
     parts = {}
     for split, name in lists.items():
@@ -47,8 +47,8 @@ def wsj0_lists(config):
         files = {name: {os.path.splitext(path)[0]: f"{part}/{name}/{path}"
                         for path in audio_file.find_audio(os.path.join(folder, name), (".wav",))} for name in names}
         keys = sorted(set().union(*files.values()))
-        whole = [key for key in keys if all(key in found for found in files.values())]
-        parts[part] = [(key, [found[key] for found in files.values()]) for key in whole]
+        whole = [key for key in keys if all(key in paths for paths in files.values())]
+        parts[part] = [(key, [paths[key] for paths in files.values()]) for key in whole]
         reasons += [f"{folder}: {key}.wav is not in all of {', '.join(names)}; complete it or delete it"
                     for key in keys if key not in set(whole)]
     if not any(parts.values()):
@@ -98,14 +98,14 @@ def metadata_mixtures(lists, config):
     parts = {}
     for part, file in lists.items():
         columns, rows = read_csv(file)
-        count, found = len(columns) // 2 - 1, []
+        count, mixtures = len(columns) // 2 - 1, []
         for key, _, *rest in rows:
             paths = [places.get(_stem(path)) for path in rest[:count]]
             if all(paths):
-                found.append((key, paths, rest[count:]))
-        print(f"{file}: {len(found)} of {len(rows)} mixtures have all their sources in {config.data_folder}")
-        if found:
-            parts[part] = found
+                mixtures.append((key, paths, rest[count:]))
+        print(f"{file}: {len(mixtures)} of {len(rows)} mixtures have all their sources in {config.data_folder}")
+        if mixtures:
+            parts[part] = mixtures
     if not parts:
         raise NotFoundError(f"{config.data_folder}: holds no mixture's sources; name the LibriSpeech that the metadata "
                             "was made of as --data_folder")

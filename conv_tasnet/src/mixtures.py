@@ -94,12 +94,12 @@ def read_csv(path, count=None):
 
 
 def _columns(path, header, count):
-    found = sum(bool(re.fullmatch(r"source_\d+_path", name)) for name in header)
+    sources = sum(bool(re.fullmatch(r"source_\d+_path", name)) for name in header)
     generated = "mixture_path" in header
-    if count and found and found != count:
-        raise MismatchError(f"{path}: {found} sources per mixture, but C is {count}; set C to {found} or name another "
-                            "list")
-    numbers = range(1, (found or count or 2) + 1)
+    if count and sources and sources != count:
+        raise MismatchError(f"{path}: {sources} sources per mixture, but C is {count}; set C to {sources} or name "
+                            "another list")
+    numbers = range(1, (sources or count or 2) + 1)
     columns = ["mixture_ID", "mixture_path", *(f"source_{i}_path" for i in numbers),
                *(f"source_{i}_gain" for i in numbers)]
     needed = [name for name in columns if not name.endswith("gain" if generated else "mixture_path")]
@@ -149,16 +149,16 @@ def _json_list(path):
     """{name of the file without its ending: path} of a list of [path, samples]."""
     try:
         files = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = {os.path.splitext(os.path.basename(file))[0]: file for file, _ in files}
+        paths = {os.path.splitext(os.path.basename(file))[0]: file for file, _ in files}
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror}; expected mix.json and one list a source, s1.json ...") from None
     except (ValueError, TypeError, UnicodeDecodeError) as error:
         raise ContentError(f"{path}: not a JSON list of [path, samples] ({error}); make it again with "
                            "prepare.py") from None
-    if len(found) < len(files):
+    if len(paths) < len(files):
         raise ContentError(f"{path}: two of its {len(files)} files have the same name, by which mixtures and sources "
                            "are paired; rename them")
-    return found
+    return paths
 
 
 def mixture_length(item, config):

@@ -48,8 +48,8 @@ def main(argv: list[str]) -> None:
         if args.log and record.error:
             print(record.error, flush=True)
 
-    found = run_tasks(tasks, folder, show, args.jobs)
-    rows = [report.row(model, name, chip, found[module_of(model), chip, name])
+    records = run_tasks(tasks, folder, show, args.jobs)
+    rows = [report.row(model, name, chip, records[module_of(model), chip, name])
             for model, graphs in wanted.items() for name in graphs for chip in args.soc]
     if args.markdown:
         write_text(args.markdown, report.markdown(rows, shlex.join(["python", "-m", "utils.ascend_check", *argv])))
@@ -99,15 +99,15 @@ def choose(args: argparse.Namespace) -> dict:
     """{model: {name: Graph}} of what the command line asks for."""
     from utils.ascend_check.runs import graphs_of
 
-    found = {model: graphs_of(importlib.import_module(module_of(model)), args.config) for model in args.model}
+    available = {model: graphs_of(importlib.import_module(module_of(model)), args.config) for model in args.model}
     for wanted in args.graph:
-        if not any(fits(name, wanted) for graphs in found.values() for name in graphs):
-            known = {part for graphs in found.values() for name in graphs for part in (name, name.split(",")[0])}
+        if not any(fits(name, wanted) for graphs in available.values() for name in graphs):
+            known = {part for graphs in available.values() for name in graphs for part in (name, name.split(",")[0])}
             raise SettingError(f"graph: found {wanted!r}, expected a name or a kind{nearest(wanted, known)}; --list "
                                "shows them all")
     return {model: {name: graph for name, graph in graphs.items()
                     if not args.graph or any(fits(name, wanted) for wanted in args.graph)}
-            for model, graphs in found.items()}
+            for model, graphs in available.items()}
 
 
 def fits(name: str, wanted: str) -> bool:

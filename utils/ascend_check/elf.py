@@ -62,8 +62,8 @@ def _sections(data):
     def content(header):
         return data[header[4]:header[4] + header[5]]
 
-    return {one[1]: _Section(content(one), content(headers[one[6]])) for one in headers
-            if one[1] in (DYNAMIC, SYMBOLS, VERSIONS)}
+    return {section[1]: _Section(content(section), content(headers[section[6]])) for section in headers
+            if section[1] in (DYNAMIC, SYMBOLS, VERSIONS)}
 
 
 def _text(strings, start):

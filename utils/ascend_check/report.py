@@ -43,8 +43,8 @@ def is_for_ascend(operator: str) -> bool:
     """
     for module in (operations, auto_generate):
         documentation = getattr(getattr(module, operator, None), "__doc__", None) or ""
-        if found := re.search(r"Supported Platforms:\s*(.*)", documentation):
-            return "Ascend" in found[1] or not re.search("CPU|GPU", found[1])
+        if match := re.search(r"Supported Platforms:\s*(.*)", documentation):
+            return "Ascend" in match[1] or not re.search("CPU|GPU", match[1])
     return True
 
 
@@ -55,8 +55,8 @@ def names(counts: Mapping[str, int]) -> str:
 
 def complaint(error: str) -> str:
     """What a traceback says in the end, and the last line of this repository in it: one line."""
-    said = re.findall(r"^(\w[\w.]*(?:Error|Exception|Exit|Interrupt)\b.*)$", error, re.M)
-    message = said[-1] if said else next((line for line in reversed(error.splitlines()) if line.strip()), "")
+    errors = re.findall(r"^(\w[\w.]*(?:Error|Exception|Exit|Interrupt)\b.*)$", error, re.M)
+    message = errors[-1] if errors else next((line for line in reversed(error.splitlines()) if line.strip()), "")
     places = re.findall(rf'{re.escape(str(ROOT))}/(\S+?\.py)(?:", line |:)(\d+)', error)
     places = [place for place in places if not place[0].startswith((".venv/", "utils/ascend_check/"))]
     where = f" ({places[-1][0]}:{places[-1][1]})" if places else ""

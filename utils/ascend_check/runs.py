@@ -44,8 +44,9 @@ def graphs_of(module: ModuleType, config: str = "") -> dict[str, Graph]:
     """{name: Graph} of a model's module; with the path of a `config` one of each kind, of that network."""
     if not config:
         return module.GRAPHS
-    own = parse_config(module.CONFIG, ["--config", config])
-    return {kind: Graph(run, own) for kind, run in module.KINDS.items()} | distributed(module.KINDS["train"], own)
+    settings = parse_config(module.CONFIG, ["--config", config])
+    graphs = {kind: Graph(run, settings) for kind, run in module.KINDS.items()}
+    return graphs | distributed(module.KINDS["train"], settings)
 
 
 def make_tasks(module_name: str, graphs: dict[str, Graph], chips: Iterable[str], config: str = "") -> list[Task]:
@@ -63,12 +64,12 @@ def make_tasks(module_name: str, graphs: dict[str, Graph], chips: Iterable[str],
 def run_tasks(tasks: list[Task], stubs: Path, show: Callable[[Task, str, Record], None],
               parallel: int) -> dict[tuple[str, str, str], Record]:
     """{(module, chip, name): Record}, `parallel` tasks at a time; show(task, name, Record) as each is known."""
-    found, lock, stop = {}, threading.Lock(), threading.Event()
+    records, lock, stop = {}, threading.Lock(), threading.Event()
 
     def run(task):
         def note(name, record):
             with lock:
-                found[task.module, task.chip, name] = record
+                records[task.module, task.chip, name] = record
                 show(task, name, record)
         run_task(task, stubs, note, stop)
 
@@ -80,7 +81,7 @@ def run_tasks(tasks: list[Task], stubs: Path, show: Callable[[Task, str, Record]
     finally:        # of Ctrl-C too: then what runs is ended
         stop.set()
         pool.shutdown(cancel_futures=True)
-    return found
+    return records
 
 
 def run_task(task: Task, stubs: Path, note: Callable[[str, Record], None], stop: threading.Event) -> None:
@@ -113,9 +114,9 @@ def run_process(task: Task, stubs: Path, stop: threading.Event) -> tuple[dict[st
             ALONE: [sys.executable, "train.py"],
             TABLE: [sys.executable, str(ROOT / "utils/launch.py"), str(folder), str(folder / "table.json")],
             MSRUN: ["bash", str(ROOT / "utils/msrun.sh"), str(folder), str(RANKS)]}[task.start]
-        own = environment(stubs) | ({"RANK_ID": "0", "RANK_SIZE": "1"} if task.start == ALONE else
-                                    {"MASTER_PORT": str(free_port())})
-        printed = _finish(command, folder, own, stop)
+        variables = environment(stubs) | ({"RANK_ID": "0", "RANK_SIZE": "1"} if task.start == ALONE else
+                                          {"MASTER_PORT": str(free_port())})
+        printed = _finish(command, folder, variables, stop)
         with open(log, encoding="utf-8", errors="replace") as lines:
             records = read_log(lines)
         with open(log, encoding="utf-8", errors="replace") as lines:
@@ -123,10 +124,10 @@ def run_process(task: Task, stubs: Path, stop: threading.Event) -> tuple[dict[st
         return records, "\n".join([line for line in [*written, *printed.splitlines()] if line][-LAST:])
 
 
-def _finish(command, folder, own, stop):
+def _finish(command, folder, variables, stop):
     """Runs a command to its end, or to `stop`; what it printed."""
     with open(folder / "printed", "w+", encoding="utf-8", errors="replace") as printed:
-        process = subprocess.Popen(command, cwd=folder, env=own, stdin=subprocess.DEVNULL, stdout=printed,
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=printed,
                                    stderr=subprocess.STDOUT, start_new_session=True)
         end = time.monotonic() + TIMEOUT
         try:

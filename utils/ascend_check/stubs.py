@@ -128,11 +128,11 @@ def missing(wheel: Path) -> tuple[list, list]:
             names += read[name].needed
     strings = frozenset().union(*(words(paths[name]) for name in read if (wheel / "plugin") in paths[name].parents))
     aclnn = {word for word in strings if ACLNN.fullmatch(word)}
-    wanted = frozenset().union(*(one.undefined for one in read.values())) | aclnn
+    wanted = frozenset().union(*(library.undefined for library in read.values())) | aclnn
     wanted |= {word for word in strings if LOOKED_UP.fullmatch(word)} | {f"{name}GetWorkspaceSize" for name in aclnn}
     # the linker keeps a string that is the end of another one there only
     wanted |= {word[i:] for word in strings if HELPERS.fullmatch(word) for i in range(len(word)) if word[i].isupper()}
-    wanted -= frozenset().union(*(one.defined for one in read.values()))
+    wanted -= frozenset().union(*(library.defined for library in read.values()))
     here = ctypes.CDLL("libstdc++.so.6")        # which finds what Python itself is linked with too
     process = ctypes.CDLL(None)
     absent = {name for name in absent if not _can_open(name)} | {match[1] for word in strings

@@ -177,8 +177,8 @@ def mp3_round_trip(samples: np.ndarray, rate: int, compression: float) -> np.nda
 
 def find_audio(folder: StrPath, extensions: tuple[str, ...] = EXTENSIONS) -> list[str]:
     """Paths of all audio files below `folder`, sorted, relative to it with forward slashes."""
-    found = []
+    paths = []
     for top, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith(UNFINISHED))
-        found += [os.path.relpath(os.path.join(top, n), folder) for n in names if n.lower().endswith(extensions)]
-    return sorted(path.replace(os.sep, "/") for path in found)
+        paths += [os.path.relpath(os.path.join(top, n), folder) for n in names if n.lower().endswith(extensions)]
+    return sorted(path.replace(os.sep, "/") for path in paths)

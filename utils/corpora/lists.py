@@ -40,17 +40,17 @@ def read_lines(path: StrPath) -> list[bytes]:
 
 def open_lines(path: StrPath) -> Iterator[bytes]:
     """As `read_lines`, one at a time."""
-    found = empty = 0
+    any_line, empty = False, 0
     try:
         with open(path, "rb") as file:
             for line in file:
                 if line.strip():
                     yield from [b""] * empty
                     yield line.rstrip(b"\n")
-                    found, empty = 1, 0
+                    any_line, empty = True, 0
                 else:
                     empty += 1
     except OSError as error:
         raise NotFoundError(f"{path or 'list'}: {error.strerror}; prepare.py writes the lists") from None
-    if not found:
+    if not any_line:
         raise ContentError(f"{path}: empty list; prepare.py writes the lists")

@@ -102,9 +102,9 @@ def require_speakers(parts: Mapping[str, list[tuple[str, Any]]], config: CorpusS
     for name, items in parts.items():
         speakers = sorted({speaker for speaker, _ in items})
         if not speakers:
-            found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
+            contents = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
             raise NotFoundError(f"{config.data_folder}: no audio for the {name} part of --corpus {config.corpus}, "
-                                f"found {found}; expected one of the layouts of --help below it; name another "
+                                f"found {contents}; expected one of the layouts of --help below it; name another "
                                 "--data_folder")
         if len(speakers) < least:
             count = "one speaker" if len(speakers) == 1 else f"{len(speakers)} speakers"

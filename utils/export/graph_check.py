@@ -46,8 +46,8 @@ def check_graph(path: Path, network: nn.Cell, inputs: list[Tensor], expected: np
         name = parameter.name.rpartition(":")[2]
         if name in weights and parameter.raw_data != weights.pop(name).asnumpy().tobytes():
             raise RuntimeError(f"{path}: {name} is not what the network has")
-    found = run_graph(model, inputs)
-    difference = np.abs(expected - found).max() / np.abs(expected).max()
+    results = run_graph(model, inputs)
+    difference = np.abs(expected - results).max() / np.abs(expected).max()
     print(f"reloaded: largest difference {difference:.1e} of the largest output")
     if not difference < TOLERANCE:
         raise RuntimeError(f"{path} does not compute what the network does")
@@ -131,7 +131,7 @@ def _open(model: pb.ModelProto) -> list[_Recurrent]:
                for parameter in graph.parameter}
     kinds = {node.output[0]: names.get(node.op_type.removeprefix("REF::"), "") for node in graph.node}
     sources = {node.output[0]: node for node in graph.node}
-    last, found, layers, kept = sources[graph.output[0].name], [], {}, []
+    last, recurrent, layers, kept = sources[graph.output[0].name], [], {}, []
     for node in graph.node:
         kind = kinds[node.output[0]]
         layers[node.output[0]] = max((layers.get(name, 0) for name in node.input), default=0) + (kind in OPERATORS)
@@ -139,7 +139,7 @@ def _open(model: pb.ModelProto) -> list[_Recurrent]:
             operator, shape = sources[node.input[0]], tuple(_types(node).tensors[0].dims)
             cast = sources[operator.input[0]]
             held = [weights[name].astype(np.float32) for name in operator.input if name in weights]
-            found.append(_Recurrent(OPERATORS[kinds[node.input[0]]], held, shape, layers[node.input[0]]))
+            recurrent.append(_Recurrent(OPERATORS[kinds[node.input[0]]], held, shape, layers[node.input[0]]))
             graph.input.add(name=node.output[0]).tensor.add(dims=shape, data_type=pb.TensorProto.FLOAT)
             last.input.append(cast.input[0])
             _types(last).values.append(_float32(_types(cast).tensors[0].dims))
@@ -147,7 +147,7 @@ def _open(model: pb.ModelProto) -> list[_Recurrent]:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
-    return found
+    return recurrent
 
 
 def _number_type(node: pb.NodeProto) -> None:

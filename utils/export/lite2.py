@@ -88,12 +88,12 @@ class _Rewriter:
         self.model, self.graph, self.cpu = model, model.graph, runtime == "lite2.0-cpu"
         self.same = SAME | (ASCEND_ONLY if runtime in ASCEND else CPU_ONLY)
         self.rewrites = REWRITES | {"ascend": {}, "lite2.0-ascend": {"Cast": _cast}}.get(runtime, CPU_REWRITES)
-        self.primitives = {one.name: one for one in model.primitives}
+        self.primitives = {primitive.name: primitive for primitive in model.primitives}
         self.constants = {node.output[0]: node.attribute[0] for node in self.graph.node if node.op_type == "Constant"}
-        self.parameters = {one.name: one for one in self.graph.parameter}
+        self.parameters = {parameter.name: parameter for parameter in self.graph.parameter}
         self.sources = {node.output[0]: node for node in self.graph.node}
-        self.shapes = {one.name: tuple(one.dims) for one in self.graph.parameter}
-        self.shapes |= {one.name: tuple(one.tensor[0].dims) for one in self.graph.input}
+        self.shapes = {parameter.name: tuple(parameter.dims) for parameter in self.graph.parameter}
+        self.shapes |= {port.name: tuple(port.tensor[0].dims) for port in self.graph.input}
         self.alias, self.nodes, self.used, self.twice, self.wide = {}, [], {}, {}, {}
 
     def run(self) -> None:
@@ -189,13 +189,13 @@ class _Rewriter:
         if name in self.parameters:
             return np.frombuffer(self.parameters[name].raw_data, "<f4").copy()
         node = self.sources[name]
-        operator, inputs = self.operator(node), [self._source(one) for one in node.input]
+        operator, inputs = self.operator(node), [self._source(source) for source in node.input]
         if operator == "Reshape":
             return self.fold(inputs[0])
         if operator not in ("MakeTuple", "Concat", "Add"):
             raise UnsupportedError(f"{operator}: among the weights of an LSTM, which --runtime lite2.0-cpu does not "
                                    "know; export with --runtime lite2.0")
-        parts = [self.fold(one) for one in inputs if one not in self.constants]
+        parts = [self.fold(source) for source in inputs if source not in self.constants]
         return functools.reduce(np.add, parts) if operator == "Add" else np.concatenate(parts)
 
     def add(self, operator: str, inputs: list[str], shape: tuple[int, ...], name: str = "", **settings: Value) -> str:
@@ -205,7 +205,7 @@ class _Rewriter:
         if operator == "MakeTuple":
             abstract.type = TYPES.TUPLE
             abstract.seq_info.is_dyn_len = False
-            abstract.values.extend(_abstract(self.shapes[one]) for one in inputs)
+            abstract.values.extend(_abstract(self.shapes[source]) for source in inputs)
         else:
             abstract.tensors.add(data_type=FLOAT32, dims=shape)
         self.nodes.append(pb.NodeProto(name=name, op_type=self._primitive(operator, settings), input=inputs,
@@ -236,7 +236,7 @@ class _Rewriter:
         primitive = copy.deepcopy(base) if base is not None else pb.PrimitiveProto()
         primitive.name, primitive.op_type, primitive.instance_name = f"{operator}:{len(self.used)}", operator, operator
         primitive.prim_type = pb.PrimitiveProto.PRIMITIVE
-        kept = [one for one in primitive.attribute if one.name not in settings]
+        kept = [attribute for attribute in primitive.attribute if attribute.name not in settings]
         del primitive.attribute[:]
         primitive.attribute.extend([*kept, *(_attribute(name, value) for name, value in settings.items())])
         self.used[primitive.name] = primitive
@@ -258,7 +258,7 @@ class _Rewriter:
             if node.output[0] in needed:
                 needed.update(node.input)
                 kept.append(node)
-        parameters = [one for one in self.graph.parameter if one.name in needed]
+        parameters = [parameter for parameter in self.graph.parameter if parameter.name in needed]
         del self.graph.node[:], self.graph.parameter[:], self.model.primitives[:]
         self.graph.node.extend(reversed(kept))
         self.graph.parameter.extend(parameters)
@@ -408,7 +408,8 @@ def _reference(node: pb.NodeProto) -> str:
 
 def _tensor(node: pb.NodeProto) -> pb.TensorProto | None:
     """The TensorProto that holds the type and shape of a node's result; None where it has several."""
-    return next((one.tensors[0] for one in node.attribute if one.name == "shape" and len(one.tensors)), None)
+    return next((attribute.tensors[0] for attribute in node.attribute
+                 if attribute.name == "shape" and len(attribute.tensors)), None)
 
 
 def _shape(node: pb.NodeProto) -> tuple[int, ...]:
@@ -432,8 +433,8 @@ def _attribute(name: str, value: Value) -> pb.AttributeProto:
     """AttributeProto of a bool, whole number, float, text, or tuple of whole numbers."""
     if isinstance(value, tuple):
         attribute = TYPES(name=name, type=TYPES.TUPLE)
-        for one in value:           # whole numbers in all operators there are
-            attribute.values.append(TYPES(type=TYPES.INT64, ints=[one]))
+        for number in value:    # whole numbers in all operators there are
+            attribute.values.append(TYPES(type=TYPES.INT64, ints=[number]))
         return attribute
     if isinstance(value, bool):
         return TYPES(name=name, type=TYPES.BOOL, i=int(value))
@@ -448,7 +449,7 @@ def _value(attribute: pb.AttributeProto) -> Any:
     """The inverse of `_attribute`; numbers also from tensors without dimensions."""
     kind = attribute.type
     if kind in (TYPES.TUPLE, TYPES.LIST):
-        return tuple(_value(one) for one in attribute.values)
+        return tuple(_value(value) for value in attribute.values)
     if kind == TYPES.NONE:
         return None
     if kind == TYPES.TENSORS and len(attribute.tensors) == 1 and not attribute.tensors[0].dims:

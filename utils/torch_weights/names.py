@@ -45,17 +45,17 @@ def fill_rows(rows: Sequence[tuple[Any, ...]], column: int, layouts: dict[str, A
 
 def to_ours(table: Iterable[Row], state: Tensors, shapes: Mapping[str, tuple[int, ...]], source: StrPath) -> Tensors:
     """{our name: float32 array} of `state` {their name: array}, strictly; `shapes` of all of ours."""
-    left, found = dict(state), {}
+    left, weights = dict(state), {}
     for ours, theirs, layout in _expand(table, shapes):
         before, after = layout.split("->")
         sizes = dict(zip(before, shapes[ours], strict=True)) | {"1": 1}
-        found[ours] = _arrange(_take(left, theirs, tuple(sizes[letter] for letter in after), source), after, before)
+        weights[ours] = _arrange(_take(left, theirs, tuple(sizes[letter] for letter in after), source), after, before)
     extra = [name for name in left if not name.endswith(COUNT)]
     if extra:
         more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
         raise MismatchError(f"{source}: {extra[0]}{more}: no such tensor in this network; is the file of the format "
                             "given?")
-    return found
+    return weights
 
 
 def _take(left, name, shape, source):

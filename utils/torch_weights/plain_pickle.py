@@ -109,9 +109,9 @@ class _Machine:
         return values
 
     def name(self, module: str, name: str) -> Name:
-        found = Name(module, name)
-        self.known(found, None)
-        return found
+        result = Name(module, name)
+        self.known(result, None)
+        return result
 
     def call(self, kind: Any, arguments: Any) -> Any:
         if not isinstance(kind, Name) or not isinstance(arguments, tuple):
