@@ -6,6 +6,8 @@ import subprocess
 import mindspore as ms
 import pytest
 from helpers.documents import ROOT
+from helpers.lite_converter import Converter
+from helpers.lite_converter import build as build_converter
 from helpers.shared import copy_tree, runner_program, shared_folder
 
 from ecapatdnn.src.config import Config
@@ -61,6 +63,12 @@ def small_lists(mini_corpus, tmp_path_factory):
 def runner():
     """Path of the C++ runner, built by build.sh from the sources of this tree."""
     return runner_program()
+
+
+@pytest.fixture(scope="session")
+def converter(runner, tmp_path_factory):
+    """MindSpore Lite 2.0.0's converter to an Ascend, with stubs for CANN; Lite was fetched to build the runner."""
+    return Converter(shared_folder(tmp_path_factory, "converter", build_converter), tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture

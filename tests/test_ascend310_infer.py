@@ -83,7 +83,7 @@ def write_inputs(folder, items):
             array.tofile(path)
 
 
-QUICK = ("mini", "waveform taoruijie", "deepspeech2 waveform")
+QUICK = ("ecapatdnn mini", "conv_tasnet mini", "deepspeech2 waveform")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name.endswith(QUICK) else pytest.mark.slow)
@@ -143,7 +143,7 @@ def test_graph_for_an_ascend_is_refused_on_a_cpu(doubled, run, tmp_path):
         assert_refusal(code, output, graph, "Ascend", "CPU", "--runtime lite2.0")
 
 
-IN_EVERY_RUN = ("ecapatdnn taoruijie", "ecapatdnn speechbrain", "conv_tasnet", "deepspeech2")
+IN_EVERY_RUN = ("ecapatdnn taoruijie", "conv_tasnet", "deepspeech2")
 
 
 def recording(shape, length, generator):
@@ -224,7 +224,8 @@ def listed(model, folder):
     return {"test_manifest": str(path.with_suffix(".csv"))}
 
 
-@pytest.mark.parametrize("model, gears", [("ecapatdnn", "100,200"), ("conv_tasnet", "8000,16000"),
+@pytest.mark.parametrize("model, gears", [pytest.param("ecapatdnn", "100,200", marks=pytest.mark.slow),
+                                          pytest.param("conv_tasnet", "8000,16000", marks=pytest.mark.slow),
                                           ("deepspeech2", "100,200")])
 def test_scores_with_gears_are_those_without(model, gears, run, tmp_path, monkeypatch):
     """preprocess.py, the runner and postprocess.py around a graph with gears, and one for any length."""

@@ -331,9 +331,10 @@ def check(*arguments):
 
 
 @pytest.mark.parametrize("model, chip, graphs", [
-    ("conv_tasnet", "910a", ("train, BN", "evaluation, gLN")),      # what BatchNorm has of its own, and any length
-    ("ecapatdnn", "910b", ("train, O1",)),
-    ("deepspeech2", "910b", ("distributed, rank table",))])
+    ("conv_tasnet", "910a", ("evaluation, gLN",)),      # any length
+    pytest.param("conv_tasnet", "910a", ("train, BN",), marks=pytest.mark.slow),        # what BatchNorm has of its own
+    pytest.param("ecapatdnn", "910b", ("train, O1",), marks=pytest.mark.slow),
+    pytest.param("deepspeech2", "910b", ("distributed, rank table",), marks=pytest.mark.slow)])
 def test_graphs_compile(model, chip, graphs, tmp_path):
     output, code = check("--model", model, "--soc", chip, "--graph", *graphs, "--markdown", str(tmp_path / "table.md"))
     count = len(graphs)

@@ -10,7 +10,6 @@ from helpers.documents import ROOT
 from helpers.errors import refused
 from helpers.graphs import CONFIGS, GEARED, PRESETS, PROGRAMS, VARIATIONS, case, network_of, randomised
 from helpers.graphs import exported as with_gears
-from helpers.lite_converter import Converter
 from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
 
@@ -201,12 +200,6 @@ def test_a_graph_that_computes_something_else_is_noticed(graph, tmp_path):
     with pytest.raises(RuntimeError, match="does not compute what the network does"):
         check_graph(copy, model, inputs, expected)
     weight.set_data(Tensor(own))
-
-
-@pytest.fixture(scope="module")
-def converter(tmp_path_factory):
-    """MindSpore Lite 2.0.0's converter to an Ascend, with stubs for CANN."""
-    return Converter(tmp_path_factory.mktemp("converter"))
 
 
 def aligned(config):

@@ -10,15 +10,24 @@ import numpy as np
 import pytest
 from helpers.documents import ROOT, table
 from helpers.errors import refused
-from helpers.programs import program
+from helpers.programs import called, program
 from mindspore import Tensor
 
+import conv_tasnet.eval
+import conv_tasnet.infer
+import conv_tasnet.prepare
+import conv_tasnet.src.config
+import deepspeech2.eval
+import deepspeech2.infer
+import deepspeech2.prepare
+import deepspeech2.src.config
+import ecapatdnn.infer
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.inference import load
 from ecapatdnn.src.torch_layout import shapes
 from utils import publish
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from utils.config import load_config, read_mapping, save_config
+from utils.config import load_config, parse_use_config, read_mapping, save_config
 from utils.errors import ContentError
 
 SHIPPED = sorted(ROOT.glob("*/pretrained/best.ckpt"))
@@ -66,28 +75,27 @@ def test_what_ships_is_small_and_described(checkpoint):
 
 
 @needs_data
-def test_numbers_of_deepspeech2_come_out_again(tmp_path):
+@pytest.mark.parametrize("row, order", [("greedy", 0), pytest.param("with a 4-gram", 4, marks=pytest.mark.slow)])
+def test_numbers_of_deepspeech2_come_out_again(tmp_path, row, order):
     """All of AN4's test part."""
     shutil.copytree(ROOT / "deepspeech2" / "pretrained", tmp_path / "pretrained")
     lists, checkpoint = tmp_path / "lists", tmp_path / "pretrained" / "best.ckpt"
     stated = re.search(r"alpha ([\d.]+), beta ([\d.]+)", (ROOT / "RESULTS.md").read_text(encoding="utf-8"))
     saved = read_mapping(checkpoint.with_name("config.yaml"), "settings")
     assert [saved["alpha"], saved["beta"]] == [float(stated[1]), float(stated[2])]
-    code, output = program("deepspeech2", "prepare.py", "--corpus", "an4", "--data_folder", f"{DATA}/an4",
-                           "--output_folder", str(lists), "--lm", "4", "--valid_speakers", "0")
-    assert code == 0, output
-    for row, weights in (("greedy", []), ("with a 4-gram", ["--lm_path", lists / "lm.arpa"])):
-        code, output = program("deepspeech2", "eval.py", "--checkpoint_path", checkpoint, "--test_manifest",
-                               lists / "test.json", "--device_target", "CPU", *weights)
-        assert code == 0, output
-        found = re.search(r"Average WER ([\d.]+) Average CER ([\d.]+)", output)
-        # another processor rounds otherwise: one word of 773, a few characters
-        assert float(found[1]) == pytest.approx(shown("decoding", row, 1), abs=0.2)
-        assert float(found[2]) == pytest.approx(shown("decoding", row, 2), abs=0.1)
+    deepspeech2.prepare.main(["--corpus", "an4", "--data_folder", f"{DATA}/an4", "--output_folder", str(lists), "--lm",
+                              str(order), "--valid_speakers", "0", "--workers", "1"])
+    rates = deepspeech2.eval.main(parse_use_config(deepspeech2.src.config.Config, [
+        "--checkpoint_path", str(checkpoint), "--test_manifest", str(lists / "test.json"), "--device_target", "CPU",
+        *(["--lm_path", str(lists / "lm.arpa")] if order else [])]))
+    # another processor rounds otherwise: one word of 773, a few characters
+    assert rates["wer"] == pytest.approx(shown("decoding", row, 1), abs=0.2)
+    assert rates["cer"] == pytest.approx(shown("decoding", row, 2), abs=0.1)
 
 
 @needs_data
-def test_numbers_of_conv_tasnet_come_out_again(tmp_path):
+@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_numbers_of_conv_tasnet_come_out_again(tmp_path, count):
     """The first mixtures of the table of scores that is kept, whose mean RESULTS.md shows."""
     scores = ROOT / "conv_tasnet" / "results" / "librispeech_an4_again" / "scores.csv"
     with open(scores, newline="", encoding="utf-8") as file:
@@ -96,24 +104,23 @@ def test_numbers_of_conv_tasnet_come_out_again(tmp_path):
         mean = np.mean([float(row[name]) for row in kept])
         assert mean == pytest.approx(shown("test", "Libri2Mix dev", column), abs=0.006)
     shutil.copytree(ROOT / "conv_tasnet" / "pretrained", tmp_path / "pretrained")
-    code, output = program("conv_tasnet", "prepare.py", "--corpus", "librispeech_an4", "--data_folder", DATA,
-                           "--output_folder", str(tmp_path / "lists"))
-    assert code == 0, output
+    conv_tasnet.prepare.main(["--corpus", "librispeech_an4", "--data_folder", DATA, "--output_folder",
+                              str(tmp_path / "lists"), "--workers", "1"])
     rows = (tmp_path / "lists" / "test.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "few.csv").write_text("".join(rows[:21]), encoding="utf-8")
-    code, output = program("conv_tasnet", "eval.py", "--checkpoint_path", tmp_path / "pretrained" / "best.ckpt",
-                           "--eval_dir", tmp_path / "few.csv", "--eval_path", DATA, "--device_target", "CPU",
-                           "--save_examples", "0")
-    assert code == 0, output
+    (tmp_path / "few.csv").write_text("".join(rows[:count + 1]), encoding="utf-8")
+    conv_tasnet.eval.main(parse_use_config(conv_tasnet.src.config.Config, [
+        "--checkpoint_path", str(tmp_path / "pretrained" / "best.ckpt"), "--eval_dir", str(tmp_path / "few.csv"),
+        "--eval_path", DATA, "--device_target", "CPU", "--save_examples", "0"]))
     with open(tmp_path / "pretrained" / "eval_few" / "scores.csv", newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
-    assert len(found) == 20
+    assert len(found) == count
     for row, expected in zip(found, kept, strict=False):
         assert row["mixture_ID"] == expected["mixture_ID"]
         assert float(row["si_snri"]) == pytest.approx(float(expected["si_snri"]), abs=0.05), row["mixture_ID"]
 
 
 @needs_data
+@pytest.mark.slow
 def test_numbers_of_ecapatdnn_come_out_again(tmp_path):
     """All trials of AN4's test part."""
     shutil.copytree(ROOT / "ecapatdnn" / "pretrained", tmp_path / "pretrained")
@@ -131,12 +138,14 @@ def test_numbers_of_ecapatdnn_come_out_again(tmp_path):
 
 @needs_data
 def test_a_clone_recognises_separates_and_transcribes_without_training(tmp_path):
+    """Two recordings of one speaker."""
     file, other = sorted(Path(DATA, "an4", "wav", "an4test_clstk").rglob("*.flac"))[:2]
-    code, output = program("ecapatdnn", "infer.py", file, other)
-    assert code == 0 and re.search(r"^(same|different) speaker: score -?[\d.]+, threshold 0\.\d+$", output, re.M)
-    code, output = program("deepspeech2", "infer.py", file)
+    assert file.parent == other.parent
+    code, output = called(ecapatdnn.infer.main, file, other)
+    assert code == 0 and re.search(r"^same speaker: score -?[\d.]+, threshold 0\.\d+$", output, re.M), output
+    code, output = called(deepspeech2.infer.main, file)
     assert code == 0 and re.fullmatch(r"[A-Z' ]+", output.strip().splitlines()[-1]), output
-    code, output = program("conv_tasnet", "infer.py", file, "--output_dir", tmp_path)
+    code, output = called(conv_tasnet.infer.main, file, "--output_dir", tmp_path)
     assert code == 0 and len(list(tmp_path.glob("*_[12].wav"))) == 2, output
 
 

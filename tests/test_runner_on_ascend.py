@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from helpers.documents import ROOT
 from helpers.errors import assert_line, assert_refusal
-from helpers.lite_converter import Converter
 from mindspore import nn
 
 from ecapatdnn.src.config import Config
@@ -22,11 +21,6 @@ class DoubledFrames(nn.Cell):
 
     def construct(self, x, n):
         return x[:, ::2] * 2.0, n + 0
-
-
-@pytest.fixture(scope="module")
-def converter(tmp_path_factory):
-    return Converter(tmp_path_factory.mktemp("converter"))
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +38,9 @@ def export(folder, gears=()):
 
 
 @pytest.fixture(scope="module")
-def run(converter, runner):
+def run(converter, runner, tmp_path_factory):
     """A function that runs main over a folder: (exit code, what it and the Ascend say)."""
-    device = converter.folder / "libpretended.so"
+    device = tmp_path_factory.mktemp("device") / "libpretended.so"
     source = ROOT / "tests" / "helpers" / "pretended_ascend.cc"
     subprocess.run(["g++", "-std=c++17", "-shared", "-fPIC", source, "-o", device], check=True)
 
@@ -78,7 +72,7 @@ def test_gears_are_compiled_by_the_converter_and_chosen_by_the_runner(converter,
     assert conversion.options == {"input_format": "ND", "input_shape": "x:1,-1,3;n:1", "ge.dynamicDims": "8;16",
                                   "ge.exec.precision_mode": "allow_fp32_to_fp16"}
     compiled = graph.parent / "compiled.mindir"
-    compiled.write_bytes((converter.folder / "converted.mindir").read_bytes())
+    compiled.write_bytes(converter.converted.read_bytes())
     frames = write_frames(tmp_path, 1, 8, 9, 16, 17, 3)
     code, output = run(compiled, tmp_path, "--device_id", "3")
     assert_refusal(code, output)

@@ -30,32 +30,35 @@ class Conversion(NamedTuple):
     output: str
 
 
-class Converter:
-    """converter_lite --optimize=ascend_oriented."""
+def build(folder: Path):
+    """Writes the converter, and stubs for CANN's libraries, into `folder`; Lite must have been fetched."""
+    libraries = LITE / "lib"
+    read = {path.name: read_library(path) for path in libraries.glob("*.so*")}
+    wanted = frozenset().union(*(read[name].undefined for name in ASCEND))
+    wanted -= frozenset().union(*(library.defined for library in read.values()))
+    _compile([SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "recorder.so")
+    system = [ctypes.CDLL("libstdc++.so.6"), ctypes.CDLL(None)]
+    symbols = [name for name in sorted(wanted - read_library(folder / "recorder.so").defined)
+               if not any(hasattr(library, name) for library in system)]
+    (folder / "stubs.cc").write_text(source(symbols), encoding="utf-8")
+    _compile([folder / "stubs.cc", SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "libcann.so")
+    for name in {name for library in ASCEND for name in read[library].needed if name not in read}:
+        if not _can_open(name):
+            (folder / name).symlink_to("libcann.so")
+    _compile([SOURCE, f"-I{LITE}", f"-I{LITE}/include", f"-L{libraries}", "-lmindspore_converter",
+              "-lmslite_converter_plugin", "-lmindspore_core", "-l:libmindspore_glog.so.0",
+              "-Wl,--disable-new-dtags", f"-Wl,-rpath,{libraries}", "-Wl,--allow-shlib-undefined"], folder / "convert")
 
-    def __init__(self, folder: Path):
-        subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)  # fetches it
-        self.folder, self.libraries = folder, LITE / "lib"
-        read = {path.name: read_library(path) for path in self.libraries.glob("*.so*")}
-        wanted = frozenset().union(*(read[name].undefined for name in ASCEND))
-        wanted -= frozenset().union(*(library.defined for library in read.values()))
-        _compile([SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "recorder.so")
-        system = [ctypes.CDLL("libstdc++.so.6"), ctypes.CDLL(None)]
-        symbols = [name for name in sorted(wanted - read_library(folder / "recorder.so").defined)
-                   if not any(hasattr(library, name) for library in system)]
-        (folder / "stubs.cc").write_text(source(symbols), encoding="utf-8")
-        _compile([folder / "stubs.cc", SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "libcann.so")
-        for name in {name for library in ASCEND for name in read[library].needed if name not in read}:
-            if not _can_open(name):
-                (folder / name).symlink_to("libcann.so")
-        _compile([SOURCE, f"-I{LITE}", f"-I{LITE}/include", f"-L{self.libraries}", "-lmindspore_converter",
-                  "-lmslite_converter_plugin", "-lmindspore_core", "-l:libmindspore_glog.so.0",
-                  "-Wl,--disable-new-dtags", f"-Wl,-rpath,{self.libraries}", "-Wl,--allow-shlib-undefined"],
-                 folder / "convert")
+
+class Converter:
+    """converter_lite --optimize=ascend_oriented, as `build` wrote it into `folder`; its graphs go into `results`."""
+
+    def __init__(self, folder: Path, results: Path):
+        self.folder, self.libraries, self.converted = folder, LITE / "lib", results / "converted.mindir"
 
     def __call__(self, graph: Path, config: Path | str = "") -> Conversion:
         kind = "ONNX" if graph.suffix == ".onnx" else "MINDIR"
-        command = [self.folder / "convert", kind, graph, self.folder / "converted", *([config] if config else [])]
+        command = [self.folder / "convert", kind, graph, self.converted.with_suffix(""), *([config] if config else [])]
         environment = os.environ | {"GLOG_v": "3", "LD_LIBRARY_PATH": f"{self.folder}:{self.libraries}"}
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                               check=False, env=environment)
