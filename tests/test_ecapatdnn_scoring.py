@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.errors import refused
+from mindspore import nn
 
 from ecapatdnn.src import inference, scoring
 from ecapatdnn.src.config import Config, CropSettings
@@ -234,7 +235,7 @@ class MeanSpectrum(Verifier):
     """A network that gives the loudness of each band, less their mean."""
 
     def __init__(self, **settings):
-        self.config = Config(**settings)
+        super().__init__(nn.Identity(), Config(**settings))
 
     def outputs(self, features):
         return scoring.unit(np.abs(features).mean(axis=1))

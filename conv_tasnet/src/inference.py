@@ -51,7 +51,7 @@ class _Graph(nn.Cell):
 class Separator:
     """Speech separation: mixtures at config.sample_rate, and recordings of any rate and length."""
 
-    def __init__(self, network: nn.Cell, config: Config):
+    def __init__(self, network: ConvTasNet, config: Config):
         self.network, self.config = network, config
         self.compiled: dict[int, MixtureNetwork] = {}       # by the samples that they are compiled for
 

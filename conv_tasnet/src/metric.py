@@ -35,7 +35,7 @@ def best_order(separated: np.ndarray, sources: np.ndarray) -> np.ndarray:
 def sdr(separated: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """BSS-eval's signal-to-distortion ratio in dB, filters of 512 taps allowed: (C, S), (C, S) in order -> (C,)."""
     separated, source = np.broadcast_arrays(np.asarray(separated, np.float64), np.asarray(sources, np.float64))
-    return -fast_bss_eval.sdr_loss(separated, source)
+    return -np.asarray(fast_bss_eval.sdr_loss(separated, source))
 
 
 def scores(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int) -> dict[str, float]:

@@ -62,7 +62,7 @@ def stretches(pieces: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
 
     So that no more than a minute has to be decoded, or held, at a time.
     """
-    waiting, first = [], 0
+    waiting, first = np.zeros((0, 0), np.float32), 0
     for piece in pieces:
         waiting = np.concatenate((waiting, piece)) if len(waiting) else piece
         while len(waiting) >= SEGMENT + PAUSE:

@@ -24,16 +24,18 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
     trials = read_trials(config.eval_list)
     verifier = load(config)
     embeddings = verifier.embed_files(trials.files, config.eval_path)
-    cohort = None
+    results = {}
     if config.as_norm or config.subtract_mean:
         source = (config.cohort_list, config.cohort_path) if config.cohort_list else (config.train_list,
                                                                                       config.train_path)
         cohort = verifier.embed_speakers(*source, config.cohort_utterances)
-    if config.subtract_mean:
-        embeddings, cohort = subtract_mean(embeddings, cohort)
-    results = {"cosine": cosine_scores(embeddings, trials)}
-    if config.as_norm:
-        results["AS-norm"] = as_norm(results["cosine"], embeddings[:, 0], cohort, trials, config.top_n)
+        if config.subtract_mean:
+            embeddings, cohort = subtract_mean(embeddings, cohort)
+        results["cosine"] = cosine_scores(embeddings, trials)
+        if config.as_norm:
+            results["AS-norm"] = as_norm(results["cosine"], embeddings[:, 0], cohort, trials, config.top_n)
+    else:
+        results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
     return results, trials, Path(config.model_path).parent / f"eval_{Path(config.eval_list).stem}"
 

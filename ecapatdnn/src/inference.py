@@ -66,7 +66,7 @@ class UtteranceNetwork:
         if len(samples) < fewest:
             raise audio_file.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
         parts = np.array_split(samples, -(-len(samples) // (LONGEST * RATE)))
-        return sum(self.outputs(self.features(part)[None]) for part in parts) / len(parts)
+        return np.sum([self.outputs(self.features(part)[None]) for part in parts], axis=0) / len(parts)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """(N,) -> (T, F)."""
@@ -86,13 +86,14 @@ class Verifier(UtteranceNetwork):
     def __init__(self, network: nn.Cell, config: Config, cache: EmbeddingCache | None = None,
                  threshold: float | None = None):
         super().__init__(network, config)
+        self.checkpoint, self.score_crops = config.model_path, config.score_crops
         self.cache, self.saved_threshold = cache, threshold
 
     @property
     def threshold(self) -> float:
         """The score from which on two recordings are of one speaker: that of the EER of the run's validation."""
         if self.saved_threshold is None:
-            raise ContentError(f"{self.config.model_path}: was trained without validation trials and holds no "
+            raise ContentError(f"{self.checkpoint}: was trained without validation trials and holds no "
                                "threshold; pass --threshold")
         return self.saved_threshold
 
@@ -126,11 +127,11 @@ class Verifier(UtteranceNetwork):
     def run_samples(self, samples: np.ndarray, name: str = "recording") -> np.ndarray:
         """As `run`, of samples (N,) at 16 kHz."""
         whole = unit(super().run_samples(samples, name))
-        if not self.config.score_crops:
+        if not self.score_crops:
             return whole
         length = sample_count(SCORE_CROP, self.config.front_end)
         repeated = np.resize(samples, max(length, len(samples)))
-        starts = np.linspace(0, len(repeated) - length, self.config.score_crops).astype(int)
+        starts = np.linspace(0, len(repeated) - length, self.score_crops).astype(int)
         crops = np.stack([self.features(repeated[start:start + length]) for start in starts])
         return np.concatenate((whole, self.outputs(crops)))
 

@@ -65,7 +65,7 @@ def read_speechbrain(content: Any, hyper: dict[str, Any], given: dict[str, Any],
     """Weights of an embedding_model.ckpt. UserError for hyper-parameters that our network or features do not have."""
     source = Path(path).with_name("hyperparams.yaml")
     if not hyper and source.is_file():
-        hyper = read_hyper_parameters(source)
+        hyper = read_hyper_parameters(str(source))
     network = hyper.get("embedding_model", hyper)
     expect(network, {"dilations": ([1, *DILATIONS, 1],), "groups": ([1] * 5,), "global_context": (True,),
                      "res2net_scale": (RES2NET_SCALE,), "activation": ("torch.nn.ReLU",)}, source)
