@@ -105,13 +105,13 @@ def tune(config):
     alphas = np.linspace(config.alpha_from, config.alpha_to, config.alpha_steps).round(6).tolist()
     betas = np.linspace(config.beta_from, config.beta_to, config.beta_steps).round(6).tolist()
     trials = [Trial(config.log_probs, config.lm, config.width, a, b) for a in alphas for b in betas]
-    found = dict(zip(trials, parallel(measure, trials, config.workers, "weights"), strict=True))
+    scores = dict(zip(trials, parallel(measure, trials, config.workers, "weights"), strict=True))
     print("WER %   beta " + "".join(f"{beta:>9g}" for beta in betas))
     for i, alpha in enumerate(alphas):
         row = trials[i * len(betas):(i + 1) * len(betas)]
-        print(f"alpha {alpha:>6g} " + "".join(f"{found[trial]['wer']:>9.3f}" for trial in row))
-    best = min(trials, key=lambda trial: (found[trial]["wer"], found[trial]["cer"]))
-    print(f"best: alpha {best.alpha:g} beta {best.beta:g} WER {found[best]['wer']:.3f} CER {found[best]['cer']:.3f}")
+        print(f"alpha {alpha:>6g} " + "".join(f"{scores[trial]['wer']:>9.3f}" for trial in row))
+    best = min(trials, key=lambda trial: (scores[trial]["wer"], scores[trial]["cer"]))
+    print(f"best: alpha {best.alpha:g} beta {best.beta:g} WER {scores[best]['wer']:.3f} CER {scores[best]['cer']:.3f}")
     values = {"lm_path": os.path.abspath(config.lm), "alpha": best.alpha, "beta": best.beta, "beam_width": config.width}
     path = Path(config.log_probs).parent / "lm.json"
     write_text(path, json.dumps(values, indent=1) + "\n")

@@ -166,8 +166,8 @@ def prepare_musan(config):
     """musan_split/: long files in pieces, so that a noise costs a short read."""
     split, jobs = os.path.join(config.output_folder, "musan_split"), []
     for path in find(config, (".wav",), excluded=[split]):
-        if found := re.search(r"(?:^|/)((?:music|noise|speech)/.+)\.wav$", path):
-            jobs.append((os.path.join(config.data_folder, path), os.path.join(split, found[1]), config.resample))
+        if match := re.search(r"(?:^|/)((?:music|noise|speech)/.+)\.wav$", path):
+            jobs.append((os.path.join(config.data_folder, path), os.path.join(split, match[1]), config.resample))
     if not jobs:
         raise NotFoundError(f"{config.data_folder}: no wavs in music/, noise/ or speech/; name the folder that holds "
                             "musan")

@@ -66,11 +66,11 @@ def main(argv):
 def lay_out(utterances, folder):
     """Writes every utterance as wav/<name>.wav and txt/<name>.txt into `folder`: [(wav, txt)]."""
     rows = []
-    for one in progress(utterances, str(folder)):
-        name = os.path.basename(stem(one.audio))
+    for utterance in progress(utterances, str(folder)):
+        name = os.path.basename(stem(utterance.audio))
         wav, text = folder / "wav" / f"{name}.wav", folder / "txt" / f"{name}.txt"
-        convert(one.audio, str(wav), RATE)
-        write_text(text, one.text + "\n", flush=False)
+        convert(utterance.audio, str(wav), RATE)
+        write_text(text, utterance.text + "\n", flush=False)
         rows.append((wav, text))
     return rows
 

@@ -124,9 +124,9 @@ def scan_librispeech_an4(config: CorpusSettings) -> Scanned:
     for scan, folder, prefix in ((scan_an4, "an4", "an4-"), (scan_librispeech, "librispeech/dev-clean", "libri-")):
         if not os.path.isdir(os.path.join(config.data_folder, folder)):
             raise missing(config, f"{folder}/", "the folder of an4/ and librispeech/")
-        root, found, some = scan(dataclasses.replace(config, data_folder=os.path.join(config.data_folder, folder)))
+        root, scanned, some = scan(dataclasses.replace(config, data_folder=os.path.join(config.data_folder, folder)))
         reasons += some
-        for part, items in found.items():
+        for part, items in scanned.items():
             parts.setdefault("train" if part == "dev-clean" else part, []).extend(
                 item._replace(speaker=prefix + item.speaker, path=under(config.data_folder, root, item.path))
                 for item in items)
@@ -137,20 +137,20 @@ def scan_deepspeech(config: CorpusSettings) -> Scanned:
     """The manifests of deepspeech.pytorch. Their paths may be those of the machine where they were written."""
     parts, reasons = {}, []
     for part, name in (("train", "train"), ("valid", "val"), ("test", "test")):
-        found = sorted(entry.path for entry in os.scandir(config.data_folder)
+        manifests = sorted(entry.path for entry in os.scandir(config.data_folder)
                        if re.search(rf"(^|_){name}_manifest\.(csv|json)$", entry.name))
-        if len(found) > 1:
-            raise ContentError(f"{config.data_folder}: {' and '.join(found)}, expected one manifest of the {part} "
+        if len(manifests) > 1:
+            raise ContentError(f"{config.data_folder}: {' and '.join(manifests)}, expected one manifest of the {part} "
                                "part; move the other")
-        parts |= {part: []} if found else {}
-        for sample in (sample for manifest in found for sample in read_samples(manifest)):
+        parts |= {part: []} if manifests else {}
+        for sample in (sample for manifest in manifests for sample in read_samples(manifest)):
             sample = sample._replace(wav_path=moved(sample.wav_path, config.data_folder),
                                      transcript_path=moved(sample.transcript_path, config.data_folder))
             where = sample.transcript_path or sample.wav_path
             if sample.transcript is None and not os.path.isfile(where):
-                reasons.append(f"{where}: no such transcript, named by {found[0]}; copy the corpus again")
+                reasons.append(f"{where}: no such transcript, named by {manifests[0]}; copy the corpus again")
             else:
-                parts[part].append(Spoken("", sample.wav_path, read_transcript(sample, found[0]), where))
+                parts[part].append(Spoken("", sample.wav_path, read_transcript(sample, manifests[0]), where))
     if not parts:
         raise missing(config, "*_{train,val,test}_manifest.csv or .json", "deepspeech.pytorch's data folder")
     folders = [os.path.dirname(os.path.abspath(item.path)) for items in parts.values() for item in items]
@@ -195,8 +195,8 @@ def scan_mini(config: CorpusSettings) -> Scanned:
 
 def missing(config: CorpusSettings, what: str, folder: str) -> NotFoundError:
     """The NotFoundError for a data folder without the corpus."""
-    found = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
-    return NotFoundError(f"{config.data_folder}: no {what} in it, found {found}; name {folder} as --data_folder")
+    contents = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
+    return NotFoundError(f"{config.data_folder}: no {what} in it, found {contents}; name {folder} as --data_folder")
 
 
 def under(root: str, *path: str) -> str:

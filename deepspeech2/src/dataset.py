@@ -123,15 +123,15 @@ class TrainSet:
     def _select(self, utterances):
         """(paths, frames, Labels) of the utterances that can be trained on, {reason: paths} of the others."""
         kept, too_long, too_dense = [], [], []
-        for one in utterances:
-            frames = frame_count(utterance_length(one))
-            labels = self.alphabet.encode(self.alphabet.normalise(one.text), one.audio)
+        for utterance in utterances:
+            frames = frame_count(utterance_length(utterance))
+            labels = self.alphabet.encode(self.alphabet.normalise(utterance.text), utterance.audio)
             if frames * HOP > self.config.max_seconds * RATE:
-                too_long.append(one.audio)
+                too_long.append(utterance.audio)
             elif (frames + 1) // 2 < frames_needed(labels):
-                too_dense.append(one.audio)
+                too_dense.append(utterance.audio)
             else:
-                kept.append((os.fsencode(one.audio), frames, labels.astype(self.alphabet.kind)))
+                kept.append((os.fsencode(utterance.audio), frames, labels.astype(self.alphabet.kind)))
         dropped = {f"longer than {self.config.max_seconds:g} s": too_long, "too few frames for their labels": too_dense}
         if not kept:
             raise MismatchError(f"{self.config.train_manifest}: none of {len(utterances)} utterances can be trained "

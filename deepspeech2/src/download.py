@@ -62,8 +62,8 @@ def download_librispeech(folder: str, splits: Sequence[str], base_url: str = "")
 
 def _download(name: str, folder: str, inside: str, places: tuple[str, ...], base_url: str, checksum: str) -> None:
     """The folder `inside` an archive as one of `folder`, unless one of the `places` is there."""
-    if found := [place for place in places if os.path.isdir(os.path.join(folder, place))]:
-        print(f"{os.path.join(folder, found[0])}: is there, not downloaded")
+    if present := [place for place in places if os.path.isdir(os.path.join(folder, place))]:
+        print(f"{os.path.join(folder, present[0])}: is there, not downloaded")
         return
     if not hasattr(tarfile, "data_filter"):
         raise UnsupportedError("this Python unpacks archives unsafely, expected 3.10.12, 3.11.4, 3.12 or later; update "
@@ -93,9 +93,9 @@ def fetch(url: str, path: str, checksum: str = "") -> None:
             raise RunError(f"{url}: {reason}, {_size(part)} bytes are here; run again later, it goes on there")
         else:
             time.sleep(WAIT)
-    if checksum and (found := digest(path, HASHES[len(checksum)])) != checksum.lower():
+    if checksum and (actual := digest(path, HASHES[len(checksum)])) != checksum.lower():
         os.unlink(path)
-        raise ContentError(f"{path}: found checksum {found}, expected {checksum.lower()}; the file was deleted, "
+        raise ContentError(f"{path}: found checksum {actual}, expected {checksum.lower()}; the file was deleted, "
                            "download it again")
 
 

@@ -92,8 +92,8 @@ def _json_samples(path: StrPath, text: str) -> tuple[str, list[Sample]]:
         raise ContentError(f"{path}: not JSON ({error}), {EXPECTED}; write it again with prepare.py") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("samples"), list) \
             or not isinstance(manifest.get("root_path"), str):
-        found = ", ".join(manifest) if isinstance(manifest, dict) else f"a {type(manifest).__name__}"
-        raise ContentError(f"{path}: found {found[:80] or 'nothing'}, {EXPECTED}; write it again with prepare.py")
+        content = ", ".join(manifest) if isinstance(manifest, dict) else f"a {type(manifest).__name__}"
+        raise ContentError(f"{path}: found {content[:80] or 'nothing'}, {EXPECTED}; write it again with prepare.py")
     return manifest["root_path"], [_json_sample(path, number, values)
                                    for number, values in enumerate(manifest["samples"], 1)]
 

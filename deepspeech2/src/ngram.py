@@ -45,8 +45,8 @@ def _tokens(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     words = {word for sentence in sentences for word in sentence}
     if not words:
         raise ContentError("texts: no words in them, expected sentences to estimate a language model from")
-    if found := words & set(MARKS):
-        raise ContentError(f"texts: hold {min(found)}, which marks sentences in a language model; take it out")
+    if marks := words & set(MARKS):
+        raise ContentError(f"texts: hold {min(marks)}, which marks sentences in a language model; take it out")
     words = MARKS + sorted(words)
     number = {word: i for i, word in enumerate(words)}
     return words, np.array([i for sentence in sentences
@@ -146,21 +146,21 @@ def _arpa_words(file, path):
     if line.strip() != b"\\data\\":
         raise ContentError(f"{path}: found {line[:40]!r}, expected \\data\\ as the first line of an ARPA language "
                            "model; unpack a .gz, delete text before \\data\\")
-    stated, found, words, ended = [], [], [], False
+    stated, counted, words, ended = [], [], [], False
     for line in map(bytes.strip, file):
         if count := re.fullmatch(rb"ngram +\d+ *= *(\d+)", line):
             stated.append(int(count[1]))
         elif re.fullmatch(rb"\\\d+-grams:", line):
-            found.append(0)
+            counted.append(0)
         elif line == b"\\end\\":
             ended = True
             break
-        elif line and found:
-            found[-1] += 1
-            if len(found) == 1:
+        elif line and counted:
+            counted[-1] += 1
+            if len(counted) == 1:
                 words.append(line.split()[1:2])
-    if not ended or found != stated:
-        raise ContentError(f"{path}: found {_counts(found)}{'' if ended else ' and then no end'}, expected "
+    if not ended or counted != stated:
+        raise ContentError(f"{path}: found {_counts(counted)}{'' if ended else ' and then no end'}, expected "
                            f"{_counts(stated)} as its head says; it was cut or edited, copy or estimate it again")
     if len(stated) not in ORDERS:
         raise ContentError(f"{path}: order {len(stated)}, expected {ORDERS[0]} to {ORDERS[-1]}, KenLM's")

@@ -48,7 +48,7 @@ class Xvector(nn.Cell):
     def __init__(self, in_channels=23, channels=512, emb_size=512, last_channels=1500):
         super().__init__()
         widths = (in_channels, *(channels,) * 4, last_channels)
-        self.blocks = nn.CellList([TdnnBlock(*one) for one in zip(widths[:-1], widths[1:], KERNELS, DILATIONS)])
+        self.blocks = nn.CellList([TdnnBlock(*sizes) for sizes in zip(widths[:-1], widths[1:], KERNELS, DILATIONS)])
         self.statistics = cpu_ops.TimeStatistics()
         self.fc = nn.Dense(2 * last_channels, emb_size)
 
@@ -110,8 +110,8 @@ def evaluate(model, config, part, device):
     paths, speaker, _ = read_train_list(config.list_of(part))
     model.set_train(False)
     net = UtteranceNetwork(model, config)
-    rows = device.share_out(len(paths), lambda own: np.concatenate(
-        [net.run(f"{config.data_folder}/{paths[i].decode()}") for i in progress(own, part)]))    # (n, S)
+    rows = device.share_out(len(paths), lambda indices: np.concatenate(
+        [net.run(f"{config.data_folder}/{paths[i].decode()}") for i in progress(indices, part)]))    # (n, S)
     model.set_train(True)
     return float((rows.argmax(axis=1) != speaker).mean()), float(-rows[np.arange(len(rows)), speaker].mean())
 

@@ -30,8 +30,8 @@ class AamSoftmax(nn.Cell):
         widened = cosine * ops.cos(self.margin) - sine * ops.sin(self.margin)
         lowered = cosine - self.margin * ops.sin(self.margin)
         widened = ops.where(cosine > -ops.cos(self.margin), widened, lowered)
-        own = ops.arange(cosine.shape[1]).reshape(1, -1) == speaker.reshape(-1, 1)
-        logits = self.scale * ops.where(own, widened, cosine)
+        is_speaker = ops.arange(cosine.shape[1]).reshape(1, -1) == speaker.reshape(-1, 1)
+        logits = self.scale * ops.where(is_speaker, widened, cosine)
         accuracy = (cosine.argmax(axis=1).astype(ms.int32) == speaker).astype(ms.float32).mean()
         return ops.cross_entropy(logits, speaker), accuracy
 

@@ -47,14 +47,14 @@ def prepare(config):
                           "another folder") from None
     jobs = [Job(path, *[os.path.join(config.data_folder, path)] * 2, RATE, MIN_SECONDS, config.resample)
             for _, path in items]
-    good, reasons = verify(jobs, _place(config), config.data_folder)
-    write_rejected(reasons, len(jobs), _place(config))
+    good, reasons = verify(jobs, _corpus_settings(config), config.data_folder)
+    write_rejected(reasons, len(jobs), _corpus_settings(config))
     parts, few = split([item for item in items if item[1] in good], config.seed)
     if few:
         print(f"{len(few)} speakers with fewer than {LEAST} usable utterances are left out: {', '.join(few)}")
     speakers = sorted({speaker for speaker, _ in parts["train"]})
     if len(speakers) < 2:
-        raise ContentError(f"{config.data_folder}: {len(speakers)} of {len({one for one, _ in items})} speakers have "
+        raise ContentError(f"{config.data_folder}: {len(speakers)} of {len({name for name, _ in items})} speakers have "
                            f"{LEAST} usable utterances, one for each part; expected two speakers at least")
     for part in PARTS:
         write_list(config.list_of(part), [f"{speaker} {path}" for speaker, path in parts[part]])
@@ -65,13 +65,13 @@ def find_speakers(config):
     """[(speaker, path relative to the data folder)], of LibriSpeech files where there are any, else of a tree."""
     if not os.path.isdir(config.data_folder):
         raise NotFoundError(f"data_folder: {config.data_folder}: no such folder, {HELP}")
-    place = _place(config)
-    items = scan_librispeech(place)["train"] or [
-        (speaker, path) for speaker, path in scan_tree(place)["train"] if speaker != ROOMS]
+    settings = _corpus_settings(config)
+    items = scan_librispeech(settings)["train"] or [
+        (speaker, path) for speaker, path in scan_tree(settings)["train"] if speaker != ROOMS]
     speakers = sorted({speaker for speaker, _ in items})
     if len(speakers) < 2:
-        found = f"one speaker only ({speakers[0]})" if speakers else f"no speaker, {len(find(place))} audio files"
-        raise NotFoundError(f"data_folder: {config.data_folder}: found {found}, {HELP}")
+        contents = f"one speaker only ({speakers[0]})" if speakers else f"no speaker, {len(find(settings))} audio files"
+        raise NotFoundError(f"data_folder: {config.data_folder}: found {contents}, {HELP}")
     return items
 
 
@@ -95,6 +95,6 @@ def split(items, seed):
     return parts, few
 
 
-def _place(config):
+def _corpus_settings(config):
     """What utils/corpora asks for; one worker, as others would have to import MindSpore."""
     return CorpusSettings(data_folder=config.data_folder, output_folder=config.ckpt_save_dir, workers=1)

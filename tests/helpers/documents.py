@@ -17,12 +17,12 @@ def table(text, heading):
 
 def defined_tests():
     """{"tests/test_x.py": {name: syntax tree}} of all tests, but those that are always skipped."""
-    found = {}
+    tests = {}
     for path in sorted((ROOT / "tests").glob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found[f"tests/{path.name}"] = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+        tests[f"tests/{path.name}"] = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
                                        and node.name.startswith("test_") and not _skipped(node)}
-    return found
+    return tests
 
 
 def _skipped(function):

@@ -114,8 +114,8 @@ def violations(trees: Trees) -> list[str]:
               if name.split(".")[0] in MODELS and name.rpartition(".")[0] in entry
               and not name.endswith(("Config", ".Flags"))]
     for kind, graph in (("rooms", room_graph(trees)), ("modules", module_graph(trees))):
-        if not wrong and (found := circle(graph)):
-            wrong.append(f"a circle of {kind}: {' imports '.join(found)}")
+        if not wrong and (way := circle(graph)):
+            wrong.append(f"a circle of {kind}: {' imports '.join(way)}")
     return wrong
 
 
@@ -142,12 +142,12 @@ def circle(graph: Graph) -> list[str]:
             return [*way[way.index(node):], node]
         if node not in done:
             for target in sorted(graph.get(node, ())):
-                if found := follow(target, [*way, node]):
-                    return found
+                if ring := follow(target, [*way, node]):
+                    return ring
             done.add(node)
         return []
 
-    return next((found for node in sorted(graph) if (found := follow(node, []))), [])
+    return next((ring for node in sorted(graph) if (ring := follow(node, []))), [])
 
 
 def floors(graph: Graph) -> list[list[str]]:

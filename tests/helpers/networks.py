@@ -15,7 +15,7 @@ def shared_networks(module: ModuleType, name: str = "make_network"):
 
     def shared(*arguments, **settings):
         network = make(*arguments, **settings)
-        return networks.setdefault(f"{network} {[one.shape for one in network.get_parameters()]}", network)
+        return networks.setdefault(f"{network} {[parameter.shape for parameter in network.get_parameters()]}", network)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, name, shared)

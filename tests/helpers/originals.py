@@ -33,17 +33,17 @@ def give_back(program, form, checkpoint, path):
     return read(path)
 
 
-def assert_same_numbers(found, expected):
+def assert_same_numbers(actual, expected):
     """To 1e-4 of the largest."""
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def assert_same_tensors(found, expected):
+def assert_same_tensors(actual, expected):
     """Equal names, shapes, types and bits."""
-    assert set(found) == set(expected)
+    assert set(actual) == set(expected)
     for name, value in expected.items():
-        assert found[name].dtype == value.dtype, name
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+        assert actual[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
 
 
 def assert_round_trip(program, form, path, checkpoint, folder):
@@ -51,10 +51,10 @@ def assert_round_trip(program, form, path, checkpoint, folder):
     content = give_back(program, form, checkpoint, folder / "back.pt")
     assert_same_tensors(state_dict(content, "written"), state_dict(read(path, ("*",)), path))
     again = take_over(program, form, folder / "back.pt", folder / "again")
-    first, second = [{name: value.asnumpy() for name, value in load_checkpoint(one)[0].items()}
-                     for one in (checkpoint, again)]
+    first, second = [{name: value.asnumpy() for name, value in load_checkpoint(run)[0].items()}
+                     for run in (checkpoint, again)]
     assert_same_tensors(second, first)
-    ours, theirs = [(one.parent / "config.yaml").read_text().replace("/again", "/run") for one in (checkpoint, again)]
+    ours, theirs = [(run.parent / "config.yaml").read_text().replace("/again", "/run") for run in (checkpoint, again)]
     assert theirs.replace(str(folder), "") == ours.replace(str(folder), "").replace(str(checkpoint.parent.parent), "")
 
 

@@ -106,8 +106,8 @@ def compiled(norm, loss_scale, settings, device):
     recipe = Recipe(parameters(net), Precision("O0", loss_scale), objective, "accuracy", optimizer, float, "error")
     step = loop.make_step(recipe, settings, device)
     if plain:
-        changing = {id(one): one for cell in (net, step) for one in cell.get_parameters()}.values()
-        STEPS[norm, device] = net, optimizer, objective, step, [(one, one.asnumpy().copy()) for one in changing]
+        changing = {id(weight): weight for cell in (net, step) for weight in cell.get_parameters()}.values()
+        STEPS[norm, device] = net, optimizer, objective, step, [(weight, weight.asnumpy().copy()) for weight in changing]
     return net, optimizer, objective, step
 
 

@@ -161,14 +161,14 @@ def using(config, **differences):
     return dataclasses.replace(config, model_path=f"{config.ckpt_save_dir}/best.ckpt", **differences)
 
 
-def assert_same_end(found, expected, weights, numbers, epochs=2):
+def assert_same_end(actual, expected, weights, numbers, epochs=2):
     """Two run folders of so many epochs end with the same weights and metrics, to these relative tolerances."""
     found_weights, expected_weights = [load_checkpoint(f"{run}/checkpoints/epoch_{epochs:04d}.ckpt")[0]
-                                       for run in (found, expected)]
+                                       for run in (actual, expected)]
     for name, value in expected_weights.items():
         np.testing.assert_allclose(found_weights[name].asnumpy(), value.asnumpy(), rtol=weights, atol=weights / 100,
                                    err_msg=name)
-    tables = [np.genfromtxt(Path(run, "metrics.csv"), delimiter=",", names=True) for run in (found, expected)]
+    tables = [np.genfromtxt(Path(run, "metrics.csv"), delimiter=",", names=True) for run in (actual, expected)]
     assert tables[0].dtype == tables[1].dtype and len(tables[0]) == len(tables[1]) == epochs
     for name in set(tables[0].dtype.names) - {"minutes"}:
         np.testing.assert_allclose(tables[0][name], tables[1][name], rtol=numbers, err_msg=name)

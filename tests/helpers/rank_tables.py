@@ -10,7 +10,7 @@ def table(*servers):
     """A valid table; `servers` are lists of (device, rank)."""
     return {"version": "1.0", "server_count": str(len(servers)), "status": "completed", "server_list": [
         {"server_id": f"10.0.0.{1 + number}", "host_nic_ip": "reserve",
-         "device": [device(*one, server=number) for one in devices]} for number, devices in enumerate(servers)]}
+         "device": [device(*numbers, server=number) for numbers in devices]} for number, devices in enumerate(servers)]}
 
 
 ONE = table([(0, 0), (1, 1)])
