@@ -107,7 +107,8 @@ def compiled(norm, loss_scale, settings, device):
     step = loop.make_step(recipe, settings, device)
     if plain:
         changing = {id(weight): weight for cell in (net, step) for weight in cell.get_parameters()}.values()
-        STEPS[norm, device] = net, optimizer, objective, step, [(weight, weight.asnumpy().copy()) for weight in changing]
+        STEPS[norm, device] = net, optimizer, objective, step, [(weight, weight.asnumpy().copy())
+                                                                  for weight in changing]
     return net, optimizer, objective, step
 
 
