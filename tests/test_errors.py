@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import soundfile
+from helpers.errors import assert_named, assert_refusal, refused
 from helpers.programs import started
 
 from utils.audio.audio_file import AudioError
@@ -53,3 +54,27 @@ def test_wording_of_each_kind(tmp_path, monkeypatch, kind):
 
 def test_no_kind_is_without_its_wording():
     assert {*UserError.__subclasses__(), AudioError} == set(WORDING)
+
+
+@pytest.mark.parametrize("names, named", [
+    (["a.wav", 8000], True), ([4], False), (["4.5"], True), (["wav: found 80"], False), (["Hz"], True)])
+def test_facts_are_whole_words_of_the_message(names, named):
+    """What `refused` of the other tests looks for: no part of another number or word, and in one line."""
+    message = "a.wav: found 8000 Hz and 14 or 4.5, expected 16000"
+    for text, holds in ((message, named), (f"{message}\n", named), (f"{message}\nmore", False), ("", False)):
+        if holds:
+            assert_named(text, names)
+        else:
+            with pytest.raises(AssertionError):
+                assert_named(text, names)
+
+
+def test_another_kind_is_no_refusal():
+    with pytest.raises(Exception, match="a: empty"), refused(SettingError, "a"):
+        raise ContentError("a: empty")
+    with pytest.raises(AssertionError), refused(UserError, "a"):
+        raise ContentError("a: empty")
+    for code, output in ((0, "error: a"), (1, "error: a"), (2, "a"), (2, "error: a\nTraceback"), (2, "error: b")):
+        with pytest.raises(AssertionError):
+            assert_refusal(code, output, "a")
+    assert_refusal(2, "line\nerror: b\nerror: a", "a")
