@@ -24,9 +24,9 @@ from utils.errors import MismatchError, NotFoundError
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
 
-def report(*arguments, **environment):
-    """(exit code, what it printed) of ascend_report.sh."""
-    done = subprocess.run(["bash", ROOT / "ascend_report.sh", *map(str, arguments)], stdout=subprocess.PIPE,
+def report(*arguments, tree=ROOT, **environment):
+    """(exit code, what it printed) of ascend_report.sh; of that in the copy `tree`, where it builds the runner."""
+    done = subprocess.run(["bash", tree / "ascend_report.sh", *map(str, arguments)], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False, env=os.environ | environment)
     return done.returncode, done.stdout
 
@@ -110,9 +110,10 @@ def test_flags_are_those_of_the_programs():
         assert set(re.findall(r" --(\w+)", command)) <= known, name
 
 
-def test_a_failing_step_is_written_down_and_the_next_begins(tmp_path, failing_python):
+def test_a_failing_step_is_written_down_and_the_next_begins(tmp_path, tree, failing_python):
     output = tmp_path / "found.txt"
-    code, printed = report("--output", output, "deepspeech2", PYTHON=str(failing_python), DEVICE_TARGET="CPU")
+    code, printed = report("--output", output, "deepspeech2", tree=tree, PYTHON=str(failing_python),
+                           DEVICE_TARGET="CPU")
     text = output.read_text()
     assert code == 1 and "eval.py" in text
     assert re.search(r"^deepspeech2: evaluate: FAILED with exit code 3, \d+ s$", text, re.M)
@@ -336,9 +337,9 @@ def test_requirements_of_an_ascend_can_be_installed():
 
 
 @pytest.mark.slow
-def test_report_of_this_cpu(tmp_path):
+def test_report_of_this_cpu(tmp_path, tree):
     output = tmp_path / "report.txt"
-    code, printed = report("--output", output, DEVICE_TARGET="CPU")
+    code, printed = report("--output", output, tree=tree, DEVICE_TARGET="CPU")
     text = output.read_text()
     assert code == 0 and "FAILED" not in text, printed
     assert len(re.findall(r"^\w+: (?:evaluation|C\+\+, \w+), difference: ok", text, re.M)) == 3 * len(MODELS)

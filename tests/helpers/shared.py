@@ -77,8 +77,9 @@ def copy_tree(folder: Path, runner: Path | None = None) -> Path:
 
     Checkpoints that ship are links. `runner`: what build.sh builds there; without it build.sh fails.
     """
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *MODELS, "utils", RUNNER.name], cwd=ROOT,
-                            check=True, capture_output=True, text=True).stdout.splitlines()
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *MODELS, "utils", RUNNER.name,
+                             "ascend_report.sh"], cwd=ROOT, check=True, capture_output=True,
+                            text=True).stdout.splitlines()
     for name in listed:
         target = folder / name
         if not (ROOT / name).is_file() or "/results/" in name:
