@@ -48,10 +48,10 @@ extern "C" int own(int x) {
 
 def test_symbols_of_a_library(library):
     """Not those of the system, which have versions, and not weak ones."""
-    found = read_library(library)
-    assert "own" in found.defined and "_Z7foreigni" not in found.defined
-    assert found.undefined == {"_Z7foreigni", "data_of_others"}
-    assert "libc.so.6" in found.needed
+    symbols = read_library(library)
+    assert "own" in symbols.defined and "_Z7foreigni" not in symbols.defined
+    assert symbols.undefined == {"_Z7foreigni", "data_of_others"}
+    assert "libc.so.6" in symbols.needed
     assert {"aclnnSomething", "/lib64/libother.so"} <= words(library)
 
 
@@ -151,13 +151,13 @@ CPU, node name: Default/PyExecute-op0
 
 def test_log_is_read_graph_by_graph():
     """What is built before a graph is compiled is not the graph's."""
-    found = read_log(LOG.splitlines(keepends=True))
-    assert list(found) == ["one", "two, of another kind", "three"]
-    one, two, three = found.values()
-    assert one.kernels == {"opapi_kernel": Counter(Cast=2), "acl_kernel": Counter(Conv2D=1),
+    records = read_log(LOG.splitlines(keepends=True))
+    assert list(records) == ["one", "two, of another kind", "three"]
+    first, two, three = records.values()
+    assert first.kernels == {"opapi_kernel": Counter(Cast=2), "acl_kernel": Counter(Conv2D=1),
                            "rt_kernel": Counter(Reshape=1)}
-    assert one.host == Counter(Shape=1, LSTM=1, PyExecute=1) and one.tensors == Counter(LSTM=1)
-    assert one.backends == {"0"} and one.ended and not one.error
+    assert first.host == Counter(Shape=1, LSTM=1, PyExecute=1) and first.tensors == Counter(LSTM=1)
+    assert first.backends == {"0"} and first.ended and not first.error
     assert two.backends == {"1"} and not two.ended and two.error.strip() == "Traceback\nValueError: no"
     assert not three.ended and not three.error and not three.kernels
 
@@ -196,7 +196,7 @@ def test_table_for_documents():
     record = Record({"opapi_kernel": Counter(Mul=3), "acl_kernel": Counter(Conv2D=2), "rt_kernel": Counter(Reshape=1),
                      "hccl_kernel": Counter(AllReduce=4)}, Counter(Shape=2, ScalarMul=1), backends={"0"}, ended=True)
     other = dataclasses.replace(record, host=Counter(Shape=2))
-    rows = [report.row("a_model", name, chip, one) for name, chip, one in (
+    rows = [report.row("a_model", name, chip, graph_record) for name, chip, graph_record in (
         ("train", "910a", record), ("train", "910b", record), ("export", "910a", record), ("export", "910b", other))]
     assert report.markdown(rows, "command").splitlines()[-3:] == [
         "| a_model | train | 910A, 910B | 3 | 2 | 5 | ScalarMul, Shape 2 | kernel by kernel | good |",

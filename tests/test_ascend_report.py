@@ -63,15 +63,15 @@ echo "did $2"
 def test_dry_run_shows_a_whole_chain_for_every_model():
     code, output = report("--dry_run", DEVICE_TARGET="Ascend")
     assert code == 0
-    found = steps(output)
+    commands = steps(output)
     chain = ("train", "train in float16", "evaluate", "evaluate on a CPU", "evaluation, difference", "export",
              "export, runner", "export, gears", "build", "inputs, runner", "the graph on a CPU", "C++, runner",
              "C++, runner, difference", "convert, runner", "C++, runner_converted", "C++, runner_converted, difference",
              "inputs, gears", "convert, gears", "C++, gears_converted", "C++, gears_converted, difference")
-    assert list(found) == ["versions", "MindSpore's own check", "corpus",
+    assert list(commands) == ["versions", "MindSpore's own check", "corpus",
                            *(f"{model}: {name}" for model in MODELS for name in chain)]
-    assert all("--device_target Ascend" in found[f"{model}: C++, runner"] for model in MODELS)
-    assert all("--device_target CPU" in found[f"{model}: evaluate on a CPU"] for model in MODELS)
+    assert all("--device_target Ascend" in commands[f"{model}: C++, runner"] for model in MODELS)
+    assert all("--device_target CPU" in commands[f"{model}: evaluate on a CPU"] for model in MODELS)
 
 
 def test_dry_run_on_a_cpu_converts_nothing_and_several_devices_are_started_by_msrun():
@@ -166,8 +166,8 @@ def test_corpus_is_what_the_lists_say(corpus):
     for item in read_mixtures(corpus / "mixtures.csv", corpus / "wav", config):
         mixture, sources = load_mixture(item, config)
         np.testing.assert_allclose(mixture, sources.sum(0), atol=2 / 32768)     # all three are rounded to 16 bits
-    for one in read_manifest(corpus / "test.json"):
-        samples, rate = soundfile.read(one.audio)
+    for sample in read_manifest(corpus / "test.json"):
+        samples, rate = soundfile.read(sample.audio)
         assert (len(samples), rate) == (32000, 16000) and 0.1 < np.abs(samples).max() < 0.5
 
 
@@ -234,9 +234,9 @@ def test_names_are_left_out(text, cleaned):
 
 
 def test_own_names_are_those_of_this_machine():
-    found = dict(ascend_report.own_names())
-    assert found[str(ROOT)] == "." and not {"root", "localhost", ""} & set(found)
-    lengths = [len(name) for name in found]
+    names = dict(ascend_report.own_names())
+    assert names[str(ROOT)] == "." and not {"root", "localhost", ""} & set(names)
+    lengths = [len(name) for name in names]
     assert lengths == sorted(lengths, reverse=True)
 
 
@@ -268,23 +268,23 @@ def test_npu_smi_tells_nothing_of_other_peoples_processes(tmp_path, capsys, monk
 def requirements():
     """{name: requirement} of requirements-ascend.txt."""
     lines = (line.split("#")[0].strip() for line in (ROOT / "requirements-ascend.txt").read_text().splitlines())
-    found = [Requirement(line) for line in lines if line and not line.startswith("-r")]
-    return {one.name: one for one in found}
+    entries = [Requirement(line) for line in lines if line and not line.startswith("-r")]
+    return {entry.name: entry for entry in entries}
 
 
 def test_requirements_of_an_ascend_fit_those_of_mindspore():
     """protobuf: the version that MindSpore's generated code asks for, and no limit that those installed here break."""
-    own = requirements()
+    ours = requirements()
     folder = Path(importlib.metadata.distribution("mindspore").locate_file("mindspore"))
     code = (folder / "train" / "mind_ir_pb2.py").read_text()
     version = re.search(r"ValidateProtobufRuntimeVersion\(\s*\S+,\s*(\d+),\s*(\d+),\s*(\d+)", code)
-    assert str(own["protobuf"].specifier) == f">={'.'.join(version.groups())}"
-    for name, one in own.items():
+    assert str(ours["protobuf"].specifier) == f">={'.'.join(version.groups())}"
+    for name, requirement in ours.items():
         try:
             installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue    # what only an Ascend needs
-        assert one.specifier.contains(installed, prereleases=True), one
+        assert requirement.specifier.contains(installed, prereleases=True), requirement
 
 
 def blocks(document):

@@ -25,10 +25,10 @@ def test_mean_of_the_last(tmp_path):
         save_checkpoint(tmp_path / "checkpoints" / f"epoch_{epoch:04d}.ckpt",
                         {name: Tensor(array) for name, array in arrays.items()}, threshold=0.3)
     path = average.main([str(tmp_path), "--num", "3"])
-    found, record = load_checkpoint(path)
+    weights, record = load_checkpoint(path)
     assert record == {"averaged": ["epoch_0009", "epoch_0010", "epoch_0011"]}
-    assert set(found) == set(saved[0])
-    for name, value in found.items():
+    assert set(weights) == set(saved[0])
+    for name, value in weights.items():
         expected = np.mean([arrays[name].astype(np.float64) for arrays in saved[1:]], axis=0)
         np.testing.assert_allclose(value.asnumpy(), expected, rtol=1e-7, err_msg=name)
     config = dataclasses.replace(load_config(Config, path), model_path=str(path))
@@ -49,9 +49,9 @@ def test_mean_of_several_runs(tmp_path):
                             {"weight": Tensor(np.full(2, value, np.float32))})
     runs = [str(tmp_path / run) for run in ("seed_1", "seed_2")]
     path = average.main([*runs, "--num", "2", "--output", str(tmp_path / "seed_1" / "soup.ckpt")])
-    found, record = load_checkpoint(path)
+    weights, record = load_checkpoint(path)
     assert path == tmp_path / "seed_1" / "soup.ckpt"
-    assert found["weight"].asnumpy().tolist() == [80, 80]       # of 30, 40, 120, 130
+    assert weights["weight"].asnumpy().tolist() == [80, 80]       # of 30, 40, 120, 130
     assert record == {"averaged": ["seed_1/epoch_0003", "seed_1/epoch_0004", "seed_2/epoch_0002", "seed_2/epoch_0003"]}
     with refused(MismatchError, "num: 4", tmp_path / "seed_2" / "checkpoints", "holds 3"):
         average.main([*runs, "--num", "4"])

@@ -98,16 +98,16 @@ def test_a_flag_set_to_its_default_still_beats_the_preset(tmp_path):
     ("mirror: 'True'", "mirror", True), ("name: 1.0", "name", "1.0"), ("name:", "name", ""), ("name: ä", "name", "ä"),
     ("name: 0.9,1.0", "name", "0.9,1.0")])
 def test_yaml_values_take_the_type_of_their_field(tmp_path, text, field, value):
-    found = getattr(parse_config(Small, ["--config", preset(tmp_path, text)]), field)
-    assert found == value and type(found) is type(value)
+    actual = getattr(parse_config(Small, ["--config", preset(tmp_path, text)]), field)
+    assert actual == value and type(actual) is type(value)
 
 
 @pytest.mark.parametrize("flag, text, value", [
     ("rate", "1e-4", 1e-4), ("rate", "2", 2.0), ("width", "7", 7), ("mirror", "TRUE", True), ("mirror", "0", False),
     ("mirror", "no", False), ("name", "1", "1"), ("name", "a b", "a b"), ("rate", "-1e-3", -1e-3), ("width", "-1", -1)])
 def test_flags_take_the_type_of_their_field(flag, text, value):
-    found = getattr(parse_config(Small, [f"--{flag}={text}"]), flag)
-    assert found == value and type(found) is type(value)
+    actual = getattr(parse_config(Small, [f"--{flag}={text}"]), flag)
+    assert actual == value and type(actual) is type(value)
 
 
 WRONG = [("width", "abc", "int"), ("width", "3.5", "int"), ("width", "inf", "int"), ("width", "nan", "int"),

@@ -23,8 +23,8 @@ FLAGS = {"train_dir": "x", "valid_dir": "x", "segment": 1.5, "cv_maxlen": 6.0, "
 @pytest.mark.parametrize("flag", FLAGS)
 def test_each_parameter_sets_its_field_alone(flag):
     field = {"data-dir": "eval_dir", "batch_size": "minibatch_size"}.get(flag, flag)
-    found = parse_config(Config, [f"--{flag}", str(FLAGS[flag])])
-    assert found == dataclasses.replace(Config(), **{field: FLAGS[flag]}) != Config()
+    parsed = parse_config(Config, [f"--{flag}", str(FLAGS[flag])])
+    assert parsed == dataclasses.replace(Config(), **{field: FLAGS[flag]}) != Config()
 
 
 def test_misprinted_parameter_names_the_meant_one():

@@ -45,19 +45,19 @@ def test_every_permutation_is_found(speakers):
     sources = noise(speakers, 400)
     orders = list(permutations(range(speakers)))
     separated = np.stack([sources[list(order)] for order in orders]) + 0.1 * noise(len(orders), speakers, 400)
-    expected = np.mean([[formula(one[order.index(i)], sources[i]) for i in range(speakers)]
-                        for one, order in zip(separated, orders, strict=True)])
+    expected = np.mean([[formula(estimates[order.index(i)], sources[i]) for i in range(speakers)]
+                        for estimates, order in zip(separated, orders, strict=True)])
     loss, improvement = pit(separated, np.stack([sources] * len(orders)))
     assert loss == pytest.approx(-expected, abs=1e-3) and expected > 15
     before = np.mean([formula(sources.sum(0), source) for source in sources])
     assert improvement == pytest.approx(expected - before, abs=1e-3)
-    for one, order in zip(separated, orders, strict=True):
-        assert [order[i] for i in best_order(one, sources)] == list(range(speakers))
+    for estimates, order in zip(separated, orders, strict=True):
+        assert [order[i] for i in best_order(estimates, sources)] == list(range(speakers))
 
 
 def test_best_assignment_is_the_hungarian_one():
     scores_of_pairs = GENERATOR.standard_normal((20, 5, 5)).astype(np.float32)
-    expected = [one[linear_sum_assignment(-one)].mean() for one in scores_of_pairs]
+    expected = [pairs[linear_sum_assignment(-pairs)].mean() for pairs in scores_of_pairs]
     np.testing.assert_allclose(BestAssignment(5)(Tensor(scores_of_pairs)).asnumpy(), expected, atol=1e-6)
 
 

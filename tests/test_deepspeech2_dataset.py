@@ -90,7 +90,7 @@ def test_what_cannot_be_trained_on_is_left_out_and_counted(corpus, tmp_path):
         TrainSet(corpus(max_seconds=0.1))
 
 
-def test_augmentation_is_drawn_anew_every_epoch_and_fits_the_shapes(corpus, tmp_path):
+def test_augmentation_is_drawn_again_every_epoch_and_fits_the_shapes(corpus, tmp_path):
     soundfile.write(tmp_path / "noise.flac", np.random.default_rng(9).normal(0, 0.1, 4000), 8000)
     (tmp_path / "noises").mkdir()
     (tmp_path / "noise.flac").rename(tmp_path / "noises" / "noise.flac")

@@ -105,7 +105,7 @@ def test_eval_of_a_checkpoint_and_of_a_pytorch_file_print_his_line(exps, capsys,
         trainECAPAModel.main(["--eval", "--initial_model", str(pretrained)])
 
 
-def test_initial_model_starts_anew_and_the_next_call_goes_on(exps, tmp_path):
+def test_initial_model_starts_again_and_the_next_call_goes_on(exps, tmp_path):
     model = exps[0] / "exps/exp1/best.ckpt"
     flags = ["--initial_model", str(model), "--save_path", str(tmp_path / "exp2")]
     config = trainECAPAModel.parse(flags, scoring=False)

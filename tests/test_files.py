@@ -285,19 +285,19 @@ RENAMES = {("os", "rename"), ("os", "renames"), ("os", "replace"), ("shutil", "m
 
 def renames(tree):
     """Calls by which a file gets its name, such as {"os.replace", "Path.rename"}."""
-    found = set()
+    calls = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if (node.module, alias.name) in RENAMES}
+            calls |= {f"{node.module}.{alias.name}" for alias in node.names if (node.module, alias.name) in RENAMES}
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         name, owner = node.func.attr, getattr(node.func.value, "id", "")
         if (owner, name) in RENAMES:
-            found.add(f"{owner}.{name}")
+            calls.add(f"{owner}.{name}")
         # str.replace takes two arguments, dataclasses.replace and others keywords
         elif name in ("rename", "replace") and len(node.args) == 1 and not node.keywords:
-            found.add(f"Path.{name}")
-    return found
+            calls.add(f"Path.{name}")
+    return calls
 
 
 def test_every_way_of_renaming_is_recognised():
@@ -314,6 +314,6 @@ text.replace("a", "b"); dataclasses.replace(config, length=3); tempfile.Temporar
 def test_nothing_else_gives_a_finished_file_its_name():
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, check=True,
                             capture_output=True, text=True).stdout.splitlines()
-    found = {path: renames(ast.parse((ROOT / path).read_text(encoding="utf-8"))) for path in listed
+    calls_of = {path: renames(ast.parse((ROOT / path).read_text(encoding="utf-8"))) for path in listed
              if not path.startswith("tests/") and path != "utils/files.py" and (ROOT / path).is_file()}
-    assert len(found) > 80 and {path: calls for path, calls in found.items() if calls} == {}
+    assert len(calls_of) > 80 and {path: calls for path, calls in calls_of.items() if calls} == {}

@@ -54,11 +54,11 @@ def said(speaker, seed=3):
 
 
 def test_every_file_has_a_transcript_and_the_reverse(corpus, texts):
-    found = {str(path.relative_to(corpus)) for part in ("train", "test") for path in (corpus / part).rglob("*.wav")}
-    assert found == set(texts)
-    assert len(found) == 80 * 13 + 20 * 10
+    files = {str(path.relative_to(corpus)) for part in ("train", "test") for path in (corpus / part).rglob("*.wav")}
+    assert files == set(texts)
+    assert len(files) == 80 * 13 + 20 * 10
     listed = [line.split(" ") for line in (corpus / "train.txt").read_text().splitlines()]
-    assert {f"train/{path}" for _, path in listed} == {path for path in found if path.startswith("train/")}
+    assert {f"train/{path}" for _, path in listed} == {path for path in files if path.startswith("train/")}
     assert all(path.split("/")[0] == speaker for speaker, path in listed)
 
 

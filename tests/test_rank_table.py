@@ -44,7 +44,7 @@ def test_the_documented_table_is_read(tmp_path):
     path = write(tmp_path / "t.json", ONE)
     assert read_rank_table(path) == [Process(0, 0, 0), Process(0, 1, 1)]
     assert read_rank_table(write(path, TWO))[2:] == [Process(1, 4, 2), Process(1, 5, 3)]
-    assert [one.server for one in read_rank_table(write(path, super_pods("ab", "c")))] == [0, 0, 1, 1, 2, 2]
+    assert [device.server for device in read_rank_table(write(path, super_pods("ab", "c")))] == [0, 0, 1, 1, 2, 2]
     assert server_name(path, 0) == "node_a"
     content = copy.deepcopy(ONE)
     content["server_list"][0]["host_ip"] = "172.16.0.100"
@@ -66,7 +66,7 @@ def test_sixteen_devices_of_an_a3(tmp_path, conf, capsys):
     common = ["--server_ip", "h", "--hccn_conf", str(conf), "--output_dir", str(tmp_path)]
     path = hccl_tools.main(["--device_num", "[0,16)", *common])
     assert path.name == "hccl_16p_0-1-2-3-4-5-6-7-8-9-10-11-12-13-14-15_h.json"
-    assert [(one.device_id, one.rank) for one in read_rank_table(path)] == [(i, i) for i in range(16)]
+    assert [(device.device_id, device.rank) for device in read_rank_table(path)] == [(i, i) for i in range(16)]
     assert capsys.readouterr().err == "note: not for a 910A: 16 devices, expected 1, 2, 4, 8\n"
     names = {hccl_tools.main(["--device_num", f"[{first},{last})", *common]).name
              for first in range(16) for last in range(first + 1, 17)}
@@ -79,7 +79,7 @@ def test_sixteen_devices_of_an_a3(tmp_path, conf, capsys):
 def test_visible_devices_are_meant_by_their_places(tmp_path, conf):
     path = hccl_tools.main(["--device_num", "[0,2)", "--visible_devices", "6,4,5", "--server_ip", "h", "--hccn_conf",
                             str(conf), "--output_dir", str(tmp_path)])
-    assert [(one.device_id, one.rank) for one in read_rank_table(path)] == [(6, 0), (4, 1)]
+    assert [(device.device_id, device.rank) for device in read_rank_table(path)] == [(6, 0), (4, 1)]
 
 
 def test_merged_tables_count_ranks_in_the_order_of_the_server_ids(tmp_path):
@@ -170,9 +170,9 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_every_violation_is_explained(name, tmp_path):
     content, message = BROKEN[name]
-    found = violations(content)
-    assert any(message in one for one in found), found
-    with refused(ContentError, tmp_path / "t.json", *found):
+    messages = violations(content)
+    assert any(message in line for line in messages), messages
+    with refused(ContentError, tmp_path / "t.json", *messages):
         hccl_tools.main(["--check", str(write(tmp_path / "t.json", content))])
 
 

@@ -58,8 +58,8 @@ def played(model, command):
     if name == "-m":
         assert arguments[0] == "utils.average"
         *runs, flag, num = arguments[1:]
-        found = [sorted(Path(run, "checkpoints").glob("epoch_*.ckpt")) for run in runs]
-        assert flag == "--num" and all(len(paths) >= int(num) > 0 for paths in found)
+        checkpoints = [sorted(Path(run, "checkpoints").glob("epoch_*.ckpt")) for run in runs]
+        assert flag == "--num" and all(len(paths) >= int(num) > 0 for paths in checkpoints)
         made(Path(runs[0], "average.ckpt"))
         return None
     if name == "lm.py":

@@ -81,8 +81,8 @@ def test_gears_are_compiled_by_the_converter_and_chosen_by_the_runner(converter,
     assert "device 3\n" in output
     for name, x in frames.items():
         if len(x) <= GEARS[-1]:
-            found = np.fromfile(tmp_path / "out" / f"{name}_0.bin", np.float32).reshape(-1, 3)
-            np.testing.assert_array_equal(found, 2 * x[::2])
+            actual = np.fromfile(tmp_path / "out" / f"{name}_0.bin", np.float32).reshape(-1, 3)
+            np.testing.assert_array_equal(actual, 2 * x[::2])
             assert np.fromfile(tmp_path / "out" / f"{name}_1.bin", np.int32).tolist() == [len(x)]
 
 
@@ -94,7 +94,7 @@ def test_precision_is_what_cann_is_given(flags, mode, graph, run, tmp_path):
         path = tmp_path / "in" / f"{number:02d}_data" / "a.bin"
         path.parent.mkdir(parents=True)
         values.tofile(path)
-    for one in (export(tmp_path), graph):
-        _, output = run(one, tmp_path, *flags)
+    for graph_path in (export(tmp_path), graph):
+        _, output = run(graph_path, tmp_path, *flags)
         options = [line for line in output.splitlines() if line.startswith("option ")]
         assert options == [f"option ge.exec.precision_mode {mode}"], output

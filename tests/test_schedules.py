@@ -43,10 +43,10 @@ def test_cyclic_equals_pytorch_formula():
 @pytest.mark.parametrize("epoch", [0.25, 0.5, 1, 2.5, 4, 7.75])
 def test_eight_devices_take_the_same_course_over_the_epochs(schedule, warmup, epoch):
     config = settings(schedule, warmup_epochs=warmup)
-    one, eight = make_schedule(config, 800, 1), make_schedule(config, 100, 8)
+    single, eight = make_schedule(config, 800, 1), make_schedule(config, 100, 8)
     # with a linear warm-up update n ends at share (n + 1) / warmup: compared at the last of the eight
     step = int(epoch * 100)
-    same = one(8 * step + 7) if warmup and epoch < warmup and schedule != "cyclic" else one(8 * step)
+    same = single(8 * step + 7) if warmup and epoch < warmup and schedule != "cyclic" else single(8 * step)
     assert eight(step) == pytest.approx(same, rel=0.02 if schedule == "cosine" else 1e-9)
 
 

@@ -41,7 +41,7 @@ def text(value):
 def tensor(kind, key, size, offset, shape, strides):
     """Opcodes of one tensor, as torch.save writes them."""
     storage = text("storage") + f"ctorch\n{kind}Storage\n".encode() + text(key) + text("cpu") + number(size)
-    shape, strides = [b"(" + b"".join(map(number, one)) + b"t" for one in (shape, strides)]
+    shape, strides = [b"(" + b"".join(map(number, numbers)) + b"t" for numbers in (shape, strides)]
     return TENSOR + b"((" + storage + b"tQ" + number(offset) + shape + strides + b"\x89ccollections\nOrderedDict\n)RtR"
 
 
@@ -59,12 +59,12 @@ def test_views_share_a_storage(order, tmp_path):
                                             scalar=tensor("Float", "0", 12, 7, (), ()),
                                             nothing=tensor("Float", "0", 12, 12, (0, 5), (5, 1))),
                    {"0": values.tobytes()}, byteorder=b"little" if order == "<" else b"big")
-    found = read(path)
+    arrays = read(path)
     expected = np.arange(12, dtype=np.float32).reshape(3, 4)
-    np.testing.assert_array_equal(found["whole"], expected)
-    np.testing.assert_array_equal(found["turned"], [[1, 5], [2, 6], [3, 7], [4, 8]])
-    assert found["scalar"] == 7 and found["scalar"].shape == () and found["nothing"].shape == (0, 5)
-    assert found["whole"].dtype == np.float32 and np.shares_memory(found["whole"], found["turned"])
+    np.testing.assert_array_equal(arrays["whole"], expected)
+    np.testing.assert_array_equal(arrays["turned"], [[1, 5], [2, 6], [3, 7], [4, 8]])
+    assert arrays["scalar"] == 7 and arrays["scalar"].shape == () and arrays["nothing"].shape == (0, 5)
+    assert arrays["whole"].dtype == np.float32 and np.shares_memory(arrays["whole"], arrays["turned"])
 
 
 @pytest.mark.parametrize(("kind", "values"), [
@@ -74,17 +74,17 @@ def test_views_share_a_storage(order, tmp_path):
     ("Byte", np.array([200, 4], np.uint8)), ("Bool", np.array([True, False]))])
 def test_types_of_numbers(kind, values, tmp_path):
     data = named(x=tensor(kind, "0", 2, 0, (2,), (1,)))
-    found = read(archive(tmp_path / "a.pt", data, {"0": values.tobytes()}))["x"]
-    assert found.dtype == values.dtype
-    np.testing.assert_array_equal(found, values)
+    actual = read(archive(tmp_path / "a.pt", data, {"0": values.tobytes()}))["x"]
+    assert actual.dtype == values.dtype
+    np.testing.assert_array_equal(actual, values)
 
 
 def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
     values = np.array([1, -2.5, 3.140625], np.float32)
     data = (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
-    found = read(archive(tmp_path / "a.pt", named(x=tensor("BFloat16", "0", 3, 0, (3,), (1,))), {"0": data}))["x"]
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, values)
+    actual = read(archive(tmp_path / "a.pt", named(x=tensor("BFloat16", "0", 3, 0, (3,), (1,))), {"0": data}))["x"]
+    assert actual.dtype == np.float32
+    np.testing.assert_array_equal(actual, values)
 
 
 @pytest.mark.parametrize(("size", "offset", "shape", "strides"), [
@@ -146,7 +146,7 @@ def test_programs_refuse_in_one_line(model, form, tmp_path):
     code, output = program(model, "import_torch.py", "--format", form, path, "--output", tmp_path / "run")
     assert_refusal(code, output, path, "posix.system")
     assert output.count("\n") == 1
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.pt"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.pt"]
 
 
 def test_tolerated_classes_are_inert(tmp_path):
@@ -154,9 +154,9 @@ def test_tolerated_classes_are_inert(tmp_path):
     data = (b"\x80\x02}(" + text("a") + b"comegaconf.nodes\nAnyNode\n)\x81}" + text("_val") + number(5) + b"sb" +
             text("b") + b"comegaconf.base\nKind\n(" + text("x") + b"tR" + text("c") + b"comegaconf\nThing\nu.")
     path = archive(tmp_path / "a.pt", data)
-    found = read(path, ["omegaconf.*"])
-    assert isinstance(found["a"], Instance) and found["a"].state == {"_val": 5} and found["b"].arguments == ("x",)
-    assert isinstance(found["c"], Name) and found["c"].path == "omegaconf.Thing"
+    objects = read(path, ["omegaconf.*"])
+    assert isinstance(objects["a"], Instance) and objects["a"].state == {"_val": 5} and objects["b"].arguments == ("x",)
+    assert isinstance(objects["c"], Name) and objects["c"].path == "omegaconf.Thing"
     with refused(ContentError, path, "omegaconf.nodes.AnyNode"):
         read(path, ["omegaconf.base.*"])
 
@@ -195,12 +195,12 @@ def test_written_file_reads_back(tmp_path):
     value = {"none": None, "flags": [True, False], "numbers": (-1, 0, 255, 2 ** 70, -2 ** 31, 1.5), "text": "ü\n",
              "nested": {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "n": np.array(3), "e": np.zeros((0, 2))}}
     write(tmp_path / "a" / "w.pt", value)
-    found = read(tmp_path / "a" / "w.pt")
-    assert {name: one for name, one in found.items() if name != "nested"} == {
-        name: one for name, one in value.items() if name != "nested"}
+    content = read(tmp_path / "a" / "w.pt")
+    assert {name: item for name, item in content.items() if name != "nested"} == {
+        name: item for name, item in value.items() if name != "nested"}
     for name, array in value["nested"].items():
-        assert found["nested"][name].dtype == array.dtype
-        np.testing.assert_array_equal(found["nested"][name], array)
+        assert content["nested"][name].dtype == array.dtype
+        np.testing.assert_array_equal(content["nested"][name], array)
     with zipfile.ZipFile(tmp_path / "a" / "w.pt") as file:
         for entry in file.infolist():
             with open(tmp_path / "a" / "w.pt", "rb") as raw:
@@ -212,19 +212,19 @@ def test_written_file_reads_back(tmp_path):
         write(tmp_path / "a" / "w.pt" / "below.pt", value)
 
 
-def compare(found, expected, torch):
+def compare(actual, expected, torch):
     if isinstance(expected, torch.Tensor):
         array = (expected.float() if expected.dtype == torch.bfloat16 else expected).detach().numpy()
-        assert found.dtype == array.dtype and found.shape == array.shape
-        np.testing.assert_array_equal(found, array)
+        assert actual.dtype == array.dtype and actual.shape == array.shape
+        np.testing.assert_array_equal(actual, array)
     elif isinstance(expected, (dict, list, tuple)):
-        pairs = [(found[key], value) for key, value in expected.items()] if isinstance(expected, dict) else zip(
-            found, expected, strict=True)
-        assert len(found) == len(expected)
-        for one, other in pairs:
-            compare(one, other, torch)
+        pairs = [(actual[key], value) for key, value in expected.items()] if isinstance(expected, dict) else zip(
+            actual, expected, strict=True)
+        assert len(actual) == len(expected)
+        for item, other in pairs:
+            compare(item, other, torch)
     else:
-        assert found == expected
+        assert actual == expected
 
 
 def test_equals_torch_load(tmp_path):

@@ -50,8 +50,8 @@ def test_features_are_those_in_numpy(name):
             np.testing.assert_allclose(cell(Tensor(x[None])).asnumpy()[0], expected, **tolerance)
         for size in (-(-length // HOP) * HOP, (length // HOP + 7) * HOP):
             padded = np.pad(x, (0, size - length))[None]
-            found = plain(Tensor(padded), Tensor([length], ms.int32)).asnumpy()[0]
-            np.testing.assert_allclose(found[:len(expected)], expected, **tolerance)
+            actual = plain(Tensor(padded), Tensor([length], ms.int32)).asnumpy()[0]
+            np.testing.assert_allclose(actual[:len(expected)], expected, **tolerance)
 
 
 @pytest.mark.parametrize("name", [*FRONT_ENDS, "deepspeech2"])
@@ -60,10 +60,10 @@ def test_silence_and_steps_are_finite(name):
     cell = front_end(name)
     for x in (np.zeros(1600), np.full(1600, 0.5), np.eye(1, 1600, 777)[0]):
         expected = expected_features(name, x.astype(np.float32))
-        found = cell(Tensor(x[None].astype(np.float32))).asnumpy()[0]
-        assert np.isfinite(found).all()
+        actual = cell(Tensor(x[None].astype(np.float32))).asnumpy()[0]
+        assert np.isfinite(actual).all()
         if x[0] == 0:       # of a constant only rounding is left, which the logarithm shows
-            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * max(1, np.abs(expected).max()))
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-3 * max(1, np.abs(expected).max()))
 
 
 def test_the_80_decibel_are_those_of_the_recording():
@@ -71,10 +71,10 @@ def test_the_80_decibel_are_those_of_the_recording():
     x, cell = sound(16000), front_end("speechbrain")
     behind = np.pad(x, (0, 8 * HOP))
     behind[-100:] = 1
-    found = cell(Tensor(behind[None]), Tensor([16000 - 400], ms.int32)).asnumpy()[0]
+    actual = cell(Tensor(behind[None]), Tensor([16000 - 400], ms.int32)).asnumpy()[0]
     frames = frame_count(16000 - 400, "speechbrain") - 2     # whose window ends before the samples do
     expected = cell(Tensor(np.pad(x, (0, 8 * HOP))[None]), Tensor([16000 - 400], ms.int32)).asnumpy()[0]
-    np.testing.assert_allclose(found[:frames], expected[:frames], atol=1e-4)
+    np.testing.assert_allclose(actual[:frames], expected[:frames], atol=1e-4)
 
 
 def test_helpers_equal_their_formulas():
@@ -85,8 +85,8 @@ def test_helpers_equal_their_formulas():
     for row, length, mean in zip(x, lengths, mean_over(Tensor(x), 1, mask).asnumpy(), strict=True):
         assert mean[0] == pytest.approx(row[:length].mean(), rel=1e-5)
     mirrored = mirror_ends(Tensor(x), 3, Tensor(lengths, ms.int32)).asnumpy()
-    for row, length, found in zip(x, lengths, mirrored, strict=True):
-        np.testing.assert_array_equal(found[:length + 6], np.pad(row[:length], 3, "reflect"))
+    for row, length, actual in zip(x, lengths, mirrored, strict=True):
+        np.testing.assert_array_equal(actual[:length + 6], np.pad(row[:length], 3, "reflect"))
     np.testing.assert_array_equal(mirror_ends(Tensor(x), 3).asnumpy(), np.pad(x, ((0, 0), (3, 3)), "reflect"))
     for frames, numbers in ((10, 1), (300, 161), (10 ** 6, 1)):
         count = frames * numbers

@@ -56,7 +56,7 @@ class Items(Protocol):
     files: int      # how many they are made of
 
     def describe(self) -> str:
-        """What the log says of it."""
+        """The line about it in the log."""
         ...
 
     def make(self, epoch: int, position: int, generator: np.random.Generator,
@@ -77,7 +77,7 @@ class Segments:
         self.order = np.zeros(0, np.int64)
 
     def describe(self) -> str:
-        """What the log says of it."""
+        """The line about it in the log."""
         kind = "generated" if self.mixtures[0].mixture else "made of utterances and gains"
         return f"{self.files} fixed mixtures of {self.config.C}, {kind}"
 
@@ -123,7 +123,7 @@ class SpeakerMixer:
         self.count = config.mixtures_per_epoch or self.files
 
     def describe(self) -> str:
-        """What the log says of it."""
+        """The line about it in the log."""
         speeds = ", ".join(f"{speed:g}" for speed in self.speeds)
         return (f"{self.count} mixtures an epoch, mixed on the fly, of {self.config.C} of {len(self.names)} speakers "
                 f"({self.files} files), levels +-{self.config.gain_range:g} dB, speeds {speeds}")

@@ -1,4 +1,4 @@
-"""What the network says -> text: greedy, CTC prefix beam search, beam search with a word n-gram language model.
+"""What the network computes -> text: greedy, CTC prefix beam search, beam search with a word n-gram language model.
 
 Letters: T frames, L labels, K prefixes held. `log_probs` (T, L) are natural logs of one utterance throughout.
 """

@@ -141,7 +141,7 @@ def check_arpa(path: StrPath) -> list[str]:
 
 
 def _arpa_words(file, path):
-    """Words of the section of 1-grams, when every section is as long as the head of the file says."""
+    """Words of the section of 1-grams, when every section is as long as the head of the file states."""
     line = next((line for line in file if line.strip() and not line.startswith(b"#")), b"")
     if line.strip() != b"\\data\\":
         raise ContentError(f"{path}: found {line[:40]!r}, expected \\data\\ as the first line of an ARPA language "

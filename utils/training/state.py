@@ -40,7 +40,7 @@ class Progress:
     devices: int = 1          # processes that train together; steps and updates count for so many
 
     def record(self) -> dict[str, Any]:
-        """What a saved state says of it."""
+        """What a saved state holds of it."""
         return with_format(dataclasses.asdict(self), MIGRATIONS)
 
     @classmethod
