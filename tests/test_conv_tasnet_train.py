@@ -103,44 +103,47 @@ def test_killed_and_then_stopped_equals_uninterrupted(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one_with_their_batches_together_and_resume_exactly(trained, tmp_path):
+def test_two_processes_equal_one_with_their_batches_together_and_resume_exactly(trained, tmp_path, tree):
     """MindSpore's documented form of the script; no BatchNorm, so the losses are those of one process."""
     table = rank_table(tmp_path)
     runs = {name: dataclasses.replace(trained, minibatch_size=1, ckpt_save_dir=str(tmp_path / name))
             for name in ("whole", "cut")}
-    code, output = script("conv_tasnet", "run_distribute_train.sh", "2", "true", table, *flags(runs["whole"]))
+    code, output = script("conv_tasnet", "run_distribute_train.sh", "2", "true", table, *flags(runs["whole"]),
+                          tree=tree)
     assert code == 0 and "6 batches of 1 an epoch, O0 on 2 x CPU" in output, output
     assert_same_end(tmp_path / "whole", trained.ckpt_save_dir, weights=1e-3, numbers=1e-5)
     code, output = killed("conv_tasnet", "rank 0", 2, table, *flags(runs["cut"]),
-                          after=tmp_path / "cut" / "last" / "state.ckpt")
+                          after=tmp_path / "cut" / "last" / "state.ckpt", tree=tree)
     assert code == 137 and "error: rank 0 was ended by SIGKILL, the others are stopped" in output, output
-    code, output = script("conv_tasnet", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut")
+    code, output = script("conv_tasnet", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut",
+                          tree=tree)
     assert code == 0 and "resumed from" in output, output
     assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-5, numbers=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_killed_ten_times_at_random_moments(trained, tmp_path, processes):
+def test_killed_ten_times_at_random_moments(trained, tmp_path, processes, tree):
     """Starting up, compiling, training, saving: whatever they do, the next start goes on from the last state."""
     table = rank_table(tmp_path, processes)
     runs = {name: dataclasses.replace(trained, num_epochs=60, test_step=20, ckpt_save_dir=str(tmp_path / name),
                                       minibatch_size=2 // processes, keep_checkpoint_max=2)
             for name in ("whole", "cut")}
-    code, output = script("conv_tasnet", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]))
+    code, output = script("conv_tasnet", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]), tree=tree)
     assert code == 0, output
     state, places = tmp_path / "cut" / "last" / "state.ckpt", []
     for kill in range(10):
         victim = "job" if kill % 2 else f"rank {kill // 2 % processes}"
         moment, after = (20, None) if kill % 3 == 2 else (2, state)     # since the start, or since its first step
         code, output = killed("conv_tasnet", victim, moment, table, *flags(runs["cut"]), "--resume", "auto",
-                              after=after)
+                              after=after, tree=tree)
         assert code in (-9, 137), output
         record = load_checkpoint(state)[1] if state.exists() else {"epoch": 0, "step": 0}
         places.append((record["epoch"], record["step"]))
     print(places)
     assert places == sorted(places) and places[0] < places[-1] < (60, 6)
-    code, output = script("conv_tasnet", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut")
+    code, output = script("conv_tasnet", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut",
+                          tree=tree)
     assert code == 0, output
     assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-5, numbers=1e-5, epochs=60)
 

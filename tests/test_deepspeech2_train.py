@@ -113,16 +113,17 @@ def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path, tree):
 
 
 @pytest.mark.slow
-def test_two_processes_killed_and_resumed_equal_undisturbed_ones(trained, tmp_path):
+def test_two_processes_killed_and_resumed_equal_undisturbed_ones(trained, tmp_path, tree):
     """The documented script with a rank table; the launcher is killed and takes its processes with it."""
     table = rank_table(tmp_path)
     runs = {name: dataclasses.replace(trained, ckpt_save_dir=str(tmp_path / name)) for name in ("whole", "cut")}
-    code, output = script("deepspeech2", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]))
+    code, output = script("deepspeech2", "run_distribute_train_ascend.sh", table, *flags(runs["whole"]), tree=tree)
     assert code == 0 and "3 batches of 2 an epoch, O0 on 2 x CPU" in output, output
     code, output = killed("deepspeech2", "job", 2, table, *flags(runs["cut"]),
-                          after=tmp_path / "cut" / "last" / "state.ckpt")
+                          after=tmp_path / "cut" / "last" / "state.ckpt", tree=tree)
     assert code == -9, output
-    code, output = script("deepspeech2", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut")
+    code, output = script("deepspeech2", "run_distribute_train_ascend.sh", table, "--resume", tmp_path / "cut",
+                          tree=tree)
     assert code == 0 and "resumed from" in output, output
     assert_same_end(tmp_path / "cut", tmp_path / "whole", weights=1e-4, numbers=1e-4)
 
