@@ -48,7 +48,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     def objective(mixture: Tensor, sources: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return loss(model(mixture, lengths), sources, mixture, lengths)    # (M, S), (M, C, S), (M,) -> scalar, scalar
 
-    schedule = make_schedule(config, train_set.steps // config.accumulate)
+    schedule = make_schedule(config, config.updates(train_set.steps))
     optimizer = make_optimizer(config, trainable(model), schedule(0))
     return Recipe(weights, precision, objective, "si_snri", optimizer, schedule, criterion="valid_loss",
                   validate=validation(config, model, device))

@@ -50,7 +50,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
         log_probs, frames = model(features, frames)
         return loss(log_probs, frames, labels, counts)     # (B, T, F), (B,), (B, S), (B,) -> scalar, scalar
 
-    schedule = make_schedule(config, train_set.steps // config.accumulate)
+    schedule = make_schedule(config, config.updates(train_set.steps))
     optimizer = make_optimizer(config, trainable(model), schedule(0))
     return Recipe(weights, precision, objective, "infinite", optimizer, schedule, criterion="valid_wer",
                   validate=validation(config, model, device))

@@ -59,7 +59,7 @@ def make_recipe(config: SpeakerIdConfig, model: SpeakerId, train_set: TrainSet, 
         error, loss = evaluate(model, config, "valid", device)
         return {"valid_error": error, "valid_loss": loss}
 
-    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, train_set.steps // config.accumulate)
+    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, config.updates(train_set.steps))
     optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
     return Recipe(parameters(model), precision, objective, "error", optimizer, schedule, criterion="valid_error",
                   validate=validate, after_epoch=write_log)

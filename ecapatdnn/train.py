@@ -52,7 +52,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device,
     def set_margin(epoch: int) -> None:
         loss.set_margin(margin_at(epoch, config.margin, config.margin_start, config.margin_end))
 
-    schedule = make_schedule(config, train_set.steps // config.accumulate, device.size)
+    schedule = make_schedule(config, config.updates(train_set.steps), device.size)
     optimizer = make_optimizer(config, trainable(model, loss), schedule(0))
     return Recipe(weights, precision, objective, "accuracy", optimizer, schedule, criterion="valid_eer",
                   validate=validation(config, model, device), before_epoch=set_margin, after_epoch=after_epoch)

@@ -64,8 +64,11 @@ def facts(device, folder):
     """Trains in several ways; each rank writes what it ends with."""
     found = {"gathered": device.gather([device.rank, 5]).tolist(),
              "mean": [one.tolist() for one in device.mean([np.full(2, device.rank), np.ones((1, 1))])],
-             "shared": [device.share_out(count, lambda own: own[:, None] * [1.0, 10.0]).tolist()
-                        for count in (1, 4, 5)]}
+             "shared": [device.share_out(count, lambda indices: indices[:, None] * [1.0, 10.0]).tolist()
+                        for count in (1, 4, 5)],
+             "objects": device.gather_objects({"rank": device.rank, "long": "é" * device.rank * 2 ** 20}),
+             "texts": [device.share_out_objects(count, lambda indices: ["é" * i for i in indices])
+                       for count in (1, 4, 5)]}
     weights = {}
 
     def ends(name, dataset=None, **options):
@@ -157,6 +160,8 @@ def test_what_each_rank_knows_all_know(two):
         assert found["gathered"] == [[0, 5], [1, 5]]
         assert found["mean"] == [[0.5, 0.5], [[1]]]
         assert found["shared"] == [[[i, 10 * i] for i in range(count)] for count in (1, 4, 5)]
+        assert found["objects"] == [{"rank": 0, "long": ""}, {"rank": 1, "long": "é" * 2 ** 20}]
+        assert found["texts"] == [["é" * i for i in range(count)] for count in (1, 4, 5)]
 
 
 def test_ranks_keep_equal_weights_and_statistics(two):

@@ -14,6 +14,7 @@ from helpers.programs import copied_at, program, started
 from mindspore import Tensor, nn, ops
 
 from ecapatdnn import speaker_id
+from ecapatdnn.src.config import CropSettings
 from ecapatdnn.src.features import filter_bank
 from ecapatdnn.src.identification import (
     DILATIONS,
@@ -257,6 +258,17 @@ def test_documented_flags(monkeypatch, tmp_path):
     assert parse_config(SpeakerIdConfig, ["--output_folder", "o"]).list_of("test") == "o/test.txt"
     preset = parse_config(SpeakerIdConfig, ["--config", str(ROOT / "ecapatdnn" / "configs" / "speaker_id.yaml")])
     assert (preset.num_epochs, preset.minibatch_size, preset.network) == (5, 64, "xvector")
+
+
+def test_crops_are_made_as_the_settings_say():
+    """Each setting of a crop that speaker_id.py has arrives in its data set."""
+    settings = {"in_channels": 11, "front_end": "kaldi", "class_num": 7, "musan_path": "noise", "rir_path": "rooms",
+                "resample": True, "crop": 77, "crops_per_epoch": 99, "spec_augment": True, "minibatch_size": 3,
+                "seed": 5}
+    names = {field.name for field in dataclasses.fields(SpeakerIdConfig)}
+    assert set(settings) == names & {field.name for field in dataclasses.fields(CropSettings)}
+    crops = SpeakerIdConfig(data_folder="data", ckpt_save_dir="run", **settings).crops()
+    assert crops == CropSettings(train_list="run/train.txt", train_path="data", **settings)
 
 
 def test_the_rate_falls_in_a_line_over_the_epochs():

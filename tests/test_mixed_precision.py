@@ -65,9 +65,9 @@ def test_networks_follow_float32(network, variant, level):
     for tried in ("O0", level):
         ms.set_seed(0)
         model, loss, objective, batch = network(np.random.default_rng(0), variant)
-        adapt(model, DeepSpeech2Config(amp_level=tried), Device("CPU"))
+        precision = adapt(model, DeepSpeech2Config(amp_level=tried), Device("CPU"))
         model.set_train()
-        step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-3), 1.0 if tried == "O0" else 128.0)
+        step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-3), precision.loss_scale)
         losses[tried] = [float(step(*map(Tensor, batch))[0]) for _ in range(3)]
     np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.05)
     assert losses[level][2] < losses[level][0] and losses[level] != losses["O0"]

@@ -106,6 +106,14 @@ def test_rates_stay_between_zero_and_the_top():
             assert all(0 < rate(step) <= TOP * (1 + 1e-12) for step in range(200))
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "exponential", "step", "cyclic"])
+def test_an_update_of_more_steps_than_an_epoch_has(schedule):
+    config = settings(schedule, accumulate=8, warmup_epochs=1.0)
+    assert [config.updates(steps) for steps in (3, 8, 17)] == [1, 1, 2]
+    rate = make_schedule(config, config.updates(3))
+    assert all(0 < rate(update) <= TOP * (1 + 1e-12) for update in range(9))
+
+
 def test_an_unknown_schedule_is_named_with_the_known_ones():
     with refused(SettingError, "schedule", "'linear'", "constant, cosine, exponential, step, cyclic"):
         make_schedule(settings("linear"), updates=50)

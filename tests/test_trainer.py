@@ -16,6 +16,7 @@ from helpers.points import Net, Points, config, objective_of, rows, train
 from mindspore import Parameter, Tensor, nn, ops
 
 from ecapatdnn.src.config import Config
+from utils import plots
 from utils.checkpoints.checkpoint import load_checkpoint, load_into, save_checkpoint
 from utils.device import Device
 from utils.errors import ContentError, MismatchError, OutputError, RunError, SettingError
@@ -206,6 +207,15 @@ def test_run_folder_holds_what_it_should(tmp_path):
     assert [row["valid_eer"] for row in rows(tmp_path / "run")] == ["30.0", "10.0", "20.0"]
 
 
+def test_curves_mark_the_best_epoch_by_the_criterion(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    metrics = [{"epoch": epoch, "threshold": epoch, "valid_eer": eer} for epoch, eer in ((1, 30.0), (2, 10.0), (3, ""))]
+    plots.draw_curves(metrics, tmp_path / "curves.png", "valid_eer")
+    plots.draw_curves(metrics, tmp_path / "curves.png", "not measured")
+    assert [[text.get_text() for axis in figure.axes for text in axis.texts] for figure in figures] == [["2", "10"], []]
+
+
 class Ones:
     """Batches of ones, whose gradient with respect to a weight that multiplies them is 1."""
 
@@ -379,8 +389,7 @@ def test_mixed_precision_follows_float32(level):
     losses = {}
     for name in ("O0", level):
         net = make_net(norm=True)
-        adapt(net, Config(amp_level=name), Device("CPU"))
-        step = step_of(net, loss_scale=1.0 if name == "O0" else 128.0)
+        step = step_of(net, loss_scale=adapt(net, Config(amp_level=name), Device("CPU")).loss_scale)
         losses[name] = [float(step(Tensor(X), Tensor(LABEL))[0]) for _ in range(8)]
     np.testing.assert_allclose(losses[level], losses["O0"], rtol=0.02)
     assert losses[level][-1] < losses[level][0] and losses[level] != losses["O0"]

@@ -2,12 +2,13 @@
 
 Imports no MindSpore, so that worker processes start in no time.
 """
+import contextlib
 from typing import Protocol
 
 import numpy as np
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.mixtures import Silent, load_mixture, mixture_length, read_mixtures
+from conv_tasnet.src.mixtures import Mixture, Silent, load_mixture, mixture_length, read_mixtures
 from utils.audio import audio_file, augment
 from utils.audio.packed import load_index
 from utils.corpora.lists import read_train_list
@@ -90,17 +91,16 @@ class Segments:
         return any_readable(lambda index: self._segment(self.mixtures[index], generator), int(self.order[position]),
                             lambda index: self.mixtures[index].key, bad, lambda: int(generator.integers(self.files)))
 
-    def _segment(self, item, generator):
+    def _segment(self, item: Mixture, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
         length = mixture_length(item, self.config)
         starts = generator.integers(max(0, length - self.samples) + 1, size=DRAWS)
-        for start in (*starts.tolist(), 0):     # in LibriMix's "max" mode all speak at the start, few at the end
-            try:
-                mixture, sources = load_mixture(item, self.config, start, self.samples)
-                break
-            except Silent as error:             # a speaker may pause for a whole segment
-                silent = error
-        else:
-            raise silent
+        for start in starts.tolist():
+            with contextlib.suppress(Silent):       # a speaker may pause for a whole segment
+                return self._padded(*load_mixture(item, self.config, start, self.samples))
+        # in LibriMix's "max" mode all speak at the start, few at the end
+        return self._padded(*load_mixture(item, self.config, 0, self.samples))
+
+    def _padded(self, mixture: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         padding = self.samples - len(mixture)
         return np.pad(mixture, (0, padding)), np.pad(sources, ((0, 0), (0, padding))), len(mixture)
 
@@ -151,8 +151,8 @@ class SpeakerMixer:
         return any_readable(lambda file: self._crop(self.path(file), generator), self._file_of(speakers[i], generator),
                             self.path, bad, another)
 
-    def _file_of(self, speaker, generator):
-        return self.by_speaker[generator.integers(self.first[speaker], self.first[speaker + 1])]
+    def _file_of(self, speaker: int, generator: np.random.Generator) -> int:
+        return int(self.by_speaker[generator.integers(self.first[speaker], self.first[speaker + 1])])
 
     def _crop(self, path, generator):
         rate, speed = self.config.sample_rate, self.speeds[int(generator.integers(len(self.speeds)))]

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
-from deepspeech2.src.manifest import read_manifest, utterance_length
+from deepspeech2.src.manifest import Utterance, read_manifest, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
 from utils.errors import MismatchError, NotFoundError
@@ -120,7 +120,7 @@ class TrainSet:
             samples = samples + augment.noise_at_snr(samples, noise, -20 * np.log10(amplitude))
         return samples
 
-    def _select(self, utterances):
+    def _select(self, utterances: Sequence[Utterance]) -> tuple[np.ndarray, np.ndarray, "Labels", dict[str, list[str]]]:
         """(paths, frames, Labels) of the utterances that can be trained on, {reason: paths} of the others."""
         kept, too_long, too_dense = [], [], []
         for utterance in utterances:
@@ -142,7 +142,7 @@ class TrainSet:
 
 
 class Labels:
-    """Labels of n utterances in one array, which forked workers share; a million small ones each would copy."""
+    """Labels of n utterances in one array, which forked workers share; each would copy a million small ones."""
 
     def __init__(self, parts: Sequence[np.ndarray]) -> None:
         self.counts = np.fromiter(map(len, parts), np.int32, len(parts))
@@ -158,7 +158,7 @@ def padded_lengths(frames: np.ndarray, buckets: int) -> Sequence[int]:
     steps, counts = np.unique(-(-frames // ROUND), return_counts=True)
     below = np.concatenate(([0], np.cumsum(counts)))            # utterances up to each step
     cost = np.where(below, np.inf, 0.0)                         # of the best lengths for those utterances
-    chosen: list[tuple[int, ...]] = [() for _ in below]
+    chosen: list[tuple[int, ...]] = [() for _ in below]         # those lengths
     for _ in range(buckets):
         for stop in range(len(steps), 0, -1):
             totals = cost[:stop] + (below[stop] - below[:stop]) * steps[stop - 1]

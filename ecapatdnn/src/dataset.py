@@ -131,7 +131,7 @@ class Augmenter:
         self.recordings = find_noise(config.musan_path) if config.musan_path else {}
         self.responses = find_recordings(config.rir_path, "rir_path") if config.rir_path else []
         self.kept = audio_file.Recordings(RATE, KEPT_SECONDS)
-        self.choices = [()]
+        self.choices: list[tuple[str, ...]] = [()]
         if self.responses:
             self.choices.append(("reverberation",))
         if self.recordings:

@@ -14,6 +14,7 @@ from utils.corpora.speakers import find, scan_librispeech, scan_tree
 from utils.errors import ContentError, NotFoundError, OutputError
 
 from .features import RATE
+from .speaker_id_config import SpeakerIdConfig
 
 PARTS = ("train", "valid", "test")
 TENTH = 10          # one utterance of so many is for validation, and one for the test
@@ -23,7 +24,7 @@ ROOMS = "RIRS_NOISES"
 HELP = "expected speaker/**/audio, or LibriSpeech; correct --data_folder"
 
 
-def with_room_noises(config):
+def with_room_noises(config: SpeakerIdConfig) -> SpeakerIdConfig:
     """`config` with the noises and responses of RIRS_NOISES in the data folder, where no others are given."""
     for setting, folder in (("musan_path", "pointsource_noises"), ("rir_path", "simulated_rirs")):
         path = os.path.join(config.data_folder, ROOMS, folder)
@@ -32,7 +33,7 @@ def with_room_noises(config):
     return config
 
 
-def prepare(config):
+def prepare(config: SpeakerIdConfig) -> None:
     """Reads every file once and writes the three lists; a run that is continued keeps those it has.
 
     UserError where there are not two speakers with an utterance for each part.
@@ -45,37 +46,38 @@ def prepare(config):
     except OSError as error:
         raise OutputError(f"output_folder: {config.ckpt_save_dir}: cannot be written ({error.strerror}); choose "
                           "another folder") from None
-    jobs = [Job(path, *[os.path.join(config.data_folder, path)] * 2, RATE, MIN_SECONDS, config.resample)
-            for _, path in items]
-    good, reasons = verify(jobs, _corpus_settings(config), config.data_folder)
-    write_rejected(reasons, len(jobs), _corpus_settings(config))
+    places = {path: os.path.join(config.data_folder, path) for _, path in items}
+    jobs = [Job(path, place, place, RATE, MIN_SECONDS, config.resample) for path, place in places.items()]
+    good, reasons = verify(jobs, corpus_of(config), config.data_folder)
+    write_rejected(reasons, len(jobs), corpus_of(config))
     parts, few = split([item for item in items if item[1] in good], config.seed)
     if few:
         print(f"{len(few)} speakers with fewer than {LEAST} usable utterances are left out: {', '.join(few)}")
     speakers = sorted({speaker for speaker, _ in parts["train"]})
     if len(speakers) < 2:
-        raise ContentError(f"{config.data_folder}: {len(speakers)} of {len({name for name, _ in items})} speakers have "
-                           f"{LEAST} usable utterances, one for each part; expected two speakers at least")
+        count = len({speaker for speaker, _ in items})
+        raise ContentError(f"{config.data_folder}: {len(speakers)} of {count} speakers have {LEAST} usable utterances, "
+                           "one for each part; expected two speakers at least")
     for part in PARTS:
         write_list(config.list_of(part), [f"{speaker} {path}" for speaker, path in parts[part]])
     print(f"{len(speakers)} speakers: " + ", ".join(f"{part} {len(parts[part])} utterances" for part in PARTS))
 
 
-def find_speakers(config):
+def find_speakers(config: SpeakerIdConfig) -> list[tuple[str, str]]:
     """[(speaker, path relative to the data folder)], of LibriSpeech files where there are any, else of a tree."""
     if not os.path.isdir(config.data_folder):
         raise NotFoundError(f"data_folder: {config.data_folder}: no such folder, {HELP}")
-    settings = _corpus_settings(config)
-    items = scan_librispeech(settings)["train"] or [
-        (speaker, path) for speaker, path in scan_tree(settings)["train"] if speaker != ROOMS]
+    corpus = corpus_of(config)
+    items = scan_librispeech(corpus)["train"] or [
+        (speaker, path) for speaker, path in scan_tree(corpus)["train"] if speaker != ROOMS]
     speakers = sorted({speaker for speaker, _ in items})
     if len(speakers) < 2:
-        contents = f"one speaker only ({speakers[0]})" if speakers else f"no speaker, {len(find(settings))} audio files"
-        raise NotFoundError(f"data_folder: {config.data_folder}: found {contents}, {HELP}")
+        content = f"one speaker only ({speakers[0]})" if speakers else f"no speaker, {len(find(corpus))} audio files"
+        raise NotFoundError(f"data_folder: {config.data_folder}: found {content}, {HELP}")
     return items
 
 
-def split(items, seed):
+def split(items: list[tuple[str, str]], seed: int) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
     """({part: [(speaker, path)]}, [speakers with too few utterances]) of [(speaker, path)].
 
     A speaker's part is drawn from the seed and their name: it does not depend on who else is there.
@@ -95,6 +97,6 @@ def split(items, seed):
     return parts, few
 
 
-def _corpus_settings(config):
-    """What utils/corpora asks for; one worker, as others would have to import MindSpore."""
+def corpus_of(config: SpeakerIdConfig) -> CorpusSettings:
+    """What utils/corpora wants to know; one worker, as others would have to import MindSpore."""
     return CorpusSettings(data_folder=config.data_folder, output_folder=config.ckpt_save_dir, workers=1)

@@ -9,7 +9,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol, TypeVar
 
@@ -23,7 +23,8 @@ GRACE = 5          # seconds that a worker goes on after SIGTERM: the main proce
 ATTEMPTS = 20      # files tried in place of one that cannot be read
 
 Made = tuple[tuple[np.ndarray, ...], dict[str, str]]     # the arrays of a batch; {path: why it could not be read}
-Item, Value = TypeVar("Item"), TypeVar("Value")
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 class DataSet(Protocol):
@@ -71,7 +72,7 @@ class Batches:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
+    def epoch(self, number: int, start: int = 0) -> Generator[tuple[np.ndarray, ...], None, None]:
         """Yields the arrays of batch `start`, `start + 1`, ... of epoch `number`."""
         if self.pool is None:
             for index in range(start, self.steps):
@@ -106,7 +107,7 @@ class Batches:
         return arrays
 
 
-def _start_worker(dataset: DataSet, parent: int, mask: set[signal.Signals]) -> None:
+def _start_worker(dataset: DataSet, parent: int, mask: set[int | signal.Signals]) -> None:
     global _dataset
     _dataset = dataset
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the main process's to handle

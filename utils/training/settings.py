@@ -28,6 +28,10 @@ class RunSettings:
     device_target: str = ""         # Ascend, CPU, GPU; "": $DEVICE_TARGET, else what MindSpore finds
     device_id: int = 0              # of the Ascend or GPU; $DEVICE_ID comes before it
 
+    def updates(self, steps: int) -> int:
+        """Updates in an epoch of so many steps, by which schedules count; 1 where one takes more than an epoch."""
+        return max(1, steps // self.accumulate)
+
 
 @dataclass(frozen=True)
 class ModelSettings(RunSettings):

@@ -85,11 +85,11 @@ class FloatStatus(nn.Cell):
         self.get, self.reset = NPUGetFloatStatusV2(), NPUClearFloatStatusV2()
         self.sum_over_devices = ops.AllReduce() if devices > 1 else nn.Identity()
 
-    def clear(self, batch):
+    def clear(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The batch, once the count is at zero."""
         return ops.depend(batch, self.reset(Tensor([0] * 8, ms.int32)))
 
-    def has_counted(self, gradients):
+    def has_counted(self, gradients: tuple[Tensor, ...]) -> Tensor:
         """Whether an overflow was counted on any device until `gradients` were there; scalar bool."""
         status = self.get(ops.depend(Tensor([0] * 8, ms.int32), gradients))
         return (self.sum_over_devices(status) != 0).any()
@@ -107,7 +107,7 @@ class TrainStep(nn.Cell):
 
     def __init__(self, objective: Callable[..., tuple[Tensor, Tensor]], optimizer: nn.Optimizer,
                  loss_scale: float = 1.0, clip_norm: float = 0.0, accumulate: int = 1, devices: int = 1,
-                 statistics: Sequence[Parameter] = (), overflow: nn.Cell | None = None) -> None:
+                 statistics: Sequence[Parameter] = (), overflow: FloatStatus | None = None) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.dynamic = loss_scale == 0
@@ -150,7 +150,8 @@ class TrainStep(nn.Cell):
         norm = factor * ops.sqrt(ops.addn(for_each(energy, gradients)))
         finite = ops.isfinite(norm)
         if self.overflow is not None:
-            finite = ops.logical_and(finite, ops.logical_not(self._overflowed(gradients)))
+            overflowed = self._with_added(self.overflow.has_counted(gradients))
+            finite = ops.logical_and(finite, ops.logical_not(overflowed))
         if self.clip_norm > 0:
             factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if finite:
@@ -165,14 +166,13 @@ class TrainStep(nn.Cell):
         if self.overflow is not None:
             batch = self.overflow.clear(batch)
         (_, loss, metric), gradients = self.value_and_gradients(*batch)
-        if self.overflow is not None:
+        if self.overflow is not None and self.overflowed is not None:
             ops.assign_add(self.overflowed, self.overflow.has_counted(gradients).astype(ms.float32))
         for_each(ops.assign_add, self.sums, gradients)
         return loss, metric
 
-    def _overflowed(self, gradients):
-        """Whether this batch, or one added before it, has overflowed; the next step begins without."""
-        overflowed = self.overflow.has_counted(gradients)
+    def _with_added(self, overflowed):
+        """Whether this batch has `overflowed`, or one added before it has; the next step begins without."""
         if self.overflowed is not None:
             overflowed = ops.logical_or(overflowed, self.overflowed > 0)
             ops.assign(self.overflowed, ops.depend(ops.zeros_like(self.overflowed), overflowed))
