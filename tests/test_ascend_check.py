@@ -155,7 +155,7 @@ def test_log_is_read_graph_by_graph():
     assert list(records) == ["one", "two, of another kind", "three"]
     first, two, three = records.values()
     assert first.kernels == {"opapi_kernel": Counter(Cast=2), "acl_kernel": Counter(Conv2D=1),
-                           "rt_kernel": Counter(Reshape=1)}
+                             "rt_kernel": Counter(Reshape=1)}
     assert first.host == Counter(Shape=1, LSTM=1, PyExecute=1) and first.tensors == Counter(LSTM=1)
     assert first.backends == {"0"} and first.ended and not first.error
     assert two.backends == {"1"} and not two.ended and two.error.strip() == "Traceback\nValueError: no"

@@ -69,7 +69,7 @@ def test_dry_run_shows_a_whole_chain_for_every_model():
              "C++, runner, difference", "convert, runner", "C++, runner_converted", "C++, runner_converted, difference",
              "inputs, gears", "convert, gears", "C++, gears_converted", "C++, gears_converted, difference")
     assert list(commands) == ["versions", "MindSpore's own check", "corpus",
-                           *(f"{model}: {name}" for model in MODELS for name in chain)]
+                              *(f"{model}: {name}" for model in MODELS for name in chain)]
     assert all("--device_target Ascend" in commands[f"{model}: C++, runner"] for model in MODELS)
     assert all("--device_target CPU" in commands[f"{model}: evaluate on a CPU"] for model in MODELS)
 

@@ -315,5 +315,5 @@ def test_nothing_else_gives_a_finished_file_its_name():
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, check=True,
                             capture_output=True, text=True).stdout.splitlines()
     calls_of = {path: renames(ast.parse((ROOT / path).read_text(encoding="utf-8"))) for path in listed
-             if not path.startswith("tests/") and path != "utils/files.py" and (ROOT / path).is_file()}
+                if not path.startswith("tests/") and path != "utils/files.py" and (ROOT / path).is_file()}
     assert len(calls_of) > 80 and {path: calls for path, calls in calls_of.items() if calls} == {}

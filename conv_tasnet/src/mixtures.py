@@ -168,7 +168,7 @@ def mixture_length(item, config):
     for file, length in zip(files, lengths, strict=True):
         if item.mixture and length != lengths[0]:
             raise audio_file.AudioError(f"{file}: {length} samples, but its mixture {item.mixture} has {lengths[0]}; "
-                                   "generate the mixture again or leave it out")
+                                        "generate the mixture again or leave it out")
     return min(lengths)
 
 

@@ -138,7 +138,7 @@ def scan_deepspeech(config: CorpusSettings) -> Scanned:
     parts, reasons = {}, []
     for part, name in (("train", "train"), ("valid", "val"), ("test", "test")):
         manifests = sorted(entry.path for entry in os.scandir(config.data_folder)
-                       if re.search(rf"(^|_){name}_manifest\.(csv|json)$", entry.name))
+                           if re.search(rf"(^|_){name}_manifest\.(csv|json)$", entry.name))
         if len(manifests) > 1:
             raise ContentError(f"{config.data_folder}: {' and '.join(manifests)}, expected one manifest of the {part} "
                                "part; move the other")

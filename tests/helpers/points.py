@@ -108,7 +108,7 @@ def compiled(norm, loss_scale, settings, device):
     if plain:
         changing = {id(weight): weight for cell in (net, step) for weight in cell.get_parameters()}.values()
         STEPS[norm, device] = net, optimizer, objective, step, [(weight, weight.asnumpy().copy())
-                                                                  for weight in changing]
+                                                                for weight in changing]
     return net, optimizer, objective, step
 
 

@@ -69,7 +69,7 @@ def decode(path: StrPath, rate: int) -> np.ndarray:
     samples = np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
     if len(samples) / rate < promised - 0.1:
         raise audio_file.AudioError(f"{path}: truncated, {len(samples) / rate:.2f} s found of {promised:.2f} s; "
-                               "copy the file again")
+                                    "copy the file again")
     return samples
 
 
