@@ -102,12 +102,12 @@ def test_mixtures_from_metadata_are_librimix(tmp_path, rate):
     mixtures = read_mixtures(metadata(tmp_path), str(tmp_path), config())
     for item, numbers, gains in zip(mixtures, ((0, 1), (2, 0)), ((0.75, 1.5), (1 / 3, 0.9)), strict=True):
         expected = as_librimix([tmp_path / f"dev/{i}.flac.wav" for i in numbers], gains, rate)
-        found = load_mixture(item, config(sample_rate=rate))
+        actual = load_mixture(item, config(sample_rate=rate))
         assert mixture_length(item, config(sample_rate=rate)) == len(expected[0])
-        for a, b in zip(found, expected, strict=True):
+        for a, b in zip(actual, expected, strict=True):
             assert a.dtype == np.float32 and a.shape == b.shape
             np.testing.assert_allclose(a, b, atol=2e-6)
-        np.testing.assert_array_equal(found[0], found[1].sum(0))
+        np.testing.assert_array_equal(actual[0], actual[1].sum(0))
     assert len(load_mixture(mixtures[0], config())[0]) == 8001     # of 16,002 samples
 
 

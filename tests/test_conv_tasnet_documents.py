@@ -55,9 +55,9 @@ def test_prepare_with_the_documents_parameters(tmp_path, capsys):
     for path in corpus.rglob("*.wav"):
         path.unlink()
     for split, folder in (("train-100", "tr"), ("dev", "tt"), ("test", "tt")):
-        found = mixtures(out / f"{split}.csv", out / f"{folder}.mindrecord")
-        assert found.keys() == expected[split].keys() and len(found) == 2
-        for key, arrays in found.items():
+        actual = mixtures(out / f"{split}.csv", out / f"{folder}.mindrecord")
+        assert actual.keys() == expected[split].keys() and len(actual) == 2
+        for key, arrays in actual.items():
             assert all((one == other).all() for one, other in zip(arrays, expected[split][key], strict=True))
 
 

@@ -407,8 +407,8 @@ def test_infer_separates_what_it_can_and_names_the_rest(tmp_path, checkpoints, c
 
     mixture = soundfile.read(files[2], dtype="float32")[0]
     expected = levelled(mixture, MixtureNetwork(model, config).run(mixture))
-    found = np.stack([soundfile.read(out / f"c_{i}.wav", dtype="float32")[0] for i in (1, 2)])
-    np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max() + 2 ** -15)
+    actual = np.stack([soundfile.read(out / f"c_{i}.wav", dtype="float32")[0] for i in (1, 2)])
+    np.testing.assert_allclose(actual, expected, atol=2e-3 * np.abs(expected).max() + 2 ** -15)
 
 
 def test_a_recording_in_memory_is_separated_as_its_file(tmp_path, checkpoints):
@@ -437,8 +437,8 @@ def test_infer_streams_a_causal_network(tmp_path, checkpoints, capfd):
     path, model, config = checkpoints[True]
     infer.main([file, "--stream", "--checkpoint_path", path, "--output_dir", str(tmp_path / "out")])
     expected = levelled(mixture, MixtureNetwork(model, config).run(mixture))
-    found = np.stack([soundfile.read(tmp_path / "out" / f"a_{i}.wav", dtype="float32")[0] for i in (1, 2)])
-    np.testing.assert_allclose(found, expected, atol=2 ** -14)
+    actual = np.stack([soundfile.read(tmp_path / "out" / f"a_{i}.wav", dtype="float32")[0] for i in (1, 2)])
+    np.testing.assert_allclose(actual, expected, atol=2 ** -14)
     code = ended(file, "--stream", "--checkpoint_path", checkpoints[False][0], "--output_dir", tmp_path / "out")
     assert_refusal(code, capfd.readouterr().err, "stream", "causal")
 

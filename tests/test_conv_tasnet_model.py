@@ -98,14 +98,14 @@ def gradients(settings, kernels):
 @pytest.mark.parametrize("settings", [{}, pytest.param({"norm": "cgLN", "causal": True}, marks=pytest.mark.slow),
                                       pytest.param(KAITUOXU, marks=pytest.mark.slow)])
 def test_every_parameter_gets_the_gradient_that_autodiff_finds(settings):
-    value, found = gradients(settings, fast)
+    value, actual = gradients(settings, fast)
     expected_value, expected = gradients(settings, lambda model: model)
     assert value == pytest.approx(expected_value, rel=1e-5)
     for name, gradient in expected.items():
         # with a skip path nothing follows the residual of the last block; the published networks have it all the same
         dead = settings.get("Sc", 8) and name.startswith("blocks.1.residual")
-        assert np.isfinite(found[name]).all() and found[name].any() != dead, name
-        np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-4 * np.abs(gradient).max(), err_msg=name)
+        assert np.isfinite(actual[name]).all() and actual[name].any() != dead, name
+        np.testing.assert_allclose(actual[name], gradient, rtol=0, atol=1e-4 * np.abs(gradient).max(), err_msg=name)
 
 
 def apply(layer, *arrays):

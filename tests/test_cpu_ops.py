@@ -324,13 +324,13 @@ print(json.dumps([float(one) for one in y.ravel()[::17]]))
 
 
 def test_the_number_of_threads_changes_nothing():
-    found = []
+    actual = []
     for threads in "123":
         done = subprocess.run([sys.executable, "-c", THREADS], env=os.environ | {"OMP_NUM_THREADS": threads}, cwd=ROOT,
                               stdout=subprocess.PIPE, text=True, check=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(found[2], found[0], rtol=0, atol=1e-6)
+        actual.append(json.loads(done.stdout.splitlines()[-1]))
+    np.testing.assert_allclose(actual[1], actual[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(actual[2], actual[0], rtol=0, atol=1e-6)
 
 
 def test_without_a_compiler_layers_stay_plain_and_the_reason_is_said_once(monkeypatch, capsys):

@@ -72,8 +72,8 @@ def test_images_of_time_by_frequency_give_the_same(kernels):
 
     expected = evaluate()
     model.conv.for_ascend()
-    found = evaluate()
-    for one, other in zip(found, expected, strict=True):
+    actual = evaluate()
+    for one, other in zip(actual, expected, strict=True):
         tolerance = 1e-6 if kernels is not mixed else 2e-3
         assert one.shape == other.shape
         np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), rtol=0, atol=tolerance * other.abs().max().asnumpy())
@@ -132,9 +132,9 @@ def test_spectrogram_equals_scipys_stft(samples):
     padded = np.pad(x, 160, "reflect")
     transform = scipy.signal.ShortTimeFFT(scipy.signal.get_window("hamming", 320), 160, 16000, phase_shift=None)
     expected = np.log1p(np.abs(transform.stft(padded, p0=1, p1=1 + samples // 160 + 1))).T
-    found = log_magnitude(x.astype(np.float32))
-    assert found.shape == (frame_count(samples), BINS) == expected.shape
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = log_magnitude(x.astype(np.float32))
+    assert actual.shape == (frame_count(samples), BINS) == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     normal = spectrogram(x.astype(np.float32))
     assert abs(normal.mean()) < 1e-4 and normal.std(ddof=1) == pytest.approx(1, abs=1e-4)
 
@@ -171,8 +171,8 @@ def test_streaming_equals_the_whole(stream, samples, block):
     features = spectrogram(x)
     expected = run(model, features[None], [len(features)])[0][:, 0]
     blocks = [x[i:i + block] for i in range(0, samples, block)]
-    found = np.concatenate(list(streamer.run(blocks, moments(blocks))))
-    np.testing.assert_allclose(found, expected, atol=5e-6)
+    actual = np.concatenate(list(streamer.run(blocks, moments(blocks))))
+    np.testing.assert_allclose(actual, expected, atol=5e-6)
     live = np.concatenate(list(streamer.run(blocks)))        # with the statistics of what was heard so far
     assert live.shape == expected.shape and np.isfinite(live).all()
     assert model.output.weight.name == "output.weight"              # checkpoints of it stay as they were

@@ -245,10 +245,10 @@ def test_a_file_and_its_samples_have_one_embedding(tmp_path):
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, (8000, 2)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
     verifier = MeanSpectrum(resample=True)
-    found = verifier.embed(samples, 8000)
-    np.testing.assert_array_equal(found, verifier.embed(tmp_path / "a.wav"))
-    np.testing.assert_array_equal(found, verifier.embed(samples.mean(axis=1), 8000))
-    assert found.shape == (80,) and abs(verifier.score(tmp_path / "a.wav", samples, 8000) - 1) < 1e-6
+    actual = verifier.embed(samples, 8000)
+    np.testing.assert_array_equal(actual, verifier.embed(tmp_path / "a.wav"))
+    np.testing.assert_array_equal(actual, verifier.embed(samples.mean(axis=1), 8000))
+    assert actual.shape == (80,) and abs(verifier.score(tmp_path / "a.wav", samples, 8000) - 1) < 1e-6
     for unfit in ((1000 * samples).astype(np.int16), samples[None], samples[:0], samples * np.nan):
         with refused(AudioError):
             verifier.embed(unfit, 8000)
@@ -308,11 +308,11 @@ def test_as_norm_knows_neither_rotations_nor_sides_nor_the_cohorts_order(normali
     swapped = Trials(trials.target, trials.right, trials.left, trials.files)
     twice = np.concatenate((cohort, cohort))
     expected = as_norm(scores, embeddings, cohort, trials, 5)
-    for found in (as_norm(scores, embeddings @ turn, cohort @ turn, trials, 5),
+    for actual in (as_norm(scores, embeddings @ turn, cohort @ turn, trials, 5),
                   as_norm(scores, embeddings, cohort, swapped, 5),
                   as_norm(scores, embeddings, cohort[::-1], trials, 5),
                   as_norm(scores, embeddings, twice, trials, 10)):
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_as_norm_of_one_file_keeps_the_order_of_its_scores(normalised):
@@ -391,9 +391,9 @@ def test_files_in_the_cache_are_not_embedded_again(tmp_path):
 def test_a_cohort_is_the_mean_of_the_first_utterances_of_each_speaker(tmp_path):
     path = write(tmp_path / "list", "b 4\na 1\nb 2\na 3\nb 9\n")
     verifier = CountingVerifier()
-    found = verifier.embed_speakers(path, "corpus", 2)
+    actual = verifier.embed_speakers(path, "corpus", 2)
     assert verifier.seen == [f"corpus/{number}" for number in (1, 3, 4, 2)]
-    np.testing.assert_allclose(found, np.full((2, 2), np.sqrt(0.5)), rtol=1e-6)
+    np.testing.assert_allclose(actual, np.full((2, 2), np.sqrt(0.5)), rtol=1e-6)
 
 
 def test_a_train_list_numbers_speakers_by_name_and_keeps_spaces_in_paths(tmp_path):

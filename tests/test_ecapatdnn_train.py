@@ -142,8 +142,8 @@ def test_onnx_equals_the_network_in_another_runtime(trained, tmp_path):
     path = export.main(using(trained, file_format="ONNX", file_name=str(tmp_path / "net")))
     x = np.random.default_rng(0).standard_normal((1, 120, 80)).astype(np.float32)
     expected = python(plain_network(trained))(x).asnumpy()
-    found = onnxruntime.InferenceSession(str(path)).run(["embedding"], {"features": x})[0]
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    actual = onnxruntime.InferenceSession(str(path)).run(["embedding"], {"features": x})[0]
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
     with refused(SettingError, "file_format ONNX", "--length", "MINDIR"):
         export.main(using(trained, file_format="ONNX", length=0))
     with refused(UnsupportedError, "file_format AIR", "Ascend", "MINDIR"):
@@ -208,12 +208,12 @@ def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path
     monkeypatch.setattr(train, "fit", lambda *arguments, **settings: begun.append(arguments))
     train.main(dataclasses.replace(trained, initial_model=f"{trained.ckpt_save_dir}/best.ckpt", speeds="1.0",
                                    ckpt_save_dir=str(tmp_path / "fine")))
-    found = {name: value.asnumpy() for name, value in begun[0][0].weights.items()}
+    actual = {name: value.asnumpy() for name, value in begun[0][0].weights.items()}
     expected, _ = load_checkpoint(f"{trained.ckpt_save_dir}/best.ckpt")
-    assert found.keys() == expected.keys()
-    for name in found.keys() - {"loss.weight"}:
-        np.testing.assert_array_equal(found[name], expected[name].asnumpy(), err_msg=name)
-    assert expected["loss.weight"].shape == (12, 16) and found["loss.weight"].shape == (6, 16)
+    assert actual.keys() == expected.keys()
+    for name in actual.keys() - {"loss.weight"}:
+        np.testing.assert_array_equal(actual[name], expected[name].asnumpy(), err_msg=name)
+    assert expected["loss.weight"].shape == (12, 16) and actual["loss.weight"].shape == (6, 16)
 
 
 def test_embedding_of_any_length_with_one_compilation(trained):

@@ -191,9 +191,9 @@ def global_norm(x):
     return (wide - wide.mean((1, 2), keepdims=True)) / np.sqrt(wide.var((1, 2), keepdims=True) + 1e-8)
 
 
-def error_of(found, expected):
+def error_of(actual, expected):
     """Of the largest number that there should be."""
-    return np.abs(found - expected).max() / np.abs(expected).max()
+    return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
 @pytest.fixture(scope="module")
@@ -272,13 +272,13 @@ def test_statistics_over_time(statistics, frames, length, everything):
     x, score = (generator.standard_normal((1, 8, frames)).astype(np.float32) for _ in range(2))
     x = 2 + x
     x[:, :, length:] = 30
-    found = Emulator(statistics, everything)(x, score, np.array([length], np.int32))[0].reshape(4, 8)
+    actual = Emulator(statistics, everything)(x, score, np.array([length], np.int32))[0].reshape(4, 8)
     inside = x[0, :, :length].astype(np.float64)
     weight = np.exp(score[0, :, :length].astype(np.float64))
     weight /= weight.sum(1, keepdims=True)
     mean = (weight * inside).sum(1)
     expected = [inside.mean(1), inside.var(1), mean, (weight * (inside - mean[:, None]) ** 2).sum(1)]
-    np.testing.assert_allclose(found, expected, rtol=0.02 if everything else 1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=0.02 if everything else 1e-4)
 
 
 def test_frames_are_counted_beyond_2048(tmp_path):
@@ -398,20 +398,20 @@ def test_convolutions_are_within_the_bounds_of_cann(name, networks):
 def test_norms_keep_float32_at_o2(name, axes):
     """Where sums of 3000 frames, and squares, would leave float16."""
     x = half(1000 * np.random.default_rng(0).standard_normal((1, 8, 3000)).astype(np.float32) + 1000)
-    found = mostly_half(Network(NORMS[name](8))).set_train(False)(Tensor(x)).asnumpy()
-    assert error_of(found, formula(name, x, axes)) < 0.001
+    actual = mostly_half(Network(NORMS[name](8))).set_train(False)(Tensor(x)).asnumpy()
+    assert error_of(actual, formula(name, x, axes)) < 0.001
 
 
 def test_statistics_keep_float32_at_o2():
     generator = np.random.default_rng(0)
     x, score = (half(scale * generator.standard_normal((1, 8, 3000)).astype(np.float32)) for scale in (300, 1))
     network = mostly_half(Statistics()).set_train(False)
-    found = network(Tensor(x), Tensor(score), Tensor([3000], ms.int32)).asnumpy().reshape(4, 8)
+    actual = network(Tensor(x), Tensor(score), Tensor([3000], ms.int32)).asnumpy().reshape(4, 8)
     weight = np.exp(score[0].astype(np.float64))
     weight /= weight.sum(1, keepdims=True)
     mean = (weight * x[0]).sum(1)
     expected = x[0].mean(1), x[0].var(1), mean, (weight * (x[0] - mean[:, None]) ** 2).sum(1)
-    np.testing.assert_allclose(found, expected, rtol=0.002, atol=0.01)
+    np.testing.assert_allclose(actual, expected, rtol=0.002, atol=0.01)
 
 
 def test_the_root_of_no_variance_has_a_gradient_at_o2():

@@ -134,14 +134,14 @@ def same_batches(files, shards):
     assert files.steps == shards.steps > 1
     for epoch in (1, 2):
         for index in range(files.steps):
-            (found, bad), (expected, none) = shards.batch(epoch, index), files.batch(epoch, index)
+            (actual, bad), (expected, none) = shards.batch(epoch, index), files.batch(epoch, index)
             assert bad == none == {}
-            for a, b in zip(found, expected, strict=True):
+            for a, b in zip(actual, expected, strict=True):
                 np.testing.assert_array_equal(a, b)
     batches = Batches(shards, workers=1)
     try:
-        for found, index in zip(batches.epoch(2), range(files.steps), strict=True):
-            np.testing.assert_array_equal(found[0], files.batch(2, index)[0][0])
+        for actual, index in zip(batches.epoch(2), range(files.steps), strict=True):
+            np.testing.assert_array_equal(actual[0], files.batch(2, index)[0][0])
     finally:
         batches.close()
 

@@ -113,10 +113,10 @@ def test_a_run_goes_on_from_where_max_steps_ended_it(tmp_path):
     _, expected = train(tmp_path / "whole")
     train(tmp_path / "cut", max_steps=11, num_epochs=3)
     assert (tmp_path / "cut" / "best.ckpt").is_file()
-    _, found = train(tmp_path / "cut", resume=str(tmp_path / "cut"))
+    _, actual = train(tmp_path / "cut", resume=str(tmp_path / "cut"))
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
 
 
 def test_a_finished_run_can_be_timed_without_harm_to_its_best(tmp_path):

@@ -51,17 +51,17 @@ def test_a_run_is_evaluated_and_resumed_with_the_numbers_of_its_own_version(mode
     assert yaml.safe_load((run / "config.yaml").read_text())["format"] == 1
 
 
-def assert_same(found, expected):
+def assert_same(actual, expected):
     """The files hold the same: arrays, or words and numbers; but for minutes, to what processors differ in."""
     if expected.suffix == ".npz":
-        with np.load(found) as ours, np.load(expected) as theirs:
+        with np.load(actual) as ours, np.load(expected) as theirs:
             assert ours.files == theirs.files
             for name in ours.files:
                 check = np.testing.assert_array_equal if ours[name].dtype.kind == "U" else np.testing.assert_allclose
                 check(ours[name], theirs[name], **{} if ours[name].dtype.kind == "U" else {"rtol": 1e-3})
         return
     ours, theirs = [list(csv.reader(path.read_text().splitlines(), delimiter="," if path.suffix == ".csv" else " "))
-                    for path in (found, expected)]
+                    for path in (actual, expected)]
     skipped = {i for i, name in enumerate(theirs[0]) if name == "minutes"}
     for row, other in zip(ours, theirs, strict=True):
         for i, (text, value) in enumerate(zip(row, other, strict=True)):
