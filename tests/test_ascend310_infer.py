@@ -103,6 +103,7 @@ def test_runner_computes_what_python_does(name, run, tmp_path):
             np.testing.assert_allclose(found, value, rtol=0, atol=1e-4 * np.abs(value).max(), err_msg=f"{item}")
 
 
+@pytest.mark.slow
 def test_graph_for_any_runtime_computes_the_same(run, tmp_path):
     """What MindSpore Lite does wrong on a CPU is worked around in two ways; one holds anywhere."""
     network, ports, items, _ = case(PRESETS["deepspeech2 mini"], np.random.default_rng(0))
@@ -175,8 +176,8 @@ def test_padded_to_a_gear_a_recording_gives_what_it_gives_alone(name, run, tmp_p
             np.testing.assert_allclose(found, value, rtol=0, atol=1e-4 * np.abs(value).max(), err_msg=item)
 
 
-@pytest.mark.parametrize("name", [pytest.param("conv_tasnet", marks=pytest.mark.slow), "ecapatdnn speechbrain",
-                                  pytest.param("deepspeech2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [pytest.param("conv_tasnet", marks=pytest.mark.slow), "deepspeech2",
+                                  pytest.param("ecapatdnn speechbrain", marks=pytest.mark.slow)])
 def test_graph_with_gears_for_any_runtime(name, tmp_path):
     """It gives what a recording gives alone, and its inputs are those that the converter is given."""
     config, generator = GEARED[name], np.random.default_rng(0)

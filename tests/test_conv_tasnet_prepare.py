@@ -339,7 +339,7 @@ def test_unknown_corpus_names_the_nearest(tmp_path):
 
 @needs_data
 def test_librispeech_an4(tmp_path, capsys):
-    prepare_corpus("librispeech_an4", DATA, tmp_path, "--workers", "2")
+    prepare_corpus("librispeech_an4", DATA, tmp_path)
     train = {line.split()[0] for line in lines(tmp_path / "train.txt")}
     assert len(train) == len(lines(tmp_path / "train.txt")) == 226
     valid = {libri_speaker(row[f"source_{i}_path"]) for row in rows(tmp_path / "valid.csv") for i in (1, 2)}

@@ -13,12 +13,13 @@ import pytest
 from helpers.errors import assert_refusal, refused
 from helpers.graphs import python
 from helpers.programs import assert_same_end, flags, interrupted, killed, program, rank_table, script, using
-from mindspore import Tensor, nn
+from mindspore import Parameter, Tensor, nn
 
 from conv_tasnet import eval as evaluation
 from conv_tasnet import export, prepare, train
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.optimizer import make_optimizer
 from utils.audio.audio_file import AudioError, write_wav
 from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config, parse_use_config
@@ -247,6 +248,19 @@ def test_mistake_is_refused_in_one_line(trained, tmp_path, monkeypatch, mistake)
         train.main(dataclasses.replace(trained, num_workers=0, num_epochs=1, ckpt_save_dir="run", **differences))
 
 
+def test_sgd_equals_its_formula():
+    """The update of the MindSpore document's recipe."""
+    config = dataclasses.replace(Config(), optimizer="sgd", momentum=0.9, l2=0.1)
+    weight, expected, velocity = Parameter(Tensor([1.0, -2.0], ms.float32), name="w"), np.array([1.0, -2.0]), 0
+    optimizer = make_optimizer(config, [weight], 0.05)
+    for gradient in np.array([[0.5, 1.0], [-1.0, 2.0], [0.25, 0.0]]):
+        optimizer((Tensor(gradient, ms.float32),))
+        velocity = 0.9 * velocity + gradient + 0.1 * expected
+        expected = expected - 0.05 * velocity
+    np.testing.assert_allclose(weight.asnumpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.slow
 def test_fixed_mixtures_and_sgd_train_too(trained, lists, tmp_path):
     """The recipe of the MindSpore document: SGD with momentum, mixtures from a list."""
     config = dataclasses.replace(trained, train_dir=trained.valid_dir, optimizer="sgd", lr=0.01, l2=1e-5, num_epochs=1,

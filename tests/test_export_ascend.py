@@ -67,7 +67,8 @@ def speech(length, frames):
     return features, np.array([frames], np.int32)
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", ["lstm", "one-way gru", *(pytest.param(layers, marks=pytest.mark.slow)
+                                                             for layers in ("one-way lstm", "gru"))])
 def test_numbers_are_those_of_the_network(tmp_path, layers):
     """In float32, for lengths that the graph was not written for, with padding: at no frame more than 1e-5 off."""
     model = deepspeech2(**LAYERS[layers])
@@ -321,7 +322,7 @@ def test_what_of_deepspeech2_cannot_be_onnx_is_refused_at_once(settings, facts, 
         PROGRAMS["deepspeech2"].export.main(config)
 
 
-@pytest.mark.parametrize("target", ["Ascend", "GPU"])
+@pytest.mark.parametrize("target", ["Ascend", pytest.param("GPU", marks=pytest.mark.slow)])
 def test_export_computes_on_the_cpu_wherever_it_runs(target, tmp_path, monkeypatch):
     """Also where the environment or the run's configuration name another device; there is none here."""
     monkeypatch.setenv("DEVICE_TARGET", target)
