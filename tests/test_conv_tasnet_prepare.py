@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers import corpora
-from helpers.corpora import librimix, mixtures, noise
+from helpers.corpora import librimix, lines, mixtures, noise, printed
 from helpers.errors import refused
 
 from conv_tasnet import prepare
@@ -40,15 +40,6 @@ def tree(folder, speakers=8, files=2, rate=RATE, level=0.1):
 
 def prepare_corpus(corpus, data, out, *flags):
     prepare.main(["--corpus", corpus, "--data_folder", str(data), "--output_folder", str(out), "--workers=1", *flags])
-
-
-def lines(path):
-    return path.read_text().splitlines()
-
-
-def printed(capsys):
-    """What the program said, columns one space apart."""
-    return " ".join(capsys.readouterr().out.split())
 
 
 def rows(path):

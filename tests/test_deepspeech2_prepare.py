@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.corpora import lines, printed
 from helpers.errors import refused
 
 import deepspeech2.data.an4 as an4_script
@@ -46,15 +47,6 @@ def say(path, text):
 
 def prepare_corpus(corpus, data, out, *flags):
     prepare.main(["--corpus", corpus, "--data_folder", str(data), "--output_folder", str(out), "--workers=1", *flags])
-
-
-def lines(path):
-    return path.read_text().splitlines()
-
-
-def printed(capsys):
-    """What the program said, columns one space apart."""
-    return " ".join(capsys.readouterr().out.split())
 
 
 def texts(path):

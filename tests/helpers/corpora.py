@@ -59,3 +59,12 @@ def librimix(folder, count=2, rate=8000, task="mix_clean", splits=("train-100", 
         (folder / f"metadata/mixture_{split}_{task}.csv").write_text("\n".join([",".join(columns), *listed]) + "\n")
         (folder / f"metadata/metrics_{split}_{task}.csv").write_text("mixture_ID,source_1_SNR\n")
     return folder
+
+
+def lines(path):
+    return path.read_text().splitlines()
+
+
+def printed(capsys):
+    """What a program has printed, columns one space apart."""
+    return " ".join(capsys.readouterr().out.split())
