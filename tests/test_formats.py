@@ -3,7 +3,6 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -130,7 +129,7 @@ def test_a_removed_field_of_progress_is_dropped(monkeypatch):
 
 def test_inputs_json_of_any_known_format_is_read(tmp_path):
     port = {"name": "features", "dtype": "float32", "shape": [1, 200, 80]}
-    path, config = tmp_path / "inputs.json", SimpleNamespace(model_path=str(tmp_path / "net.mindir"))
+    path, config = tmp_path / "inputs.json", EcapaConfig(model_path=str(tmp_path / "net.mindir"))
     path.write_text(description_text({"inputs": [port], "gears": [100, 200]}))
     written = json.loads(path.read_text())
     assert list(written)[0] == "format" and read_description(tmp_path) == {"inputs": [port], "gears": [100, 200]}
