@@ -645,7 +645,7 @@ def test_an_archive_that_is_none(tmp_path):
 
 @needs_data
 def test_real_an4(tmp_path, capsys):
-    prepare_corpus("an4", os.path.join(DATA, "an4"), tmp_path, "--workers", "2")
+    prepare_corpus("an4", os.path.join(DATA, "an4"), tmp_path)
     found = {name: texts(tmp_path / f"{name}.json") for name in ("train", "valid", "test")}
     assert len(found["train"]) + len(found["valid"]) == 948 and len(found["test"]) == 130
     speakers = {name: {path.split("/")[2] for path in found[name]} for name in found}
@@ -661,8 +661,8 @@ def test_real_an4(tmp_path, capsys):
 @needs_data
 def test_real_librispeech_an4(tmp_path, capsys):
     """AN4 with the same eight speakers held out; all of dev-clean is in the training part."""
-    prepare_corpus("an4", os.path.join(DATA, "an4"), tmp_path / "an4", "--workers", "2")
-    prepare_corpus("librispeech_an4", DATA, tmp_path / "both", "--workers", "2")
+    prepare_corpus("an4", os.path.join(DATA, "an4"), tmp_path / "an4")
+    prepare_corpus("librispeech_an4", DATA, tmp_path / "both")
     an4, both = ({name: texts(tmp_path / folder / f"{name}.json") for name in ("train", "valid", "test")}
                  for folder in ("an4", "both"))
     for name in ("valid", "test"):
@@ -678,7 +678,7 @@ def test_real_librispeech(tmp_path):
     (tmp_path / "dev-clean").mkdir()
     for speaker in ("84", "251"):
         (tmp_path / "dev-clean" / speaker).symlink_to(os.path.abspath(f"{DATA}/librispeech/dev-clean/{speaker}"))
-    prepare_corpus("librispeech", tmp_path, tmp_path / "out", "--workers", "2")
+    prepare_corpus("librispeech", tmp_path, tmp_path / "out")
     found = texts(tmp_path / "out/valid.json")
     assert found == texts(tmp_path / "out/dev-clean.json") and len(found) == 140
     assert found["dev-clean/84/121123/84-121123-0000.mp3"].startswith("GO DO YOU HEAR")

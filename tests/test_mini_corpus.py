@@ -13,15 +13,15 @@ import pytest
 import soundfile
 from helpers.errors import refused
 
-from utils.corpora import mini as mini_corpus
+from utils.corpora import mini
 from utils.errors import OutputError, UnsupportedError
 
 pytest.importorskip("espeakng_loader")
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return mini_corpus.make_mini_corpus(tmp_path_factory.mktemp("mini") / "corpus")
+def corpus(mini_corpus):
+    return mini_corpus
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,11 @@ def texts(corpus):
 @pytest.fixture
 def small(monkeypatch):
     """A corpus of three speakers, for tests that make several."""
-    monkeypatch.setattr(mini_corpus, "VARIANTS", {"train": ["f1"], "test": ["m6", "Reed"]})
-    monkeypatch.setattr(mini_corpus, "UTTERANCES", {"train": 2, "test": 3})
-    monkeypatch.setattr(mini_corpus, "NON_TARGETS", 5)
-    monkeypatch.setattr(mini_corpus, "music", lambda kind, rng: rng.normal(size=100))
-    monkeypatch.setattr(mini_corpus, "noise", lambda kind, rng: rng.normal(size=100))
+    monkeypatch.setattr(mini, "VARIANTS", {"train": ["f1"], "test": ["m6", "Reed"]})
+    monkeypatch.setattr(mini, "UTTERANCES", {"train": 2, "test": 3})
+    monkeypatch.setattr(mini, "NON_TARGETS", 5)
+    monkeypatch.setattr(mini, "music", lambda kind, rng: rng.normal(size=100))
+    monkeypatch.setattr(mini, "noise", lambda kind, rng: rng.normal(size=100))
 
 
 def digests(folder):
@@ -45,12 +45,12 @@ def digests(folder):
 
 
 def cast():
-    return [who for part in mini_corpus.VARIANTS for who in mini_corpus.speakers(part, np.random.default_rng(0))]
+    return [who for part in mini.VARIANTS for who in mini.speakers(part, np.random.default_rng(0))]
 
 
 def said(speaker, seed=3):
     args = ("GO HELP SIX", speaker.voice, speaker.rate, speaker.pitch, speaker.pitch_range, seed)
-    return hashlib.md5(mini_corpus.speak(*args).tobytes()).hexdigest()
+    return hashlib.md5(mini.speak(*args).tobytes()).hexdigest()
 
 
 def test_every_file_has_a_transcript_and_the_reverse(corpus, texts):
@@ -75,7 +75,7 @@ def test_speech_is_16k_mono_of_bounded_length_neither_silent_nor_clipped(corpus,
 
 
 def test_voices_and_sentences_of_the_parts_are_disjoint_and_the_words_are_known(texts):
-    assert not set(mini_corpus.VARIANTS["train"]) & set(mini_corpus.VARIANTS["test"])
+    assert not set(mini.VARIANTS["train"]) & set(mini.VARIANTS["test"])
     train = {text for path, text in texts.items() if path.startswith("train/")}
     test = {text for path, text in texts.items() if path.startswith("test/")}
     assert not train & test
@@ -97,14 +97,14 @@ def test_every_speaker_has_a_voice_of_its_own():
 
 def test_words_are_pronounced_as_the_transcript_says():
     """The letter A is a name, not the article, and no word is read out as an abbreviation."""
-    library, data = mini_corpus._espeak_files()
+    library, data = mini._espeak_files()
     lib, given = ctypes.CDLL(library), []
     lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
     lib.espeak_Initialize(2, 0, data.encode(), 0x8000)
-    for accent in mini_corpus.ACCENTS:
+    for accent in mini.ACCENTS:
         assert lib.espeak_SetVoiceByName(accent.encode()) == 0
         for text, expected in (("A B A K", "'eI b'i: 'eI k'eI"), ("MAY NO", "m'eI n'oU"), ("O I U", "'oU 'aI")):
-            spelling = ctypes.c_char_p(mini_corpus.respell(text).encode())
+            spelling = ctypes.c_char_p(mini.respell(text).encode())
             phonemes = lib.espeak_TextToPhonemes(ctypes.byref(spelling), 1, 0).decode()
             given.append((accent, phonemes.replace(";", "").replace("2", ""), expected))
     lib.espeak_Terminate()
@@ -149,7 +149,7 @@ def test_speech_does_not_depend_on_order_or_process():
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(small, tmp_path):
-    first, again, other = (digests(mini_corpus.make_mini_corpus(tmp_path / name, seed))
+    first, again, other = (digests(mini.make_mini_corpus(tmp_path / name, seed))
                            for name, seed in (("first", 0), ("again", 0), ("other", 1)))
     assert first == again
     assert first["train/s001/s001-000.wav"] != other["train/s001/s001-000.wav"]
@@ -157,36 +157,36 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(small, tmp_p
 
 def test_a_finished_corpus_is_reused_at_once(corpus):
     before, start = digests(corpus), time.perf_counter()
-    assert mini_corpus.make_mini_corpus(corpus) == corpus
+    assert mini.make_mini_corpus(corpus) == corpus
     assert time.perf_counter() - start < 0.2
     assert digests(corpus) == before
 
 
 def test_an_interrupted_or_outdated_corpus_is_made_again(small, tmp_path, monkeypatch):
-    whole = digests(mini_corpus.make_mini_corpus(tmp_path / "whole"))
+    whole = digests(mini.make_mini_corpus(tmp_path / "whole"))
     with monkeypatch.context() as patch:
-        patch.setattr(mini_corpus, "trials", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(mini, "trials", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            mini_corpus.make_mini_corpus(tmp_path / "cut")
-    assert not (tmp_path / "cut" / mini_corpus.MARKER).exists()
+            mini.make_mini_corpus(tmp_path / "cut")
+    assert not (tmp_path / "cut" / mini.MARKER).exists()
     (tmp_path / "cut" / "train" / "s001" / "left-over.wav").touch()
-    assert digests(mini_corpus.make_mini_corpus(tmp_path / "cut")) == whole
-    mini_corpus.make_mini_corpus(tmp_path / "cut", seed=1)
-    assert json.loads((tmp_path / "cut" / mini_corpus.MARKER).read_text())["seed"] == 1
+    assert digests(mini.make_mini_corpus(tmp_path / "cut")) == whole
+    mini.make_mini_corpus(tmp_path / "cut", seed=1)
+    assert json.loads((tmp_path / "cut" / mini.MARKER).read_text())["seed"] == 1
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "mine.wav").write_text("precious")
     with refused(OutputError, tmp_path):
-        mini_corpus.make_mini_corpus(tmp_path)
+        mini.make_mini_corpus(tmp_path)
     assert (tmp_path / "train" / "mine.wav").read_text() == "precious"
     with refused(OutputError, tmp_path / "train" / "mine.wav"):
-        mini_corpus.make_mini_corpus(tmp_path / "train" / "mine.wav")
+        mini.make_mini_corpus(tmp_path / "train" / "mine.wav")
 
 
 def test_the_missing_synthesiser_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with refused(UnsupportedError, "pip install espeakng-loader"):
-        mini_corpus.make_mini_corpus(tmp_path / "new")
+        mini.make_mini_corpus(tmp_path / "new")
     assert not (tmp_path / "new").exists()
