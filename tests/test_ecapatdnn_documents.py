@@ -68,6 +68,8 @@ def dataset(mini_corpus, tmp_path_factory):
 def test_settings_of_the_document_are_taken_and_are_the_defaults(tmp_path):
     (tmp_path / "document.yaml").write_text(DOCUMENT)
     values = read_yaml(Config, tmp_path / "document.yaml")
+    source = (ROOT / "ecapatdnn/src/config.py").read_text()
+    assert [name for name in values if f"\n    {name}: " not in source] == [], "its users edit them there"
     assert values == yaml.safe_load(DOCUMENT) and len(values) == 19
     config = parse_config(Config, ["--config", str(tmp_path / "document.yaml")])
     assert {name: getattr(config, name) for name in values} == values

@@ -73,6 +73,7 @@ class Config(CropSettings, ModelSettings):
     save_steps: int = 1000
 
     # evaluation and export
+    model_path: str = ""            # the document of ECAPA-TDNN (MindSpore) has its users edit it here
     score_crops: int = 0            # also average the scores of so many crops of 300 frames; TaoRuijie: 5
     as_norm: bool = False           # adaptive symmetric score normalisation
     cohort_list: str = ""           # its cohort, one mean embedding per speaker; "": train_list
