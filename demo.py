@@ -99,7 +99,7 @@ def run(folder, step):
     environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     program = sys.executable if step.command[0].endswith(".py") else "bash"
     process = subprocess.Popen([program, *step.command], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
-    for line in process.stdout:
+    for line in process.stdout or ():
         print(line, end="", flush=True)
         if match := re.search(step.result, line):
             result = match[1] if match.lastindex and step.name == "train" else match[0]

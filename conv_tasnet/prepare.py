@@ -16,7 +16,6 @@ from utils.audio.packed import SUFFIX
 from utils.config import parse_config
 from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
-from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 from utils.errors import ContentError, SettingError, nearest, run
 
@@ -26,7 +25,7 @@ VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (25, "")}     # how many, 
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig(CorpusSettings):
+class PrepareConfig(corpora.MixtureSettings):
     """Make the lists of a corpus.
 
     --corpus           librimix           as generated: Libri2Mix/wav8k/min, Libri3Mix/wav16k/max, ...
@@ -58,12 +57,8 @@ class PrepareConfig(CorpusSettings):
 
     resample: bool = True
     metadata: str = ""
-    task: str = "mix_clean"
-    sample_rate: int = 8000
     train_name: str = ""
     test_name: str = ""
-    C: int = 2
-    mixtures: int = 100
     test_speakers: int = 0
 
 

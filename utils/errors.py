@@ -19,7 +19,9 @@ Every raise takes one of these kinds; all end a program with exit code 2:
 """
 import difflib
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class UserError(Exception):
@@ -70,7 +72,7 @@ class RunError(UserError):
     """
 
 
-def run(main, *args):
+def run(main: Callable[..., object], *args: Any) -> None:
     """Calls `main(*args)` as a program: exit code 0, that of a `UserError` (2), or 130 for Ctrl-C."""
     try:
         main(*args)
@@ -83,7 +85,7 @@ def run(main, *args):
 
 
 @contextmanager
-def skipping(path, files, failed):
+def skipping(path: str, files: Sequence[str], failed: list[str]) -> Iterator[None]:
     """Prints a `UserError` about one of several files and adds `path` to `failed`; raises it for a single file."""
     try:
         yield
@@ -94,7 +96,7 @@ def skipping(path, files, failed):
         failed.append(path)
 
 
-def nearest(name, valid):
+def nearest(name: str, valid: Iterable[str]) -> str:
     """' (did you mean x?)' for the valid name most like `name`, or '' where none is near."""
     match = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
     return f" (did you mean {match[0]}?)" if match else ""

@@ -1,5 +1,6 @@
 """The graphs that an Ascend has to compile for Conv-TasNet: what utils/ascend_check checks."""
 import dataclasses
+from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
@@ -13,6 +14,7 @@ from conv_tasnet.src.optimizer import make_optimizer, make_schedule
 from conv_tasnet.src.streaming import Stream
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
+from utils.device import Device
 from utils.layers.ascend import for_ascend
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
@@ -23,7 +25,7 @@ CONFIG = Config
 UPDATES = 100       # of an epoch
 
 
-def train(config, device):
+def train(config: Config, device: Device) -> list[Callable]:
     """As train.py."""
     model, loss = ConvTasNet(config), PitSiSnr(config.C)
     precision = adapt(model, config, device)
@@ -41,7 +43,7 @@ def train(config, device):
     return training_calls(recipe, config, device, batch)
 
 
-def validate(config, device):
+def validate(config: Config, device: Device) -> list[Callable]:
     """As train.py does after an epoch: in the precision of the training, up to cv_maxlen seconds."""
     model = ConvTasNet(config)
     adapt(model, config, device)
@@ -50,13 +52,13 @@ def validate(config, device):
     return [lambda: mixtures.run(np.zeros(longest or config.sample_rate, np.float32))]
 
 
-def evaluate(config, device):
+def evaluate(config: Config, device: Device) -> list[Callable]:
     """As eval.py, for any length."""
     mixtures = MixtureNetwork(fast(ConvTasNet(config)), config)
     return [lambda: mixtures.run(np.zeros(config.sample_rate, np.float32))]
 
 
-def stream(config, device):
+def stream(config: Config, device: Device) -> list[Callable]:
     """As `infer.py --stream`; nothing where the network is not causal."""
     if not config.causal:
         return []
@@ -64,7 +66,7 @@ def stream(config, device):
     return [lambda: parts.push(np.zeros(config.sample_rate, np.float32))]
 
 
-def export(config, device):
+def export(config: Config, device: Device) -> list[Callable]:
     """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
     network = for_ascend(ConvTasNet(config)).set_train(False)
     samples = 100 * config.L

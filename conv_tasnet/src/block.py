@@ -1,6 +1,10 @@
 """The block that Conv-TasNet repeats. Letters as in model.py."""
-from mindspore import nn, ops
+from collections.abc import Callable
+from typing import Any
 
+from mindspore import Tensor, nn, ops
+
+from conv_tasnet.src.config import Config
 from conv_tasnet.src.layers import DepthwiseConv, GlobalNorm, PReLU, conv1x1
 from utils.layers.shapes import ones_like
 
@@ -11,7 +15,7 @@ class Block(nn.Cell):
     (M, B, T) -> (M, B, T), and (M, Sc, T) or 0 without a skip path.
     """
 
-    def __init__(self, config, dilation, norm, has_bias):
+    def __init__(self, config: Config, dilation: int, norm: Callable[[int], Any], has_bias: bool):
         super().__init__()
         self.expand = conv1x1(config.B, config.H, has_bias)
         self.prelu1, self.prelu2 = PReLU(), PReLU()
@@ -28,7 +32,7 @@ class Block(nn.Cell):
         y = self.norm2(self.prelu2(self.depthwise(y)), mask)
         return self.outputs(x, y)
 
-    def stream(self, x, state):
+    def stream(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | float, tuple[Tensor, ...]]:
         """`construct` for the frames that follow those of `state` (norm, past of the convolution, norm)."""
         y, first = self.norm1.stream(self.prelu1(self.expand(x)), state[0])
         y, past = self.depthwise.stream(y, state[1])
@@ -36,7 +40,7 @@ class Block(nn.Cell):
         residual, skip = self.outputs(x, y)
         return residual, skip, (first, past, second)
 
-    def outputs(self, x, y):
+    def outputs(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | float]:
         """Residual and skip from the hidden y (M, H, T)."""
         return x + self.residual(y), self.skip(y) if self.skip is not None else 0.0
 
@@ -47,7 +51,7 @@ class FastBlock(Block):
     It stands beside the block whose parameters it knows; the operator and its gradients are beside their kernel.
     """
 
-    def prepare(self):
+    def prepare(self) -> bool:
         """False for a block with another norm than gLN."""
         if not isinstance(self.norm1, GlobalNorm):
             return False

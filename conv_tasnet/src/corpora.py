@@ -4,20 +4,34 @@ import io
 import json
 import os
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from conv_tasnet.src.mixtures import read_csv
 from utils.audio import audio_file, augment
 from utils.corpora.corpus import write_list
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import find
 from utils.errors import NotFoundError
 
 LEVELS = (-33.0, -25.0)   # dB of full scale: LibriMix draws a loudness in LUFS from it, here it is the RMS level
 PEAK = 0.9                # of mixtures made here, at most; LibriMix's too
+Rows = dict[str, list[tuple[str, list[str]]]]       # of a part: (key, [path of the mixture, of each source])
 
 
-def librimix_lists(config):
+@dataclass(frozen=True)
+class MixtureSettings(CorpusSettings):
+    """What the mixtures of a corpus depend on; the flags' help is in prepare.py."""
+
+    task: str = "mix_clean"
+    sample_rate: int = 8000
+    C: int = 2
+    mixtures: int = 100
+
+
+def librimix_lists(config: MixtureSettings) -> Rows:
     """{split: [(key, [path of the mixture, of each source])]} of a generated tree, relative to it as it stands now."""
     folder = os.path.join(config.data_folder, "metadata")
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
@@ -35,7 +49,7 @@ def librimix_lists(config):
     return parts
 
 
-def wsj0_lists(config):
+def wsj0_lists(config: MixtureSettings) -> tuple[Rows, list[str]]:
     """({part: [(key, [path of the mixture, of each source])]}, [reason]) of a tree {tr,cv,tt}/{mix,s1,s2}/*.wav."""
     parts, reasons = {}, []
     for part in ("tr", "cv", "tt"):
@@ -57,7 +71,7 @@ def wsj0_lists(config):
     return parts, reasons
 
 
-def whole_mixtures(parts, good):
+def whole_mixtures(parts: Rows, good: Mapping[str, int]) -> tuple[Rows, list[str]]:
     """({part: mixtures whose files are all in `good`, {path: samples}, and equally long}, [reason] of unequal ones).
 
     A part without any is left out.
@@ -75,7 +89,7 @@ def whole_mixtures(parts, good):
     return {part: rows for part, rows in whole.items() if rows}, reasons
 
 
-def find_metadata(path):
+def find_metadata(path: str) -> dict[str, str]:
     """{part: file} of LibriMix's metadata: a CSV, or all of a folder. libri2mix_dev-clean.csv is part dev."""
     if not os.path.exists(path):
         raise NotFoundError(f"metadata: {path or 'not set'}: no such file or folder, expected LibriMix's metadata, "
@@ -89,7 +103,8 @@ def find_metadata(path):
     return {re.sub(r"^libri\d+mix_|-clean|\.csv(\.gz)?$", "", os.path.basename(file)): file for file in files}
 
 
-def metadata_mixtures(lists, config):
+def metadata_mixtures(lists: Mapping[str, str],
+                      config: MixtureSettings) -> dict[str, list[tuple[str, list[str], list]]]:
     """{part: [(key, source paths in the data folder, gains)]}: rows of {part: file} whose sources are there.
 
     Utterances are found by name: in any folder, in any format (the metadata says .flac). A part without is left out.
@@ -112,7 +127,8 @@ def metadata_mixtures(lists, config):
     return parts
 
 
-def draw_mixtures(items, folder, config):
+def draw_mixtures(items: Iterable[tuple[str, str]], folder: str,
+                  config: MixtureSettings) -> list[tuple[str, list[str], list[float]]]:
     """[(key, source paths, gains)]: config.mixtures of config.C speakers each, all equally often, or as many as differ.
 
     `items` are (speaker, path in `folder`). Drawn from config.seed alone; levels as in LibriMix.
@@ -142,7 +158,7 @@ def _utterance(speaker, path):
     return stem if stem.startswith(speaker) else f"{speaker}-{stem}"
 
 
-def draw_gains(paths, folder, config, generator):
+def draw_gains(paths: list[str], folder: str, config: MixtureSettings, generator: np.random.Generator) -> list[float]:
     """A gain a source, such that its level is drawn from LEVELS and nothing exceeds PEAK."""
     sources = [audio_file.read(os.path.join(folder, path), config.sample_rate) for path in paths]
     gains = [10 ** ((generator.uniform(*LEVELS) - augment.power_db(source)) / 20) for source in sources]
@@ -152,13 +168,13 @@ def draw_gains(paths, folder, config, generator):
     return [gain * min(1.0, PEAK / peak) for gain in gains]
 
 
-def write_generated(path, rows, good):
+def write_generated(path: str, rows: list[tuple[str, list[str]]], good: Mapping[str, int]) -> None:
     """A list of generated mixtures, in the columns of LibriMix."""
     columns = ["mixture_ID", "mixture_path", *_columns("path", len(rows[0][1]) - 1), "length"]
     _write_csv(path, columns, [[key, *paths, good[paths[0]]] for key, paths in rows])
 
 
-def write_metadata(path, mixtures):
+def write_metadata(path: str, mixtures: list[tuple[str, list[str], list]]) -> None:
     """A list of mixtures to be made from utterances and gains, in the columns of LibriMix's metadata."""
     pairs = zip(*(_columns(kind, len(mixtures[0][1])) for kind in ("path", "gain")), strict=True)
     _write_csv(path, ["mixture_ID", *(name for pair in pairs for name in pair)],
@@ -176,7 +192,7 @@ def _write_csv(path, columns, rows):
     write_list(path, text.getvalue().splitlines())
 
 
-def write_json(folder, rows, good, root):
+def write_json(folder: str, rows: list[tuple[str, list[str]]], good: Mapping[str, int], root: str) -> None:
     """mix.json, s1.json ... of kaituoxu's preprocess: [absolute path, samples]."""
     os.makedirs(folder, exist_ok=True)
     for i, name in enumerate(["mix", *(f"s{i}" for i in range(1, len(rows[0][1])))]):

@@ -7,10 +7,17 @@
 
 So T frames take T + 1 strides. Imports no MindSpore: data workers do without. Letters as in model.py.
 """
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from mindspore import Tensor
 
-def frame_count(samples, stride: int):
+Count = TypeVar("Count", int, "Tensor")
+
+
+def frame_count(samples: Count, stride: int) -> Count:
     """T of S `samples`, whole strides: of a number, or of a tensor of numbers."""
     return samples // stride - 1
 

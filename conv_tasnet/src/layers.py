@@ -2,6 +2,9 @@
 
 Letters as in model.py.
 """
+from collections.abc import Callable
+from typing import Any
+
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
@@ -28,7 +31,7 @@ class PReLU(nn.Cell):
 class DepthwiseConv(nn.Cell):
     """One filter of `taps` dilated taps per channel: (M, D, T) -> (M, D, T). Causal: output t sees no input after t."""
 
-    def __init__(self, channels, taps, dilation, causal, has_bias):
+    def __init__(self, channels: int, taps: int, dilation: int, causal: bool, has_bias: bool):
         super().__init__()
         self.context = (taps - 1) * dilation
         self.dilation, self.left = dilation, self.context if causal else self.context // 2
@@ -41,16 +44,16 @@ class DepthwiseConv(nn.Cell):
     def construct(self, x):
         return self.convolve(self.whole, x)
 
-    def start(self, x):
+    def start(self, x: Tensor) -> Tensor:
         """What is past before the first frame."""
         return ops.zeros((x.shape[0], self.weight.shape[0], self.context), x.dtype)
 
-    def stream(self, x, past):
+    def stream(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """The frames x that follow `past` (M, D, context) in a causal network, and what is past after them."""
         x = ops.cat((past, x), 2)
         return self.convolve(self.following, x), x[:, :, x.shape[2] - self.context:]
 
-    def convolve(self, operator, x):
+    def convolve(self, operator: nn.Cell, x: Tensor) -> Tensor:
         y = operator(x.expand_dims(2), self.weight)
         # the bias right behind the convolution: elsewhere MindSpore exports it to ONNX without its channels
         return (y if self.bias is None else ops.bias_add(y, self.bias.astype(y.dtype))).squeeze(2)
@@ -64,7 +67,7 @@ class GlobalNorm(nn.Cell):
 
     causal = False
 
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
@@ -79,19 +82,19 @@ class FramewiseNorm(nn.Cell):
 
     causal = True
 
-    def start(self, x):
+    def start(self, x: Tensor) -> Tensor:
         """A state without content."""
         return ops.zeros((x.shape[0], 1, 1), x.dtype)
 
-    def stream(self, x, state):
+    def stream(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The frames that follow, and the state after them."""
-        return self.construct(x), state
+        return self(x), state
 
 
 class FrameNorm(FramewiseNorm):
     """cLN of kaituoxu's code: mean and variance over the channels of each frame: (M, D, T) -> same."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
@@ -107,14 +110,14 @@ class CumulativeNorm(nn.Cell):
     causal = keeps_float32 = True
     MEMORY = 2.0 ** 23      # frames, two hours at 8 kHz: of more, what came long ago fades; float32 counts to 2^24
 
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
         self.divided = False
         self.least = Tensor(EPS ** 0.5, ms.float32)
 
-    def for_ascend(self):
+    def for_ascend(self) -> None:
         """As cpu_ops.GlobalNorm does. Sums over more than 2048 frames want float32 all the same."""
         self.divided = True
 
@@ -124,15 +127,15 @@ class CumulativeNorm(nn.Cell):
         unit = cpu_ops.unit_of(x, (1, 2), 8)        # few, as squares are summed over the frames
         return self.normalise(x / unit, self.start(x), (self.least / unit).square())[0]
 
-    def start(self, x):
+    def start(self, x: Tensor) -> Tensor:
         """State before the first frame: means of x and of its square, number of frames: (M, 3, 1)."""
         return ops.zeros((x.shape[0], 3, 1), x.dtype)
 
-    def stream(self, x, state):
+    def stream(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The frames that follow those of `state`, and the state after them."""
         return self.normalise(x, state, EPS)
 
-    def normalise(self, x, state, eps):
+    def normalise(self, x: Tensor, state: Tensor, eps: Tensor | float) -> tuple[Tensor, Tensor]:
         before = state[:, 2:]                                                           # (M, 1, 1)
         count = ops.cumsum(ones_like(x[:, :1]), 2) + before                             # (M, 1, T)
         means = ops.cat((x.mean(1, keep_dims=True), x.square().mean(1, keep_dims=True)), 1)     # of each frame
@@ -145,7 +148,7 @@ class CumulativeNorm(nn.Cell):
 class BatchNorm(FramewiseNorm):
     """BN: per channel, over mixtures and frames: (M, D, T) -> same. Framewise in evaluation, where both are known."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, momentum=0.9)   # PyTorch's 0.1
 
@@ -156,7 +159,7 @@ class BatchNorm(FramewiseNorm):
 NORMS = {"gLN": GlobalNorm, "cLN": FrameNorm, "cgLN": CumulativeNorm, "BN": BatchNorm}
 
 
-def norm_class(name, causal):
+def norm_class(name: str, causal: bool) -> Callable[[int], Any]:
     """The class of `name`; SettingError for an unknown one, and for one that looks ahead in a causal network."""
     if name not in NORMS:
         raise SettingError(f"norm: found {name!r}, expected one of {', '.join(NORMS)}")
@@ -165,5 +168,5 @@ def norm_class(name, causal):
     return NORMS[name]
 
 
-def conv1x1(in_channels, out_channels, has_bias=True):
+def conv1x1(in_channels: int, out_channels: int, has_bias: bool = True) -> nn.Conv1d:
     return nn.Conv1d(in_channels, out_channels, 1, has_bias=has_bias)

@@ -23,7 +23,7 @@ class PitSiSnr(nn.Cell):
     mixture. Samples from `lengths` on do not count.
     """
 
-    def __init__(self, speakers):
+    def __init__(self, speakers: int):
         super().__init__()
         self.best_assignment = BestAssignment(speakers)
 
@@ -43,7 +43,7 @@ class BestAssignment(nn.Cell):
     permutations takes C!.
     """
 
-    def __init__(self, speakers):
+    def __init__(self, speakers: int):
         super().__init__()
         self.steps = []       # of row i: for each set of i + 1 columns, its columns and the sets without each of them
         for i in range(speakers):
@@ -59,7 +59,7 @@ class BestAssignment(nn.Cell):
         return best[:, 0] / scores.shape[1]
 
 
-def si_snr(separated, sources, mask):
+def si_snr(separated: Tensor, sources: Tensor, mask: Tensor) -> Tensor:
     """SI-SNR in dB of every pair: (M, C or 1, S), (M, C, S), mask (M, 1, S) -> (M, C or 1, C).
 
     By sums of products and no product of matrices: an Ascend's multiplies in float16, and 1 - 1e-3 is all it resolves
@@ -75,17 +75,17 @@ def si_snr(separated, sources, mask):
     return 10 * ops.log10((target + EPS) / (noise + EPS))
 
 
-def zero_mean(x, mask):
+def zero_mean(x: Tensor, mask: Tensor) -> Tensor:
     """(M, C, S) without its mean over the samples that count, and zero elsewhere."""
     return (x - mean_over(x, 2, mask)) * mask
 
 
-def energy(x):
+def energy(x: Tensor) -> Tensor:
     """(M, C, S) -> (M, C, 1)."""
     return x.square().sum(2, keepdims=True)
 
 
-def sample_mask(mixture, lengths):
+def sample_mask(mixture: Tensor, lengths: Tensor) -> Tensor:
     """1 for the samples of each mixture (M, S), 0 for its padding: (M, 1, S)."""
     sample = ops.arange(mixture.shape[1]).reshape(1, 1, -1)
     return (sample < lengths.reshape(-1, 1, 1)).astype(mixture.dtype)

@@ -13,14 +13,16 @@ import os
 import re
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.signal
 
+from conv_tasnet.src.config import Config
 from utils.audio import audio_file
 from utils.audio.packed import exists
 from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.files import StrPath
 
 
 class Silent(audio_file.AudioError):
@@ -39,20 +41,21 @@ class Mixture(NamedTuple):
 class Mixtures(collections.abc.Sequence):
     """The Mixtures of a list. Rows stay packed: 50,800 of them are 20 MB, and workers share them."""
 
-    def __init__(self, rows, sources, folder):
-        self.rows, self.sources, self.folder = np.array(["\t".join(row).encode() for row in rows]), sources, folder
+    def __init__(self, rows: list[list[str]], sources: int, folder: str):
+        self.rows: np.ndarray = np.array(["\t".join(row).encode() for row in rows])
+        self.sources, self.folder = sources, folder
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Mixture:
         key, mixture, *rest = self.rows[index].decode().split("\t")
         paths, gains = rest[:self.sources], rest[self.sources:]
         return Mixture(key, mixture and os.path.join(self.folder, mixture),
                        tuple(os.path.join(self.folder, path) for path in paths), tuple(float(gain) for gain in gains))
 
 
-def read_mixtures(path, folder, config, check_files=True):
+def read_mixtures(path: str, folder: str, config: Config, check_files: bool = True) -> Mixtures:
     """The Mixtures of a CSV of LibriMix (generated or metadata, .gz too) or of a folder of mix.json s1.json ...
 
     Their paths are relative to `folder`. UserError for another number of sources than config.C, and for a row that is
@@ -70,12 +73,12 @@ def read_mixtures(path, folder, config, check_files=True):
     return mixtures
 
 
-def is_csv(path):
+def is_csv(path: StrPath) -> bool:
     """Whether `path` is named as a CSV, packed or not."""
     return str(path).endswith((".csv", ".csv.gz"))
 
 
-def read_csv(path, count=None):
+def read_csv(path: StrPath, count: int | None = None) -> tuple[list[str], list[list[str]]]:
     """(columns, rows) of a LibriMix CSV of mixtures of `count` sources, None: of as many as it has.
 
     Columns and rows are (mixture_ID, mixture_path or "", source paths, source gains); gains are "1" of generated files.
@@ -161,7 +164,7 @@ def _json_list(path):
     return paths
 
 
-def mixture_length(item, config):
+def mixture_length(item: Mixture, config: Config) -> int:
     """Samples at config.sample_rate, from the headers. AudioError where generated files are not equally long."""
     files = [file for file in (item.mixture, *item.sources) if file]
     lengths = [-(-frames * config.sample_rate // rate) for frames, rate in map(audio_file.header, files)]
@@ -172,7 +175,8 @@ def mixture_length(item, config):
     return min(lengths)
 
 
-def load_mixture(item, config, start=0, length=None):
+def load_mixture(item: Mixture, config: Config, start: int = 0,
+                 length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(mixture (S,), sources (C, S)) float32 at config.sample_rate: `length` samples from `start`, or up to the end.
 
     A part is what the whole would have there, read by seeking. AudioError for files that do not fit each other, Silent

@@ -20,11 +20,13 @@ Letters, for all modules of src/; those of sizes are the paper's and the names o
     C   speakers
 """
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from conv_tasnet.src.block import Block, FastBlock
+from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import frame_count
 from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
 from utils.errors import SettingError
@@ -59,7 +61,7 @@ class ConvTasNet(nn.Cell):
 
     fast_cells = {Block: FastBlock}     # for utils.cpu_ops.fast
 
-    def __init__(self, config):
+    def __init__(self, config: Config):
         super().__init__()
         check(config)
         kind = VARIANTS[config.variant]
@@ -83,7 +85,7 @@ class ConvTasNet(nn.Cell):
         whole = samples // self.stride * self.stride
         return pad_to(self.separate(mixture[:, :whole], lengths), samples, self.stride)
 
-    def separate(self, mixture, lengths=None):
+    def separate(self, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`construct` for whole strides of samples."""
         x = self.encode(self.frames(mixture))                              # (M, N, T)
         mask = None if lengths is None else frame_mask(x, frame_count(lengths, self.stride))   # (M, 1, T)
@@ -94,7 +96,7 @@ class ConvTasNet(nn.Cell):
             skips = skips + skip
         return self.decode(x, skips if self.has_skip else y, mask)
 
-    def start(self):
+    def start(self) -> tuple[Tensor, ...]:
         """The state of `stream` before a recording: of the first norm, and three of each block."""
         x = ops.zeros((1, 1, 1))
         state = [self.norm.start(x)]
@@ -102,7 +104,7 @@ class ConvTasNet(nn.Cell):
             state += [block.norm1.start(x), block.depthwise.start(x), block.norm2.start(x)]
         return tuple(state)
 
-    def stream(self, mixture, lengths, state):
+    def stream(self, mixture: Tensor, lengths: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`construct` of a causal network part by part: (1, S), (1,), state -> (1, C, S), state after it.
 
         Each part is whole strides and begins with the last stride of the one before. Of the result, a stride at either
@@ -117,17 +119,17 @@ class ConvTasNet(nn.Cell):
             after, skips = after + inside, skips + skip
         return self.decode(x, skips if self.has_skip else y, frame_mask(x, frame_count(lengths, self.stride))), after
 
-    def frames(self, mixture):
+    def frames(self, mixture: Tensor) -> Tensor:
         """Frames of L samples that overlap by half: (M, S) -> (M, L, T), S of whole strides."""
         halves = mixture.reshape(mixture.shape[0], -1, self.stride).transpose(0, 2, 1)
         return ops.cat((halves[:, :, :-1], halves[:, :, 1:]), 1)
 
-    def encode(self, frames):
+    def encode(self, frames: Tensor) -> Tensor:
         """(M, L, T) -> (M, N, T)."""
         x = self.encoder(frames)
         return ops.relu(x) if self.encoder_relu else x
 
-    def decode(self, x, y, mask=None):
+    def decode(self, x: Tensor, y: Any, mask: Tensor | None = None) -> Tensor:
         """Masks from y (M, B or Sc, T) on x (M, N, T), back to sound: (M, C, (T + 1) L / 2)."""
         masks = self.nonlinear(self.mask(self.mask_prelu(y)))              # (M, C N, T)
         if mask is not None:
@@ -137,7 +139,7 @@ class ConvTasNet(nn.Cell):
             sounds += (overlap_add(self.decoder(speaker_mask * x)),)
         return ops.stack(sounds, 1)
 
-    def nonlinear(self, score):
+    def nonlinear(self, score: Tensor) -> Tensor:
         if self.mask_nonlinear == "softmax":
             shape = (score.shape[0], self.speakers, self.filters, -1)
             return ops.softmax(score.reshape(shape), 1).reshape(score.shape[0], self.speakers * self.filters, -1)
@@ -147,7 +149,7 @@ class ConvTasNet(nn.Cell):
 class WholeStrides(nn.Cell):
     """The network for mixtures of whole strides: without the slices for others, which would fix its length."""
 
-    def __init__(self, model):
+    def __init__(self, model: ConvTasNet):
         super().__init__()
         self.model = model
 
@@ -155,7 +157,7 @@ class WholeStrides(nn.Cell):
         return self.model.separate(mixture, lengths)
 
 
-def check(config):
+def check(config: Config) -> None:
     """SettingError for sizes that make no network."""
     if config.variant not in VARIANTS:
         raise SettingError(f"variant: found {config.variant!r}, expected one of {', '.join(VARIANTS)}")
@@ -170,7 +172,7 @@ def check(config):
             raise SettingError(f"{letter}: found {getattr(config, letter)}, expected at least 1")
 
 
-def start_as_spectrum(encoder, decoder):
+def start_as_spectrum(encoder: Parameter, decoder: Parameter) -> None:
     """Starts the encoder, (N, L, 1, 1), as windowed sinusoids in four phases and the decoder as its inverse.
 
     Masks of 1 then give the mixture back, and masks can tell voices by frequency from the first step. Drawn at random,
@@ -187,7 +189,7 @@ def start_as_spectrum(encoder, decoder):
     decoder.set_data(Tensor(frame.T.reshape(decoder.shape), decoder.dtype))
 
 
-def overlap_add(frames):
+def overlap_add(frames: Tensor) -> Tensor:
     """Frames of L samples that overlap by half, added up: (M, L, T) -> (M, (T + 1) L / 2)."""
     stride = frames.shape[1] // 2
     nothing = ops.zeros((frames.shape[0], stride, 1), frames.dtype)
@@ -195,12 +197,12 @@ def overlap_add(frames):
     return halves.transpose(0, 2, 1).reshape(frames.shape[0], -1)
 
 
-def frame_mask(x, count):
+def frame_mask(x: Tensor, count: Tensor) -> Tensor:
     """1 for the first `count` (M,) frames of each mixture, 0 for the rest: (M, 1, T)."""
     return length_mask(x[:, 0], count).expand_dims(1).astype(x.dtype)
 
 
-def pad_to(sounds, samples, stride):
+def pad_to(sounds: Tensor, samples: int, stride: int) -> Tensor:
     """Zeros at the end, less than a stride of them: (M, C, S) -> (M, C, samples)."""
     # without an `if`, which a graph for any length would keep, and MindSpore 2.10 cannot load that twice in a process
     zeros = ops.zeros(sounds.shape[:2] + (stride,), sounds.dtype)

@@ -1,5 +1,6 @@
 """The graphs that an Ascend has to compile for ECAPA-TDNN: what utils/ascend_check checks."""
 import dataclasses
+from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
@@ -16,6 +17,7 @@ from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
+from utils.device import Device
 from utils.layers.ascend import for_ascend
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
@@ -28,7 +30,7 @@ SPEAKERS = 10       # the loss's
 UPDATES = 100       # of an epoch
 
 
-def train(config, device):
+def train(config: Config, device: Device) -> list[Callable]:
     """As train.py."""
     model = make_network(config)
     loss = AamSoftmax(config.emb_size, SPEAKERS, config.margin, config.scale, config.sub_centers)
@@ -45,31 +47,31 @@ def train(config, device):
     return training_calls(recipe, config, device, crops(config))
 
 
-def crops(config):
+def crops(config: Config | SpeakerIdConfig) -> list[Tensor]:
     """A batch of training."""
     features = np.zeros((config.minibatch_size, config.crop, config.in_channels), np.float32)
     return [Tensor(features), Tensor(np.zeros(config.minibatch_size, np.int32))]
 
 
-def validate(config, device):
+def validate(config: Config, device: Device) -> list[Callable]:
     """As train.py does with whole files, after an epoch: in the precision of the training."""
     model = make_network(config)
     adapt(model, config, device)
     return whole_files(Verifier(model, config))
 
 
-def evaluate(config, device):
+def evaluate(config: Config, device: Device) -> list[Callable]:
     """As eval.py."""
     return whole_files(Verifier(fast(make_network(config)), config))
 
 
-def whole_files(net):
+def whole_files(net: Verifier) -> list[Callable]:
     """A file and a batch of crops, by the graph for any length."""
     return [lambda: net.outputs(np.zeros((1, 321, net.config.in_channels), np.float32)),
             lambda: net.outputs(np.zeros((5, SCORE_CROP, net.config.in_channels), np.float32))]
 
 
-def export(config, device):
+def export(config: Config, device: Device) -> list[Callable]:
     """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
     network, shape = make_network(config), (1, SCORE_CROP, config.in_channels)
     if config.input == "waveform":
@@ -78,7 +80,7 @@ def export(config, device):
     return [lambda: network(inputs), lambda: network(inputs, Tensor([shape[1] - HOP], ms.int32))]
 
 
-def identify(config, device):
+def identify(config: SpeakerIdConfig, device: Device) -> list[Callable]:
     """As speaker_id.py: a step of the training, then whole files."""
     model = SpeakerId(config, SPEAKERS)
     precision = adapt(model, config, device)

@@ -2,9 +2,11 @@
 import itertools
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ecapatdnn.src.metric import read_trials
+from utils.corpora.corpus import Parts
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import evenly_spaced, find, find_in, libri_speaker, speaker_tree
 from utils.errors import MismatchError
 
@@ -14,13 +16,13 @@ PER_SPEAKER = 30       # utterances of a dev-clean speaker in the trials
 
 # Scanners: config -> {part: [(speaker, path relative to the data folder)]}
 
-def scan_voxceleb(config):
+def scan_voxceleb(config: CorpusSettings) -> Parts:
     """A VoxCeleb tree; an m4a stands before a wav of the same name."""
     paths = [path for path in find(config, (".m4a", ".wav")) if re.fullmatch(r"id[^/]*/[^/]+/[^/]+", path)]
     return {"train": [(path.split("/")[0], path) for path in paths]}
 
 
-def scan_librispeech_an4(config):
+def scan_librispeech_an4(config: CorpusSettings) -> Parts:
     """251 LibriSpeech and 74 AN4 speakers for training, 600 files of dev-clean and AN4's test part for trials."""
     libri = {split: [(f"libri-{libri_speaker(path)}", f"librispeech/{split}/{path}")
                      for path in find_in(config, f"librispeech/{split}")] for split in ("train-251spk", "dev-clean")}
@@ -31,12 +33,12 @@ def scan_librispeech_an4(config):
     return {"train": libri["train-251spk"] + an4["an4_clstk"], "dev_clean": chosen, "an4_test": an4["an4test_clstk"]}
 
 
-def all_pairs(items):
+def all_pairs(items: Sequence[tuple[str, str]]) -> list[str]:
     """Trial lines of every unordered pair of [(speaker, path)]."""
     return [f"{int(a[0] == b[0])} {a[1]} {b[1]}" for a, b in itertools.combinations(items, 2)]
 
 
-def cross_chapter_pairs(items):
+def cross_chapter_pairs(items: Sequence[tuple[str, str]]) -> list[str]:
     """All pairs of LibriSpeech files, except those of one speaker within one chapter: they share the recording."""
     def chapter(line, column):
         return line.split()[column].rsplit("/", 1)[-1].split("-")[:2]
@@ -44,7 +46,7 @@ def cross_chapter_pairs(items):
     return [line for line in all_pairs(items) if line[0] == "0" or chapter(line, 1) != chapter(line, 2)]
 
 
-def random_pairs(items, count, seed):
+def random_pairs(items: Sequence[tuple[str, str]], count: int, seed: int) -> list[str]:
     """Up to `count` trial lines, half of them targets, or as many as there are."""
     rng, speakers = random.Random(seed), {}
     for item in items:
@@ -62,7 +64,7 @@ def random_pairs(items, count, seed):
     return lines
 
 
-def validation_trials(items, seed):
+def validation_trials(items: Sequence[tuple[str, str]], seed: int) -> list[str]:
     """All pairs, or a sample where those are too many to score again and again."""
     if len(items) * (len(items) - 1) // 2 <= MAX_TRIALS:
         return all_pairs(items)

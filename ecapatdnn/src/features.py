@@ -9,12 +9,18 @@ Letters: N samples, T frames, F mel bands, K frequency bins.
 """
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import scipy.fft
 import scipy.signal
 
 from utils.errors import SettingError, nearest
+
+if TYPE_CHECKING:
+    from mindspore import Tensor
+
+Count = TypeVar("Count", int, "Tensor")
 
 RATE = 16000
 WINDOW, HOP = 400, 160      # 25 ms, 10 ms
@@ -43,7 +49,7 @@ FRONT_ENDS = {
 }
 
 
-def get_front_end(name):
+def get_front_end(name: str) -> FrontEnd:
     """The FrontEnd called `name`."""
     if name not in FRONT_ENDS:
         raise SettingError(f"front_end: found {name!r}, expected one of {', '.join(FRONT_ENDS)}"
@@ -51,7 +57,8 @@ def get_front_end(name):
     return FRONT_ENDS[name]
 
 
-def filter_bank(samples, name, bands=80, generator=None):
+def filter_bank(samples: np.ndarray, name: str, bands: int = 80,
+                generator: np.random.Generator | None = None) -> np.ndarray:
     """Normalised log mel features: float32 samples (N,) in [-1, 1] -> float32 (T, F), zero mean over time.
 
     `generator` draws the dither; without one, as in evaluation, there is none.
@@ -66,7 +73,7 @@ def filter_bank(samples, name, bands=80, generator=None):
     return features - features.mean(axis=0, keepdims=True)
 
 
-def power_spectrum(samples, name):
+def power_spectrum(samples: np.ndarray, name: str) -> np.ndarray:
     """Squared magnitudes of the windowed frames: (N,) -> (T, K = n_fft / 2 + 1)."""
     front_end = FRONT_ENDS[name]
     x = np.asarray(samples, np.float32) * np.float32(front_end.scale)
@@ -81,18 +88,18 @@ def power_spectrum(samples, name):
         side = front_end.n_fft // 2
         x = np.pad(x, side, mode="reflect" if front_end.frames == "reflect" else "constant")
         frames = _slide(x, front_end.n_fft)
-    spectrum = scipy.fft.rfft(frames * window(name), n=front_end.n_fft, axis=1)
+    spectrum = np.asarray(scipy.fft.rfft(frames * window(name), n=front_end.n_fft, axis=1))
     return spectrum.real ** 2 + spectrum.imag ** 2
 
 
-def frame_count(samples, name):
+def frame_count(samples: Count, name: str) -> Count:
     """Number of frames T that `samples` samples give."""
     if FRONT_ENDS[name].frames == "snip":
         return 1 + (samples - WINDOW) // HOP
     return 1 + samples // HOP
 
 
-def sample_count(frames, name):
+def sample_count(frames: int, name: str) -> int:
     """The fewest samples that give `frames` frames: the inverse of `frame_count`."""
     if FRONT_ENDS[name].frames == "snip":
         return WINDOW + (frames - 1) * HOP
@@ -100,7 +107,7 @@ def sample_count(frames, name):
 
 
 @cache
-def mel_filters(name, bands):
+def mel_filters(name: str, bands: int) -> np.ndarray:
     """Triangular filters (K, F), float32."""
     front_end = FRONT_ENDS[name]
     hz = np.linspace(0, RATE / 2, front_end.n_fft // 2 + 1)[:, None]
@@ -126,7 +133,7 @@ def _slide(x, width):
 
 
 @cache
-def window(name):
+def window(name: str) -> np.ndarray:
     """Hamming window centred in n_fft samples, or as long as the frame where frames are WINDOW long."""
     front_end = FRONT_ENDS[name]
     hamming = scipy.signal.get_window("hamming", WINDOW, fftbins=front_end.periodic)

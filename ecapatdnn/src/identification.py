@@ -5,12 +5,17 @@ The simple TDNN and the classifier of SpeechBrain's templates/speaker_id/custom_
 
 Letters: B utterances, F mel bands, T frames, C channels, M pooled channels, E embedding size, S speakers.
 """
+from collections.abc import Mapping
+from typing import Any
+
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
+from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from utils import cpu_ops
 from utils.corpora.lists import read_train_list
+from utils.device import Device
 from utils.errors import SettingError
 from utils.layers.shapes import mirror_ends, ones_like, unbiased
 from utils.progress import progress
@@ -26,7 +31,7 @@ NETWORKS = ("xvector", "ecapa")
 class SpeakerId(nn.Cell):
     """Features (B, T, F) -> log probabilities of the speakers (B, S); `lengths` as in EcapaTdnn."""
 
-    def __init__(self, config, speakers):
+    def __init__(self, config: SpeakerIdConfig, speakers: int):
         super().__init__()
         if config.network not in NETWORKS:
             raise SettingError(f"network: found {config.network!r}, expected one of {', '.join(NETWORKS)}")
@@ -45,7 +50,7 @@ class Xvector(nn.Cell):
     template's random offset of the means, below 1e-4, is left out.
     """
 
-    def __init__(self, in_channels=23, channels=512, emb_size=512, last_channels=1500):
+    def __init__(self, in_channels: int = 23, channels: int = 512, emb_size: int = 512, last_channels: int = 1500):
         super().__init__()
         widths = (in_channels, *(channels,) * 4, last_channels)
         self.blocks = nn.CellList([TdnnBlock(*sizes) for sizes in zip(widths[:-1], widths[1:], KERNELS, DILATIONS)])
@@ -66,7 +71,7 @@ class Xvector(nn.Cell):
 class TdnnBlock(nn.Cell):
     """Convolution over mirrored ends, LeakyReLU, BatchNorm (in this order): (B, C_in, 1, T) -> (B, C_out, 1, T)."""
 
-    def __init__(self, in_channels, out_channels, kernel, dilation):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int):
         super().__init__()
         self.side = dilation * (kernel - 1) // 2
         self.conv = nn.Conv2d(in_channels, out_channels, (1, kernel), pad_mode="valid", dilation=(1, dilation),
@@ -82,7 +87,7 @@ class TdnnBlock(nn.Cell):
 class Classifier(nn.Cell):
     """Embeddings (B, E) -> log probabilities of the speakers (B, S): a hidden layer of E between two BatchNorms."""
 
-    def __init__(self, emb_size, speakers):
+    def __init__(self, emb_size: int, speakers: int):
         super().__init__()
         self.norm = nn.BatchNorm1d(emb_size, momentum=0.9)          # PyTorch's 0.1
         self.hidden = nn.Dense(emb_size, emb_size)
@@ -95,17 +100,17 @@ class Classifier(nn.Cell):
         return ops.log_softmax(self.out(x).astype(ms.float32), 1)
 
 
-def leaky_relu(x):
+def leaky_relu(x: Tensor) -> Tensor:
     return ops.leaky_relu(x, 0.01)      # PyTorch's slope; MindSpore's default is 0.2
 
 
-def likelihood_and_error(log_probabilities, speaker):
+def likelihood_and_error(log_probabilities: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
     """Mean negative log likelihood and share of wrong decisions, scalar, of (B, S) and (B,) int."""
     wrong = log_probabilities.argmax(axis=1).astype(ms.int32) != speaker
     return ops.nll_loss(log_probabilities, speaker), wrong.astype(ms.float32).mean()
 
 
-def evaluate(model, config, part, device):
+def evaluate(model: SpeakerId, config: SpeakerIdConfig, part: str, device: Device) -> tuple[float, float]:
     """(error, loss) on the whole files of a "valid" or "test" part, shared out over the processes."""
     paths, speaker, _ = read_train_list(config.list_of(part))
     model.set_train(False)
@@ -116,7 +121,7 @@ def evaluate(model, config, part, device):
     return float((rows.argmax(axis=1) != speaker).mean()), float(-rows[np.arange(len(rows)), speaker].mean())
 
 
-def epoch_line(row):
+def epoch_line(row: Mapping[str, Any]) -> str:
     """A row of metrics.csv as SpeechBrain's FileTrainLogger puts it."""
     line = f"Epoch: {int(row['epoch'])}, lr: {number(row['learning_rate'])} - train loss: {number(row['loss'])}"
     if row.get("valid_loss") in (None, ""):
@@ -124,7 +129,7 @@ def epoch_line(row):
     return line + f" - valid loss: {number(row['valid_loss'])}, valid error: {number(row['valid_error'])}"
 
 
-def number(value):
+def number(value: Any) -> str:
     """Two decimals between 1 and 100, else in exponents."""
     value = float(value)
     return f"{value:.2f}" if 1 < value < 100 else f"{value:.2e}"

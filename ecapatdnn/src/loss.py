@@ -15,7 +15,7 @@ class AamSoftmax(nn.Cell):
     pass pi, the cosine is lowered linearly instead, so that the loss keeps falling with the angle.
     """
 
-    def __init__(self, emb_size, speakers, margin=0.2, scale=30.0, sub_centers=1):
+    def __init__(self, emb_size: int, speakers: int, margin: float = 0.2, scale: float = 30.0, sub_centers: int = 1):
         super().__init__()
         self.scale = scale
         self.sub_centers = sub_centers
@@ -35,17 +35,17 @@ class AamSoftmax(nn.Cell):
         accuracy = (cosine.argmax(axis=1).astype(ms.int32) == speaker).astype(ms.float32).mean()
         return ops.cross_entropy(logits, speaker), accuracy
 
-    def set_margin(self, radians):
+    def set_margin(self, radians: float) -> None:
         """The margin from the next step on; a ramp calls it at the start of an epoch."""
         self.margin.set_data(Tensor(radians, ms.float32))
 
 
-def unit(x):
+def unit(x: Tensor) -> Tensor:
     """Rows of length 1. (The gradient of ops.L2Normalize takes 2 s on a CPU at 1000 x 192.)"""
     return x * ops.rsqrt(x.square().sum(1, keepdims=True) + 1e-12)
 
 
-def margin_at(epoch, margin, start, end):
+def margin_at(epoch: int, margin: float, start: int, end: int) -> float:
     """The margin of `epoch` (from 1): 0 until `start`, then linear, `margin` from `end` on."""
     if epoch >= end:
         return margin

@@ -9,7 +9,7 @@ height 1 on every backend, and one layout throughout spares two reshapes per lay
 """
 from dataclasses import dataclass
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from ecapatdnn.src.config import Config
 from utils import cpu_ops
@@ -48,7 +48,8 @@ class EcapaTdnn(nn.Cell):
     utterance gives alone. T is at least 9: the widest padding of a convolution must fit.
     """
 
-    def __init__(self, in_channels=80, channels=1024, emb_size=192, mfa_channels=1536, variant="taoruijie"):
+    def __init__(self, in_channels: int = 80, channels: int = 1024, emb_size: int = 192, mfa_channels: int = 1536,
+                 variant: str = "taoruijie"):
         super().__init__()
         if variant not in VARIANTS:
             raise SettingError(f"variant: found {variant!r}, expected one of {', '.join(VARIANTS)}")
@@ -68,7 +69,7 @@ class EcapaTdnn(nn.Cell):
         x = features.transpose(0, 2, 1).expand_dims(2)              # (B, F, 1, T)
         return self.embed(x, lengths, None if lengths is None else frame_mask(x, lengths))
 
-    def embed(self, x, lengths, mask):
+    def embed(self, x: Tensor, lengths: Tensor | None, mask: Tensor | None) -> Tensor:
         """(B, F, 1, T) -> (B, E). With the mask (B, 1, 1, T) but without lengths as SpeechBrain treats a batch.
 
         Its means and its pooling leave padding out, its convolutions do not: an utterance depends on its batch.
@@ -92,7 +93,7 @@ def make_network(config: Config) -> EcapaTdnn:
 class SERes2Block(nn.Cell):
     """1x1 convolution, Res2Net, 1x1 convolution, squeeze-excitation, around a residual: (B, C, 1, T) -> same."""
 
-    def __init__(self, channels, dilation, kind):
+    def __init__(self, channels: int, dilation: int, kind: Variant):
         super().__init__()
         self.reduce = ConvReluNorm(channels, channels)
         self.res2net = Res2Net(channels, dilation, kind)
@@ -107,7 +108,7 @@ class SERes2Block(nn.Cell):
 class Res2Net(nn.Cell):
     """Splits of C / 8 channels; each is added the previous one's output, then convolved: (B, C, 1, T) -> same."""
 
-    def __init__(self, channels, dilation, kind):
+    def __init__(self, channels: int, dilation: int, kind: Variant):
         super().__init__()
         self.width = channels // RES2NET_SCALE
         self.pass_first = kind.pass_first
@@ -129,7 +130,7 @@ class Res2Net(nn.Cell):
 class SqueezeExcitation(nn.Cell):
     """Scales every channel by a gate computed from the mean over time of all: (B, C, 1, T) -> same."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.squeeze = conv1x1(channels, SE_CHANNELS)
         self.excite = conv1x1(SE_CHANNELS, channels)
@@ -148,7 +149,7 @@ class AttentiveStatistics(nn.Cell):
     something constant in time need not be repeated: `hidden` holds its columns for x, `context` those for the rest.
     """
 
-    def __init__(self, channels, kind):
+    def __init__(self, channels: int, kind: Variant):
         super().__init__()
         self.deviation = Deviation(kind.min_variance)
         self.unbiased_context = kind.unbiased_context
@@ -177,7 +178,7 @@ class Deviation(nn.Cell):
 
     keeps_float32 = True        # which has numbers below 1e-7, and of a root of 0 an infinite gradient
 
-    def __init__(self, floor):
+    def __init__(self, floor: float):
         super().__init__()
         self.floor = floor
 
@@ -188,7 +189,8 @@ class Deviation(nn.Cell):
 class ConvReluNorm(nn.Cell):
     """Convolution over time that keeps T, ReLU, BatchNorm (in this order): (B, C_in, 1, T) -> (B, C_out, 1, T)."""
 
-    def __init__(self, in_channels, out_channels, kernel=1, dilation=1, reflect=False, norm=True):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1, reflect: bool = False,
+                 norm: bool = True):
         super().__init__()
         self.side = dilation * (kernel - 1) // 2
         self.reflect = reflect and self.side > 0
@@ -205,14 +207,14 @@ class ConvReluNorm(nn.Cell):
         return self.norm(ops.relu(self.conv(x)))
 
 
-def conv1x1(in_channels, out_channels, has_bias=True):
+def conv1x1(in_channels: int, out_channels: int, has_bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 1, has_bias=has_bias)
 
 
-def batch_norm(channels):
+def batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, momentum=0.9)   # PyTorch's 0.1
 
 
-def frame_mask(x, lengths):
+def frame_mask(x: Tensor, lengths: Tensor) -> Tensor:
     """1 for the frames of an utterance, 0 for its padding: (B, C, 1, T), (B,) -> (B, 1, 1, T)."""
     return length_mask(x[:, 0, 0], lengths).expand_dims(1).expand_dims(1).astype(x.dtype)

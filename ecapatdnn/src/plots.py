@@ -1,13 +1,17 @@
 """DET plot: miss rate over false alarm rate on normal-deviate axes, where Gaussian scores give straight lines."""
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 from scipy.stats import norm
 
+from ecapatdnn.src.metric import Errors
+from utils.files import StrPath
 from utils.plots import save_figure
 
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 
-def draw_det(rates, eers, path):
+def draw_det(rates: Mapping[str, Errors], eers: Mapping[str, float], path: StrPath) -> None:
     """One curve per kind of score from {kind: Errors}, its EER marked, as PNG."""
     figure, axis = plt.subplots(figsize=(4.6, 4.6))
     for kind, errors in rates.items():

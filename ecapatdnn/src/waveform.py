@@ -64,7 +64,7 @@ class FilterBank(nn.Cell):
             x = x * (10 / np.log(10))       # decibel
         return x.expand_dims(0)
 
-    def level(self, mel, gain, mask):
+    def level(self, mel: Tensor, gain: Tensor, mask: Tensor | None) -> Tensor:
         """Natural logarithm of the power in the bands, without the gain, but for a constant."""
         floor = (gain * self.floor).square()
         x = ops.log(mel + floor if self.log == "hz" else ops.maximum(mel, floor)) - 2 * ops.log(gain)
@@ -83,5 +83,5 @@ def fourier_kernel(name: str) -> np.ndarray:
     if front_end.frames == "snip":
         frames = frames - frames.mean(axis=1, keepdims=True)
         frames = frames - front_end.pre_emphasis * np.concatenate((frames[:, :1], frames[:, :-1]), axis=1)
-    spectrum = scipy.fft.rfft(frames * hamming[first:first + WINDOW], n=front_end.n_fft, axis=1)
+    spectrum = np.asarray(scipy.fft.rfft(frames * hamming[first:first + WINDOW], n=front_end.n_fft, axis=1))
     return np.concatenate((spectrum.real, spectrum.imag), axis=1).T

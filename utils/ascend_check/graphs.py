@@ -28,13 +28,13 @@ class Graph(NamedTuple):
     start: str = ALONE
 
 
-def variants(kind: str, run: Callable, config, differences: dict[str, dict]) -> dict[str, Graph]:
+def variants(kind: str, run: Callable, config: RunSettings, differences: dict[str, dict]) -> dict[str, Graph]:
     """{name: Graph} of one kind: for each of `differences` {what: settings} a network that differs from `config`."""
     return {f"{kind}, {what}" if what else kind: Graph(run, dataclasses.replace(config, **settings))
             for what, settings in differences.items()}
 
 
-def distributed(run: Callable, config) -> dict[str, Graph]:
+def distributed(run: Callable, config: RunSettings) -> dict[str, Graph]:
     """{name: Graph} of several processes that train together, in each way to start them."""
     return {f"distributed, {start}": Graph(run, config, start) for start in (TABLE, MSRUN)}
 

@@ -1,11 +1,12 @@
 """Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that holds all a runner must know."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from utils.device import choose_target, setup_device
 from utils.errors import SettingError, UnsupportedError
@@ -15,6 +16,7 @@ from utils.export.lite2 import ASCEND, downgrade
 from utils.export.runner import DESCRIPTION, description_text
 from utils.files import whole_files
 from utils.layers.ascend import as_float16, for_ascend
+from utils.training.settings import ModelSettings
 
 RUNTIMES = ("", *ASCEND, "lite2.0", "lite2.0-cpu")
 COLUMNS = 4096      # of an image, in CANN's specification of Conv2D: more "may cause compilation errors"
@@ -44,7 +46,7 @@ class Port:
         return [size or self.example for size in self.shape]
 
 
-def start_export(config) -> None:
+def start_export(config: ModelSettings) -> None:
     """Refuses what cannot be written, before anything is computed, and sets up the device that writes it: the CPU.
 
     Even where there is an Ascend, which computes in less than float32 and has no kernel for graphs of other runtimes.
@@ -66,7 +68,8 @@ def start_export(config) -> None:
     setup_device("Ascend" if kind == "AIR" else "CPU", device_id=config.device_id)
 
 
-def export_model(network, config, inputs, outputs, name, gears=(), **facts):
+def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port], outputs: Sequence[Port], name: str,
+                 gears: Sequence[int] = (), **facts: Any) -> Path:
     """Writes `network` as config.file_format to config.file_name, or <name>.<suffix> beside the checkpoint.
 
     `facts` go into inputs.json as they are: sample_rate, step_seconds (of the second dimension of the first input),
@@ -102,7 +105,7 @@ def export_model(network, config, inputs, outputs, name, gears=(), **facts):
     return path
 
 
-def note_columns(config, frames: int) -> None:
+def note_columns(config: ModelSettings, frames: int) -> None:
     """Says so where convolutions over `frames` are wider than CANN specifies for an Ascend."""
     if config.runtime in ASCEND and frames > COLUMNS:
         print(f"note: {frames} frames, but CANN specifies convolutions of at most {COLUMNS} columns; if it refuses the "

@@ -50,24 +50,24 @@ def adapt(network: nn.Cell, config: RunSettings, device: Device) -> Precision:
 for_each = ops.HyperMap()   # over hundreds of gradients; a Python loop in a graph takes twice as long to compile
 
 
-def times(factor, gradient):
+def times(factor: Tensor, gradient: Tensor) -> Tensor:
     return gradient * factor
 
 
-def energy(gradient):
+def energy(gradient: Tensor) -> Tensor:
     return gradient.astype(ms.float32).square().sum()
 
 
-def mean_of_sum(share, total, gradient):
+def mean_of_sum(share: float, total: Parameter, gradient: Tensor) -> Tensor:
     return (total + gradient) * share
 
 
-def clear(total, mean):
+def clear(total: Parameter, mean: Tensor) -> Tensor:
     """Zeroes `total` once `mean` has been computed from it."""
     return ops.assign(total, ops.depend(ops.zeros_like(mean), mean))
 
 
-def keep(finite, kept, current):
+def keep(finite: Tensor, kept: Parameter, current: Parameter) -> None:
     """Both become `current` where the step is `finite`, else `kept`."""
     value = ops.select(finite, current, kept)
     ops.assign(current, value)
@@ -161,7 +161,7 @@ class TrainStep(nn.Cell):
         return loss, metric, finite
 
     @ms.jit(backend=BACKEND)
-    def add(self, *batch):
+    def add(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of one more batch for the next step: loss, metric."""
         if self.overflow is not None:
             batch = self.overflow.clear(batch)
@@ -171,7 +171,7 @@ class TrainStep(nn.Cell):
         for_each(ops.assign_add, self.sums, gradients)
         return loss, metric
 
-    def _with_added(self, overflowed):
+    def _with_added(self, overflowed: Tensor) -> Tensor:
         """Whether this batch has `overflowed`, or one added before it has; the next step begins without."""
         if self.overflowed is not None:
             overflowed = ops.logical_or(overflowed, self.overflowed > 0)
