@@ -88,7 +88,7 @@ class FramewiseNorm(nn.Cell):
 
     def stream(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The frames that follow, and the state after them."""
-        return self(x), state
+        return self.construct(x), state
 
 
 class FrameNorm(FramewiseNorm):
