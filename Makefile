@@ -35,6 +35,7 @@ test-slow: lint
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
+	$(VENV)/bin/basedpyright
 	$(VENV)/bin/shellcheck .ci/run $$(git ls-files '*.sh')
 	$(VENV)/bin/clang-format --dry-run --Werror $$(git ls-files '*.cc' '*.h')
 

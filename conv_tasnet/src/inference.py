@@ -40,7 +40,7 @@ class MixtureNetwork:
 class _Graph(nn.Cell):
     """A network to be compiled separately from its other uses. Parameters keep their names."""
 
-    def __init__(self, network):
+    def __init__(self, network: ConvTasNet):
         super().__init__(auto_prefix=False)
         self.network = network
 

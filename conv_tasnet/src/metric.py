@@ -8,7 +8,7 @@ import pystoi
 from scipy.optimize import linear_sum_assignment
 
 try:
-    import pesq  # needs a C compiler, so it is no requirement
+    import pesq  # pyright: ignore[reportMissingImports]  # needs a C compiler, so it is no requirement
 except ImportError:
     pesq = None
 

@@ -93,7 +93,7 @@ class DeepSpeech2(nn.Cell):
 class FixedLength(nn.Cell):
     """The network with the frames' numbers as a constant: MindSpore's ONNX export knows no CumSum."""
 
-    def __init__(self, model, length):
+    def __init__(self, model: DeepSpeech2, length: int):
         super().__init__()
         self.model = model
         self.number = Tensor(np.arange(length, dtype=np.float32)[None])

@@ -146,7 +146,7 @@ class Stream:
 class _Step(nn.Cell):
     """The model's `stream`, to be compiled. The parameters keep their names."""
 
-    def __init__(self, model):
+    def __init__(self, model: DeepSpeech2):
         super().__init__(auto_prefix=False)
         self.model, self.labels = model, model.output.out_channels
 

@@ -29,7 +29,6 @@ class ParallelMode:
     DATA_PARALLEL: str
 
 class Tensor:
-    name: str
     shape: tuple[int, ...]
     ndim: int
     T: Tensor
@@ -72,10 +71,10 @@ class Tensor:
     def squeeze(self, axis: int | None = None) -> Tensor: ...
     def sum(self, axis: int | tuple[int, ...] | None = None, dtype: Type | None = None,
             keepdims: bool = False) -> Tensor: ...
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor: ...
     def transpose(self, *axes: int) -> Tensor: ...
 
 class Parameter(Tensor):
+    name: str
     requires_grad: bool
     def __init__(self, default_input: Any, name: str | None = None, requires_grad: bool = True) -> None: ...
     def set_data(self, data: Tensor) -> Parameter: ...

@@ -5,7 +5,7 @@ A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from utils.cpu_ops import functions
 from utils.cpu_ops.build import operator
@@ -35,6 +35,8 @@ class FastConv2d(nn.Conv2d):
 class FastConv1d(nn.Conv1d):
     """(B, I, T) -> (B, O, T')."""
 
+    function: Callable[..., Any]
+    no_bias: Tensor | None
     prepare = FastConv2d.prepare
 
     def construct(self, x):
@@ -141,6 +143,9 @@ class FastSoftmaxStatistics(functions.SoftmaxStatistics):
 
 
 class FastBothDirections(functions.BothDirections):
+    forward: nn.LSTM        # `prepare` takes no others
+    backward: nn.LSTM
+
     def prepare(self) -> bool:
         """False for anything but LSTMs of one layer with biases, few enough units to stay in a core's cache."""
         for cell in (self.forward, self.backward):
@@ -179,5 +184,6 @@ class FastDepthwise(functions.Depthwise):
         return self.function(x, weight)
 
 
-FAST = {cell.__base__: cell for cell in (FastConv1d, FastConv2d, FastPReLU, FastClippedReLU, FastGlobalNorm,
-                                         FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastDepthwise)}
+FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
+    FastConv1d, FastConv2d, FastPReLU, FastClippedReLU, FastGlobalNorm, FastTimeStatistics, FastSoftmaxStatistics,
+    FastBothDirections, FastDepthwise)}
