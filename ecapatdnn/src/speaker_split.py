@@ -8,7 +8,6 @@ import os
 
 import numpy as np
 
-from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from utils.corpora.corpus import Job, verify, write_list, write_rejected
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import find, scan_librispeech, scan_tree
