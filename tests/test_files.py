@@ -158,8 +158,10 @@ def test_a_folder_without_permission_is_named_to_root_too(old, monkeypatch):
 
 
 WRITER = """
-import os, sys, time
+import os, signal, sys, time
 from utils.files import whole_file
+signal.signal(signal.SIGHUP, signal.SIG_DFL)    # what nohup starts ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with whole_file(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)
