@@ -457,6 +457,7 @@ def test_files_of_another_size_than_the_graph(run, tmp_path):
     np.testing.assert_array_equal(np.fromfile(tmp_path / "out" / "good_0.bin", np.float32), 2 * x)
 
 
+@pytest.mark.slow
 def test_ten_thousand_files(doubled, run, tmp_path):
     names = [f"{i:05d} utterance" for i in range(10000)]
     write_inputs(tmp_path / "in", {name: [np.full(20 + i % 7, i, np.float32)] for i, name in enumerate(names)})

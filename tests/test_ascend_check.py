@@ -342,6 +342,7 @@ def test_graphs_compile(model, chip, graphs, tmp_path):
     assert (tmp_path / "table.md").read_text().count("| kernel by kernel | good |") == count
 
 
+@pytest.mark.slow
 def test_own_network_that_no_ascend_takes_is_bad(tmp_path):
     (tmp_path / "own.yaml").write_text("rnn_type: gru\nhidden_size: 40\nhidden_layers: 1\n")
     output, code = check("--model", "deepspeech2", "--soc", "910b", "--graph", "streaming", "evaluation", "--config",

@@ -66,6 +66,7 @@ def test_every_parameter_gets_a_finite_gradient(variant):
         assert np.abs(gradient).max() > 0, weight.name
 
 
+@pytest.mark.slow
 def test_four_utterances_are_learnt_by_heart():
     """By a graph."""
     ms.set_seed(0)

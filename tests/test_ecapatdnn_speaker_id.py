@@ -199,6 +199,7 @@ def test_a_padded_batch_gives_what_each_utterance_gives_alone():
         np.testing.assert_allclose(row, model(Tensor(one[None, :length])).asnumpy()[0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_eight_utterances_are_learnt_by_heart():
     """Through the classifier and its loss; every parameter gets a gradient."""
     ms.set_seed(0)
@@ -341,6 +342,7 @@ def test_an_interrupted_run_is_continued_with_the_same_numbers(trained):
         np.testing.assert_allclose(found[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_rank_size_starts_as_many_processes(folder, tmp_path, monkeypatch):
     """With mixed precision; the lists are made once."""
     monkeypatch.chdir(tmp_path)
