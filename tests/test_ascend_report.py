@@ -26,8 +26,10 @@ MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
 def report(*arguments, tree=ROOT, **environment):
     """(exit code, what it printed) of ascend_report.sh; of that in the copy `tree`, where it builds the runner."""
-    done = subprocess.run(["bash", tree / "ascend_report.sh", *map(str, arguments)], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False, env=os.environ | environment)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"    # a copy of the tree has no .venv
+    done = subprocess.run(["bash", tree / "ascend_report.sh", *map(str, arguments)], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env=os.environ | {"PATH": path} | environment)
     return done.returncode, done.stdout
 
 
