@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 from helpers.errors import assert_refusal, refused
 from helpers.graphs import python
-from helpers.programs import assert_same_end, flags, interrupted, killed, program, rank_table, script, using
+from helpers.programs import (
+    assert_resumes_by_script,
+    assert_same_end,
+    flags,
+    interrupted,
+    killed,
+    program,
+    rank_table,
+    script,
+    using,
+)
 from mindspore import Parameter, Tensor, nn
 
 from conv_tasnet import eval as evaluation
@@ -79,14 +89,7 @@ def test_run_folder_holds_the_config_and_the_curves(trained):
 
 
 def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path, tree):
-    """The documented script, with the CPU instead of an Ascend, goes on from where train.py was killed."""
-    cut = tmp_path / "run"
-    code, output = interrupted("conv_tasnet", 1, signal.SIGKILL,
-                               *flags(dataclasses.replace(trained, ckpt_save_dir=str(cut))))
-    assert code == -signal.SIGKILL, output
-    code, output = script("conv_tasnet", "run_standalone_train_ascend.sh", "0", "--resume", cut, tree=tree)
-    assert code == 0 and f"resumed from {cut / 'last' / 'state.ckpt'} at epoch 1, batch 3 of 6" in output, output
-    assert_same_end(cut, trained.ckpt_save_dir, weights=1e-5, numbers=1e-5)
+    assert_resumes_by_script("conv_tasnet", trained, tmp_path / "run", tree)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import signal
 from pathlib import Path
 
 import mindspore as ms
@@ -14,7 +13,16 @@ import pytest
 from helpers.documents import ROOT
 from helpers.errors import assert_line, assert_refusal, refused
 from helpers.graphs import python
-from helpers.programs import assert_same_end, called, flags, interrupted, killed, rank_table, script, using
+from helpers.programs import (
+    assert_resumes_by_script,
+    assert_same_end,
+    called,
+    flags,
+    killed,
+    rank_table,
+    script,
+    using,
+)
 from mindspore import Parameter, Tensor, nn
 
 from deepspeech2 import eval as evaluation
@@ -102,14 +110,7 @@ def test_preset_with_the_batch_and_rate_of_the_document():
 
 
 def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path, tree):
-    """The documented script, with the CPU instead of an Ascend, goes on from where train.py was killed."""
-    cut = tmp_path / "run"
-    code, output = interrupted("deepspeech2", 1, signal.SIGKILL,
-                               *flags(dataclasses.replace(trained, ckpt_save_dir=str(cut))))
-    assert code == -signal.SIGKILL, output
-    code, output = script("deepspeech2", "run_standalone_train_ascend.sh", "0", "--resume", cut, tree=tree)
-    assert code == 0 and f"resumed from {cut / 'last' / 'state.ckpt'} at epoch 1, batch 3 of 6" in output, output
-    assert_same_end(cut, trained.ckpt_save_dir, weights=1e-5, numbers=1e-5)
+    assert_resumes_by_script("deepspeech2", trained, tmp_path / "run", tree)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from helpers.documents import ROOT
 from utils.ascend_check.elf import read_library
-from utils.ascend_check.stubs import source
+from utils.ascend_check.stubs import can_open, source
 from utils.files import CACHE
 
 LITE = CACHE / "mindspore-lite-2.0.0" / "mindspore_lite"
@@ -43,7 +43,7 @@ def build(folder: Path):
     (folder / "stubs.cc").write_text(source(symbols), encoding="utf-8")
     _compile([folder / "stubs.cc", SOURCE, "-DCANN", "-shared", "-fPIC"], folder / "libcann.so")
     for name in {name for library in ASCEND for name in read[library].needed if name not in read}:
-        if not _can_open(name):
+        if not can_open(name):
             (folder / name).symlink_to("libcann.so")
     _compile([SOURCE, f"-I{LITE}", f"-I{LITE}/include", f"-L{libraries}", "-lmindspore_converter",
               "-lmslite_converter_plugin", "-lmindspore_core", "-l:libmindspore_glog.so.0",
@@ -66,14 +66,6 @@ class Converter:
         return Conversion(done.returncode == 0, Counter(line[1] for line in lines if line[0] == "operator"),
                           {tuple(line[1:]) for line in lines if line[0] == "input"},
                           {line[1]: line[2] for line in lines if line[0] == "option"}, done.stdout)
-
-
-def _can_open(name):
-    try:
-        ctypes.CDLL(name)
-    except OSError:
-        return False
-    return True
 
 
 def _compile(sources, path):

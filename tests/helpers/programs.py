@@ -60,6 +60,18 @@ def script(model, name, *arguments, target="CPU", folder=None, tree=ROOT):
     return _run(tree / model / "scripts" / name, *arguments, program="bash", cwd=folder, env=_environment(target))
 
 
+def assert_resumes_by_script(model, trained, cut, tree):
+    """The documented script, with the CPU instead of an Ascend, goes on from where train.py was killed.
+
+    trained: the config of a finished run of 2 epochs of 6 batches; cut: the folder of the same run, killed.
+    """
+    code, output = interrupted(model, 1, signal.SIGKILL, *flags(dataclasses.replace(trained, ckpt_save_dir=str(cut))))
+    assert code == -signal.SIGKILL, output
+    code, output = script(model, "run_standalone_train_ascend.sh", "0", "--resume", cut, tree=tree)
+    assert code == 0 and f"resumed from {cut / 'last' / 'state.ckpt'} at epoch 1, batch 3 of 6" in output, output
+    assert_same_end(cut, trained.ckpt_save_dir, weights=1e-5, numbers=1e-5)
+
+
 def run_runner(program, graph, inputs, outputs, *flags, **environment):
     """(exit code, what it printed) of the C++ runner `program` over a folder, on this CPU."""
     return _run("--mindir_path", graph, "--input_path", inputs, "--output_path", outputs, "--device_target", "CPU",

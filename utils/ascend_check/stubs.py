@@ -135,13 +135,14 @@ def missing(wheel: Path) -> tuple[list, list]:
     wanted -= frozenset().union(*(library.defined for library in read.values()))
     here = ctypes.CDLL("libstdc++.so.6")        # which finds what Python itself is linked with too
     process = ctypes.CDLL(None)
-    absent = {name for name in absent if not _can_open(name)} | {match[1] for word in strings
+    absent = {name for name in absent if not can_open(name)} | {match[1] for word in strings
                                                                  if (match := OPENED.fullmatch(word))}
     return (sorted(name for name in wanted if not hasattr(here, name) and not hasattr(process, name)),
             sorted(absent - paths.keys()))
 
 
-def _can_open(name):
+def can_open(name: str) -> bool:
+    """Whether the dynamic linker finds the library `name`."""
     try:
         ctypes.CDLL(name)
     except OSError:
