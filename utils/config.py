@@ -15,6 +15,7 @@ import yaml
 from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import StrPath, write_text
 from utils.formats import KEY, Step, migrate, numbered, with_format
+from utils.paths import beside
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
@@ -142,12 +143,15 @@ def read_mapping(path: StrPath, expected: str, loader: type[yaml.SafeLoader] = y
 
 def load_config(cls: type[Settings], checkpoint: StrPath) -> Settings:
     """The config saved by the run that wrote `checkpoint` (a file in the run folder or one level below)."""
-    folder = Path(checkpoint).resolve().parent
+    return cls(**read_yaml(cls, config_file(checkpoint), of_run=True))
+
+
+def config_file(checkpoint: StrPath) -> Path:
+    """The config.yaml of the run that wrote `checkpoint`. NotFoundError without one, or without the checkpoint."""
     if not Path(checkpoint).is_file():
         raise NotFoundError(f"{checkpoint}: no such checkpoint; train.py writes best.ckpt into its run folder")
-    for path in (folder / CONFIG_FILE, folder.parent / CONFIG_FILE):
-        if path.is_file():
-            return cls(**read_yaml(cls, path, of_run=True))
+    if path := beside(checkpoint, CONFIG_FILE, above=True):
+        return path
     raise NotFoundError(f"{checkpoint}: no {CONFIG_FILE} beside it or one folder up; keep the run folder together")
 
 

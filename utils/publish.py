@@ -15,7 +15,7 @@ import yaml
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from utils.config import CONFIG_FILE, read_mapping
+from utils.config import CONFIG_FILE, config_file, read_mapping
 from utils.errors import ContentError, run
 from utils.files import write_text
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> Path:
     parser.add_argument("output", help="folder; a README.md in it is yours to write")
     args = parser.parse_args(argv)
     parameters, record = load_checkpoint(args.checkpoint)
-    settings = read_mapping(Path(args.checkpoint).parent / CONFIG_FILE, "the settings of the run")
+    settings = read_mapping(config_file(args.checkpoint), "the settings of the run")
     path = Path(args.output, "best.ckpt")
     weights = {name: Tensor(halved(name, value.asnumpy())) for name, value in parameters.items()
                if not name.startswith("loss.")}

@@ -14,6 +14,7 @@ from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
 from utils.errors import ContentError, NotFoundError
 from utils.files import StrPath
+from utils.paths import walk_files
 
 
 class Spoken(NamedTuple):
@@ -95,11 +96,11 @@ def write_raw(job: tuple[str, str]) -> None:
 def scan_librispeech(config: CorpusSettings) -> Scanned:
     """LibriSpeech's splits: of the data folder, below it, or that folder itself."""
     parts, reasons, texts = {}, [], {}
-    for folder, _, names in sorted(os.walk(config.data_folder, followlinks=True)):
-        for source in (os.path.join(folder, name) for name in sorted(names) if name.endswith(".trans.txt")):
-            lines = read_text(source, "LibriSpeech's transcripts").splitlines()
-            texts |= {os.path.join(folder, name): (text, source) for name, _, text in
-                      (line.strip().partition(" ") for line in lines) if name}
+    for source in sorted(path for path in walk_files(config.data_folder) if path.endswith(".trans.txt")):
+        source = os.path.join(config.data_folder, source)
+        lines = read_text(source, "LibriSpeech's transcripts").splitlines()
+        texts |= {os.path.join(os.path.dirname(source), name): (text, source) for name, _, text in
+                  (line.strip().partition(" ") for line in lines) if name}
     itself = os.path.basename(os.path.abspath(config.data_folder))
     for path in find(config):
         if not re.fullmatch(r"\d+-\d+-\d+\.\w+", os.path.basename(path)):

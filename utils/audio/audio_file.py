@@ -15,6 +15,7 @@ import soxr
 from utils.audio.packed import find_record, is_packed, open_record
 from utils.errors import ContentError
 from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
+from utils.paths import walk_files
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 LOSSLESS = (".wav", ".flac", ".sph")
@@ -177,8 +178,4 @@ def mp3_round_trip(samples: np.ndarray, rate: int, compression: float) -> np.nda
 
 def find_audio(folder: StrPath, extensions: tuple[str, ...] = EXTENSIONS) -> list[str]:
     """Paths of all audio files below `folder`, sorted, relative to it with forward slashes."""
-    paths = []
-    for top, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith(UNFINISHED))
-        paths += [os.path.relpath(os.path.join(top, n), folder) for n in names if n.lower().endswith(extensions)]
-    return sorted(path.replace(os.sep, "/") for path in paths)
+    return sorted(path for path in walk_files(folder, UNFINISHED) if path.lower().endswith(extensions))

@@ -1,0 +1,92 @@
+"""Names of files as they are in the world: links in circles, checkpoints behind links. Imports no MindSpore."""
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.files import StrPath
+
+
+def walk_files(folder: StrPath, skipped: str = "") -> Iterator[str]:
+    """Paths of all files below `folder`, relative to it with forward slashes; none where there is no such folder.
+
+    Links to folders are followed, but each folder is entered once, under its own name where it has one below `folder`:
+    links in circles end, and one that points up to a folder it lies in is passed over. A link to a file is a file, also
+    where it leads to nothing: whoever opens it names it. A folder that cannot be read is named on stderr.
+
+    skipped: how the names of folders start that are left out; "" for none.
+    """
+    root = os.fspath(folder)
+    seen, links = set(), [("", root)]
+    while links:        # folders first, then what links lead to, in the order of their names
+        name, place = links.pop(0)
+        found = []
+        if not name or not _leads_up(place, root):
+            yield from _walk(place, name, seen, found, skipped)
+        links = sorted([*links, *found])
+
+
+def _walk(top, prefix, seen, links, skipped):
+    """The files of one folder and those in it, without links to folders: these are added to `links`."""
+    stack = [(prefix, top)]
+    while stack:
+        prefix, place = stack.pop()
+        try:
+            status = os.stat(place)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as entries:
+                entries = sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            print(f"warning: {place}: {error.strerror}; what it holds is left out", file=sys.stderr)
+            continue
+        for entry in entries:
+            name = f"{prefix}/{entry.name}" if prefix else entry.name
+            if not _is_folder(entry):
+                yield name
+            elif not skipped or not entry.name.startswith(skipped):
+                (links if entry.is_symlink() else stack).append((name, entry.path))
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:         # a link to itself
+        return False
+
+
+def _leads_up(link, root):
+    """Whether a link leads to a folder that it lies in, or that `root` lies in."""
+    target = os.path.join(os.path.realpath(link), "")
+    return any(os.path.join(os.path.realpath(place), "").startswith(target) for place in (os.path.dirname(link), root))
+
+
+def beside(path: StrPath, name: str, above: bool = False) -> Path | None:
+    """The file `name` in the folder of the file `path`, None where there is none.
+
+    Where `path` is a link, it is looked for beside each file that the link leads to as well, after the link itself: a
+    cache may keep every file behind a link of its own, or one link may stand for a file of a whole folder.
+
+    above: a folder above will do, too.
+    """
+    for file in _names(os.path.abspath(path)):
+        folder = os.path.dirname(file)
+        folders = [folder, *((os.path.dirname(os.path.realpath(folder)), os.path.dirname(folder)) if above else ())]
+        for place in (Path(folder, name) for folder in folders):
+            if place.is_file():
+                return place
+    return None
+
+
+def _names(file):
+    """`file`, and where that is a link, what it leads to, link by link."""
+    names = [file]
+    while os.path.islink(names[-1]):
+        target = os.path.normpath(os.path.join(os.path.realpath(os.path.dirname(names[-1])), os.readlink(names[-1])))
+        if target in names:
+            break
+        names.append(target)
+    return names
