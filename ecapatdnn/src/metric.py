@@ -6,6 +6,7 @@ import numpy as np
 
 from utils.corpora.lists import read_lines
 from utils.errors import ContentError, RunError
+from utils.texts import split_columns
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Errors:
 def read_trials(path: str | os.PathLike) -> Trials:
     """A list of `1|0 path path` lines (VoxCeleb1-O, -E, -H and kin). NotFoundError or ContentError for another file."""
     lines = read_lines(path)
-    columns = [line.split() for line in lines]
+    columns = [split_columns(line, 3) for line in lines]
     for number, column in enumerate(columns, 1):
         if len(column) != 3 or column[0] not in (b"0", b"1"):
-            raise ContentError(f"{path}: line {number} is {lines[number - 1].decode(errors='replace')!r}, expected "
-                               "`1 path path` or `0 path path`")
+            raise ContentError(f"{path}: line {number} is {lines[number - 1]!r}, expected `1 path path` or "
+                               "`0 path path`")
     labels, left, right = zip(*columns, strict=True)
     target = np.array(labels) == b"1"
     if target.all() or not target.any():

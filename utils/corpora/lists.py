@@ -3,10 +3,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from utils.errors import ContentError, NotFoundError
+from utils.errors import ContentError
 from utils.files import StrPath
+from utils.texts import open_lines, split_columns
 
 BLOCK = 2 ** 16     # lines
+EXPECTED = "a list; prepare.py writes the lists"
 
 
 def read_train_list(path: StrPath) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -15,13 +17,12 @@ def read_train_list(path: StrPath) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Arrays, which forked workers share; of the million lines of VoxCeleb2 only BLOCK are Python objects at once.
     """
     numbers, speaker, blocks, block = {}, [], [], []
-    for count, line in enumerate(open_lines(path), 1):
-        columns = line.split(maxsplit=1)
+    for count, line in enumerate(open_list(path), 1):
+        columns = split_columns(line, 2, last_has_blanks=True)
         if len(columns) != 2:
-            raise ContentError(f"{path}: line {count} is {line.decode(errors='replace')!r}, expected "
-                               "`speaker path`")
+            raise ContentError(f"{path}: line {count} is {line!r}, expected `speaker path`")
         speaker.append(numbers.setdefault(columns[0], len(numbers)))
-        block.append(columns[1].rstrip())
+        block.append(columns[1])
         if len(block) == BLOCK:
             blocks.append(np.array(block))
             block = []
@@ -33,24 +34,20 @@ def read_train_list(path: StrPath) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(blocks), np.argsort(order).astype(np.int32)[speaker], names[order]
 
 
-def read_lines(path: StrPath) -> list[bytes]:
-    """The lines of a list as bytes, without empty ones at the end."""
-    return list(open_lines(path))
+def read_lines(path: StrPath) -> list[str]:
+    """The lines of a list, without empty ones at the end; names of files in them as `names` of utils/texts.py says."""
+    return list(open_list(path))
 
 
-def open_lines(path: StrPath) -> Iterator[bytes]:
-    """As `read_lines`, one at a time."""
+def open_list(path: StrPath) -> Iterator[str]:
+    """As `read_lines`, one at a time. ContentError for an empty list, otherwise as `open_lines` of utils/texts.py."""
     any_line, empty = False, 0
-    try:
-        with open(path, "rb") as file:
-            for line in file:
-                if line.strip():
-                    yield from [b""] * empty
-                    yield line.rstrip(b"\n")
-                    any_line, empty = True, 0
-                else:
-                    empty += 1
-    except OSError as error:
-        raise NotFoundError(f"{path or 'list'}: {error.strerror}; prepare.py writes the lists") from None
+    for line in open_lines(path, EXPECTED, names=True):
+        if line.strip():
+            yield from [""] * empty
+            yield line
+            any_line, empty = True, 0
+        else:
+            empty += 1
     if not any_line:
-        raise ContentError(f"{path}: empty list; prepare.py writes the lists")
+        raise ContentError(f"{path}: empty, expected {EXPECTED}")
