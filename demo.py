@@ -1,10 +1,12 @@
 """make demo: every model on the mini corpus, as a user would: prepare, train, evaluate, export, run in C++; a table.
 
-Runs the commands of the READMEs in the model folders and stops at the first that fails. --short trains less.
+Runs the commands of the READMEs in the model folders, on the run folder runs/demo, and stops at the first that fails.
+--short trains less.
 """
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +15,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent
 CORPUS = "../corpora/mini"
-BEST = "runs/mini/best.ckpt"
+RUN = "runs/demo"      # made new each time
+BEST = f"{RUN}/best.ckpt"
 
 
 class Step(NamedTuple):
@@ -26,13 +29,14 @@ class Step(NamedTuple):
 
 PREPARE = Step("prepare", ["prepare.py", "--corpus", "mini", "--data_folder", CORPUS, "--output_folder", "lists/mini"],
                r"rejected: .*")
+TRAIN = ["train.py", "--config", "configs/mini.yaml", "--ckpt_save_dir", RUN]
 EXPORT = Step("export", ["export.py", "--checkpoint_path", BEST, "--file_format", "MINDIR", "--runtime", "lite2.0-cpu",
                          "--length", "0"], r"largest difference \S+")
 
 
 def cpp(model, data, result):
     """The exported graph in the C++ runner, over the same files as eval.py."""
-    return Step("C++", ["scripts/run_infer_310.sh", f"runs/mini/{model}.mindir", f"lists/mini/{data}"], result)
+    return Step("C++", ["scripts/run_infer_310.sh", f"{RUN}/{model}.mindir", f"lists/mini/{data}"], result)
 
 
 def ecapatdnn(short):
@@ -41,7 +45,7 @@ def ecapatdnn(short):
     pair = [f"{CORPUS}/test/t001/t001-{number}.wav" for number in ("000", "001")]
     return [
         PREPARE,
-        Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_eer \S+)"),
+        Step("train", [*TRAIN, *epochs], r"epoch \d+ .*(valid_eer \S+)"),
         Step("evaluate", ["eval.py", "--checkpoint_path", BEST, "--as_norm", "true"], r"^EER = \S+"),
         EXPORT,
         cpp("ecapatdnn", "test_trials.txt", r"^EER = \S+"),
@@ -54,7 +58,7 @@ def conv_tasnet(short):
     epochs = ["--num_epochs", "1", "--mixtures_per_epoch", "800"] if short else []
     return [
         PREPARE,
-        Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_si_snri \S+)"),
+        Step("train", [*TRAIN, *epochs], r"epoch \d+ .*(valid_si_snri \S+)"),
         Step("evaluate", ["eval.py", "--checkpoint_path", BEST], r"^Average SISNR improvement: \S+"),
         EXPORT,
         cpp("conv_tasnet", "test.csv", r"^Average SISNR improvement: \S+"),
@@ -67,7 +71,7 @@ def deepspeech2(short):
     model = ["--lm_path", "lists/mini/lm.arpa", "--alpha", "0.5", "--beta", "1.0", "--beam_width", "32"]
     return [
         PREPARE._replace(command=[*PREPARE.command, "--lm", "3"]),
-        Step("train", ["train.py", "--config", "configs/mini.yaml", *epochs], r"epoch \d+ .*(valid_wer \S+)"),
+        Step("train", [*TRAIN, *epochs], r"epoch \d+ .*(valid_wer \S+)"),
         Step("evaluate", ["eval.py", "--checkpoint_path", BEST], r"^Average WER \S+ Average CER \S+"),
         Step("with model", ["eval.py", "--checkpoint_path", BEST, *model], r"^Average WER \S+ Average CER \S+"),
         EXPORT,
@@ -86,6 +90,7 @@ def main():
     args = parser.parse_args()
     rows = []
     for model in args.models or MODELS:
+        shutil.rmtree(ROOT / model / RUN, ignore_errors=True)
         for step in MODELS[model](args.short):
             print(f"\n== {model}: {step.name}: {' '.join(step.command)}", flush=True)
             seconds, result = run(ROOT / model, step)

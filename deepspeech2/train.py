@@ -31,10 +31,11 @@ def main(config: Config) -> Progress:
     """Trains as `config` says."""
     require(config, "train_manifest")
     device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
-    train_set = TrainSet(config, device.rank, device.size)
-    with Batches(train_set, config.num_workers) as batches:
-        recipe = make_recipe(config, train_set, device)
-        return fit(recipe, batches, RunFolder(config, device.rank), config, device)
+    with RunFolder(config, device.rank) as folder:
+        train_set = TrainSet(config, device.rank, device.size)
+        with Batches(train_set, config.num_workers) as batches:
+            recipe = make_recipe(config, train_set, device)
+            return fit(recipe, batches, folder, config, device)
 
 
 def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:

@@ -30,20 +30,20 @@ from utils.training.train_step import adapt
 def main(config: SpeakerIdConfig) -> Progress:
     """Trains and tests as `config` says, as one of rank_size processes."""
     config = with_room_noises(config)
-    if config.rank_size == 1:
-        prepare(config)
     device = setup_device(config.device_target, config.rank_size > 1, config.device_id, config.seed)
-    train_set = TrainSet(config.crops(), device.rank, device.size)
-    with Batches(train_set, config.num_workers) as batches:
-        model = SpeakerId(config, train_set.classes)
-        recipe = make_recipe(config, model, train_set, device)
-        folder = RunFolder(config, device.rank, checkpoints="save")
-        folder.log(f"network {config.network}")
-        progress = fit(recipe, batches, folder, config, device)
-    if not config.max_steps:
-        load_into(folder.best, parameters(model))
-        error, loss = map(number, evaluate(model, config, "test", device))
-        write_log(folder, f"Epoch loaded: {progress.best_epoch} - test loss: {loss}, test error: {error}")
+    with RunFolder(config, device.rank, checkpoints="save") as folder:
+        if config.rank_size == 1:
+            prepare(config)
+        train_set = TrainSet(config.crops(), device.rank, device.size)
+        with Batches(train_set, config.num_workers) as batches:
+            model = SpeakerId(config, train_set.classes)
+            recipe = make_recipe(config, model, train_set, device)
+            folder.log(f"network {config.network}")
+            progress = fit(recipe, batches, folder, config, device)
+        if not config.max_steps:
+            load_into(folder.best, parameters(model))
+            error, loss = map(number, evaluate(model, config, "test", device))
+            write_log(folder, f"Epoch loaded: {progress.best_epoch} - test loss: {loss}, test error: {error}")
     return progress
 
 
@@ -80,7 +80,8 @@ def start(config: SpeakerIdConfig) -> None:
     if config.rank_size == 1 or "MS_ROLE" in os.environ:
         main(config)
         return
-    prepare(config)
+    with RunFolder(config, checkpoints="save"):     # held again by rank 0, once it is started
+        prepare(config)
     command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
     jobs = cluster_jobs(command, config.rank_size, choose_target(config.device_target), Path.cwd())
     sys.exit(Watch(jobs).run())

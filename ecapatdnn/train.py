@@ -28,10 +28,11 @@ def main(config: Config, after_epoch: Callable[[RunFolder], object] | None = Non
     """Trains as `config` says. `after_epoch` is called with the run folder; by default it writes score.txt."""
     require(config, "train_list", "train_path")
     device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
-    train_set = TrainSet(config, device.rank, device.size)
-    with Batches(train_set, config.num_workers) as batches:
-        recipe = make_recipe(config, train_set, device, after_epoch or write_score)
-        return fit(recipe, batches, RunFolder(config, device.rank), config, device)
+    with RunFolder(config, device.rank) as folder:
+        train_set = TrainSet(config, device.rank, device.size)
+        with Batches(train_set, config.num_workers) as batches:
+            recipe = make_recipe(config, train_set, device, after_epoch or write_score)
+            return fit(recipe, batches, folder, config, device)
 
 
 def make_recipe(config: Config, train_set: TrainSet, device: Device,

@@ -21,6 +21,7 @@ from utils.checkpoints.checkpoint import load_checkpoint, load_into, save_checkp
 from utils.device import Device
 from utils.errors import ContentError, MismatchError, OutputError, RunError, SettingError
 from utils.layers.mixed_precision import mixed
+from utils.locks import LOCK
 from utils.training import loader
 from utils.training.loader import Batches
 from utils.training.loop import fit, trainable
@@ -137,6 +138,82 @@ def test_resume_auto_starts_a_run_and_never_one_over_damaged_states(tmp_path):
         train(tmp_path / "run", resume="auto")
 
 
+def snapshot(folder):
+    """{path: (content, when it was written)} of all files of a folder."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("resume", ["run", "auto"])
+@pytest.mark.parametrize("refusal", ["other network", "other processes", "other precision"])
+def test_a_refused_resume_leaves_no_trace(stopped, tmp_path, resume, refusal):
+    folder, expected = stopped
+    shutil.copytree(folder, tmp_path / "run")
+    resume = resume if resume == "auto" else str(tmp_path / "run")
+    if refusal == "other processes":
+        for path in (tmp_path / "run" / "last").iterdir():
+            state, record = load_checkpoint(path)
+            save_checkpoint(path, state, **record | {"devices": 8})
+    before = snapshot(tmp_path / "run")
+    with refused(MismatchError, "ckpt"):
+        train(tmp_path / "run", resume=resume, seed=5, norm=refusal != "other network",
+              loss_scale=0.0 if refusal == "other precision" else 1.0)
+    assert snapshot(tmp_path / "run") == before
+    if refusal != "other processes":
+        _, found = train(tmp_path / "run", resume=resume)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("kept", ["last/state.ckpt", "best.ckpt", "checkpoints/epoch_0002.ckpt"])
+@pytest.mark.parametrize("resume", ["", "auto"])
+def test_a_run_is_never_overwritten(tmp_path, kept, resume):
+    """--resume auto starts a run where there is none, not one over what cannot be continued."""
+    path = tmp_path / "run" / kept
+    path.parent.mkdir(parents=True)
+    path.write_text("a checkpoint")
+    kind, names = (ContentError, [path]) if (kept, resume) == ("last/state.ckpt", "auto") else (
+        OutputError, [tmp_path / "run", kept, "--ckpt_save_dir"])
+    with refused(kind, *names) as refusal:
+        train(tmp_path / "run", resume=resume)
+    assert resume or ("--resume" in str(refusal.value)) == (kept == "last/state.ckpt")
+    assert list(snapshot(tmp_path / "run")) == [path]
+
+
+def test_what_ended_before_its_first_checkpoint_starts_again(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(RuntimeError), RunFolder(config(run)) as folder:
+        folder.log("before the start")
+        folder.start()
+        raise RuntimeError
+    assert "before the start" in (run / "train.log").read_text() and (run / "config.yaml").exists()
+    train(run, num_epochs=1, seed=5)
+    assert "before the start" not in (run / "train.log").read_text()
+    assert "seed: 5" in (run / "config.yaml").read_text()
+
+
+def test_two_runs_at_once_in_one_folder(tmp_path):
+    """The second is refused whatever it wants; the first goes on."""
+    def validate():
+        for resume in ("", "auto", str(tmp_path / "run")):
+            before = snapshot(tmp_path / "run")
+            with refused(OutputError, "ckpt_save_dir", tmp_path / "run", f"process {os.getpid()}"), \
+                    RunFolder(config(tmp_path / "run", resume=resume)):
+                pass
+            assert snapshot(tmp_path / "run") == before
+        return {"error": 1.0}
+
+    progress, _ = train(tmp_path / "run", validate=validate)
+    assert progress.epoch == 4 and not (tmp_path / "run" / LOCK).exists()
+
+
+def test_other_ranks_neither_lock_nor_write(tmp_path):
+    with RunFolder(config(tmp_path / "run")) as folder, RunFolder(config(tmp_path / "run"), rank=1) as other:
+        folder.start()
+        before = snapshot(tmp_path / "run")
+        other.start()
+        assert snapshot(tmp_path / "run") == before
+
+
 def test_other_number_of_devices_is_refused(tmp_path):
     train(tmp_path / "run", num_epochs=1)
     path = tmp_path / "run" / "last" / "state.ckpt"
@@ -232,7 +309,8 @@ def train_weight(weight, objective, optimizer, schedule, settings):
     """A run of `fit` over Ones, of one parameter."""
     recipe = Recipe({"weight": weight}, Precision("O0", 1.0), objective, "y", optimizer([weight], schedule(0)),
                     schedule, criterion="error")
-    fit(recipe, Batches(Ones(), 0), RunFolder(settings), settings, Device("CPU"))
+    with RunFolder(settings) as folder:
+        fit(recipe, Batches(Ones(), 0), folder, settings, Device("CPU"))
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 100.0])

@@ -90,7 +90,9 @@ log=$output/$name.log
 training() {
   prepare
   case $name in
-    train_performance_*) run_training "$program" "${train[@]}" "${fast[@]}" "${flags[@]}" ;;
+    train_performance_*)
+      rm -rf "runs/$name" "results/speaker_id/$name"     # a measurement leaves no run to keep
+      run_training "$program" "${train[@]}" "${fast[@]}" "${flags[@]}" ;;
     *) run_training "$program" "${train[@]}" "${flags[@]}" ;;
   esac
 }

@@ -80,11 +80,12 @@ def train(folder, dataset=None, stop_at=None, validate=None, criterion="error", 
             os.kill(os.getpid(), signal.SIGTERM)
         return 0.05 * 0.9 ** step
 
-    with Batches(dataset or Points(), workers) as batches, pytest.MonkeyPatch.context() as patch:
+    with RunFolder(settings, device.rank) as run, Batches(dataset or Points(), workers) as batches, \
+            pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_step", lambda *_: step)
         recipe = Recipe(parameters(net), Precision("O0", loss_scale), objective, "accuracy", optimizer, schedule,
                         criterion, validate)
-        progress = loop.fit(recipe, batches, RunFolder(settings, device.rank), settings, device)
+        progress = loop.fit(recipe, batches, run, settings, device)
     return progress, {name: value.asnumpy().copy() for name, value in parameters(net).items()}
 
 

@@ -9,6 +9,7 @@ import time
 from utils.errors import RunError
 from utils.launching.cluster import check_free, listens
 from utils.launching.jobs import TIMEOUTS, Job
+from utils.locks import locked_folder
 
 GRACE = 15          # seconds in which a process may save before it is killed
 BRIEF = 2           # seconds it gets when another has failed: it waits for that one and cannot save
@@ -33,6 +34,10 @@ class Watch:
 
     def run(self) -> int:
         """Starts all, waits and stops what is left; the exit code."""
+        with locked_folder(self.jobs[0].folder, "logs", "wait for that launch, or start in a copy of the folder"):
+            return self._run()
+
+    def _run(self):
         if self.scheduler:
             check_free(self.host, self.port)
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -47,6 +47,7 @@ def fit(recipe: Recipe, batches: Batches, folder: RunFolder, config: RunSettings
     loop = Loop(recipe, batches, folder, config, device)
     if config.resume:
         loop.resume()
+    folder.start()
     with Signals() as signals:
         while config.max_steps or loop.progress.epoch <= config.num_epochs and not loop.progress.finished:
             if recipe.before_epoch:

@@ -1,35 +1,75 @@
 """The folder of one training run: config.yaml train.log metrics.csv curves.png checkpoints/ best.ckpt last/."""
+import contextlib
 import csv
 import logging
+import logging.handlers
 import os
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from utils.config import save_config
-from utils.errors import OutputError
+from utils.config import AUTO, save_config
+from utils.errors import OutputError, UserError
 from utils.files import csv_text, remove_unfinished, whole_file, write_text
+from utils.locks import locked_folder
 from utils.training.settings import RunSettings
 from utils.training.step_clock import check_steps
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
 PREVIOUS = Path("last", "previous.ckpt")    # the one before it, for --resume auto
+FORMAT = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")      # of the lines of train.log
 
 
 class RunFolder:
-    """Creates config.ckpt_save_dir and writes into it; ranks other than 0 write nothing.
+    """config.ckpt_save_dir as one run's: `with` keeps other processes out of it, `start` is the first to write into it.
 
-    `checkpoints` names the folder in it that gets a checkpoint of every epoch.
+    So what is refused before `start` leaves everything as it was. Ranks other than 0 write nothing. `checkpoints` names
+    the folder in it that gets a checkpoint of every epoch.
     """
 
     def __init__(self, config: RunSettings, rank: int = 0, checkpoints: str = "checkpoints") -> None:
-        check_steps(config.max_steps)       # before a run of that name is overwritten
+        check_steps(config.max_steps)
+        self.config = config
         self.path = Path(config.ckpt_save_dir)
         self.checkpoints = self.path / checkpoints
         self.writes = rank == 0
         self.rows: list[dict[str, Any]] = []    # of metrics.csv; those of before a resume hold text, as csv gives it
-        self._logger = None
+        self._logger, self._waiting = None, None
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> "RunFolder":
+        if self.writes:
+            remedy = "wait for it, stop it, or choose another folder with --ckpt_save_dir"
+            self._held.enter_context(locked_folder(self.path, "ckpt_save_dir", remedy))
+            try:
+                self._check_free()
+            except UserError:
+                self._held.close()
+                raise
+            self._logger, self._waiting = _make_log(str(self.path))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._logger:
+            _close_log(self._logger)
+            self._logger = None
+        self._held.close()
+
+    def _check_free(self) -> None:
+        """OutputError where a run is there that is not to be continued, or cannot be."""
+        states = self.saved_states()
+        if self.config.resume and (states or self.config.resume != AUTO):
+            return
+        kept = [path for path in (*states, self.best, *sorted(self.checkpoints.glob("epoch_*.ckpt"))) if path.exists()]
+        if kept:
+            continued = f"continue it with --resume {self.path}" if states else "it holds no state to continue from"
+            raise OutputError(f"ckpt_save_dir: {self.path} holds a run ({kept[0].relative_to(self.path)}), which would "
+                              f"be overwritten; {continued}, choose another folder with --ckpt_save_dir, or delete "
+                              "that one")
+
+    def start(self) -> None:
+        """Writes config.yaml and opens train.log, which gets what was logged before, too: the run begins."""
         if not self.writes:
             return
         try:
@@ -38,8 +78,9 @@ class RunFolder:
             raise OutputError(f"ckpt_save_dir: {self.path}: cannot be written ({error.strerror}); choose another "
                               "folder") from None
         remove_unfinished(self.path)
-        save_config(config, self.path)
-        self._logger = _open_log(self.path / "train.log", append=bool(config.resume))
+        save_config(self.config, self.path)
+        if self._logger and self._waiting:
+            _open_log(self._logger, self._waiting, self.path / "train.log", append=bool(self.config.resume))
 
     @property
     def best(self) -> Path:
@@ -93,16 +134,30 @@ class RunFolder:
             draw_curves(self.rows, self.path / "curves.png", criterion)
 
 
-def _open_log(path: Path, append: bool) -> logging.Logger:
-    logger = logging.getLogger(str(path))
+def _make_log(name: str) -> tuple[logging.Logger, logging.handlers.MemoryHandler]:
+    """(a logger that prints on the screen, what keeps its lines for the file)."""
+    logger = logging.getLogger(name)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    _close_log(logger)
+    screen, waiting = logging.StreamHandler(sys.stdout), logging.handlers.MemoryHandler(1000, logging.CRITICAL)
+    screen.setFormatter(FORMAT)
+    for handler in (screen, waiting):
+        logger.addHandler(handler)
+    return logger, waiting
+
+
+def _open_log(logger: logging.Logger, waiting: logging.handlers.MemoryHandler, path: Path, append: bool) -> None:
+    """From now on the lines go into the file `path`, those that have waited first."""
+    file = logging.FileHandler(path, "a" if append else "w", encoding="utf-8")
+    file.setFormatter(FORMAT)
+    waiting.setTarget(file)
+    logger.removeHandler(waiting)
+    waiting.close()
+    logger.addHandler(file)
+
+
+def _close_log(logger: logging.Logger) -> None:
     for handler in logger.handlers[:]:
         logger.removeHandler(handler)
         handler.close()
-    formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
-    to_file = logging.FileHandler(path, "a" if append else "w", encoding="utf-8")
-    for handler in (logging.StreamHandler(sys.stdout), to_file):
-        handler.setFormatter(formatter)
-        logger.addHandler(handler)
-    return logger
