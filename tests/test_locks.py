@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-
 from helpers.errors import refused
+
 from utils.errors import OutputError
 from utils.locks import LOCK, locked_folder
 
