@@ -10,7 +10,7 @@ if [ ! -f "${1:-}" ] || [ ! -e "${2:-}" ]; then
   echo "error: found '${1:-}' '${2:-}', expected an exported graph and a list or a folder; $usage" >&2
   exit 2
 fi
-mindir=$(realpath "$1") data=$(realpath "$2")
+mindir=$(realpath --no-symlinks -- "$1") data=$(realpath -- "$2")
 need=$([ -d "$data" ] && echo n || echo y)   # a list, or a folder of what is ready for the graph
 device=0
 shift 2

@@ -127,6 +127,24 @@ def test_what_is_too_short_for_the_graph_is_named(run, tmp_path):
     assert (tmp_path / "out" / "ten_0.bin").is_file()
 
 
+def test_each_graph_of_a_folder_has_its_own_description(run, tmp_path):
+    first = export(Doubled(), [Port("waveform", "float32", (1, None))], tmp_path, shortest=10)
+    (tmp_path / "net.mindir").rename(tmp_path / "other.mindir")
+    description = json.loads((tmp_path / "inputs.json").read_text())
+    (tmp_path / "inputs.json").write_text(json.dumps(
+        description | {"file": "x.onnx", "shortest": 0, "others": {"other.mindir": description}}))
+    write_inputs(tmp_path / "in", {"nine": [np.ones(9, np.float32)]})
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.mindir").symlink_to("../other.mindir")
+    for graph in (tmp_path / "other.mindir", tmp_path / "links" / "a.mindir"):
+        code, output = run(graph, tmp_path / "in", tmp_path / "out")
+        assert code != 0
+        assert_line(output, "nine.bin", 9, 10)
+    first.write_bytes((tmp_path / "other.mindir").read_bytes())
+    code, output = run(first, tmp_path / "in", tmp_path / "out")
+    assert_refusal(code, output, tmp_path / "inputs.json", "net.mindir")
+
+
 def test_graph_for_a_cpu_is_refused_elsewhere(doubled, run, tmp_path):
     write_inputs(tmp_path, {"a": [np.ones(9, np.float32)]})
     code, output = run(doubled, tmp_path, tmp_path / "out", "--device_target=Ascend")

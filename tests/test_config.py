@@ -302,6 +302,21 @@ def test_every_preset_is_valid(path, monkeypatch):
     assert values and "$" not in str(config)
 
 
+def test_a_dollar_that_is_part_of_a_name_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOLDER", "elsewhere")
+    monkeypatch.delenv("unset", raising=False)
+    (tmp_path / "a$unset").mkdir()
+    (tmp_path / "b$FOLDER").touch()
+    monkeypatch.chdir(tmp_path)
+    for text, expected in (("a$unset", "a$unset"), ("a$unset/new/run", "a$unset/new/run"), ("b$FOLDER", "b$FOLDER"),
+                           ("c$FOLDER", "celsewhere"), ("price$", "price$"), ("$ 1", "$ 1")):
+        assert parse_config(Config, ["--train_path", text]).train_path == expected
+    with refused(SettingError, "train_path", "$unset"):
+        parse_config(Config, ["--train_path", "c$unset/a$unset"])
+    saved = Config(train_path="gone$unset")       # what a run has saved was read once and for all
+    assert parse_config(Config, [], base=saved).train_path == "gone$unset"
+
+
 @pytest.mark.parametrize("text", ["$SPEECH_DATA/x", "${SPEECH_DATA}/x"])
 def test_variables_of_the_environment_are_replaced(tmp_path, monkeypatch, text):
     argv = ["--config", preset(tmp_path, f"name: {text}\n")]

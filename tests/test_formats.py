@@ -132,7 +132,8 @@ def test_inputs_json_of_any_known_format_is_read(tmp_path):
     path, config = tmp_path / "inputs.json", EcapaConfig(model_path=str(tmp_path / "net.mindir"))
     path.write_text(description_text({"inputs": [port], "gears": [100, 200]}))
     written = json.loads(path.read_text())
-    assert list(written)[0] == "format" and read_description(tmp_path) == {"inputs": [port], "gears": [100, 200]}
+    assert list(written)[0] == "format"
+    assert read_description(tmp_path / "net.mindir") == {"inputs": [port], "gears": [100, 200]}
     expected = graph_input(config)
     assert expected == ("features", 200, [100, 200])
     del written["format"]

@@ -2,9 +2,9 @@
 import shutil
 
 import pytest
+from helpers.errors import refused
 
 from ecapatdnn.src.config import Config
-from tests.helpers.errors import refused
 from utils.config import load_config, save_config
 from utils.errors import NotFoundError
 from utils.paths import beside, walk_files

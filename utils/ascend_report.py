@@ -135,7 +135,7 @@ def reference(graph: str, inputs: str, outputs: str) -> None:
     import mindspore as ms  # likewise
 
     ms.set_device("CPU")
-    ports = read_description(Path(graph).parent)["inputs"]
+    ports = read_description(Path(graph))["inputs"]
     network = ms.nn.GraphCell(ms.load(graph))
     target = Path(outputs)
     target.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ file, so features and hyper-parameters cannot differ between training and use.
 import argparse
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
@@ -19,6 +20,7 @@ from utils.paths import beside
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
+VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")     # of the environment, as os.path.expandvars finds it
 OPTIONAL: dict[str, Any] = {"nargs": "?", "const": "true"}   # of argparse: `--flag` alone means `--flag true`
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -73,10 +75,9 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
         raise SettingError(f"{unknown[0]}: no such flag{nearest(name, [*types, *aliases])}; --help lists them all")
     given = vars(known)
     values = {} if base is None else dataclasses.asdict(base)
-    if path := given.pop("config"):
-        values |= read_yaml(cls, path)
-    values |= {name: _convert(f"--{name}", text, types[name]) for name, text in given.items() if text is not None}
-    return cls(**{name: _expand(name, value) for name, value in values.items()})
+    changes = read_yaml(cls, path) if (path := given.pop("config")) else {}
+    changes |= {name: _convert(f"--{name}", text, types[name]) for name, text in given.items() if text is not None}
+    return cls(**values | {name: _expand(name, value) for name, value in changes.items()})
 
 
 def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConfig:
@@ -205,8 +206,21 @@ def _convert(where: str, value: Any, kind: type) -> Any:
 
 
 def _expand(name: str, value: Any) -> Any:
-    """`value` with $VARIABLES of the environment replaced: presets need not name anyone's folders."""
-    expanded = os.path.expandvars(value) if isinstance(value, str) else value
-    if isinstance(value, str) and "$" in expanded:
-        raise SettingError(f"{name}: {value}: that environment variable is not set; set it, or give --{name}")
+    """`value` with $VARIABLES of the environment replaced: presets need not name anyone's folders.
+
+    A $ that is part of a name stays: where there is a file or folder of that very name.
+    """
+    if not isinstance(value, str) or not VARIABLE.search(value):
+        return value
+    expanded = os.path.expandvars(value)
+    if _named(value) and not os.path.exists(expanded):
+        return value
+    if (unset := VARIABLE.search(expanded)) and not _named(expanded):
+        raise SettingError(f"{name}: {value}: the environment variable {unset[0]} is not set, and nothing has this "
+                           f"name; set it, or give --{name}")
     return expanded
+
+
+def _named(path: str) -> bool:
+    """Whether there is what `path` names, up to the last folder or file with a $ in its name."""
+    return "$" in path and os.path.exists(path[:path.rindex("$")] + path[path.rindex("$"):].split(os.sep)[0])

@@ -12,10 +12,12 @@ import contextlib
 import csv
 import io
 import os
+import re
 import secrets
 import shutil
 import signal
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +29,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mindsp
 UNFINISHED = ".saving-"     # how the names of temporary folders start
 REMEDY = "free some space, mend the permissions or name another place"
 ENDING = (signal.SIGTERM, signal.SIGHUP)    # signals that end a process which does not handle them
+# what MindSpore takes as the path of a graph (check_file_name_by_regular), but for : and \, which other programs refuse
+PLAIN = re.compile(r"[0-9A-Za-z@_\-./]+")
 StrPath = str | os.PathLike[str]     # what open() takes
 
 
@@ -51,14 +55,26 @@ def whole_file(path: StrPath, *, suffix: str = "", flush: bool = True, remedy: s
 
 @contextlib.contextmanager
 def whole_files(*paths: StrPath, suffix: str = "", flush: bool = True, remedy: str = REMEDY,
-                failures: Sequence[type[Exception]] = ()) -> Iterator[list[Path]]:
-    """As `whole_file`, of several files of one folder: none gets its name before all are complete."""
+                failures: Sequence[type[Exception]] = (), plain: bool = False) -> Iterator[list[Path]]:
+    """As `whole_file`, of several files of one folder: none gets its name before all are complete.
+
+    plain: the paths to write to are PLAIN, as MindSpore wants those of graphs and shards. Where the folder's is not,
+    the files are written among the system's temporary ones and moved; a name that is not plain is replaced by a number.
+    """
     targets = [_target(path) for path in paths]
     parent, = {target.parent for target in targets}
-    with _beside(paths[0], parent, remedy, failures) as place:
+    with _beside(paths[0], parent, remedy, failures) as place, contextlib.ExitStack() as stack:
         mode = stat.S_IMODE(place.stat().st_mode) & 0o666      # some libraries restrict their files to the user
         made = [place / (target.name.removesuffix(suffix) + suffix) for target in targets]
-        yield made
+        if plain and not all(PLAIN.fullmatch(str(file)) for file in made):
+            elsewhere = stack.enter_context(_plain_folder())
+            written = [elsewhere / (file.name if PLAIN.fullmatch(file.name) else f"{number}{file.suffix}")
+                       for number, file in enumerate(made)]
+            yield written
+            for file, moved in zip(written, made, strict=True):
+                shutil.move(file, moved)
+        else:
+            yield made
         for file in made:
             os.chmod(file, mode)
             if flush:
@@ -161,6 +177,22 @@ def _beside(path, parent, remedy, failures, also=()):
         raise OutputError(f"{path}: cannot be written ({reason}); {remedy}") from None
 
 
+@contextlib.contextmanager
+def _plain_folder():
+    """A temporary folder whose path is PLAIN; in the end it is gone."""
+    roots = [root for root in (tempfile.gettempdir(), "/tmp", "/var/tmp", str(CACHE)) if PLAIN.fullmatch(root)]
+    for root in roots:
+        with contextlib.suppress(OSError):
+            Path(root).mkdir(parents=True, exist_ok=True)
+            place = _make_temporary(Path(root), private=True)
+            break
+    else:
+        raise OutputError(f"{tempfile.gettempdir()}: no folder for temporary files; set TMPDIR to one whose path has "
+                          "no other characters than letters, digits and @_-./")
+    with _removing(place):
+        yield place
+
+
 def _concerns(error, *places):
     """Whether an OSError is about one of `places` or a file in it, or names none, as on a full disk."""
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
@@ -190,12 +222,12 @@ def _removing(folder):
         _remove(folder)
 
 
-def _make_temporary(parent):
-    """A new folder in `parent`, with the permissions that umask leaves."""
+def _make_temporary(parent, private=False):
+    """A new folder in `parent`, with the permissions that umask leaves, or for this user alone."""
     while True:
         place = parent / f"{UNFINISHED}{secrets.token_hex(6)}"
         with contextlib.suppress(FileExistsError):
-            place.mkdir()
+            place.mkdir(0o700 if private else 0o777)
             return place
 
 

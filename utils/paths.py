@@ -72,7 +72,7 @@ def beside(path: StrPath, name: str, above: bool = False) -> Path | None:
 
     above: a folder above will do, too.
     """
-    for file in _names(os.path.abspath(path)):
+    for file in links(path):
         folder = os.path.dirname(file)
         folders = [folder, *((os.path.dirname(os.path.realpath(folder)), os.path.dirname(folder)) if above else ())]
         for place in (Path(folder, name) for folder in folders):
@@ -81,11 +81,11 @@ def beside(path: StrPath, name: str, above: bool = False) -> Path | None:
     return None
 
 
-def _names(file):
-    """`file`, and where that is a link, what it leads to, link by link."""
-    names = [file]
-    while os.path.islink(names[-1]):
-        target = os.path.normpath(os.path.join(os.path.realpath(os.path.dirname(names[-1])), os.readlink(names[-1])))
+def links(path: StrPath) -> list[Path]:
+    """`path`, and where that is a link, what it leads to, link by link; absolute."""
+    names = [Path(os.path.abspath(path))]
+    while names[-1].is_symlink():
+        target = Path(os.path.normpath(os.path.join(os.path.realpath(names[-1].parent), os.readlink(names[-1]))))
         if target in names:
             break
         names.append(target)

@@ -30,8 +30,8 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$data" ] || fail "data_path: not set; $usage"
 [ -d "$data" ] || fail "data_path: $data: no such folder; $usage"
-data=$(realpath "$data")
-table=${table:+$(realpath "$table")}
+data=$(realpath -- "$data")
+table=${table:+$(realpath -- "$table")}
 output=$model/test/output
 mkdir -p "$output"
 cd "$model"

@@ -20,7 +20,7 @@ case ${script##*/} in
         "usage: bash $script DEVICE_ID PATH_CHECKPOINT [flags of eval.py]" >&2
       exit 2
     fi
-    set -- "$1" --checkpoint_path "$(realpath "$2")" "${@:3}" ;;
+    set -- "$1" --checkpoint_path "$(realpath --no-symlinks -- "$2")" "${@:3}" ;;
   *)
     echo "error: $script: found another name, expected run_standalone_train_*.sh or run_eval_*.sh" >&2
     exit 2 ;;

@@ -43,6 +43,23 @@ std::vector<int64_t> ReadGears(const nlohmann::json &json, const std::vector<Por
   }
   return gears;
 }
+
+// The description of the graph at `path` in what inputs.json holds: that of the last export, and others' by their file.
+// A graph that was renamed or converted is the one that is described, where there is only one.
+nlohmann::json Description(nlohmann::json json, const std::filesystem::path &path) {
+  const nlohmann::json others = json.value("others", nlohmann::json::object());
+  const std::string last = json.value("file", "");
+  for (const auto &name : {path.filename(), std::filesystem::canonical(path).filename()}) {
+    if (name == last || others.contains(name.string())) {
+      return name == last ? json : others[name.string()];
+    }
+  }
+  if (!others.empty()) {
+    throw UserError("describes several graphs, none named " + path.filename().string() +
+                    ", as a converted one must be in a folder of its own");
+  }
+  return json;
+}
 }  // namespace
 
 std::vector<int64_t> Port::ShapeOf(size_t bytes) const {
@@ -67,14 +84,18 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
   if (!std::filesystem::is_regular_file(mindir_path)) {
     throw UserError(mindir_path.string() + ": no such file; export.py writes one from a checkpoint");
   }
-  const std::filesystem::path path = mindir_path.parent_path() / "inputs.json";
+  std::filesystem::path path = mindir_path.parent_path() / "inputs.json";
+  if (!std::filesystem::exists(path)) {  // a graph behind a link
+    const auto target = std::filesystem::canonical(mindir_path).parent_path() / "inputs.json";
+    path = std::filesystem::exists(target) ? target : path;
+  }
   std::ifstream file(path);
   if (!file) {
     throw UserError(path.string() + ": not readable; export.py writes it beside the graph, keep the two together");
   }
   int64_t format = 0;
   try {
-    const nlohmann::json json = nlohmann::json::parse(file);
+    const nlohmann::json json = Description(nlohmann::json::parse(file), mindir_path);
     format = json.value("format", 0);
     if (format > kFormat) {
       throw UserError("format " + std::to_string(format) + ", but this runner reads up to " + std::to_string(kFormat));
@@ -90,7 +111,7 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
       interface.gears = ReadGears(json, interface.inputs);
     }
     if (json.contains("config")) {
-      interface.config = mindir_path.parent_path() / json.at("config").get<std::string>();
+      interface.config = path.parent_path() / json.at("config").get<std::string>();
     }
     interface.runtime = json.value("runtime", "");
     interface.branches = json.value("branches", 1);

@@ -104,7 +104,8 @@ def write_shard(shard: Shard) -> None:
 
     folder, paths, target = shard
     remedy = "make room, and run again: finished shards are kept"
-    with whole_files(*names_of(target), remedy=remedy, failures=(MindRecordException, RuntimeError)) as (made, _):
+    with whole_files(*names_of(target), remedy=remedy, failures=(MindRecordException, RuntimeError),
+                     plain=True) as (made, _):
         writer = FileWriter(str(made))      # MindRecord writes the name into the file
         largest = max(os.path.getsize(os.path.join(folder, path)) for path in paths) + 2 ** 10
         writer.set_header_size(HEADER_BYTES)

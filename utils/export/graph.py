@@ -1,4 +1,5 @@
 """Graphs for inference: MINDIR, ONNX or AIR, with inputs.json beside them that holds all a runner must know."""
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
     Returns the path of the graph.
     """
     kind = config.file_format.upper()
-    path = Path(config.file_name or Path(config.model_path).parent / name).with_suffix(f".{SUFFIX[kind]}")
+    path = graph_path(config, name)
     network.set_train(False)
     any_size = not config.runtime     # the older runtime resizes a graph of fixed sizes
     tensors = [_tensor(port, any_size) for port in inputs]
@@ -91,18 +92,31 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
         facts["config"] = configurations[0].name
     facts = {"model": name, "file": path.name, "inputs": [port.describe() for port in inputs],
              "outputs": [port.describe() for port in outputs], "runtime": config.runtime, **facts}
-    with whole_files(path, path.parent / DESCRIPTION, *configurations) as (graph, description, *configurations):
+    with whole_files(path, path.parent / DESCRIPTION, *configurations, plain=True) as (graph, description, *writing):
         if kind == "MINDIR":
             _export_mindir(network, tensors, inputs, config.runtime, graph)
         elif kind == "ONNX":
             _export_onnx(network, tensors, inputs, outputs, graph)
         else:
-            ms.export(network, *tensors, file_name=str(graph.with_suffix("")), file_format=kind)
-        description.write_text(description_text(facts), encoding="utf-8")
-        for configuration in configurations:
+            ms.export(network, *tensors, file_name=str(graph), file_format=kind)
+        description.write_text(description_text(facts, path.parent / DESCRIPTION), encoding="utf-8")
+        for configuration in writing:
             configuration.write_text(converter_config(inputs, gears), encoding="utf-8")
     print(f"{path}: {path.stat().st_size / 2 ** 20:.2f} MiB, inputs.json beside it")
     return path
+
+
+def graph_path(config: ModelSettings, name: str) -> Path:
+    """Where the graph of config.file_format goes: config.file_name, or `name` in that folder or beside the checkpoint.
+
+    The suffix of the format is appended; that of another format is replaced.
+    """
+    suffix = f".{SUFFIX[config.file_format.upper()]}"
+    path = Path(config.file_name or Path(config.model_path).parent)
+    if path.is_dir() or config.file_name.endswith(os.sep):
+        path /= name
+    known = path.suffix.lower().removeprefix(".") in SUFFIX.values()
+    return path.with_name((path.stem if known else path.name) + suffix)
 
 
 def note_columns(config: ModelSettings, frames: int) -> None:
@@ -129,7 +143,7 @@ def _export_mindir(network, tensors, inputs, runtime, path):
     expected = run_network(network, examples)
     if runtime in ASCEND:
         for_ascend(network)
-    ms.export(network, *tensors, file_name=str(path.with_suffix("")), file_format="MINDIR")
+    ms.export(network, *tensors, file_name=str(path), file_format="MINDIR")
     if runtime in ASCEND:
         downgrade(path, runtime, [port.shape for port in inputs])
     elif runtime == "lite2.0":

@@ -3,8 +3,10 @@
     preprocess_Result/00_data/<name>.bin, 01_data/<name>.bin, ...   the inputs of the graph for an item, but for the
                                                                     length that a graph with gears takes
     result_Files/<name>_0.bin, <name>_1.bin, ...                    its outputs
-    inputs.json                                                     beside the graph, what a runner must know of it
+    inputs.json                                                     beside the graph, what a runner must know of it, and
+                                                                    under "others" of the other graphs beside it
 """
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -16,10 +18,11 @@ from numpy.typing import DTypeLike
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import whole_file
 from utils.formats import migrate, numbered, with_format
+from utils.paths import beside, links
 
 MIGRATIONS = (numbered,)    # of inputs.json (utils/formats.py); kFormat of ascend310_infer/src/interface.cc goes along
 INPUTS, RESULTS = Path("preprocess_Result"), Path("result_Files")
-DESCRIPTION = "inputs.json"
+DESCRIPTION, OTHERS = "inputs.json", "others"
 FOREIGN = "not what export.py writes; export the graph again"
 
 
@@ -39,31 +42,54 @@ class GraphInput(NamedTuple):
             raise MismatchError(f"{file}: {length} {unit}, but the graph takes {longest}; export it with {setting}")
 
 
-def description_text(description: dict) -> str:
-    """What inputs.json holds."""
-    return json.dumps(with_format(description, MIGRATIONS), indent=2) + "\n"
+def description_text(description: dict, path: Path | None = None) -> str:
+    """What inputs.json holds: `description`, and below it that of the other graphs beside it.
+
+    path: the inputs.json that is to be replaced.
+    """
+    others = {}
+    if path is not None and path.is_file():
+        with contextlib.suppress(ValueError, TypeError, AttributeError):    # what is not ours goes
+            others = {file: other for file, other in _descriptions(json.loads(path.read_text("utf-8"))).items()
+                      if file and file != description["file"] and (path.parent / file).is_file()}
+    return json.dumps(with_format(description | ({OTHERS: others} if others else {}), MIGRATIONS), indent=2) + "\n"
 
 
-def read_description(folder: Path) -> dict:
-    """What inputs.json in the folder of a graph says. UserError where it is missing, foreign or of a later version."""
-    path = folder / DESCRIPTION
+def read_description(graph: Path) -> dict:
+    """What inputs.json beside a graph says of it. UserError where it is missing, foreign or of a later version.
+
+    A graph that was renamed or converted is the one that inputs.json describes, where there is only one.
+    """
+    path = beside(graph, DESCRIPTION) or graph.parent / DESCRIPTION
     try:
-        return migrate(json.loads(path.read_text(encoding="utf-8")), MIGRATIONS, path)
+        known = _descriptions(json.loads(path.read_text(encoding="utf-8")))
+        names = [file.name for file in links(graph) if file.name in known]
+        if not names and len(known) > 1:
+            raise MismatchError(f"{path}: describes {', '.join(known)}, not {graph.name}; give a converted graph the "
+                                "name of the exported one and a folder of its own, with this inputs.json beside it")
+        return migrate(known[names[0] if names else next(iter(known))], MIGRATIONS, path)
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror}; export.py writes it beside the graph") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         raise ContentError(f"{path}: {FOREIGN}") from None
+
+
+def _descriptions(content: dict) -> dict[str, dict]:
+    """{file of a graph: its description} of the content of inputs.json; first the graph that was exported last."""
+    others = content.get(OTHERS, {})
+    last = {name: value for name, value in content.items() if name != OTHERS}
+    return {last.get("file", ""): last, **others}
 
 
 def graph_input(config: Any) -> GraphInput:
     """That of the graph beside config.model_path."""
-    folder = Path(config.model_path).parent
-    description = read_description(folder)
+    graph = Path(config.model_path)
+    description = read_description(graph)
     try:
         port = description["inputs"][0]
         return GraphInput(port["name"], port["shape"][1] or 0, description.get("gears", []))
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise ContentError(f"{folder / DESCRIPTION}: {FOREIGN}") from None
+        raise ContentError(f"{graph.parent / DESCRIPTION}: {FOREIGN}") from None
 
 
 def start_inputs() -> None:
