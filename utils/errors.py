@@ -37,7 +37,7 @@ class NotFoundError(UserError):
 class ContentError(UserError):
     """A file or folder is there, but holds another format, or is damaged, cut, empty or invalid. Exit code 2.
 
-    Recordings have the subclass `utils.audio.audio_file.AudioError`: prepare.py rejects those files with a reason,
+    Recordings have the subclass `utils.audio.stream.AudioError`: prepare.py rejects those files with a reason,
     training draws others in their place.
     """
 

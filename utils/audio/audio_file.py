@@ -1,19 +1,15 @@
 """Audio files to float32 arrays in [-1, 1], by seeking: a crop of an hour-long file costs a crop.
 
-Whatever libsndfile reads is read (wav, flac, ogg, mp3, sph, ...), a file or a record of a packed corpus
-(utils/audio/packed.py); several channels are averaged into one.
+Whatever libsndfile or FFmpeg reads is read (utils/audio/stream.py), a file or a record of a packed corpus; several
+channels are averaged into one.
 """
 import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import soundfile
 import soxr
 
-from utils.audio.packed import find_record, is_packed, open_record
-from utils.errors import ContentError
+from utils.audio.stream import AudioError, open_audio
 from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
 from utils.paths import walk_files
 
@@ -24,36 +20,14 @@ SILENCE = 1e-5   # largest sample of a file that holds no speech: half a step of
 Source = StrPath | np.ndarray   # a recording: a file, or samples (N,) or (N, channels) in [-1, 1]
 
 
-class AudioError(ContentError):
-    """A recording that cannot be used: missing, truncated, of another rate, empty, silent or not finite."""
-
-
-@contextmanager
-def _open(path: StrPath) -> Iterator[soundfile.SoundFile]:
-    try:
-        # soundfile takes open files too, which its annotation lacks
-        with soundfile.SoundFile(open_record(path) if is_packed(path) else path) as file:   # pyright: ignore[reportArgumentType]
-            # libsndfile shortens a cut wav without an error; only its log shows it
-            if "(should be" in file.extra_info:
-                raise AudioError(f"{path}: truncated, its header promises more samples than the {file.frames} found; "
-                                 "copy the file again")
-            yield file
-    except (soundfile.LibsndfileError, FileNotFoundError) as error:
-        record = find_record(path) if is_packed(path) else None
-        if isinstance(error, FileNotFoundError) or not record and not os.path.exists(path):
-            raise AudioError(f"{path}: no such audio file; check the list and the folder it is relative to") from None
-        place = f", in {record[0]}" if record else ""
-        raise AudioError(f"{path}: not readable as audio ({error.error_string}{place}); replace the file") from None
-
-
 def header(path: StrPath) -> tuple[int, int]:
-    """(samples, rate in Hz) as the file stands, without reading it."""
-    with _open(path) as file:
-        return file.frames, file.samplerate
+    """(samples, rate in Hz) as the file stands, without reading it; once decoded where the header does not tell."""
+    with open_audio(path) as stream:
+        return _frames(stream), stream.rate
 
 
 def duration(path: StrPath, rate: int) -> int:
-    """Length in samples at `rate` Hz, from the header alone."""
+    """Length in samples at `rate` Hz, as `header`."""
     frames, native = header(path)
     return frames * rate // native
 
@@ -64,22 +38,33 @@ def read(path: StrPath, rate: int, start: int = 0, length: int | None = None, re
     `start` and `length` count samples at `rate`; `length=None` reads to the end. A file of another rate is an
     AudioError unless `resample`. So are fewer samples than asked for, and samples that are not finite.
     """
-    with _open(path) as file:
-        return _read(path, file, rate, start, length, resample)
+    with open_audio(path) as stream:
+        return _read(path, stream, rate, start, length, resample)
 
 
 def random_crop(path: StrPath, rate: int, length: int, generator: np.random.Generator,
                 resample: bool = False) -> np.ndarray:
     """`length` samples from a random place, as `read`; a shorter file is repeated from its start until it fits."""
-    with _open(path) as file:
-        available = file.frames * rate // file.samplerate
+    with open_audio(path) as stream:
+        if stream.frames is None:
+            header(path)
+            return random_crop(path, rate, length, generator, resample)
+        available = stream.frames * rate // stream.rate
         start = _start(available, length, generator)
-        samples = _read(path, file, rate, start, min(length, available), resample)
+        samples = _read(path, stream, rate, start, min(length, available), resample)
     return samples if len(samples) == length else np.resize(samples, length)
 
 
 def _start(available, length, generator):
     return int(generator.integers(0, max(1, available - length + 1)))
+
+
+def _frames(stream):
+    """All samples of a stream, which are read where its header does not tell their number."""
+    if stream.frames is None:
+        for _ in stream.blocks():
+            pass
+    return stream.frames or 0
 
 
 class Recordings:
@@ -107,20 +92,23 @@ class Recordings:
         return np.resize(samples[start:start + length], length)
 
 
-def _read(path, file, rate, start, length, resample):
-    if file.samplerate != rate and not resample:
-        raise AudioError(f"{path}: {file.samplerate} Hz, expected {rate} Hz; resample the corpus "
+def _read(path, stream, rate, start, length, resample):
+    if stream.rate != rate and not resample:
+        raise AudioError(f"{path}: {stream.rate} Hz, expected {rate} Hz; resample the corpus "
                          "(prepare.py --resample true does)")
-    scale = file.samplerate / rate
+    scale = stream.rate / rate
     first = int(start * scale)
-    count = file.frames - first if length is None else min(int(np.ceil(length * scale)), file.frames - first)
-    file.seek(min(first, file.frames))
-    samples = file.read(max(count, 0), dtype="float32", always_2d=True)
-    if count <= 0 or len(samples) < count or length is not None and count < int(length * scale):
+    stream.seek(first)
+    if length is None:
+        samples, fewest = stream.read_all(), 1
+    else:
+        fewest = max(1, int(length * scale))
+        samples = stream.read(max(fewest, int(np.ceil(length * scale))))
+    if len(samples) < fewest:
         raise AudioError(f"{path}: {len(samples)} samples from sample {first}, expected more; "
                          "the file is empty or truncated, replace it")
     mono = _mono(samples, path)
-    return mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate)[:length]
+    return mono if stream.rate == rate else soxr.resample(mono, stream.rate, rate)[:length]
 
 
 def _mono(samples, name):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 import soxr
 
 from utils.audio import audio_file
+from utils.audio.stream import open_audio
 from utils.errors import RunError, skipping
 
 
@@ -48,14 +48,14 @@ def inspect(path: str, window: int, window_rate: int) -> Recording:
 
     So is one shorter than the network's window, which is `window` samples at `window_rate` Hz.
     """
-    promised, rate = audio_file.header(path)
     samples, peak = 0, 0.0
-    for block in _seconds(path):
-        samples, peak = samples + len(block), np.maximum(peak, np.abs(block).max())   # keeps NaN, unlike max
-    if not promised or samples < promised:
-        raise audio_file.AudioError(f"{path}: {samples} samples, its header promises {promised or 'none'}; the file is "
-                                    "empty or truncated, replace it")
-    recording = Recording(path, samples, rate, soundfile.info(path).channels)
+    with open_audio(path) as stream:
+        for block in stream.blocks():
+            block = block.mean(axis=1)
+            samples, peak = samples + len(block), np.maximum(peak, np.abs(block).max())   # keeps NaN, unlike max
+    if not samples:
+        raise audio_file.AudioError(f"{path}: 0 samples; the file is empty, replace it")
+    recording = Recording(path, samples, stream.rate, stream.channels)
     _require_fit(recording, peak, window, window_rate)
     return recording
 
@@ -121,9 +121,6 @@ def _slices(samples, rate):
 
 def _seconds(path):
     """The file a second at a time, mean of the channels: (n, 1) float32 at its own rate."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            while len(block := file.read(file.samplerate, dtype="float32", always_2d=True)):
-                yield block.mean(axis=1, keepdims=True)
-    except soundfile.LibsndfileError as error:
-        raise audio_file.AudioError(f"{path}: not readable as audio ({error.error_string}); replace the file") from None
+    with open_audio(path) as stream:
+        for block in stream.blocks():
+            yield block.mean(axis=1, keepdims=True)

@@ -11,9 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import soundfile
 
 from utils.audio import audio_file
+from utils.audio.stream import open_audio
 from utils.config import require
 from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, NotFoundError, OutputError, SettingError, UnsupportedError, nearest
@@ -188,8 +188,9 @@ def plan(parts: Parts, config: CorpusSettings, rate: int) -> tuple[str, Parts, l
 
 def _other_rate(path, rate):
     try:
-        return soundfile.info(path).samplerate != rate
-    except soundfile.LibsndfileError:   # m4a, and broken files: verification names those
+        with open_audio(path) as stream:
+            return stream.rate != rate
+    except audio_file.AudioError:       # verification names it
         return False
 
 

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from utils.audio import audio_file
+from utils.audio.decoders import LibsndfileDecoder
 from utils.audio.packed import LARGEST_PAGE, SUFFIX, read_shard, shard_name
-from utils.corpora.corpus import parallel
+from utils.audio.stream import open_audio
+from utils.corpora.corpus import parallel, to_int16
 from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, UserError
 from utils.files import StrPath, put, whole_files
@@ -134,16 +135,17 @@ def batches(folder: str, paths: list[str]) -> Iterator[list[dict[str, str | byte
 
 def encode(path: StrPath) -> bytes:
     """Bytes of an audio file with the very samples of `path`: FLAC if that is smaller, else the file's own."""
-    audio_file.header(path)      # FLAC would hide that a wav is cut
     data = Path(path).read_bytes()
-    info = soundfile.info(io.BytesIO(data))
-    if info.format == "FLAC" or info.subtype != "PCM_16":
-        return data
-    samples, rate = soundfile.read(io.BytesIO(data), dtype="int16")
+    with open_audio(path) as source:
+        decoder = source.decoder
+        if not isinstance(decoder, LibsndfileDecoder) or decoder.file.format == "FLAC" \
+                or decoder.file.subtype != "PCM_16":
+            return data
+        samples, rate = to_int16(source.read_all()), source.rate
     stream = io.BytesIO()
     try:
         soundfile.write(stream, samples, rate, format="FLAC", subtype="PCM_16")
     except soundfile.LibsndfileError:       # more channels than FLAC has
         return data
-    same = np.array_equal(soundfile.read(io.BytesIO(stream.getvalue()), dtype="int16")[0], samples)
+    same = np.array_equal(soundfile.read(io.BytesIO(stream.getvalue()), dtype="int16", always_2d=True)[0], samples)
     return stream.getvalue() if same and stream.tell() < len(data) else data
