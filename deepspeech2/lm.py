@@ -22,8 +22,9 @@ from deepspeech2.src.ngram import check_arpa, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet
 from utils.config import parse_config, require
 from utils.corpora.corpus import parallel
-from utils.errors import ContentError, NotFoundError, SettingError, nearest, run
+from utils.errors import SettingError, nearest, run
 from utils.files import write_text
+from utils.texts import open_lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +79,7 @@ def estimate(config):
     """Writes the model of config.texts to config.output."""
     require(config, "texts", "output")
     alphabet = Alphabet(config.labels)
-    try:
-        lines = Path(config.texts).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise NotFoundError(f"{config.texts}: {error.strerror}; expected a text of one sentence a line") from None
-    except UnicodeDecodeError:
-        raise ContentError(f"{config.texts}: not UTF-8; convert it with iconv") from None
+    lines = open_lines(config.texts, "a text of one sentence per line")
     texts = [text for text in map(alphabet.normalise, lines) if text]
     good = [text for text in texts if set(text) <= alphabet.number.keys()]
     if len(good) < len(texts):

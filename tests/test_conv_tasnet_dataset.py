@@ -235,7 +235,7 @@ def test_a_bad_list_is_refused_in_one_line(tmp_path, lines, kind, facts):
 
 
 @pytest.mark.parametrize("name, content, kind, facts", [
-    ("l.csv.gz", b"no gzip", ContentError, ["CSV"]), ("l.csv", b"\xff\xfe\x00", ContentError, ["CSV"]),
+    ("l.csv.gz", b"\x1f\x8bno gzip", ContentError, ["CSV"]), ("l.csv", b"\xff\xfe\x00", ContentError, ["CSV"]),
     ("l.csv", None, NotFoundError, []), ("folder", None, NotFoundError, [".csv", "mix.json"])])
 def test_what_is_no_list_is_refused(tmp_path, name, content, kind, facts):
     if content:

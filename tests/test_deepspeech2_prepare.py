@@ -109,7 +109,7 @@ def test_manifest_comes_back_as_written(tmp_path, pair):
     ("{", ["JSON", "line 1", "root_path"]), ("[]", ["a list", "root_path"]), ("{}", ["nothing", "root_path"]),
     ('{"samples": []}', ["found samples", "root_path"]),
     ('{"root_path": 1, "samples": []}', ["found root_path, samples", "wav_path"]),
-    ('{"root_path": "", "samples": []}', ["empty"]), ("", ["JSON"]), ("\xff", ["UTF-8", "byte 0"]),
+    ('{"root_path": "", "samples": []}', ["empty"]), ("", ["JSON"]), ("\xff", ["JSON"]),
     ('{"root_path": "", "samples": [1]}', ["sample 1 is 1", "wav_path"]),
     ('{"root_path": "", "samples": [{"audio": "a"}]}', ["sample 1", '{"audio": "a"}', "wav_path"]),
     ('{"root_path": "", "samples": [{"wav_path": "a.wav"}]}', ["sample 1", "transcript_path", "transcript"]),
@@ -128,7 +128,7 @@ def test_json_that_is_no_manifest(tmp_path, text, facts):
     ("a,b\na,b,c\n", ContentError, ["line 2", "'a,b,c'"]), ("a.wav,\n", ContentError, ["line 1", "'a.wav,'"]),
     ("none.wav,a.txt\n", NotFoundError, ["none.wav"]), ("a.wav,none.txt\n", NotFoundError, ["none.txt"]),
     ("a.wav,blank.txt\n", ContentError, ["blank.txt", "empty"]),
-    ("a.wav,latin.txt\n", ContentError, ["latin.txt", "UTF-8", "byte 3"])])
+    ("a.wav,latin.txt\n", ContentError, ["latin.txt", "line 1", "UTF-8", "0xc9"])])
 def test_csv_that_is_no_manifest(tmp_path, pair, text, kind, facts):
     say(tmp_path / "data/blank.txt", " \n")
     (tmp_path / "data/latin.txt").write_bytes(b"CAF\xc9")
@@ -140,7 +140,7 @@ def test_csv_that_is_no_manifest(tmp_path, pair, text, kind, facts):
 def test_no_manifest(tmp_path):
     with refused(NotFoundError, tmp_path / "none.json", "prepare.py"):
         read_manifest(str(tmp_path / "none.json"))
-    with refused(NotFoundError, "manifest: "):
+    with refused(NotFoundError, "manifest"):
         read_manifest("")
 
 

@@ -1,11 +1,21 @@
 """Texts of other systems through every reader of them: taken as they are meant, or refused in one line."""
+import ast
 import gzip
+import json
 import os
 
+import kenlm
 import pytest
 from helpers.errors import refused
+from helpers.imports import sources
 
+from conv_tasnet.src.config import Config as ConvConfig
+from conv_tasnet.src.mixtures import Mixture, read_mixtures
+from deepspeech2.src.corpora import an4_texts
+from deepspeech2.src.manifest import Sample, read_samples, read_transcript
+from deepspeech2.src.ngram import check_arpa, estimate, for_kenlm
 from ecapatdnn.src.metric import read_trials
+from utils.config import read_yaml
 from utils.corpora.lists import read_train_list
 from utils.errors import ContentError, NotFoundError
 from utils.texts import open_lines, read_json, read_rows, read_text
@@ -121,3 +131,60 @@ def test_no_text_is_named(tmp_path):
     for path in ("", tmp_path, tmp_path / "none"):
         with refused(NotFoundError, path or "no file given", "a list"):
             list(open_lines(path, "a list"))
+
+
+def test_every_program_reads_what_was_meant(written, tmp_path):
+    """A reader of each kind of text that users bring."""
+    path = written("mixture_ID,mixture_path,source_1_path,source_2_path\nä,m.wav,1.wav,2.wav\n", "a.csv")
+    mixtures = read_mixtures(path, "", ConvConfig(), check_files=False)
+    assert mixtures[0] == Mixture("ä", "m.wav", ("1.wav", "2.wav"), (1.0, 1.0))
+    assert read_samples(written("a.wav,ä.txt\n", "b.csv")) == [Sample(f"{tmp_path}/a.wav", f"{tmp_path}/ä.txt")]
+    sample = {"wav_path": "a.wav", "transcript": "É"}
+    text = json.dumps({"root_path": "", "samples": [sample]}, ensure_ascii=False)
+    assert read_samples(written(text + "\n", "c.json"))[0].transcript == "É"
+    assert read_transcript(Sample("a.wav", written("CAFÉ\n", "d.txt")), "m") == "CAFÉ"
+    assert an4_texts(written("<s> ÉT </s> (id)\n", "e")) == {"id": " ÉT "}
+    assert read_yaml(ConvConfig, written("train_dir: ä\nN: 8\n", "f.yaml")) == {"train_dir": "ä", "N": 8}
+    arpa = written(estimate(["É B", "B É A", "A B"], 2), "g.arpa")
+    with for_kenlm(arpa) as plain:
+        assert set(check_arpa(arpa)) == {"É", "A", "B"} and kenlm.Model(str(plain)).score("É B") < -1
+
+
+# ---- nobody else does it
+
+# what no user writes: logs that grow, the programs' own sources, files of the kernel
+OTHERS = {"utils/launching/watch.py", "utils/ascend_check/runs.py", "utils/ascend_check/stubs.py",
+          "utils/cpu_ops/build.py", "utils/ascend_report.py", "benchmarks/runner.py", "benchmarks/scale.py",
+          "benchmarks/onednn_cap.py"}
+READERS = {"csv.reader", "csv.DictReader", "json.load", "np.loadtxt", "np.genfromtxt", "gzip.open", "codecs.open",
+           "io.open", "yaml.safe_load", "yaml.load", "fileinput.input", "linecache.getline"}
+
+
+def readings(tree):
+    """Calls that read a text, such as {"open", "read_text", "csv.reader"}."""
+    calls = set()
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = ast.unparse(node.func)
+        if name == "open" or name.endswith(".open") and name not in READERS | {"av.open", "os.open", "tarfile.open"}:
+            place = 1 if name == "open" else 0
+            modes = [*node.args[place:place + 1], *(word.value for word in node.keywords if word.arg == "mode")]
+            mode = next((ast.literal_eval(mode) for mode in modes if isinstance(mode, ast.Constant)), "r")
+            if "b" not in mode and not set(mode) & set("wax"):
+                calls.add("open")
+        elif name in READERS or name.endswith(".read_text"):
+            calls.add(name.split(".")[-1] if name.endswith(".read_text") else name)
+    return calls
+
+
+def test_every_way_of_reading_a_text_is_recognised():
+    text = """
+open(p); open(p, "r", encoding="utf-8"); p.open(); p.read_text(); json.load(f); csv.reader(f)
+open(p, "rb"); open(p, "w"); p.open("wb"); os.open(p, 0); read_text(p, ""); json.loads(t)
+"""
+    assert readings(ast.parse(text)) == {"open", "read_text", "json.load", "csv.reader"}
+
+
+def test_nothing_else_opens_a_text_for_reading():
+    calls_of = {str(path): readings(tree) for path, tree in sources().items()
+                if path.parts[0] != "tests" and str(path) not in OTHERS | {"utils/texts.py"}}
+    assert len(calls_of) > 80 and {path: calls for path, calls in calls_of.items() if calls} == {}

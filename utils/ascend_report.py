@@ -7,7 +7,6 @@
     python -m utils.ascend_report clean < LOG               LOG without names of people, machines and folders
 """
 import contextlib
-import csv
 import getpass
 import importlib.metadata
 import json
@@ -26,6 +25,7 @@ import numpy as np
 from utils.errors import MismatchError, NotFoundError, SettingError, run
 from utils.export.runner import read_description
 from utils.files import write_text
+from utils.texts import open_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE, SECONDS, SPEAKERS, EACH = 16000, 2, 8, 4      # of the corpus
@@ -189,8 +189,7 @@ def kind_of(path: Path) -> str | None:
 def numbers(path: Path) -> np.ndarray:
     """The numbers in a result, flat float64."""
     if path.suffix == ".txt":
-        with open(path, encoding="utf-8", newline="") as file:
-            return np.array([float(row[0]) for row in csv.reader(file, delimiter=" ")])
+        return np.array([float(line.split()[0]) for line in open_lines(path, "scores of eval.py", names=True)])
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as data:
             return np.concatenate([data[name].ravel() for name in data.files if name.startswith("log_probs.")])

@@ -17,6 +17,7 @@ from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import StrPath, write_text
 from utils.formats import KEY, Step, migrate, numbered, with_format
 from utils.paths import beside
+from utils.texts import read_text
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
@@ -129,11 +130,10 @@ def read_yaml(cls: type[Dataclass], path: StrPath, of_run: bool = False) -> dict
 def read_mapping(path: StrPath, expected: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader,
                  may_be_empty: bool = False) -> dict[Any, Any]:
     """The mapping in a YAML file, where one is `expected`. `loader`: SafeLoader or a kind of it."""
+    text = read_text(path, expected).replace("\t", " ")      # YAML itself takes no tabs
     try:
-        values = loader(Path(path).read_text(encoding="utf-8")).get_single_data()
-    except OSError as error:
-        raise NotFoundError(f"{path}: {error.strerror}; expected {expected}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = loader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:     # ValueError: of a date such as 2024-13-01
         raise ContentError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if may_be_empty:
         values = values or {}

@@ -18,6 +18,7 @@ from pathlib import Path
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError, run
 from utils.files import write_text
 from utils.launching.rank_table import Table, demands_of_910a, group_violations, load, violations
+from utils.texts import read_text
 
 HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
 
@@ -95,12 +96,9 @@ def make_table(address: str, ids: Sequence[int], conf: str | Path) -> Table:
 
 def read_addresses(conf: str | Path) -> dict[int, str]:
     """{device: address} of the lines address_N=... of a hccn.conf; empty where there is no such file."""
-    try:
-        text = Path(conf).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not Path(conf).exists():
         return {}
-    except OSError as error:
-        raise NotFoundError(f"{conf}: {error.strerror}; run as a user who may read it, or pass --hccn_conf") from None
+    text = read_text(conf, "lines address_N=...; run as a user who may read it, or pass --hccn_conf")
     return {int(number): address for number, address in re.findall(r"^\s*address_(\d+)\s*=\s*(\S+)", text, re.M)}
 
 

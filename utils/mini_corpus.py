@@ -5,6 +5,7 @@ from pathlib import Path
 
 from utils.corpora.mini import MARKER, make_mini_corpus
 from utils.errors import run
+from utils.texts import read_text
 
 
 def main(argv: list[str]) -> None:
@@ -14,7 +15,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     folder = make_mini_corpus(args.out_dir, args.seed)
-    print(f"{folder}: {(Path(folder) / MARKER).read_text(encoding='utf-8')}")
+    print(f"{folder}: {read_text(Path(folder) / MARKER, 'its record')}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from utils.errors import ContentError, NotFoundError
@@ -43,7 +43,11 @@ def read_text(path: StrPath, expected: str, *, names: bool = False) -> str:
 
 def read_json(path: StrPath, expected: str, *, names: bool = False) -> Any:
     """What a JSON file holds. ContentError for another, otherwise as `open_lines`."""
-    text = read_text(path, expected, names=names)
+    return parse_json(read_text(path, expected, names=names), path, expected)
+
+
+def parse_json(text: str, path: StrPath, expected: str) -> Any:
+    """As `read_json`, of a text that has been read from `path`."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -56,7 +60,12 @@ def read_rows(path: StrPath, expected: str) -> Iterator[tuple[int, list[str]]]:
     They are separated by commas, semicolons or tabs, whichever makes the most cells of the first row; a row `sep=;`,
     which Excel knows, states it. ContentError for what is no CSV, otherwise as `open_lines`.
     """
-    lines, head = open_lines(path, expected, names=True), []
+    return parse_rows(open_lines(path, expected, names=True), path, expected)
+
+
+def parse_rows(lines: Iterable[str], path: StrPath, expected: str) -> Iterator[tuple[int, list[str]]]:
+    """As `read_rows`, of lines that have been read from `path`."""
+    lines, head = iter(lines), []
     for line in lines:
         head.append(line)
         if line.strip():
@@ -90,6 +99,11 @@ def split_columns(line: str, count: int, last_has_blanks: bool = False) -> list[
     return list(map(os.fsencode, columns))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether `text` is without bytes of other encodings, which names of files may hold."""
+    return text.isascii() or not SURROGATE.search(text)
+
+
 def _delimiter(row):
     """The separator that makes the most cells of a row, the first of equals."""
     return max(DELIMITERS, key=lambda sign: len(next(csv.reader([row], delimiter=sign), [])))
@@ -115,6 +129,7 @@ def _lines(path, expected, names):
 def _check(path, number, line, expected, names):
     if "\0" in line:
         raise ContentError(f"{path}: line {number} holds a NUL byte, as no text does, expected {expected}")
-    if not names and not line.isascii() and (wrong := SURROGATE.search(line)):
-        raise ContentError(f"{path}: line {number} is not UTF-8 (byte 0x{ord(wrong[0]) & 0xff:02x}), expected "
-                           f"{expected}; save the file as UTF-8, with iconv for example")
+    if not names and not is_unicode(line):
+        byte = ord(SURROGATE.findall(line)[0]) & 0xff
+        raise ContentError(f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x}), expected {expected}; save the "
+                           "file as UTF-8, with iconv for example")

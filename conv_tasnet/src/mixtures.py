@@ -5,14 +5,9 @@ from metadata are made when they are read, exactly as LibriMix's scripts make th
 utterance times gain, scipy's resample_poly, cut to the shortest ("min"), summed, without WHAM's noise ("mix_clean").
 """
 import collections.abc
-import csv
-import gzip
-import json
 import math
 import os
 import re
-import zlib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +18,7 @@ from utils.audio import audio_file
 from utils.audio.packed import exists
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import StrPath
+from utils.texts import read_json, read_rows
 
 
 class Silent(audio_file.AudioError):
@@ -42,14 +38,14 @@ class Mixtures(collections.abc.Sequence):
     """The Mixtures of a list. Rows stay packed: 50,800 of them are 20 MB, and workers share them."""
 
     def __init__(self, rows: list[list[str]], sources: int, folder: str):
-        self.rows: np.ndarray = np.array(["\t".join(row).encode() for row in rows])
+        self.rows: np.ndarray = np.array([os.fsencode("\t".join(row)) for row in rows])
         self.sources, self.folder = sources, folder
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> Mixture:
-        key, mixture, *rest = self.rows[index].decode().split("\t")
+        key, mixture, *rest = os.fsdecode(self.rows[index]).split("\t")
         paths, gains = rest[:self.sources], rest[self.sources:]
         return Mixture(key, mixture and os.path.join(self.folder, mixture),
                        tuple(os.path.join(self.folder, path) for path in paths), tuple(float(gain) for gain in gains))
@@ -75,7 +71,7 @@ def read_mixtures(path: str, folder: str, config: Config, check_files: bool = Tr
 
 def is_csv(path: StrPath) -> bool:
     """Whether `path` is named as a CSV, packed or not."""
-    return str(path).endswith((".csv", ".csv.gz"))
+    return str(path).lower().endswith((".csv", ".csv.gz"))
 
 
 def read_csv(path: StrPath, count: int | None = None) -> tuple[list[str], list[list[str]]]:
@@ -83,17 +79,11 @@ def read_csv(path: StrPath, count: int | None = None) -> tuple[list[str], list[l
 
     Columns and rows are (mixture_ID, mixture_path or "", source paths, source gains); gains are "1" of generated files.
     """
-    try:
-        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8", newline="") as stream:
-            reader = csv.reader(stream)
-            header = next(reader, [])
-            columns = _columns(path, header, count)
-            places = [header.index(column) if column in header else -1 for column in columns]
-            return columns, [_row(path, reader.line_num, fields, columns, places) for fields in reader if fields]
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path}: {error.strerror}; prepare.py writes the lists") from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise ContentError(f"{path}: not readable as CSV ({error}); prepare.py writes the lists") from None
+    rows = read_rows(path, "a CSV of mixtures; prepare.py writes the lists")
+    _, header = next(rows, (0, []))
+    columns = _columns(path, header, count)
+    places = [header.index(column) if column in header else -1 for column in columns]
+    return columns, [_row(path, line, fields, columns, places) for line, fields in rows]
 
 
 def _columns(path, header, count):
@@ -115,7 +105,7 @@ def _columns(path, header, count):
 def _row(path, line, fields, columns, places):
     row = []
     for column, place in zip(columns, places, strict=True):
-        value = fields[place].strip() if 0 <= place < len(fields) else ""
+        value = fields[place] if 0 <= place < len(fields) else ""
         if place >= 0 and not value:
             raise ContentError(f"{path}: line {line}: nothing in column {column}; mend the row or leave it out")
         if place >= 0 and column.endswith("_gain") and not _is_gain(value):
@@ -150,12 +140,10 @@ def _read_json(folder, count):
 
 def _json_list(path):
     """{name of the file without its ending: path} of a list of [path, samples]."""
+    files = read_json(path, "mix.json and one list per source, s1.json ...; prepare.py writes them", names=True)
     try:
-        files = json.loads(Path(path).read_text(encoding="utf-8"))
         paths = {os.path.splitext(os.path.basename(file))[0]: file for file, _ in files}
-    except OSError as error:
-        raise NotFoundError(f"{path}: {error.strerror}; expected mix.json and one list a source, s1.json ...") from None
-    except (ValueError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, TypeError) as error:
         raise ContentError(f"{path}: not a JSON list of [path, samples] ({error}); make it again with "
                            "prepare.py") from None
     if len(paths) < len(files):

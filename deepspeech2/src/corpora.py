@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepspeech2.src.features import RATE
-from deepspeech2.src.manifest import read_samples, read_text, read_transcript
+from deepspeech2.src.manifest import read_samples, read_transcript
 from utils.audio import audio_file
 from utils.corpora.corpus import parallel, wav_folder
 from utils.corpora.settings import CorpusSettings
@@ -15,6 +15,7 @@ from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
 from utils.errors import ContentError, NotFoundError
 from utils.files import StrPath
 from utils.paths import walk_files
+from utils.texts import open_lines, read_text
 
 
 class Spoken(NamedTuple):
@@ -40,7 +41,7 @@ def scan_an4(config: CorpusSettings) -> Scanned:
     for part in ("train", "test"):
         source = os.path.join(root, "etc", f"an4_{part}.transcription")
         texts, parts[part] = an4_texts(source), []
-        for file in read_text(os.path.join(root, "etc", f"an4_{part}.fileids"), "AN4's ids").split():
+        for file in read_text(os.path.join(root, "etc", f"an4_{part}.fileids"), "AN4's ids", names=True).split():
             speaker, name = file.split("/")[-2:] if "/" in file else ("", file)
             path = next((f"wav/{file}{suffix}" for suffix in (".wav", ".flac", ".sph", ".raw")
                          if os.path.isfile(os.path.join(root, f"wav/{file}{suffix}"))), "")
@@ -57,7 +58,7 @@ def scan_an4(config: CorpusSettings) -> Scanned:
 def an4_texts(path: StrPath) -> dict[str, str]:
     """{id: text} of lines `<s> TEXT </s> (id)`."""
     texts = {}
-    for number, line in enumerate(read_text(path, "AN4's transcripts").splitlines(), 1):
+    for number, line in enumerate(open_lines(path, "AN4's transcripts"), 1):
         match = re.fullmatch(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*", line)
         if not match and line.strip():
             raise ContentError(f"{path}: line {number} is {line[:80]!r}, expected `<s> TEXT </s> (id)`; correct it")
@@ -98,7 +99,7 @@ def scan_librispeech(config: CorpusSettings) -> Scanned:
     parts, reasons, texts = {}, [], {}
     for source in sorted(path for path in walk_files(config.data_folder) if path.endswith(".trans.txt")):
         source = os.path.join(config.data_folder, source)
-        lines = read_text(source, "LibriSpeech's transcripts").splitlines()
+        lines = open_lines(source, "LibriSpeech's transcripts")
         texts |= {os.path.join(os.path.dirname(source), name): (text, source) for name, _, text in
                   (line.strip().partition(" ") for line in lines) if name}
     itself = os.path.basename(os.path.abspath(config.data_folder))
@@ -188,7 +189,7 @@ def scan_tree(config: CorpusSettings) -> Scanned:
 def scan_mini(config: CorpusSettings) -> Scanned:
     """The synthetic corpus, made first where it is missing."""
     parts, source = SCANNERS["mini"](config), os.path.join(config.data_folder, "transcripts.tsv")
-    lines = read_text(source, "the mini corpus's transcripts").splitlines()
+    lines = open_lines(source, "the mini corpus's transcripts")
     texts = {path: text for path, _, text in (line.partition("\t") for line in lines)}
     return config.data_folder, {part: [Spoken(speaker, path, texts.get(path, ""), f"{source}: {path}")
                                        for speaker, path in items] for part, items in parts.items()}, []

@@ -3,6 +3,7 @@
 Letters: T frames, L labels, K prefixes held. `log_probs` (T, L) are natural logs of one utterance throughout.
 """
 import logging
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from pyctcdecode.decoder import BeamSearchDecoderCTC
 from pyctcdecode.language_model import LanguageModel
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.ngram import check_arpa
+from deepspeech2.src.ngram import check_arpa, for_kenlm
 from deepspeech2.src.text import BLANK, Alphabet, collapse
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import StrPath, whole_file
@@ -132,7 +133,8 @@ class LanguageModelDecoder:
         quiet = kenlm.Config()
         quiet.show_progress, quiet.arpa_complain = False, kenlm.ARPALoadComplain.NONE
         try:
-            model = kenlm.Model(str(path), quiet)
+            with for_kenlm(path) as plain:
+                model = kenlm.Model(os.fspath(plain), quiet)
         except OSError as error:
             reason = " ".join(str(error).split()).split(" because ")[-1]
             raise ContentError(f"{path}: KenLM refuses it ({reason.rstrip(')')}); estimate or copy it again") from None

@@ -6,12 +6,11 @@ sample, which spare opening every file at the start: `transcript`, the text itse
     {"root_path": "/data/an4", "samples": [
     {"wav_path": "wav/an251.wav", "transcript_path": "/lists/txt/an251.txt", "transcript": "YES", "seconds": 1.5}]}
 """
-import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepspeech2.src.features import RATE
@@ -19,8 +18,9 @@ from utils.audio import audio_file
 from utils.audio.packed import exists
 from utils.errors import ContentError, NotFoundError
 from utils.files import StrPath, write_text
+from utils.texts import is_unicode, parse_json, parse_rows, read_text
 
-EXPECTED = 'expected {"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
+EXPECTED = '{"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
 
 
 class Sample(NamedTuple):
@@ -74,8 +74,8 @@ def read_transcript(sample: Sample, manifest: StrPath) -> str:
 
 def read_samples(path: StrPath, folder: str = "") -> list[Sample]:
     """The entries of a manifest with `folder`, or its own root, before their paths: [Sample]. No file is looked for."""
-    text = read_text(path, "a manifest; prepare.py writes them")
-    is_json = str(path).endswith(".json") or text.lstrip().startswith("{")
+    text = read_text(path, "a manifest; prepare.py writes them", names=True)
+    is_json = re.search(r"\.json(\.gz)?$", str(path), re.IGNORECASE) or text.lstrip().startswith("{")
     root, samples = _json_samples(path, text) if is_json else ("", _csv_samples(path, text))
     if not samples:
         raise ContentError(f"{path}: empty manifest, expected utterances; prepare.py writes manifests")
@@ -86,14 +86,12 @@ def read_samples(path: StrPath, folder: str = "") -> list[Sample]:
 
 
 def _json_samples(path: StrPath, text: str) -> tuple[str, list[Sample]]:
-    try:
-        manifest = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ContentError(f"{path}: not JSON ({error}), {EXPECTED}; write it again with prepare.py") from None
+    manifest = parse_json(text, path, f"{EXPECTED}; write it again with prepare.py")
     if not isinstance(manifest, dict) or not isinstance(manifest.get("samples"), list) \
             or not isinstance(manifest.get("root_path"), str):
         content = ", ".join(manifest) if isinstance(manifest, dict) else f"a {type(manifest).__name__}"
-        raise ContentError(f"{path}: found {content[:80] or 'nothing'}, {EXPECTED}; write it again with prepare.py")
+        raise ContentError(f"{path}: found {content[:80] or 'nothing'}, expected {EXPECTED}; write it again with "
+                           "prepare.py")
     return manifest["root_path"], [_json_sample(path, number, values)
                                    for number, values in enumerate(manifest["samples"], 1)]
 
@@ -106,36 +104,21 @@ def _json_sample(path: StrPath, number: int, values: Any) -> Sample:
             and not sample.transcript_path:
         raise ContentError(f"{path}: sample {number} is {json.dumps(values)[:80]}, expected wav_path, and "
                            "transcript_path or transcript; correct it")
+    if not is_unicode(sample.transcript or ""):
+        raise ContentError(f"{path}: sample {number}: its transcript is not UTF-8; correct it")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         raise ContentError(f"{path}: sample {number}: seconds is {seconds!r}, expected a number from 0; correct it")
     return sample._replace(seconds=float(seconds))
 
 
 def _csv_samples(path: StrPath, text: str) -> list[Sample]:
-    samples, reader = [], csv.reader(text.splitlines())
-    try:
-        for row in reader:
-            if row and (len(row) != 2 or not all(cell.strip() for cell in row)):
-                raise ContentError(f"{path}: line {reader.line_num} is {','.join(row)[:80]!r}, expected `wav,txt`: two "
-                                   "paths, in quotes where they hold a comma; correct it")
-            if row:
-                audio, text = (cell.strip() for cell in row)
-                samples.append(Sample(audio, text))
-    except csv.Error as error:
-        raise ContentError(f"{path}: line {reader.line_num}: not CSV ({error}), expected `wav,txt`; correct "
-                           "it") from None
+    expected, samples = "`wav,txt`: two paths, in quotes where they hold a comma", []
+    for line, row in parse_rows(text.split("\n"), path, expected):
+        if len(row) != 2 or not all(row):
+            raise ContentError(f"{path}: line {line} is {','.join(row)[:80]!r}, expected {expected}; correct it")
+        audio, transcript = row
+        samples.append(Sample(audio, transcript))
     return samples
-
-
-def read_text(path: StrPath, what: str) -> str:
-    """The text of a file that is `what`; UserError where it cannot be read or is not UTF-8."""
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise NotFoundError(f"{path or 'manifest'}: {error.strerror}, expected {what}") from None
-    except UnicodeDecodeError as error:
-        raise ContentError(f"{path}: not UTF-8 (byte {error.start}), expected {what}; convert it, with iconv for "
-                           "example") from None
 
 
 def write_manifest(path: StrPath, root: StrPath, rows: Iterable[Sample]) -> None:

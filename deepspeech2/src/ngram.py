@@ -2,20 +2,25 @@
 
 The estimates of lmplz, KenLM's own program, which needs Boost. Letters: w word, h history, n order.
 """
+import contextlib
 import mmap
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from utils.errors import ContentError, NotFoundError, SettingError
 from utils.files import StrPath, write_text
+from utils.texts import open_lines
 
 UNKNOWN, START, END = range(3)
 MARKS = ["<unk>", "<s>", "</s>"]
 ORDERS = range(2, 7)                    # those that KenLM is built for
 FALLBACK = np.array([0, 0.5, 1, 1.5])   # lmplz's discounts where there are too few texts to estimate them
+HEAD = "\\data\\"
+EXPECTED = "a language model; prepare.py --lm or lm.py estimate write them"
 BINARY = b"mmap lm http://kheafield.com/code"
 NEVER = -99     # log10 probability of <s>, which is only ever a history
 
@@ -131,34 +136,45 @@ def check_arpa(path: StrPath) -> list[str]:
         with open(path, "rb") as file:
             if file.read(len(BINARY)) == BINARY:
                 return _binary_words(file)
-            file.seek(0)
-            return _arpa_words(file, path)
     except OSError as error:
-        raise NotFoundError(f"{path}: {error.strerror}; prepare.py --lm or lm.py estimate write language "
-                            "models") from None
-    except UnicodeDecodeError:
-        raise ContentError(f"{path}: not UTF-8; convert the model with iconv") from None
+        raise NotFoundError(f"{path}: {error.strerror}, expected {EXPECTED}") from None
+    return _arpa_words(open_lines(path, EXPECTED), path)
 
 
-def _arpa_words(file, path):
+@contextlib.contextmanager
+def for_kenlm(path: StrPath) -> Iterator[StrPath]:
+    """The path of a model that `check_arpa` takes, or of a copy that KenLM takes too: no mark, not packed, in UTF-8."""
+    with open(path, "rb") as file:
+        first = next((line for line in file if line.strip() and not line.startswith(b"#")), b"")
+    if first.startswith(BINARY) or first.rstrip(b"\r\n") == HEAD.encode():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, "model.arpa")
+        with open(copy, "w", encoding="utf-8") as file:
+            file.writelines(f"{line.rstrip()}\n" for line in open_lines(path, EXPECTED))
+        yield copy
+
+
+def _arpa_words(lines, path):
     """Words of the section of 1-grams, when every section is as long as the head of the file states."""
-    line = next((line for line in file if line.strip() and not line.startswith(b"#")), b"")
-    if line.strip() != b"\\data\\":
-        raise ContentError(f"{path}: found {line[:40]!r}, expected \\data\\ as the first line of an ARPA language "
-                           "model; unpack a .gz, delete text before \\data\\")
+    line = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    if line.strip() != HEAD:
+        raise ContentError(f"{path}: found {line[:40]!r}, expected {HEAD} as the first line of an ARPA language model; "
+                           f"delete text before {HEAD}")
     stated, counted, words, ended = [], [], [], False
-    for line in map(bytes.strip, file):
-        if count := re.fullmatch(rb"ngram +\d+ *= *(\d+)", line):
+    for line in map(str.strip, lines):
+        if count := re.fullmatch(r"ngram +\d+ *= *(\d+)", line):
             stated.append(int(count[1]))
-        elif re.fullmatch(rb"\\\d+-grams:", line):
+        elif re.fullmatch(r"\\\d+-grams:", line):
             counted.append(0)
-        elif line == b"\\end\\":
+        elif line == "\\end\\":
             ended = True
             break
         elif line and counted:
             counted[-1] += 1
             if len(counted) == 1:
-                words.append(line.split()[1:2])
+                words.append(re.split("[ \t]+", line)[1:2])
     if not ended or counted != stated:
         raise ContentError(f"{path}: found {_counts(counted)}{'' if ended else ' and then no end'}, expected "
                            f"{_counts(stated)} as its head says; it was cut or edited, copy or estimate it again")
@@ -176,9 +192,10 @@ def _binary_words(file):
     """The strings behind a binary's tables, which start with <unk>."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = data.rfind(b"<unk>\0")
-        return [] if start < 0 else _known(data[start:os.fstat(file.fileno()).st_size].rstrip(b"\0").split(b"\0"))
+        words = data[start:os.fstat(file.fileno()).st_size].rstrip(b"\0").decode(errors="replace")
+        return [] if start < 0 else _known(words.split("\0"))
 
 
 def _known(words):
-    """Without the marks, as text."""
-    return [word.decode() for word in words if word.lower() not in (b"<unk>", b"<s>", b"</s>")]
+    """Without the marks."""
+    return [word for word in words if word.lower() not in MARKS]

@@ -6,7 +6,6 @@ still good for.
 """
 import ctypes
 import importlib
-import json
 import os
 import time
 import traceback
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from utils.ascend_check.log import mark
 from utils.launching.watch import die_with_parent
+from utils.texts import read_json
 
 if TYPE_CHECKING:       # MindSpore is imported once `main` has set its environment
     from utils.ascend_check.graphs import Graph
@@ -30,7 +30,7 @@ WAIT = 3600             # seconds that the other ranks wait for rank 0
 
 def main(path: Path) -> None:
     """Compiles the graphs of the task at `path`."""
-    task = json.loads(path.read_text(encoding="utf-8"))
+    task = read_json(path, "a task")
     if not task["distribute"]:
         die_with_parent()       # else that is a launcher
     rank, is_scheduler = int(os.environ.get("RANK_ID") or 0), os.environ.get("MS_ROLE") == "MS_SCHED"

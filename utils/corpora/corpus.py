@@ -19,6 +19,7 @@ from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, NotFoundError, OutputError, SettingError, UnsupportedError, nearest
 from utils.files import StrPath, write_text
 from utils.progress import progress
+from utils.texts import open_lines
 
 Parts = dict[str, list[tuple[str, str]]]     # of a corpus: (speaker, path relative to the data folder)
 T = TypeVar("T")
@@ -148,8 +149,7 @@ def read_verified(log: str, where: str) -> dict[str, tuple[int, int]]:
     """{path: (samples, bytes)} that an earlier run found good there."""
     if not os.path.exists(log):
         return {}
-    with open(log, encoding="utf-8") as stream:
-        first, *lines = stream.read().split("\n")
+    first, *lines = [*open_lines(log, "the files that prepare.py has read; delete the list", names=True)] or [""]
     rows = [line.split() for line in lines]
     if first != where:
         return {}

@@ -21,9 +21,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from utils.errors import OutputError, SettingError, UnsupportedError
+from utils.errors import OutputError, SettingError, UnsupportedError, UserError
 from utils.files import write_text
 from utils.progress import progress
+from utils.texts import read_json
 
 VERSION = 1   # raise it whenever the bytes change: a corpus of another version is made again
 RATE = 16000
@@ -243,8 +244,8 @@ def trials(files: Mapping[str, list[str]], rng: np.random.Generator) -> list[str
 
 def _marker(path):
     try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+        return read_json(path, "the record of a mini corpus")
+    except UserError:
         return {}
 
 

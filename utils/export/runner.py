@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.errors import ContentError, MismatchError, NotFoundError, UserError
 from utils.files import whole_file
 from utils.formats import migrate, numbered, with_format
 from utils.paths import beside, links
+from utils.texts import read_json
 
 MIGRATIONS = (numbered,)    # of inputs.json (utils/formats.py); kFormat of ascend310_infer/src/interface.cc goes along
 INPUTS, RESULTS = Path("preprocess_Result"), Path("result_Files")
 DESCRIPTION, OTHERS = "inputs.json", "others"
+EXPECTED = "what export.py writes beside the graph"
 FOREIGN = "not what export.py writes; export the graph again"
 
 
@@ -49,8 +51,8 @@ def description_text(description: dict, path: Path | None = None) -> str:
     """
     others = {}
     if path is not None and path.is_file():
-        with contextlib.suppress(ValueError, TypeError, AttributeError):    # what is not ours goes
-            others = {file: other for file, other in _descriptions(json.loads(path.read_text("utf-8"))).items()
+        with contextlib.suppress(UserError, ValueError, TypeError, AttributeError):     # what is not ours goes
+            others = {file: other for file, other in _descriptions(read_json(path, EXPECTED, names=True)).items()
                       if file and file != description["file"] and (path.parent / file).is_file()}
     return json.dumps(with_format(description | ({OTHERS: others} if others else {}), MIGRATIONS), indent=2) + "\n"
 
@@ -62,14 +64,12 @@ def read_description(graph: Path) -> dict:
     """
     path = beside(graph, DESCRIPTION) or graph.parent / DESCRIPTION
     try:
-        known = _descriptions(json.loads(path.read_text(encoding="utf-8")))
+        known = _descriptions(read_json(path, EXPECTED, names=True))
         names = [file.name for file in links(graph) if file.name in known]
         if not names and len(known) > 1:
             raise MismatchError(f"{path}: describes {', '.join(known)}, not {graph.name}; give a converted graph the "
                                 "name of the exported one and a folder of its own, with this inputs.json beside it")
         return migrate(known[names[0] if names else next(iter(known))], MIGRATIONS, path)
-    except OSError as error:
-        raise NotFoundError(f"{path}: {error.strerror}; export.py writes it beside the graph") from None
     except (ValueError, TypeError, AttributeError):
         raise ContentError(f"{path}: {FOREIGN}") from None
 

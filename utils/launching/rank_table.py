@@ -17,11 +17,11 @@ and in www.mindspore.cn/tutorials/en/r2.7.1/parallel/rank_table.html: ranks in t
 """
 import ipaddress
 import itertools
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.errors import ContentError, NotFoundError
+from utils.errors import ContentError
+from utils.texts import read_json
 
 Table = dict[str, Any]      # as JSON has it
 
@@ -55,12 +55,7 @@ def server_name(path: str | Path, number: int) -> str:
 
 def load(path: str | Path) -> Table:
     """The table at `path` as JSON. UserError with all that is wrong with it."""
-    try:
-        table = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NotFoundError(f"{path}: {error.strerror}; python utils/hccl_tools.py writes a rank table") from None
-    except ValueError as error:
-        raise ContentError(f"{path}: not JSON ({error}); python utils/hccl_tools.py writes a rank table") from None
+    table = read_json(path, "a rank table; python utils/hccl_tools.py writes one")
     if wrong := violations(table):
         raise ContentError(f"{path}: no valid rank table: {'; '.join(wrong)}; python utils/hccl_tools.py writes one")
     return table

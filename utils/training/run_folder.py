@@ -1,6 +1,5 @@
 """The folder of one training run: config.yaml train.log metrics.csv curves.png checkpoints/ best.ckpt last/."""
 import contextlib
-import csv
 import logging
 import logging.handlers
 import os
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from utils.config import AUTO, save_config
-from utils.errors import OutputError, UserError
+from utils.errors import ContentError, OutputError, UserError
 from utils.files import csv_text, remove_unfinished, whole_file, write_text
 from utils.locks import locked_folder
+from utils.texts import read_rows
 from utils.training.settings import RunSettings
 from utils.training.step_clock import check_steps
 
@@ -114,8 +114,13 @@ class RunFolder:
         """Takes up metrics.csv where a run resumes: rows after `epoch` belong to work that is done again."""
         table = self.path / "metrics.csv"
         if table.is_file():
-            with open(table, newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
+            expected = "metrics as train.py writes them, from `epoch` on; delete the file to go on without them"
+            (_, names), *rows = [*read_rows(table, expected)] or [(0, [])]
+            try:
+                metrics = [dict(zip(names, cells, strict=False)) for _, cells in rows]
+                self.rows = [row for row in metrics if int(row["epoch"]) <= epoch]
+            except (KeyError, ValueError):
+                raise ContentError(f"{table}: found {','.join(names)[:80]}, expected {expected}") from None
 
     def add_row(self, row: dict[str, Any]) -> None:
         """Appends a row of metrics {name: number}, `epoch` among them."""
