@@ -165,11 +165,11 @@ def readings(tree):
     calls = set()
     for node in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = ast.unparse(node.func)
-        if name == "open" or name.endswith(".open") and name not in READERS | {"av.open", "os.open", "tarfile.open"}:
-            place = 1 if name == "open" else 0
+        if name == "open" or name.endswith(".open") and any(word.arg == "encoding" for word in node.keywords):
+            place = 1 if name == "open" else 0      # other things have a method open, which takes no encoding
             modes = [*node.args[place:place + 1], *(word.value for word in node.keywords if word.arg == "mode")]
             mode = next((ast.literal_eval(mode) for mode in modes if isinstance(mode, ast.Constant)), "r")
-            if "b" not in mode and not set(mode) & set("wax"):
+            if not set(mode) & set("bwax"):
                 calls.add("open")
         elif name in READERS or name.endswith(".read_text"):
             calls.add(name.split(".")[-1] if name.endswith(".read_text") else name)
@@ -178,7 +178,7 @@ def readings(tree):
 
 def test_every_way_of_reading_a_text_is_recognised():
     text = """
-open(p); open(p, "r", encoding="utf-8"); p.open(); p.read_text(); json.load(f); csv.reader(f)
+open(p); open(p, "r", encoding="utf-8"); p.open(encoding="utf-8"); p.read_text(); json.load(f); csv.reader(f)
 open(p, "rb"); open(p, "w"); p.open("wb"); os.open(p, 0); read_text(p, ""); json.loads(t)
 """
     assert readings(ast.parse(text)) == {"open", "read_text", "json.load", "csv.reader"}
