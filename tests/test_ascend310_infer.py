@@ -320,12 +320,12 @@ def test_wav_files_with_gears(run, tmp_path):
                          gears=[8, 16], **(FACTS | {"wav_multiple": 4}))
     (tmp_path / "in").mkdir()
     for n in (5, 9, 8, 17):
-        soundfile.write(tmp_path / "in" / f"{n}.wav", np.full(n, 0.25), RATE)
+        soundfile.write(tmp_path / "in" / f"{n}.wav", np.arange(n) / 32, RATE)
     code, output = run(graph, tmp_path / "in", tmp_path / "out")
     assert_refusal(code, output)
     assert_line(output, "17.wav", 20, 16)
     for n, whole in ((5, 8), (9, 12), (8, 8)):
-        expected = [0.5] * n + [0] * (whole - n)
+        expected = [i / 16 for i in range(n)] + [0] * (whole - n)
         assert np.fromfile(tmp_path / "out" / f"{n}_0.bin", np.float32).tolist() == expected
         assert np.fromfile(tmp_path / "out" / f"{n}_1.bin", np.int32).tolist() == [whole]
 
@@ -446,9 +446,9 @@ def test_bad_files_are_named_and_the_others_run(doubled, run, tmp_path):
     soundfile.write(folder / "none.wav", np.zeros(0), RATE)
     (folder / "dangling.wav").symlink_to("nowhere")
     code, output = run(doubled, folder, tmp_path / "out")
-    assert_refusal(code, output, "6 of 8 items")
+    assert_refusal(code, output, "7 of 9 items")
     for facts in (["rate.wav", "8000 Hz", "16000 Hz"], ["cut.wav", 256, 800], ["empty.wav", "RIFF WAVE"],
-                  ["text.wav", "RIFF WAVE"], ["nan.wav", "NaN"], ["none.wav", "no samples"]):
+                  ["text.wav", "RIFF WAVE"], ["nan.wav", "NaN"], ["none.wav", "no samples"], ["dangling.wav", "such"]):
         assert_line(output, *facts)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "good_0.bin", "good_1.bin", "long_0.bin", "long_1.bin", "time_report.txt"}

@@ -9,4 +9,10 @@ class UserError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Nothing can be written any more, for one item or another: the folder or the disk is at fault.
+class OutputError : public UserError {
+ public:
+  using UserError::UserError;
+};
+
 #endif  // ASCEND310_INFER_INC_ERROR_H_

@@ -16,6 +16,8 @@ struct Port {
   int64_t add = 0;             // of an output: its size at that place is (n + add) / step, rounded down,
   int64_t step = 0;            // where that of the first input is n; step 0: not known
 
+  bool scales = false;  // an output: with the first input, whose gain it is divided by
+
   // The shape of a tensor of so many bytes; UserError where they do not fit.
   std::vector<int64_t> ShapeOf(size_t bytes) const;
 };
@@ -29,12 +31,16 @@ struct Interface {
   int64_t sample_rate = 0;   // Hz
   int64_t shortest = 0;      // that the second dimension of the first input may be
   int64_t wav_multiple = 0;  // wav files are padded to a multiple of so many samples; 0: the graph takes no waveform
+  bool raise_quiet = false;  // recordings far below the usual level are raised to it
   std::vector<int64_t>
       gears;  // lengths, rising, that the first input is padded to; the last input gives its own length
   std::filesystem::path config;  // of the runtime, and of the converter that compiles the gears; may be empty
 
   // The inputs that come from files: all but the length.
   size_t FileCount() const { return inputs.size() - (gears.empty() ? 0 : 1); }
+
+  // Whether a wav file is all it takes.
+  bool TakesWaveform() const;
 };
 
 // Reads inputs.json beside the graph. UserError where it is missing or does not describe a graph.

@@ -12,6 +12,7 @@
 struct HostTensor {
   std::vector<int64_t> shape;
   std::string bytes;
+  double gain = 1;  // that the values of a recording were multiplied by
 };
 
 struct Item {
@@ -21,10 +22,12 @@ struct Item {
 
 // Items of a folder in the order of their names: of its numbered folders 00_data, 01_data, ..., one per input; else of
 // the .bin files in it; else of its wav files, for a graph that takes a waveform. UserError where there are none.
-// The length that a graph with gears takes has no file.
-std::vector<Item> FindItems(const std::filesystem::path &folder, const Interface &interface);
+// The length that a graph with gears takes has no file. What is in the folder of the results is no item.
+std::vector<Item> FindItems(const std::filesystem::path &folder, const std::filesystem::path &results,
+                            const Interface &interface);
 
-// The tensors of an item's files. UserError where a file is unreadable or of another size than the graph takes.
+// The tensors of an item's files. UserError where a file is unreadable, of another size than the graph takes, or a
+// recording that is not fit (fitness.h).
 std::vector<HostTensor> ReadItem(const Item &item, const Interface &interface);
 
 #endif  // ASCEND310_INFER_INC_ITEMS_H_

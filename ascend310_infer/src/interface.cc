@@ -9,37 +9,72 @@
 
 namespace {
 constexpr int64_t kElementBytes = 4;
+constexpr int64_t kLargest = std::numeric_limits<int32_t>::max();  // no size or number of elements is beyond
 constexpr int64_t kFormat = 1;  // of inputs.json, as MIGRATIONS in utils/export/runner.py; one without it is like 1
+
+// What export.py does not write.
+class Damage : public UserError {
+ public:
+  using UserError::UserError;
+};
+
+std::string Show(const nlohmann::json &json) {
+  const std::string text = json.dump();
+  return text.size() > 40 ? text.substr(0, 40) + "..." : text;
+}
+
+// The value of a whole number from `least` to `most`; UserError where it is none.
+int64_t Whole(const nlohmann::json &json, const std::string &name, int64_t least, int64_t most = kLargest) {
+  const bool fits = json.is_number_integer() && (!json.is_number_unsigned() || json.get<uint64_t>() <= kLargest) &&
+                    json.get<int64_t>() >= least && json.get<int64_t>() <= most;
+  if (!fits) {
+    throw Damage(name + " is " + Show(json) + ", expected a whole number from " + std::to_string(least) + " to " +
+                 std::to_string(most));
+  }
+  return json.get<int64_t>();
+}
+
+int64_t WholeOr(const nlohmann::json &json, const std::string &name, int64_t least, int64_t otherwise) {
+  return json.contains(name) ? Whole(json.at(name), name, least) : otherwise;
+}
 
 Port ReadPort(const nlohmann::json &json) {
   Port port{json.at("name"), json.at("dtype"), {}};
+  int64_t elements = 1;
   for (const auto &size : json.at("shape")) {
-    port.shape.push_back(size.is_null() ? kAnySize : size.get<int64_t>());
+    port.shape.push_back(size.is_null() ? kAnySize : Whole(size, "shape of " + port.name, 0));
+    elements *= std::max<int64_t>(port.shape.back(), 1);
+    if (elements > kLargest) {
+      throw Damage(port.name + " has more than " + std::to_string(kLargest) + " elements");
+    }
   }
   if (port.dtype != "float32" && port.dtype != "int32") {
-    throw UserError(port.name + " is " + port.dtype + ", expected float32 or int32");
+    throw Damage(port.name + " is " + port.dtype + ", expected float32 or int32");
   }
   if (std::count(port.shape.begin(), port.shape.end(), kAnySize) > 1) {
-    throw UserError(port.name + " has several dimensions of any size, expected one at most");
+    throw Damage(port.name + " has several dimensions of any size, expected one at most");
   }
+  port.scales = json.value("scales", false);
   if (json.contains("length")) {
-    port.add = json.at("length").at(0);
-    port.step = json.at("length").at(1);
+    port.add = Whole(json.at("length").at(0), "length of " + port.name, -kLargest);
+    port.step = Whole(json.at("length").at(1), "length of " + port.name, 0);
   }
   return port;
 }
 
 std::vector<int64_t> ReadGears(const nlohmann::json &json, const std::vector<Port> &inputs) {
-  std::vector<int64_t> gears = json.at("gears");
+  std::vector<int64_t> gears;
+  for (const auto &gear : json.at("gears")) {
+    gears.push_back(Whole(gear, "gears", 1));
+  }
   const bool padded =
       inputs.size() > 1 && inputs[0].shape.size() > 1 && inputs[0].shape[0] == 1 && inputs[0].shape[1] == kAnySize;
-  if (!padded || gears.empty() || gears[0] < 1 || gears.back() > std::numeric_limits<int32_t>::max() ||
-      !std::is_sorted(gears.begin(), gears.end())) {
-    throw UserError("its gears are no rising lengths of the second dimension of the first input");
+  if (!padded || gears.empty() || !std::is_sorted(gears.begin(), gears.end())) {
+    throw Damage("its gears are no rising lengths of the second dimension of the first input");
   }
   const Port &last = inputs.back();
   if (last.name != json.at("length_input") || last.dtype != "int32" || last.shape != std::vector<int64_t>{1}) {
-    throw UserError("its last input is no length_input of one int32");
+    throw Damage("its last input is no length_input of one int32");
   }
   return gears;
 }
@@ -60,6 +95,14 @@ nlohmann::json Description(nlohmann::json json, const std::filesystem::path &pat
   }
   return json;
 }
+
+std::filesystem::path ReadConfig(const nlohmann::json &json, const std::filesystem::path &folder) {
+  const std::filesystem::path name = json.at("config").get<std::string>();
+  if (name.empty() || name != name.filename() || name == "..") {
+    throw Damage("config is " + Show(json.at("config")) + ", expected the name of a file beside it");
+  }
+  return folder / name;
+}
 }  // namespace
 
 std::vector<int64_t> Port::ShapeOf(size_t bytes) const {
@@ -70,7 +113,7 @@ std::vector<int64_t> Port::ShapeOf(size_t bytes) const {
   std::vector<int64_t> result = shape;
   const auto any = std::find(result.begin(), result.end(), kAnySize);
   const auto total = static_cast<int64_t>(bytes);
-  if (total == 0 || (any == result.end() ? total != known : total % known != 0)) {
+  if (total == 0 || known == 0 || (any == result.end() ? total != known : total % known != 0)) {
     throw UserError(std::to_string(bytes) + " bytes, but the graph takes " +
                     (any == result.end() ? "" : "multiples of ") + std::to_string(known) + " for " + name);
   }
@@ -78,6 +121,10 @@ std::vector<int64_t> Port::ShapeOf(size_t bytes) const {
     *any = total / known;
   }
   return result;
+}
+
+bool Interface::TakesWaveform() const {
+  return wav_multiple > 0 && FileCount() == 1 && inputs[0].dtype == "float32" && inputs[0].shape.size() == 2;
 }
 
 Interface ReadInterface(const std::filesystem::path &mindir_path) {
@@ -96,7 +143,7 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
   int64_t format = 0;
   try {
     const nlohmann::json json = Description(nlohmann::json::parse(file), mindir_path);
-    format = json.value("format", 0);
+    format = WholeOr(json, "format", 0, 0);
     if (format > kFormat) {
       throw UserError("format " + std::to_string(format) + ", but this runner reads up to " + std::to_string(kFormat));
     }
@@ -107,20 +154,29 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     for (const auto &port : json.at("outputs")) {
       interface.outputs.push_back(ReadPort(port));
     }
+    if (interface.inputs.empty() || interface.inputs[0].shape.size() < 2) {
+      throw Damage("its first input has no second dimension, expected the length of a recording");
+    }
     if (json.contains("gears")) {
       interface.gears = ReadGears(json, interface.inputs);
     }
     if (json.contains("config")) {
-      interface.config = path.parent_path() / json.at("config").get<std::string>();
+      interface.config = ReadConfig(json, path.parent_path());
     }
     interface.runtime = json.value("runtime", "");
-    interface.branches = json.value("branches", 1);
-    interface.shortest = json.value("shortest", 0);
-    interface.sample_rate = json.at("sample_rate");
+    interface.branches = WholeOr(json, "branches", 1, 1);
+    interface.shortest = WholeOr(json, "shortest", 0, 0);
+    interface.raise_quiet = json.value("raise_quiet", false);
+    interface.wav_multiple = WholeOr(json, "wav_multiple", 0, 0);
+    interface.sample_rate = Whole(json.at("sample_rate"), "sample_rate", 1);
     interface.step_seconds = json.at("step_seconds");
-    interface.wav_multiple = json.value("wav_multiple", 0);
+    if (interface.step_seconds <= 0) {
+      throw Damage("step_seconds is " + Show(json.at("step_seconds")) + ", expected a length of time");
+    }
     return interface;
   } catch (const nlohmann::json::exception &error) {
+    throw UserError(path.string() + ": not what export.py writes (" + error.what() + "); export the graph again");
+  } catch (const Damage &error) {
     throw UserError(path.string() + ": not what export.py writes (" + error.what() + "); export the graph again");
   } catch (const UserError &error) {
     throw UserError(path.string() + ": " + error.what() +

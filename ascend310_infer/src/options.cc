@@ -22,12 +22,12 @@ void CheckName(const std::string &flag, const std::string &name, const std::vect
   throw UserError("--" + flag + ": found '" + name + "', expected " + list);
 }
 
-int ParseNumber(const std::string &flag, const std::string &text, int least) {
+int ParseNumber(const std::string &flag, const std::string &text, int least, int most) {
   int number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < least) {
-    throw UserError("--" + flag + ": found '" + text + "', expected a whole number of at least " +
-                    std::to_string(least));
+  if (error != std::errc() || end != text.data() + text.size() || number < least || number > most) {
+    throw UserError("--" + flag + ": found '" + text + "', expected a whole number from " + std::to_string(least) +
+                    " to " + std::to_string(most));
   }
   return number;
 }
@@ -40,8 +40,13 @@ Options ParseOptions(int argc, const char *const *argv) {
                                                       {"output_path", &options.output_path},
                                                       {"device_target", &options.device_target},
                                                       {"precision", &options.precision}};
-  const std::map<std::string, std::pair<int *, int>> numbers = {
-      {"device_id", {&options.device_id, 0}}, {"threads", {&options.threads, 1}}, {"warmup", {&options.warmup, 0}}};
+  struct Number {
+    int *value;
+    int least, most;
+  };
+  const std::map<std::string, Number> numbers = {{"device_id", {&options.device_id, 0, 1023}},
+                                                 {"threads", {&options.threads, 1, 1024}},
+                                                 {"warmup", {&options.warmup, 0, 1000000}}};
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     const size_t equals = argument.find('=');
@@ -58,7 +63,8 @@ Options ParseOptions(int argc, const char *const *argv) {
     if (text != texts.end()) {
       *text->second = value;
     } else {
-      *number->second.first = ParseNumber(flag, value, number->second.second);
+      const auto [target, least, most] = number->second;
+      *target = ParseNumber(flag, value, least, most);
     }
   }
   for (const char *flag : {"mindir_path", "input_path", "output_path"}) {

@@ -71,7 +71,7 @@ Session::Session(const Options &options, const Interface &interface) {
   if (status != mindspore::kSuccess) {
     throw UserError(options.mindir_path + ": cannot be built for " + options.device_target +
                     (options.device_target == "CPU"
-                         ? "; export it for this runtime, see export.py --runtime"
+                         ? "; it is cut or damaged, or for another runtime: export it again, see export.py --runtime"
                          : " " + std::to_string(options.device_id) + "; without an Ascend use --device_target CPU" +
                                (gears ? ", on one " + remedy_ : "")));
   }
@@ -122,7 +122,7 @@ void Session::Resize(const std::vector<HostTensor> &inputs) {
   }
   // The memory of GetInputs() is no place for the data: MindSpore Lite 2.0 frees it in Resize and hands it out still.
   // Ours stays where it is until the next Resize: an operator that works in place keeps its address.
-  shapes_ = shapes;
+  shapes_.clear();  // until all of it is there
   tensors_.clear();
   for (size_t i = 0; i < inputs.size(); ++i) {
     memory_[i].resize(inputs[i].bytes.size());
@@ -135,4 +135,5 @@ void Session::Resize(const std::vector<HostTensor> &inputs) {
     tensors_.push_back(*tensor);
     mindspore::MSTensor::DestroyTensorPtr(tensor);
   }
+  shapes_ = shapes;
 }

@@ -1,0 +1,16 @@
+// Text for one line on a screen, and for a shell.
+#ifndef ASCEND310_INFER_INC_TEXT_H_
+#define ASCEND310_INFER_INC_TEXT_H_
+
+#include <string>
+
+// Control characters and bytes that are no UTF-8 as \xNN: names of files may hold both.
+std::string OneLine(const std::string &text);
+
+// One word of a shell command.
+std::string Quoted(const std::string &word);
+
+// Prints one line on stderr: "error: ...", "note: ...".
+void PrintLine(const std::string &kind, const std::string &text);
+
+#endif  // ASCEND310_INFER_INC_TEXT_H_
