@@ -49,8 +49,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def separate(recording: Recording, method: Windows | Stream, rate: int, paths: list[str]) -> None:
     """Writes the speakers of a recording to `paths` and prints that; `rate`: the network's, Hz."""
     seconds = math.ceil(recording.samples / recording.rate)
-    if recording.channels > 1:
-        print(f"{recording.path}: {recording.channels} channels, their mean is separated")
     blocks = progress(recording.blocks(rate), os.path.basename(recording.path), unit="s", total=seconds,
                       disable=seconds < WINDOW)
     peak = write_speakers(paths, recording, method.separate(blocks), rate)

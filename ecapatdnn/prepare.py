@@ -13,6 +13,7 @@ import sys
 from ecapatdnn.src import corpora
 from ecapatdnn.src.features import RATE
 from utils.audio import audio_file
+from utils.audio.recording import inspect
 from utils.config import parse_config
 from utils.corpora.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
 from utils.corpora.pack import pack
@@ -185,7 +186,7 @@ def split_musan(job):
         starts = range(0, audio_file.duration(source, RATE) - PIECE, STRIDE)
         targets = [os.path.join(folder, f"{start // RATE:05d}.wav") for start in starts]
         if targets and not os.path.exists(targets[-1]):
-            audio_file.check(source, RATE, resample=resample)
+            inspect(source, 0, RATE, resample)
             samples = to_int16(audio_file.read(source, RATE, resample=resample))
             for start, target in zip(starts, targets, strict=True):
                 audio_file.write_wav(target, samples[start:start + PIECE], RATE)

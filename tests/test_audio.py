@@ -11,9 +11,15 @@ from helpers.errors import refused
 
 from utils.audio import audio_file
 from utils.audio.audio_file import AudioError
+from utils.audio.recording import inspect
 
 RATE = 16000
 LENGTH = 40000
+
+
+def check(path, rate, seconds=0.0):
+    """Samples of a file that is fit for training, as prepare.py reads it."""
+    return inspect(path, int(seconds * rate), rate, resample=False).samples
 
 
 def noise(length=LENGTH, seed=0):
@@ -176,7 +182,7 @@ BAD = [(missing, "a.wav", ["no such"]),
 
 
 @pytest.mark.parametrize("damage, name, facts", BAD)
-@pytest.mark.parametrize("use", [audio_file.read, audio_file.check])
+@pytest.mark.parametrize("use", [audio_file.read, check])
 def test_a_bad_file_is_refused_in_one_line(tmp_path, damage, name, facts, use):
     damage(tmp_path / name)
     with refused(AudioError, tmp_path / name, *facts):
@@ -204,21 +210,21 @@ def test_truncation_anywhere_is_found(tmp_path, ending, keep):
     put(tmp_path / f"a.{ending}")
     cut(tmp_path / f"a.{ending}", keep)
     with refused(AudioError, tmp_path / f"a.{ending}"):
-        audio_file.check(str(tmp_path / f"a.{ending}"), RATE)
+        check(str(tmp_path / f"a.{ending}"), RATE)
 
 
-@pytest.mark.parametrize("damage, facts", [(silent, ["silent", 1e-05]), (short, ["0.25 s", "1.0 s"])])
+@pytest.mark.parametrize("damage, facts", [(silent, ["silent", 1e-05]), (short, ["0.25 s", "1.00 s"])])
 def test_check_refuses_what_holds_no_speech(tmp_path, damage, facts):
     damage(tmp_path / "a.wav")
     assert audio_file.read(str(tmp_path / "a.wav"), RATE).ndim == 1
     with refused(AudioError, tmp_path / "a.wav", *facts):
-        audio_file.check(str(tmp_path / "a.wav"), RATE, min_seconds=1.0)
+        check(str(tmp_path / "a.wav"), RATE, seconds=1.0)
 
 
-def test_check_takes_the_quietest_16_bit_file_and_the_exact_minimum(tmp_path):
+def test_check_takes_eight_steps_of_16_bit_and_the_exact_minimum(tmp_path):
     values = np.zeros(RATE, np.int16)
-    values[5] = 1
-    assert audio_file.check(put(tmp_path / "a.wav", values), RATE, min_seconds=1.0) == RATE
+    values[5] = 8
+    assert check(put(tmp_path / "a.wav", values), RATE, seconds=1.0) == RATE
 
 
 @pytest.mark.parametrize("length", [4001, 10000, 123456])

@@ -10,6 +10,7 @@ import numpy as np
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import Mixture, Silent, load_mixture, mixture_length, read_mixtures
 from utils.audio import audio_file, augment
+from utils.audio.fitness import is_silent
 from utils.audio.packed import load_index
 from utils.corpora.lists import read_train_list
 from utils.errors import MismatchError, SettingError
@@ -160,7 +161,7 @@ class SpeakerMixer:
         for _ in range(DRAWS):
             start = int(generator.integers(max(0, available - played) + 1))
             crop = audio_file.read(path, rate, start, min(played, available), self.config.resample)
-            if np.abs(crop).max() > audio_file.SILENCE:
+            if not is_silent(crop):
                 break
         else:
             raise Silent(f"{path}: silent in {DRAWS} places of {self.config.segment:g} s; leave the file out")

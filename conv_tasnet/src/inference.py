@@ -73,7 +73,7 @@ class Separator:
         level, windows = Level(self.config.C), self.windows(opened.rounded_length(network_rate))
         pieces = windows.separate(opened.blocks(network_rate))
         speakers = np.concatenate(list(at_rate_of(opened, pieces, network_rate, level)))
-        return (level.gains() * speakers).astype(np.float32).T
+        return (level.gains() / opened.gain * speakers).astype(np.float32).T
 
     def windows(self, longest: int, seconds: float = WINDOW) -> Windows:
         """What separates recordings of up to `longest` samples, of any length, by windows of `seconds` that overlap."""

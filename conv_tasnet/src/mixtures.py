@@ -15,6 +15,7 @@ import scipy.signal
 
 from conv_tasnet.src.config import Config
 from utils.audio import audio_file
+from utils.audio.fitness import is_silent
 from utils.audio.packed import exists
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import StrPath
@@ -179,7 +180,7 @@ def load_mixture(item: Mixture, config: Config, start: int = 0,
                         for file, gain in zip(item.sources, gains, strict=True)])
     mixture = _read(item.mixture, np.float32(1), config, start, stop) if item.mixture else sources.sum(axis=0)
     for name, samples in (("mixture", mixture), *zip(item.sources, sources, strict=True)):
-        if np.abs(samples).max() <= audio_file.SILENCE:
+        if is_silent(samples):
             raise Silent(f"{item.key}: {name} is silent in samples {start} to {stop}; leave the mixture out")
     return mixture, sources
 

@@ -72,7 +72,7 @@ def _write_raw(path, recording, pieces, rate, speakers):
         for block in at_rate_of(recording, pieces, rate, level):
             file.write(block.tobytes())
             peaks = np.maximum(peaks, np.abs(block).max(0, initial=0))
-    gains = level.gains()
+    gains = level.gains() / recording.gain
     return gains, float(np.max(np.abs(gains) * peaks))
 
 

@@ -20,7 +20,8 @@ from ecapatdnn.src.metric import Trials
 from ecapatdnn.src.model import make_network
 from ecapatdnn.src.scoring import cosine_scores, speaker_means, unit
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
-from utils.audio import audio_file
+from utils.audio.audio_file import Source
+from utils.audio.recording import Recording, open_recording
 from utils.checkpoints.checkpoint import load_model
 from utils.corpora.lists import read_train_list
 from utils.cpu_ops import fast
@@ -42,29 +43,25 @@ class UtteranceNetwork:
 
     def __init__(self, network: nn.Cell, config: Config | SpeakerIdConfig):
         self.network, self.config = network, config
+        self.fewest = sample_count(MIN_FRAMES, config.front_end)    # samples
         network.set_train(False)
         network.set_inputs(Tensor(shape=(None, None, config.in_channels), dtype=ms.float32))
 
-    def run(self, recording: audio_file.Source, rate: int = RATE) -> np.ndarray:
-        """The output for a recording: (1, E). Of more than LONGEST seconds it is the mean over equal parts.
+    def run(self, source: Source, rate: int = RATE) -> np.ndarray:
+        """The output for a recording at its own level: (1, E). Of more than LONGEST seconds the mean over equal parts.
 
-        `recording`: a file, or samples (N,) or (N, channels) in [-1, 1] at `rate` Hz; arrays of another rate than
-        16 kHz are resampled, files where config.resample is set. AudioError for one that is too short or unfit.
+        `source`: a file, or samples (N,) or (N, channels) in [-1, 1] at `rate` Hz; arrays of another rate than 16 kHz
+        are resampled, files where config.resample is set. AudioError for one that is too short or unfit.
         """
-        name = "recording" if isinstance(recording, np.ndarray) else str(recording)
-        return self.run_samples(self.read(recording, rate), name)
+        return self.run_samples(self.open(source, rate).as_it_is().whole(RATE))
 
-    def read(self, recording: audio_file.Source, rate: int = RATE) -> np.ndarray:
-        """Samples (N,) float32 at 16 kHz of a recording, as for `run`."""
-        if isinstance(recording, np.ndarray):
-            return audio_file.from_array(recording, rate, RATE)
-        return audio_file.read(recording, RATE, resample=self.config.resample)
+    def open(self, source: Source, rate: int = RATE) -> Recording:
+        """A recording as for `run`, measured."""
+        resample = self.config.resample or isinstance(source, np.ndarray)
+        return open_recording(source, rate, self.fewest, RATE, resample)
 
-    def run_samples(self, samples: np.ndarray, name: str = "recording") -> np.ndarray:
+    def run_samples(self, samples: np.ndarray) -> np.ndarray:
         """As `run`, of samples (N,) at 16 kHz."""
-        fewest = sample_count(MIN_FRAMES, self.config.front_end)
-        if len(samples) < fewest:
-            raise audio_file.AudioError(f"{name}: {len(samples) / RATE:.2f} s, expected at least {fewest / RATE:.2f} s")
         parts = np.array_split(samples, -(-len(samples) // (LONGEST * RATE)))
         return np.sum([self.outputs(self.features(part)[None]) for part in parts], axis=0) / len(parts)
 
@@ -97,13 +94,18 @@ class Verifier(UtteranceNetwork):
                                "threshold; pass --threshold")
         return self.saved_threshold
 
-    def embed(self, recording: audio_file.Source, rate: int = RATE) -> np.ndarray:
-        """The embedding of a recording, as for `run`: (E,) float32 of length 1."""
-        return self.run(recording, rate)[0]
+    def embed(self, source: Source | Recording, rate: int = RATE) -> np.ndarray:
+        """The embedding of a recording, as for `run` but raised where it is quiet: (E,) float32 of length 1."""
+        return self._run_raised(source, rate)[0]
 
-    def score(self, first: audio_file.Source, second: audio_file.Source, rate: int = RATE) -> float:
-        """How alike the speakers of two recordings, as for `run`, are: the cosine, from -1 to 1."""
-        return float(cosine_scores(np.stack((self.run(first, rate), self.run(second, rate))), PAIR)[0])
+    def score(self, first: Source | Recording, second: Source | Recording, rate: int = RATE) -> float:
+        """How alike the speakers of two recordings, as for `embed`, are: the cosine, from -1 to 1."""
+        embeddings = np.stack([self._run_raised(source, rate) for source in (first, second)])
+        return float(cosine_scores(embeddings, PAIR)[0])
+
+    def _run_raised(self, source, rate):
+        recording = source if isinstance(source, Recording) else self.open(source, rate)
+        return self.run_samples(recording.whole(RATE))
 
     def embed_files(self, files: Sequence[bytes] | np.ndarray, folder: str | Path,
                     label: str = "embeddings") -> np.ndarray:
@@ -124,9 +126,9 @@ class Verifier(UtteranceNetwork):
         chosen = order[np.arange(len(order)) - first < utterances]
         return speaker_means(self.embed_files(paths[chosen], folder, label="cohort")[:, 0], speaker[chosen])
 
-    def run_samples(self, samples: np.ndarray, name: str = "recording") -> np.ndarray:
+    def run_samples(self, samples: np.ndarray) -> np.ndarray:
         """As `run`, of samples (N,) at 16 kHz."""
-        whole = unit(super().run_samples(samples, name))
+        whole = unit(super().run_samples(samples))
         if not self.score_crops:
             return whole
         length = sample_count(SCORE_CROP, self.config.front_end)

@@ -1,7 +1,7 @@
 """Audio files to float32 arrays in [-1, 1], by seeking: a crop of an hour-long file costs a crop.
 
 Whatever libsndfile or FFmpeg reads is read (utils/audio/stream.py), a file or a record of a packed corpus; several
-channels are averaged into one.
+channels are averaged into one, unless they cancel each other (utils/audio/fitness.py).
 """
 import io
 
@@ -9,13 +9,13 @@ import numpy as np
 import soundfile
 import soxr
 
+from utils.audio.fitness import measured, to_mono
 from utils.audio.stream import AudioError, open_audio
 from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
 from utils.paths import walk_files
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 LOSSLESS = (".wav", ".flac", ".sph")
-SILENCE = 1e-5   # largest sample of a file that holds no speech: half a step of 16-bit PCM is 1.5e-5
 
 Source = StrPath | np.ndarray   # a recording: a file, or samples (N,) or (N, channels) in [-1, 1]
 
@@ -33,10 +33,11 @@ def duration(path: StrPath, rate: int) -> int:
 
 
 def read(path: StrPath, rate: int, start: int = 0, length: int | None = None, resample: bool = False) -> np.ndarray:
-    """Samples `start` to `start + length` at `rate` Hz, as float32 (length,), mean of the channels.
+    """Samples `start` to `start + length` at `rate` Hz, as float32 (length,).
 
+    Of several channels it is their mean, or the loudest where they cancel each other in this part.
     `start` and `length` count samples at `rate`; `length=None` reads to the end. A file of another rate is an
-    AudioError unless `resample`. So are fewer samples than asked for, and samples that are not finite.
+    AudioError unless `resample`. So are fewer samples than asked for, and numbers that are no samples.
     """
     with open_audio(path) as stream:
         return _read(path, stream, rate, start, length, resample)
@@ -93,9 +94,8 @@ class Recordings:
 
 
 def _read(path, stream, rate, start, length, resample):
-    if stream.rate != rate and not resample:
-        raise AudioError(f"{path}: {stream.rate} Hz, expected {rate} Hz; resample the corpus "
-                         "(prepare.py --resample true does)")
+    if not resample:
+        require_rate(path, stream.rate, rate)
     scale = stream.rate / rate
     first = int(start * scale)
     stream.seek(first)
@@ -111,34 +111,19 @@ def _read(path, stream, rate, start, length, resample):
     return mono if stream.rate == rate else soxr.resample(mono, stream.rate, rate)[:length]
 
 
+def require_rate(path: StrPath, found: int, rate: int) -> None:
+    """AudioError where the file has another rate than `rate` Hz, for programs that were not told to resample."""
+    if found != rate:
+        raise AudioError(f"{path}: {found} Hz, expected {rate} Hz; resample the corpus (prepare.py --resample true "
+                         "does)")
+
+
 def _mono(samples, name):
-    """The mean of the channels, (N, channels) -> (N,); AudioError where it is not finite."""
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{name}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode it again")
-    return mono
-
-
-def from_array(samples: np.ndarray, native: int, rate: int, name: str = "recording") -> np.ndarray:
-    """Samples (N,) or (N, channels) at `native` Hz -> (N',) float32 at `rate` Hz, mean of the channels.
-
-    AudioError for what is no recording: whole numbers, another number of dimensions, nothing, or not finite.
-    """
-    if samples.dtype.kind != "f" or samples.ndim not in (1, 2) or not samples.size:
-        raise AudioError(f"{name}: found {samples.dtype} of shape {samples.shape}, expected floating point in [-1, 1] "
-                         "of shape (N,) or (N, channels); divide int16 by 32768")
-    mono = _mono(samples.reshape(len(samples), -1).astype(np.float32), name)
-    return mono if native == rate else soxr.resample(mono, native, rate)
-
-
-def check(path: StrPath, rate: int, min_seconds: float = 0.0, resample: bool = False) -> int:
-    """Reads the whole file; its length in samples at `rate`. AudioError when it is not fit for training."""
-    samples = read(path, rate, resample=resample)
-    if len(samples) < min_seconds * rate:
-        raise AudioError(f"{path}: {len(samples) / rate:.2f} s, expected at least {min_seconds} s; leave the file out")
-    if np.abs(samples).max() <= SILENCE:
-        raise AudioError(f"{path}: silent, no sample above {SILENCE:g}; leave the file out")
-    return len(samples)
+    """The sound of the channels, (n, M) -> (n,); AudioError for numbers that are no samples."""
+    meter = measured(samples)
+    if fault := meter.fault_of_numbers():
+        raise AudioError(f"{name}: {fault}")
+    return to_mono(samples, meter.channel)
 
 
 def write_wav(path: StrPath, samples: np.ndarray, rate: int, remedy: str = REMEDY) -> None:

@@ -1,18 +1,21 @@
 """Recordings from files, second by second: an hour needs no more memory than a minute.
 
-Letters: n samples.
+Letters: n samples, M channels.
 """
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soxr
 
 from utils.audio import audio_file
-from utils.audio.stream import open_audio
+from utils.audio.fitness import Meter, measured, to_mono
+from utils.audio.stream import AudioError, open_audio
 from utils.errors import RunError, skipping
+from utils.files import StrPath
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,10 @@ class Recording:
     samples: int
     rate: int                               # Hz
     channels: int
-    array: np.ndarray | None = None         # (samples,) float32, where they are in memory
+    channel: int | None = None              # the only one that is used; None: their mean
+    gain: float = 1.0                       # by which it is multiplied
+    notes: tuple[str, ...] = ()             # what a user should know of it
+    array: np.ndarray | None = None         # (samples, channels) float32, where they are in memory
 
     def length(self, rate: int) -> int:
         """Its samples at `rate` Hz, rounded up."""
@@ -36,56 +42,70 @@ class Recording:
         """
         return rate * 2 ** max(0, math.ceil(math.log2(self.samples / self.rate)))
 
+    def as_it_is(self) -> "Recording":
+        """The recording at its own level: in evaluation, published protocols know no other."""
+        return replace(self, gain=1.0)
+
     def blocks(self, rate: int) -> Iterator[np.ndarray]:
-        """Its mean over the channels at `rate` Hz, a second at a time: (n,) float32."""
+        """The sound that is used at `rate` Hz, a second at a time: (n,) float32."""
         seconds = _seconds(self.path) if self.array is None else _slices(self.array, self.rate)
-        for block in resampled(seconds, self.rate, rate, 1):
+        mono = (np.float32(self.gain) * to_mono(block, self.channel)[:, None] for block in seconds)
+        for block in resampled(mono, self.rate, rate, 1):
             yield block[:, 0]
 
+    def whole(self, rate: int) -> np.ndarray:
+        """All of it at `rate` Hz: (n,) float32."""
+        return np.concatenate(list(self.blocks(rate)))
 
-def inspect(path: str, window: int, window_rate: int) -> Recording:
-    """The Recording at `path`. AudioError where it can't be read, is cut, empty, silent or not finite.
+    def print_notes(self) -> None:
+        """Tells the user what is to be known of it."""
+        for note in self.notes:
+            print(f"note: {self.path}: {note}", file=sys.stderr)
 
-    So is one shorter than the network's window, which is `window` samples at `window_rate` Hz.
+
+def inspect(path: StrPath, window: int, window_rate: int, resample: bool = True) -> Recording:
+    """The Recording at `path`. AudioError where it can't be read, is cut, empty or unfit (utils/audio/fitness.py).
+
+    So is one shorter than the network's window, which is `window` samples at `window_rate` Hz, and one of another rate
+    unless `resample`.
     """
-    samples, peak = 0, 0.0
+    meter = Meter()
     with open_audio(path) as stream:
+        if not resample:
+            audio_file.require_rate(path, stream.rate, window_rate)
         for block in stream.blocks():
-            block = block.mean(axis=1)
-            samples, peak = samples + len(block), np.maximum(peak, np.abs(block).max())   # keeps NaN, unlike max
-    if not samples:
-        raise audio_file.AudioError(f"{path}: 0 samples; the file is empty, replace it")
-    recording = Recording(path, samples, stream.rate, stream.channels)
-    _require_fit(recording, peak, window, window_rate)
-    return recording
+            meter.add(block)
+    if not meter.samples:
+        raise AudioError(f"{path}: 0 samples; the file is empty, replace it")
+    return _fit(os.fspath(path), meter, stream.rate, window, window_rate)
 
 
-def open_recording(source: audio_file.Source, rate: int, window: int, window_rate: int) -> Recording:
+def open_recording(source: audio_file.Source, rate: int, window: int, window_rate: int,
+                   resample: bool = True) -> Recording:
     """As `inspect`, of the file `source`, or of samples (n,) or (n, channels) in [-1, 1] at `rate` Hz."""
     if not isinstance(source, np.ndarray):
-        return inspect(os.fspath(source), window, window_rate)
-    samples = audio_file.from_array(source, rate, rate)
-    recording = Recording("recording", len(samples), rate, source.size // len(samples), samples)
-    _require_fit(recording, np.abs(samples).max(), window, window_rate)
-    return recording
+        return inspect(source, window, window_rate, resample)
+    if source.dtype.kind != "f" or source.ndim not in (1, 2) or not source.size:
+        raise AudioError(f"recording: found {source.dtype} of shape {source.shape}, expected floating point "
+                                    "in [-1, 1] of shape (N,) or (N, channels); divide int16 by 32768")
+    samples = source.reshape(len(source), -1).astype(np.float32)
+    return _fit("recording", measured(samples), rate, window, window_rate, samples)
 
 
-def _require_fit(recording, peak, window, window_rate):
-    """AudioError for a recording that is too short, not finite or silent."""
-    path, samples, rate = recording.path, recording.samples, recording.rate
-    if samples * window_rate < window * rate:
-        raise audio_file.AudioError(f"{path}: {samples} samples at {rate} Hz, shorter than the network's window of "
-                                    f"{window} at {window_rate} Hz; leave the file out")
-    if not np.isfinite(peak):
-        raise audio_file.AudioError(f"{path}: samples that are NaN or infinite, expected numbers in [-1, 1]; decode "
-                                    "the file again")
-    if peak <= audio_file.SILENCE:
-        raise audio_file.AudioError(f"{path}: silent, no sample above {audio_file.SILENCE:g}; leave the file out")
+def _fit(path, meter, rate, window, window_rate, array=None):
+    """The Recording that was `measured`. AudioError for one that is too short or unfit."""
+    if meter.samples * window_rate < window * rate:
+        raise AudioError(f"{path}: {meter.samples / rate:.2f} s ({meter.samples} samples at {rate} Hz), "
+                                    f"expected at least {window / window_rate:.2f} s ({window} at {window_rate} Hz); "
+                                    "leave the file out")
+    if fault := meter.fault():
+        raise AudioError(f"{path}: {fault}")
+    return Recording(path, meter.samples, rate, meter.channels, meter.channel, meter.gain, tuple(meter.notes()), array)
 
 
 def work_through(paths: Sequence[str], window: int, rate: int,
                  prepare: Callable[[list[Recording]], Callable[[Recording], None]], done: str) -> None:
-    """Calls `prepare(recordings)(recording)` for every file that is fit, see `inspect`.
+    """Calls `prepare(recordings)(recording)` for every file that is fit, see `inspect`; prints what is to be known.
 
     RunError at the end that counts and names those that were not `done`, a participle.
     """
@@ -93,6 +113,7 @@ def work_through(paths: Sequence[str], window: int, rate: int,
     for path in paths:
         with skipping(path, paths, failed):
             recordings.append(inspect(path, window, rate))
+            recordings[-1].print_notes()
     if recordings:
         work = prepare(recordings)
         for recording in recordings:
@@ -114,13 +135,12 @@ def resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: 
 
 
 def _slices(samples, rate):
-    """Samples (n,) a second at a time: (n, 1)."""
+    """Samples (n, M) a second at a time."""
     for start in range(0, len(samples), rate):
-        yield samples[start:start + rate, None]
+        yield samples[start:start + rate]
 
 
 def _seconds(path):
-    """The file a second at a time, mean of the channels: (n, 1) float32 at its own rate."""
+    """The file a second at a time: (n, M) float32 at its own rate."""
     with open_audio(path) as stream:
-        for block in stream.blocks():
-            yield block.mean(axis=1, keepdims=True)
+        yield from stream.blocks()

@@ -3,6 +3,7 @@
 Work is shared by processes, shown by a bar, and remembered: an interrupted run goes on where it stopped.
 """
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from utils.audio import audio_file
+from utils.audio import audio_file, recording
 from utils.audio.stream import open_audio
 from utils.config import require
 from utils.corpora.settings import CorpusSettings
@@ -97,7 +98,9 @@ def inspect(job: Job) -> tuple[int, int, str]:
         made = os.path.exists(job.target) and not _other_rate(job.target, job.rate)
         if job.source != job.target and not made:
             convert(job.source, job.target, job.rate)
-        return audio_file.check(job.target, job.rate, job.min_seconds, job.resample), os.path.getsize(job.target), ""
+        shortest = math.ceil(job.min_seconds * job.rate)
+        samples = recording.inspect(job.target, shortest, job.rate, job.resample).length(job.rate)
+        return samples, os.path.getsize(job.target), ""
     except audio_file.AudioError as error:
         return 0, 0, str(error)
 
