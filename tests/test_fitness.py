@@ -5,8 +5,8 @@ import soundfile
 from helpers.errors import refused
 
 from utils.audio import audio_file
-from utils.audio.audio_file import AudioError
 from utils.audio.recording import inspect, open_recording
+from utils.audio.stream import AudioError
 
 RATE = 8000
 
