@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.errors import RunError, SettingError, nearest, run
+
 ROOT = Path(__file__).resolve().parent
 CORPUS = "../corpora/mini"
 RUN = "runs/demo"      # made new each time
@@ -82,23 +84,25 @@ def deepspeech2(short):
 MODELS = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": deepspeech2}
 
 
-def main():
+def main(argv):
     """Runs the demo of the models named, or of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; default: all")
     parser.add_argument("--short", action="store_true", help="a third of the training, to see that everything runs")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    if unknown := [name for name in args.models if name not in MODELS]:
+        raise SettingError(f"models: found {unknown[0]!r}, expected of {', '.join(MODELS)}{nearest(unknown[0], MODELS)}")
     rows = []
     for model in args.models or MODELS:
         shutil.rmtree(ROOT / model / RUN, ignore_errors=True)
         for step in MODELS[model](args.short):
             print(f"\n== {model}: {step.name}: {' '.join(step.command)}", flush=True)
-            seconds, result = run(ROOT / model, step)
+            seconds, result = finish(ROOT / model, step)
             rows.append((model, step.name, f"{seconds:.0f} s", result))
     print_table(rows)
 
 
-def run(folder, step):
+def finish(folder, step):
     """Runs a step, showing its output; (seconds, the last of it that fits its pattern)."""
     started, result = time.monotonic(), ""
     environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -109,9 +113,9 @@ def run(folder, step):
         if match := re.search(step.result, line):
             result = match[1] if match.lastindex and step.name == "train" else match[0]
     if process.wait():
-        sys.exit(f"demo: {step.name} in {folder.name} failed with exit code {process.returncode}")
+        raise RunError(f"demo: {step.name} in {folder.name} failed with exit code {process.returncode}")
     if not result:
-        sys.exit(f"demo: {step.name} in {folder.name} printed no line like {step.result!r}")
+        raise RunError(f"demo: {step.name} in {folder.name} printed no line like {step.result!r}")
     return time.monotonic() - started, result
 
 
@@ -127,4 +131,4 @@ def print_table(rows):
 
 
 if __name__ == "__main__":
-    main()
+    run(main, sys.argv[1:])

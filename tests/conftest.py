@@ -12,6 +12,7 @@ from helpers.shared import copy_tree, runner_program, shared_folder
 
 from ecapatdnn.src.config import Config
 from utils.corpora.mini import make_mini_corpus
+from utils.defects import TRACEBACK
 
 BEFORE = pytest.StashKey[set[str]]()
 # the files that take longest, so that no process is left with one of them when the others are done
@@ -25,6 +26,7 @@ LONGEST = ("ecapatdnn_train", "ascend310_infer", "deepspeech2_train", "conv_tasn
 def device():
     """Graph mode on the CPU, as every program sets it up."""
     os.environ["DEVICE_TARGET"] = "CPU"
+    os.environ[TRACEBACK] = "1"     # for those who read a failure
     from utils.device import setup_device
 
     return setup_device()

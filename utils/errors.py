@@ -1,8 +1,8 @@
 """Errors that the user can mend, each printed as one line.
 
 The line names the thing (a file, a setting), what was found, what was expected and what to do. `run` is the last line
-of every entry point: it prints the error without a traceback and ends with exit code 2. Any other exception is a
-defect of the program and keeps its traceback.
+of every entry point: it prints the error without a traceback and ends with exit code 2. Any other exception ends with
+a line as well (utils/defects.py).
 
 Every raise takes one of these kinds; all end a program with exit code 2:
 
@@ -17,11 +17,18 @@ Every raise takes one of these kinds; all end a program with exit code 2:
 | `UnsupportedError` | the machine, a package, MindSpore or a runtime lacks what was asked for  | install it          |
 | `RunError`         | work that began well cannot go on: not finite, a process or server lost  | mend it and resume  |
 """
+import contextlib
 import difflib
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
+
+from utils.defects import explained
+
+_defects: list[str] = []    # files of a batch that a defect has failed
 
 
 class UserError(Exception):
@@ -73,27 +80,56 @@ class RunError(UserError):
 
 
 def run(main: Callable[..., object], *args: Any) -> None:
-    """Calls `main(*args)` as a program: exit code 0, that of a `UserError` (2), or 130 for Ctrl-C."""
+    """Calls `main(*args)` as a program, which ends with a line on stderr and no traceback, whatever happens.
+
+    Exit code 0; that of a `UserError`, 2, also where the machine lacks memory or space; 1 for any other exception, a
+    defect, whose line names the log to report; 130 for Ctrl-C; 141 where nobody reads the output any longer.
+    """
+    _defects.clear()
     try:
-        main(*args)
+        try:
+            main(*args)
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        sys.exit(1 if _defects else error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unread():     # such as of `| head`
+            sys.exit(128 + signal.SIGPIPE)
+        line, is_defect = explained(error)
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(1 if is_defect else UserError.exit_code)
 
 
-@contextmanager
+def _unread():
+    """Whether nobody reads any longer what is printed; then it goes nowhere, as the interpreter would try it again."""
+    unread = False
+    for number in (1, 2):
+        pipe = select.poll()
+        pipe.register(number, 0)
+        if any(event & select.POLLERR for _, event in pipe.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            unread = True
+    return unread
+
+
+@contextlib.contextmanager
 def skipping(path: str, files: Sequence[str], failed: list[str]) -> Iterator[None]:
-    """Prints a `UserError` about one of several files and adds `path` to `failed`; raises it for a single file."""
+    """Prints any error about one of several files and adds `path` to `failed`; raises it for a single file."""
     try:
         yield
-    except UserError as error:
-        if len(files) == 1:
+    except Exception as error:
+        if len(files) == 1 or isinstance(error, BrokenPipeError):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        line, is_defect = (str(error), False) if isinstance(error, UserError) else explained(error)
+        print(f"error: {line if isinstance(error, UserError) else f'{path}: {line}'}", file=sys.stderr)
         failed.append(path)
+        _defects.extend([path] if is_defect else [])
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

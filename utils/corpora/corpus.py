@@ -17,7 +17,16 @@ from utils.audio import audio_file, recording
 from utils.audio.stream import open_audio
 from utils.config import require
 from utils.corpora.settings import CorpusSettings
-from utils.errors import ContentError, NotFoundError, OutputError, SettingError, UnsupportedError, nearest
+from utils.defects import explained
+from utils.errors import (
+    ContentError,
+    NotFoundError,
+    OutputError,
+    SettingError,
+    UnsupportedError,
+    UserError,
+    nearest,
+)
 from utils.files import StrPath, write_text
 from utils.progress import progress
 from utils.texts import open_lines
@@ -103,6 +112,13 @@ def inspect(job: Job) -> tuple[int, int, str]:
         return samples, os.path.getsize(job.target), ""
     except audio_file.AudioError as error:
         return 0, 0, str(error)
+    except UserError:
+        raise
+    except Exception as error:
+        line, is_defect = explained(error)
+        if not is_defect:       # of the machine, as for all files to come
+            raise
+        return 0, 0, f"{job.source}: {line}"
 
 
 def parallel(function: Callable[[J], T], jobs: Sequence[J], workers: int, title: str) -> Iterator[T]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.config import AUTO, save_config
+from utils.defects import write_log
 from utils.errors import ContentError, OutputError, UserError
 from utils.files import csv_text, remove_unfinished, whole_file, write_text
 from utils.locks import locked_folder
@@ -50,7 +51,10 @@ class RunFolder:
             self._logger, self._waiting = _make_log(str(self.path))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        log = self.path / "train.log"
+        if self._logger and log.exists() and isinstance(error, Exception) and not isinstance(error, UserError):
+            write_log(error, log)
         if self._logger:
             _close_log(self._logger)
             self._logger = None
