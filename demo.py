@@ -91,7 +91,8 @@ def main(argv):
     parser.add_argument("--short", action="store_true", help="a third of the training, to see that everything runs")
     args = parser.parse_args(argv)
     if unknown := [name for name in args.models if name not in MODELS]:
-        raise SettingError(f"models: found {unknown[0]!r}, expected of {', '.join(MODELS)}{nearest(unknown[0], MODELS)}")
+        raise SettingError(f"models: found {unknown[0]!r}, expected some of {', '.join(MODELS)}"
+                           f"{nearest(unknown[0], MODELS)}")
     rows = []
     for model in args.models or MODELS:
         shutil.rmtree(ROOT / model / RUN, ignore_errors=True)
