@@ -39,7 +39,7 @@ def read(path: StrPath, rate: int, start: int = 0, length: int | None = None, re
     `start` and `length` count samples at `rate`; `length=None` reads to the end. A file of another rate is an
     AudioError unless `resample`. So are fewer samples than asked for, and numbers that are no samples.
     """
-    with open_audio(path) as stream:
+    with open_audio(path, whole=length is None) as stream:
         return _read(path, stream, rate, start, length, resample)
 
 

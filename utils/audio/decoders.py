@@ -1,11 +1,12 @@
 """The two decoders of recordings, alike from outside: libsndfile, and FFmpeg through PyAV.
 
 libsndfile reads wav, flac, ogg, mp3, sph and more, and seeks in them. FFmpeg decodes the others (m4a, webm, amr, wma,
-...) and what has its length only at its end, from the start.
+...) and what has its length only at its end, from the start, and several recordings in one file.
 """
 import io
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, Protocol
 
@@ -70,7 +71,10 @@ class LibsndfileDecoder:
 
     def read(self, count: int) -> np.ndarray:
         """The next samples, float32 (n, channels)."""
-        samples = self.file.read(min(count, self.frames - self.position), dtype="float32", always_2d=True)
+        try:
+            samples = self.file.read(min(count, self.frames - self.position), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"damaged or truncated: {error.error_string}") from None
         self.position += len(samples)
         return samples
 
@@ -80,40 +84,57 @@ class LibsndfileDecoder:
 
 
 class FFmpegDecoder:
-    """An open file that FFmpeg reads. Decoded are as many samples as by the program ffmpeg, without encoder delay."""
+    """Open files that FFmpeg reads, one after the other.
+
+    Decoded are as many samples as by the program ffmpeg, without the delay of an encoder. All get the rate and the
+    channels of the first block.
+    """
 
     frames = None
 
-    def __init__(self, file: Binary):
-        import av  # libraries of 100 MB, which most files need not
-
-        with _ffmpeg_errors():
-            self.container = av.open(file, "r", metadata_errors="ignore", options={"format_whitelist": DEMUXERS})
+    def __init__(self, files: Sequence[Binary]):
         self.rate = self.channels = self.position = 0
-        self.blocks = self._decode()
+        self.layout = None
+        self.blocks = itertools.chain.from_iterable(map(self._decode, files))
         self.left = next(self.blocks, None)
         if self.left is None:
             raise ValueError("nothing in it can be decoded")
 
-    def _decode(self) -> Iterator[np.ndarray]:
+    def _decode(self, file: Binary) -> Iterator[np.ndarray]:
         """Blocks (n, channels) of the stream with the most channels, as ffmpeg chooses."""
-        import av
+        import av  # libraries of 100 MB, which most files need not
 
-        streams = [stream for stream in self.container.streams.audio if stream.codec_context]
-        if not streams:
-            raise ValueError("no audio stream in it that can be decoded")
-        stream = max(streams, key=lambda stream: stream.codec_context.channels)
-        form, layout, resampler = None, None, av.AudioResampler("flt")
-        with _ffmpeg_errors():
-            for packet in self.container.demux(stream):
-                for frame in packet.decode():
-                    if not self.rate:
-                        self.rate, layout, self.channels = frame.sample_rate, frame.layout, frame.layout.nb_channels
-                    if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                        yield from map(self._samples, resampler.resample(None))
-                        resampler = av.AudioResampler("flt", layout, self.rate)     # a joined file may change
-                    yield from map(self._samples, resampler.resample(frame))
+        form, resampler = None, av.AudioResampler("flt")
+        with _ffmpeg_errors(), av.open(file, "r", metadata_errors="ignore",
+                                       options={"format_whitelist": DEMUXERS}) as container:
+            streams = [stream for stream in container.streams.audio if stream.codec_context]
+            if not streams:
+                raise ValueError("no audio stream in it that can be decoded")
+            stream = max(streams, key=lambda stream: stream.codec_context.channels)
+            for frame in self._frames(container, stream):
+                if not self.rate:
+                    self.rate, self.layout, self.channels = frame.sample_rate, frame.layout, frame.layout.nb_channels
+                if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                    yield from map(self._samples, resampler.resample(None))
+                    resampler = av.AudioResampler("flt", self.layout, self.rate)    # a joined file may change
+                yield from map(self._samples, resampler.resample(frame))
             yield from map(self._samples, resampler.resample(None))
+
+    def _frames(self, container, stream):
+        """The decoded frames; a ValueError for what cannot be decoded, which at the end is a truncated packet."""
+        import av.error
+
+        failure = None
+        for packet in container.demux(stream):
+            if failure and packet.size:
+                raise failure
+            try:
+                yield from packet.decode()
+            except av.error.FFmpegError as error:
+                second = self.position / self.rate if self.rate else 0
+                failure = failure or ValueError(f"damaged after {second:.1f} s: {error.strerror}")
+        if failure:
+            raise ValueError("truncated, its last packet is not whole")
 
     def _samples(self, frame):
         return frame.to_ndarray().reshape(-1, self.channels)
@@ -137,7 +158,7 @@ class FFmpegDecoder:
 
     def close(self) -> None:
         """Ends the decoder."""
-        self.container.close()
+        self.blocks = iter(())
 
 
 @contextmanager
@@ -146,6 +167,8 @@ def _ffmpeg_errors():
 
     try:
         yield
+    except EOFError:        # PyAV's is this too
+        raise ValueError("truncated, it ends within its header") from None
     except av.error.FFmpegError as error:
         raise ValueError(error.strerror) from None
 

@@ -70,7 +70,7 @@ def inspect(path: StrPath, window: int, window_rate: int, resample: bool = True)
     unless `resample`.
     """
     meter = Meter()
-    with open_audio(path) as stream:
+    with open_audio(path, whole=True) as stream:
         if not resample:
             audio_file.require_rate(path, stream.rate, window_rate)
         for block in stream.blocks():

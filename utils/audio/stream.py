@@ -12,7 +12,7 @@ import soundfile
 
 from utils.audio.containers import Facts, examine
 from utils.audio.decoders import BLOCK, ERRORS, Binary, Decoder, FFmpegDecoder, LibsndfileDecoder, Patched
-from utils.audio.packed import find_record, is_packed, open_record
+from utils.audio.packed import Window, find_record, is_packed, open_record
 from utils.errors import ContentError
 from utils.files import StrPath
 
@@ -87,11 +87,14 @@ class Stream:
 _lengths: dict[tuple, int] = {}     # samples of the files that had to be decoded for it
 
 
-def open_audio(path: StrPath) -> Stream:
-    """The Stream of a file, or of a record of a packed corpus, whatever its name. AudioError where it is not audio."""
+def open_audio(path: StrPath, whole: bool = False) -> Stream:
+    """The Stream of a file, or of a record of a packed corpus, whatever its name. AudioError where it is not audio.
+
+    `whole`: all of it is going to be read, so that what lies behind the end is looked for as well.
+    """
     source = Source(path)
     try:
-        facts = examine(source.peek, source.size)
+        facts = examine(source.peek, source.size, whole)
         if facts.problem:
             raise AudioError(f"{path}: {facts.problem}")
         decoder = _open_decoder(path, source, facts)
@@ -112,8 +115,9 @@ def _open_decoder(path: StrPath, source: "Source", facts: Facts) -> Decoder:
             except soundfile.LibsndfileError:
                 if is_headerless(path):
                     raise
-        file = source.open()
-        return FFmpegDecoder(Patched(file, *facts.patch) if facts.patch else file)
+        if facts.patch:
+            return FFmpegDecoder([Patched(source.open(), *facts.patch)])
+        return FFmpegDecoder([source.open(*part) for part in facts.parts or ((0, source.size),)])
     except ImportError:
         raise AudioError(f"{path}: not readable as audio by libsndfile, and PyAV, which reads more, is not installed; "
                          f"pip install av, or convert it: ffmpeg -i {path} {_stem(path)}.wav") from None
@@ -144,7 +148,7 @@ def _stem(path):
 class Source:
     """The bytes of a recording: a file, or a record of a packed corpus. AudioError where there is no such file."""
 
-    file: Binary | None = None        # of a record
+    file: io.BytesIO | Window | None = None        # of a record
     descriptor = -1                     # of a file
 
     def __init__(self, path: StrPath):
@@ -184,11 +188,14 @@ class Source:
         """What libsndfile opens fastest."""
         return self.descriptor if self.file is None else self.file
 
-    def open(self) -> Binary:
-        """The bytes as a file, at its start."""
-        file = self.file or io.FileIO(self.descriptor, closefd=False)
-        file.seek(0)
-        return file
+    def open(self, start: int = 0, size: int | None = None) -> Binary:
+        """Its bytes from `start` on as a file of their own."""
+        size = self.size - start if size is None else size
+        if self.file is None:
+            return Window(io.FileIO(self.descriptor, closefd=False), start, size)
+        if isinstance(self.file, Window):
+            return Window(self.file.file, self.file.start + start, size)
+        return io.BytesIO(self.file.getvalue()[start:start + size])
 
     def peek(self, place: int, count: int) -> bytes:
         """Up to `count` bytes from `place` on."""
