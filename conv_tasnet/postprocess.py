@@ -12,6 +12,7 @@ from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from utils.config import parse_use_config, require
 from utils.errors import MismatchError, run
 from utils.export.runner import RESULTS, graph_input, read_output
+from utils.paths import inside
 
 
 def main(config: Config) -> dict[str, float]:
@@ -23,8 +24,8 @@ def main(config: Config) -> dict[str, float]:
         mixture, sources = load_mixture(item, config, length=length or None)
         separated = read_output(item.key, 0, np.float32, config.C).reshape(config.C, -1)
         if separated.shape[1] < len(mixture):
-            raise MismatchError(f"{RESULTS / item.key}_0.bin: {separated.shape[1]} samples per speaker, the mixture "
-                                f"has {len(mixture)}; run preprocess.py and the runner again")
+            raise MismatchError(f"{RESULTS / inside(item.key)}_0.bin: {separated.shape[1]} samples per speaker, the "
+                                f"mixture has {len(mixture)}; run preprocess.py and the runner again")
         rows.append(score(item, mixture, separated[:, :len(mixture)], sources, config.sample_rate)[1])
     return report(rows, config.eval_dir, RESULTS)
 

@@ -23,6 +23,7 @@ from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import hold_out, valid_speakers
 from utils.errors import ContentError, MismatchError, SettingError, run
 from utils.files import write_text
+from utils.paths import inside
 from utils.progress import progress
 
 VALID_SPEAKERS = {"an4": (8, ""), "librispeech_an4": (8, "an4-"), "mini": (8, "")}     # how many, of what prefix
@@ -76,7 +77,12 @@ def normalised(parts, labels):
         for item in texts:
             alphabet.encode(item.text, item.where)
         reasons += [f"{item.where}: empty transcript, expected words; correct it" for item in texts if not item.text]
-        whole[part] = list({stem(item.path): item for item in texts if item.text}.values())
+        names = {}
+        for item in (item for item in texts if item.text):
+            if (first := names.setdefault(stem(item.path), item)) is not item:
+                reasons.append(f"{item.path}: has the name of {first.path} but for its ending, and so its text; "
+                               "delete one of them")
+        whole[part] = list(names.values())
     return whole, reasons
 
 
@@ -103,7 +109,7 @@ def divided(parts, config):
 
 def text_path(item, config):
     """Where the text of an utterance is written, for deepspeech.pytorch."""
-    return os.path.abspath(os.path.join(config.output_folder, "txt", stem(item.path) + ".txt"))
+    return os.path.abspath(os.path.join(config.output_folder, "txt", inside(stem(item.path)) + ".txt"))
 
 
 def write_texts(parts, config):

@@ -1,13 +1,17 @@
 """Names of files as they are in the world: links in circles, checkpoints behind links."""
+import os
 import shutil
 
+import numpy as np
 import pytest
 from helpers.errors import refused
 
+from conv_tasnet.src.evaluation import save_example
 from ecapatdnn.src.config import Config
 from utils.config import load_config, save_config
 from utils.errors import NotFoundError
-from utils.paths import beside, walk_files
+from utils.export.runner import INPUTS, read_output, write_inputs
+from utils.paths import beside, inside, list_name, walk_files
 
 
 def make(folder, *names):
@@ -84,3 +88,44 @@ def test_a_checkpoint_alone_or_at_the_end_of_no_link_is_refused(tmp_path):
         with refused(NotFoundError, tmp_path / name):
             load_config(Config, tmp_path / name)
     assert beside(tmp_path / "circle.ckpt", "config.yaml") is None
+
+
+# keys that become file names
+
+@pytest.mark.parametrize("key", ["../../escaped", "/tmp/x/k", "a/../../b", "..", ".", "/", "a\0b", "x" * 300,
+                                 "模" * 200, "a/" * 3000, "..\\..\\x", "C:\\x",
+                                 "a/./b//c", os.fsdecode(b"\xe9" * 300), "-"])
+def test_a_file_named_after_any_key_stays_in_its_folder(key, tmp_path):
+    folder = tmp_path / "deep" / "folder"
+    path = folder / f"{inside(key)}_separated_1.wav"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert path.resolve().is_relative_to(folder) and list(walk_files(tmp_path)) == [str(path.relative_to(tmp_path))]
+
+
+def test_a_usual_key_stays_what_it_is_and_others_differ():
+    for key in ("61-70968-0000_8455-210777-0012", "id10270/x6uYqmx31kE/00001", "s1/a b", "模型/é", "a..b/.c"):
+        assert inside(key) == key
+    assert len({inside(key) for key in ("x" * 300, "x" * 301, "x" * 299 + "y")}) == 3
+
+
+def test_what_an_evaluation_writes_stays_below_the_working_folder(tmp_path, monkeypatch):
+    here = tmp_path / "deep" / "here"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("conv_tasnet.src.evaluation.draw_separation", lambda *arguments: None)
+    for key in ("../../escaped", f"{tmp_path}/absolute", "usual"):
+        write_inputs(key, np.ones(3, np.float32))
+        save_example(np.ones(9), np.ones((2, 9)), np.ones((2, 9)), 8000, here / "results", key)
+    files = list(walk_files(tmp_path))
+    assert len(files) == 3 * (1 + 5) and all(path.startswith("deep/here/") for path in files)
+    assert {"deep/here/results/usual_true_2.wav", f"deep/here/{INPUTS}/00_data/usual.bin"} < set(files)
+    with refused(NotFoundError, "__/__/escaped_0.bin"):
+        read_output("../../escaped", 0, np.float32)
+
+
+@pytest.mark.parametrize(("path", "name"), [
+    ("lists/test.txt", "test"), ("lists/v1.2.csv", "v1.2"), ("lists/v1.2.csv.gz", "v1.2"), ("v1.3", "v1.3"),
+    ("lists/tt/", "tt"), ("veri_test2.txt", "veri_test2"), ("a.B.JSON", "a.B"), (".txt", ".txt")])
+def test_lists_of_two_versions_have_two_names(path, name):
+    assert list_name(path) == name

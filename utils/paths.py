@@ -1,10 +1,17 @@
-"""Names of files as they are in the world: links in circles, checkpoints behind links. Imports no MindSpore."""
+"""Names of files as they are in the world: links in circles, checkpoints behind links, keys that become file names.
+
+Imports no MindSpore.
+"""
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from utils.files import StrPath
+
+LIST_ENDINGS = {".csv", ".gz", ".json", ".list", ".lst", ".scp", ".tsv", ".txt"}
+LONGEST_NAME, LONGEST_PATH = 200, 1000      # bytes; a file system takes 255 and 4096, of which others need a part
 
 
 def walk_files(folder: StrPath, skipped: str = "") -> Iterator[str]:
@@ -90,3 +97,30 @@ def links(path: StrPath) -> list[Path]:
             break
         names.append(target)
     return names
+
+
+def inside(key: str) -> str:
+    """A key out of a list as the path of a file that never leads out of the folder that it is relative to.
+
+    A usual key stays what it is. An absolute path loses its first slash, `..` becomes `__`, and what is longer than
+    file systems take is cut, with its checksum behind it.
+    """
+    parts = [_shortened("__" if part == ".." else part.replace("\0", "_"), LONGEST_NAME)
+             for part in key.split("/") if part not in ("", ".")]
+    path = "/".join(parts) or "_"
+    return path if len(os.fsencode(path)) <= LONGEST_PATH else _shortened(path.replace("/", "_"), LONGEST_NAME)
+
+
+def _shortened(name, longest):
+    content = os.fsencode(name)
+    if len(content) <= longest:
+        return name
+    return content[:longest - 17].decode(errors="ignore") + "-" + hashlib.sha256(content).hexdigest()[:16]
+
+
+def list_name(path: StrPath) -> str:
+    """The name of a list without its ending: `v1.2` of lists/v1.2, lists/v1.2.csv and lists/v1.2.csv.gz."""
+    name = Path(path)
+    while name.suffix.lower() in LIST_ENDINGS:
+        name = name.with_suffix("")
+    return name.name

@@ -12,6 +12,7 @@ from conv_tasnet.src.plots import draw_separation
 from utils.audio.audio_file import write_wav
 from utils.config import require
 from utils.files import csv_text, write_text
+from utils.paths import inside, list_name
 from utils.progress import progress
 
 Scores = dict[str, Any]     # a row of scores.csv
@@ -25,7 +26,7 @@ def score_mixtures(config: Config) -> tuple[list[Scores], str, Path]:
     require(config, "eval_dir")
     mixtures = read_mixtures(config.eval_dir, config.eval_path, config)
     separator = load(config)
-    folder = Path(config.model_path).parent / f"eval_{Path(config.eval_dir).name.split('.')[0]}"
+    folder = Path(config.model_path).parent / f"eval_{list_name(config.eval_dir)}"
     folder.mkdir(exist_ok=True)
     examples = set(np.linspace(0, len(mixtures) - 1, min(config.save_examples, len(mixtures))).astype(int))
     rows = []
@@ -34,7 +35,7 @@ def score_mixtures(config: Config) -> tuple[list[Scores], str, Path]:
         separated, row = score(item, mixture, separator.run(mixture), sources, config.sample_rate)
         rows.append(row)
         if number in examples:
-            save_example(mixture, separated, sources, config.sample_rate, folder / item.key)
+            save_example(mixture, separated, sources, config.sample_rate, folder, item.key)
     return rows, config.eval_dir, folder
 
 
@@ -46,8 +47,10 @@ def score(item: Mixture, mixture: np.ndarray, separated: np.ndarray, sources: np
     return separated, row | scores(mixture, separated, sources, rate)
 
 
-def save_example(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int, name: str | Path) -> None:
-    """name_mixture.wav, name_separated_1.wav, name_true_1.wav, ..., and name.png of them all."""
+def save_example(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int, folder: Path,
+                 key: str) -> None:
+    """key_mixture.wav, key_separated_1.wav, key_true_1.wav, ..., and key.png of them all, in `folder` for any key."""
+    name = folder / inside(key)
     # SI-SNR leaves the level open: here it is the one that fits the source best
     scale = (separated * sources).sum(1, keepdims=True) / np.square(separated).sum(1, keepdims=True)
     separated = scale * separated

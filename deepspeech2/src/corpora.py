@@ -14,7 +14,7 @@ from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
 from utils.errors import ContentError, NotFoundError
 from utils.files import StrPath
-from utils.paths import walk_files
+from utils.paths import inside, walk_files
 from utils.texts import open_lines, read_text
 
 
@@ -78,9 +78,9 @@ def raw_as_wav(root: str, parts: dict[str, list[Spoken]],
         raise ContentError(f"{root}/wav: {len(raw)} of {len(paths)} files are .raw, expected one format; delete the "
                            ".raw")
     folder = wav_folder(config)
-    jobs = [(os.path.join(root, path), os.path.join(folder, stem(path) + ".wav")) for path in raw]
+    jobs = [(os.path.join(root, path), os.path.join(folder, inside(stem(path)) + ".wav")) for path in raw]
     list(parallel(write_raw, jobs, config.workers, "convert"))
-    return folder, {part: [item._replace(path=stem(item.path) + ".wav") for item in items]
+    return folder, {part: [item._replace(path=inside(stem(item.path)) + ".wav") for item in items]
                     for part, items in parts.items()}
 
 

@@ -13,6 +13,7 @@ from deepspeech2.src.metric import alignment_text, error_rates, worst
 from deepspeech2.src.text import Alphabet
 from utils.config import require
 from utils.files import csv_text, write_text
+from utils.paths import list_name
 from utils.progress import progress
 
 SHOWN = 5       # of the worst utterances
@@ -44,7 +45,7 @@ def recognise(config: Config) -> tuple[Results, Path]:
         if config.save_log_probs:
             kept.append((utterances[i].audio, references[i], log_probs))
     taken = time.monotonic() - started
-    folder = Path(config.model_path).parent / f"eval_{Path(config.test_manifest).stem}"
+    folder = Path(config.model_path).parent / f"eval_{list_name(config.test_manifest)}"
     folder.mkdir(exist_ok=True)
     if config.save_log_probs:
         save_log_probs(folder / "log_probs.npz", kept, config.labels)

@@ -13,6 +13,7 @@ from ecapatdnn.src.plots import draw_det
 from ecapatdnn.src.scoring import as_norm, cosine_scores, subtract_mean
 from utils.config import require
 from utils.files import write_text
+from utils.paths import list_name
 
 
 def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
@@ -37,7 +38,7 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
     else:
         results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
-    return results, trials, Path(config.model_path).parent / f"eval_{Path(config.eval_list).stem}"
+    return results, trials, Path(config.model_path).parent / f"eval_{list_name(config.eval_list)}"
 
 
 def report(results: dict[str, np.ndarray], trials: Trials, folder: Path) -> dict[str, float]:

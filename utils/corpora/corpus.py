@@ -28,6 +28,7 @@ from utils.errors import (
     nearest,
 )
 from utils.files import StrPath, write_text
+from utils.paths import inside
 from utils.progress import progress
 from utils.texts import open_lines
 
@@ -192,15 +193,19 @@ def plan(parts: Parts, config: CorpusSettings, rate: int) -> tuple[str, Parts, l
     if other_rate and os.path.abspath(folder) == os.path.abspath(config.data_folder):
         raise OutputError(f"wav_folder: {folder} is the data folder, resampling would overwrite the corpus; name "
                           "another")
-    planned, jobs = {}, {}
+    planned, jobs, doubles = {}, {}, []
     for name, items in parts.items():
         limit = config.min_seconds if name == "train" else 0.0
         planned[name] = {}
         for speaker, source in items:
-            path = os.path.splitext(source)[0] + ".wav" if moved else source
+            path = inside(os.path.splitext(source)[0]) + ".wav" if moved else source
             planned[name].setdefault(path, speaker)
-            source = os.path.join(config.data_folder, source)
-            jobs.setdefault(path, Job(path, source, os.path.join(folder, path), rate, limit))
+            job = Job(path, os.path.join(config.data_folder, source), os.path.join(folder, path), rate, limit)
+            if jobs.setdefault(path, job).source != job.source:
+                doubles.append(source)
+    if doubles:
+        print(f"note: {len(doubles)} files have the name of another but for its ending, such as {doubles[0]}; of those "
+              "the first is listed")
     planned = {name: [(speaker, path) for path, speaker in items.items()] for name, items in planned.items()}
     return folder, planned, list(jobs.values())
 

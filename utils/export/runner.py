@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from utils.errors import ContentError, MismatchError, NotFoundError, UserError
 from utils.files import whole_file
 from utils.formats import migrate, numbered, with_format
-from utils.paths import beside, links
+from utils.paths import beside, inside, links
 from utils.texts import read_json
 
 MIGRATIONS = (numbered,)    # of inputs.json (utils/formats.py); kFormat of ascend310_infer/src/interface.cc goes along
@@ -101,7 +101,7 @@ def start_inputs() -> None:
 def write_inputs(name: str, *arrays: np.ndarray) -> None:
     """Writes the inputs of the item `name`, which may have folders. ContentError where there is one of that name."""
     for number, array in enumerate(arrays):
-        path = INPUTS / f"{number:02d}_data" / f"{name}.bin"
+        path = INPUTS / f"{number:02d}_data" / f"{inside(name)}.bin"
         if path.exists():
             raise ContentError(f"{name}: two items of this name; rename one")
         with whole_file(path, flush=False) as temporary:
@@ -110,7 +110,7 @@ def write_inputs(name: str, *arrays: np.ndarray) -> None:
 
 def read_output(name: str, number: int, dtype: DTypeLike, divisor: int = 1) -> np.ndarray:
     """Output `number` of the item `name`, flat. UserError where it is missing or its size no multiple of `divisor`."""
-    path = RESULTS / f"{name}_{number}.bin"
+    path = RESULTS / f"{inside(name)}_{number}.bin"
     try:
         content = path.read_bytes()
     except OSError as error:
