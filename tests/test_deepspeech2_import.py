@@ -9,12 +9,12 @@ from mindspore import Tensor
 from deepspeech2 import import_torch
 from deepspeech2.src.config import Config
 from deepspeech2.src.model import DeepSpeech2, time_mask
-from deepspeech2.src.torch_layout import plain, shapes
+from deepspeech2.src.torch_layout import shapes
 from utils.checkpoints.checkpoint import load_model
 from utils.config import load_config
 from utils.errors import ContentError, MismatchError
 from utils.torch_weights.importer import write_run
-from utils.torch_weights.plain_pickle import Instance, Name
+from utils.torch_weights.plain_pickle import Instance, Name, plain
 from utils.torch_weights.torch_file import write
 
 FORM = "deepspeech_pytorch"

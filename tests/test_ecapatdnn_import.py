@@ -105,11 +105,13 @@ def test_model_of_taoruijie_with_classes_and_front_end(tmp_path):
     buffers = {"torchfbank.0.flipped_filter": np.array([[[-0.97, 1]]], np.float32),
                "torchfbank.1.spectrogram.window": np.hamming(401)[:400].astype(np.float32),
                "torchfbank.1.mel_scale.fb": filters.astype(np.float32)}
-    encoder = {f"speaker_encoder.{name}": value for name, value in (buffers | state).items()}
+    encoder = {f"speaker_encoder.{name}": value for name, value in (state | buffers).items()}
     write(tmp_path / "a.model", encoder | {"speaker_loss.weight": classes})
     checkpoint = take_over(import_torch, "taoruijie", tmp_path / "a.model", tmp_path / "taken")
     np.testing.assert_array_equal(load_checkpoint(checkpoint)[0]["loss.weight"].asnumpy(), classes)
     back = give_back(import_torch, "taoruijie", checkpoint, tmp_path / "b.model")
+    for name, value in buffers.items():     # the class of the original misses them in its strict mode
+        np.testing.assert_allclose(back.pop(f"speaker_encoder.{name}"), value, rtol=0, atol=1e-5)
     assert_same_tensors(back, {name: value for name, value in encoder.items() if "torchfbank" not in name} |
                         {"speaker_loss.weight": classes})
     encoder["speaker_encoder.torchfbank.1.mel_scale.fb"] = filters[:, ::-1].astype(np.float32)
@@ -135,12 +137,11 @@ def test_what_does_not_fit_is_named(tmp_path):
             ({name: np.full_like(weight, np.nan)}, ContentError, [name, "NaN"]),
             ({name: weight.astype(np.int64)}, ContentError, [name, "int64"]),
             ({"conv1.weight": None}, MismatchError, ["conv1.weight", "missing"]),
-            ({"conv1.weight": weight[0]}, MismatchError, ["conv1.weight", (16, 1), "3 dimensions"]),
-            ({"epoch": 3}, ContentError, ["epoch", "int", "tensor"])):
+            ({"conv1.weight": weight[0]}, MismatchError, ["conv1.weight", (16, 1), "3 dimensions"])):
         write(tmp_path / "bad.pt", changed(state, **differences))
         with refused(kind, tmp_path / "bad.pt", *facts):
             take_over(import_torch, "taoruijie", tmp_path / "bad.pt", tmp_path / "refused")
-    with refused(MismatchError, tmp_path / "theirs.pt", "blocks.0.conv.conv.weight", "missing", "conv1.weight"):
+    with refused(MismatchError, tmp_path / "theirs.pt", "mfa.conv.conv.weight", "missing", "--format taoruijie"):
         take_over(import_torch, "speechbrain", tmp_path / "theirs.pt", tmp_path / "refused")
     with refused(OutputError, tmp_path / "run"):
         take_over(import_torch, "taoruijie", tmp_path / "theirs.pt", tmp_path / "run")

@@ -1,6 +1,7 @@
 """Weights of asteroid's and kaituoxu's Conv-TasNet: which of their tensors is which of ours.
 
-    asteroid   what serialize() saved (model_args and state_dict), a Lightning checkpoint, or a state dict alone
+    asteroid   what serialize() saved (model_args and state_dict), a Lightning checkpoint with the training_config, or a
+               state dict alone
     kaituoxu   the package of ConvTasNet.serialize (letters and state_dict), or a state dict alone
 
 Letters as in model.py. The decoder is asteroid's transposed convolution (N, 1, L), kaituoxu's linear layer (L, N).
@@ -12,9 +13,11 @@ from typing import Any
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
-from utils.errors import ContentError, SettingError
-from utils.torch_weights.importer import LIGHTNING, Original, Weights
-from utils.torch_weights.names import CONV, NORM, Row, Tensors, expect, fill_rows, sizes, state_dict
+from utils.errors import ContentError, MismatchError, SettingError
+from utils.torch_weights.importer import Original, Weights
+from utils.torch_weights.names import CONV, NORM, Row, Tensors, expect, fill_rows, sizes
+from utils.torch_weights.networks import Network
+from utils.torch_weights.plain_pickle import plain
 
 BATCH_NORM = {f"norm.{name}": theirs for name, theirs in NORM.items()}
 GAIN_FLAT = {"gain": ("gamma", "1C1->C"), "bias": ("beta", "1C1->C")} | BATCH_NORM
@@ -44,6 +47,7 @@ NORMS = {"gLN": "gLN", "GlobLN": "gLN", "cLN": "cLN", "ChanLN": "cLN", "cgLN": "
 ARGUMENTS = {"N": "n_filters", "L": "kernel_size", "B": "bn_chan", "H": "hid_chan", "Sc": "skip_chan",
              "P": "conv_kernel_size", "X": "n_blocks", "R": "n_repeats", "C": "n_src", "causal": "causal",
              "mask_nonlinear": "mask_act", "sample_rate": "sample_rate"}    # ours, asteroid's
+SECTIONS = ("filterbank_", "masknet_", "data_")     # of the configurations of asteroid's recipes
 
 
 def blocks(config: Config) -> list[dict[str, int]]:
@@ -65,21 +69,24 @@ def kaituoxu(config: Config) -> Iterator[Row]:
     return fill_rows(ROWS, 1, KAITUOXU, blocks(config), prelu=prelu, norm=norm, pointwise=pointwise)
 
 
-def read_asteroid(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
+def read_asteroid(network: Network, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
     """Weights of a file of asteroid's. A state dict alone does not hold how its blocks are repeated: --X gives it."""
-    state = state_dict(content, path, "model.")         # of a Lightning checkpoint
-    arguments = merged(hyper) | (content.get("model_args") or {})
+    state, arguments = network.state, stated_by_asteroid(network, hyper)
     filters, _, length = sizes(state, "encoder.filterbank._filters", path, 3)
-    expect(arguments, {"fb_name": ("free", "FreeFB"), "stride": (length // 2,), "in_chan": (filters, None),
+    expect(arguments, {"fb_name": ("free", "FreeFB"), "stride": (length // 2, None), "in_chan": (filters, None),
                        "out_chan": (filters, None), "encoder_activation": (None, "", "linear"),
                        "norm_type": tuple(NORMS)}, path)
     number = count(state, r"masker\.TCN\.(\d+)\.")
     block = "masker.TCN.0.shared_block"
     causal = f"{block}.3.0.weight" in state
-    repeat = given.get("X") or arguments.get("n_blocks")
+    built = "masknet" in arguments      # by a recipe, which leaves the rest to ConvTasNet's own defaults
+    repeat = given.get("X") or arguments.get("n_blocks") or (8 if built else None)
     if not repeat:
         raise ContentError(f"{path}: has {number} blocks and not how many are a repeat; give --X (asteroid's "
                            "n_blocks, 8 unless set) or --hyper_parameters")
+    if not isinstance(repeat, int) or number % repeat:
+        raise MismatchError(f"{path}: has {number} blocks, which are no whole repeats of {repeat!r} (n_blocks); give "
+                            "--X")
     hidden = sizes(state, f"{block}.0.weight", path, 3)
     inferred = {
         "N": filters, "L": length, "B": hidden[1], "H": hidden[0], "X": repeat, "R": number // repeat, "causal": causal,
@@ -88,24 +95,39 @@ def read_asteroid(content: Any, hyper: dict[str, Any], given: dict[str, Any], pa
         "C": sizes(state, "masker.mask_net.1.weight", path, 3)[0] // filters}
     expect(arguments, {ARGUMENTS[name]: (value, None) if name == "Sc" else (value,) for name, value in inferred.items()
                        if name != "X"}, path)
-    norm = "BN" if "masker.bottleneck.0.weight" in state else "cgLN" if causal else "gLN"
+    norm = "BN" if "masker.bottleneck.0.weight" in state else "cLN" if causal else "gLN"
     stated = {"norm": "BN"} if norm == "BN" else {}
     if "norm_type" in arguments:
         stated["norm"] = NORMS[arguments["norm_type"]]
+        if causal and stated["norm"] == "gLN":      # as asteroid's class takes it
+            stated["norm"] = "cLN"
     stated |= {name: arguments[ARGUMENTS[name]] for name in ("mask_nonlinear", "sample_rate")
                if arguments.get(ARGUMENTS[name])}
-    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": "relu", "sample_rate": 8000})
+    mask = "sigmoid" if built else "relu"       # the default of the class, that of asteroid's recipes
+    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": mask, "sample_rate": 8000})
 
 
-def read_kaituoxu(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
+def stated_by_asteroid(network: Network, hyper: dict[str, Any]) -> dict[str, Any]:
+    """What the file and `hyper` say of the network, by asteroid's names: sections and what is in them."""
+    beside = {name: value if isinstance(value := plain(network.beside.get(name)), dict) else {} for name in (
+        "hyper_parameters", "infos", "training_config", "model_args")}
+    flat = {name.removeprefix(section): value for section in SECTIONS      # Lightning's: masknet_n_blocks
+            for name, value in beside["hyper_parameters"].items() if name.startswith(section)}
+    published = {"infos": beside["infos"].get("training_config")}
+    return flat | merged(merged(published)) | merged(beside["training_config"]) | merged(hyper) | beside["model_args"]
+
+
+def read_kaituoxu(network: Network, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
     """Weights of a file of kaituoxu's."""
-    state, letters = state_dict(content, path), merged(hyper) | content
+    state, beside = network.state, plain(network.beside)
+    letters = merged(beside) | beside | merged(hyper)
     filters, _, length = sizes(state, "encoder.conv1d_U.weight", path, 3)
     block = "separator.network.2.0.0.net"
     hidden = sizes(state, f"{block}.0.weight", path, 3)
+    causal = f"{block}.3.net.4.weight" in state
     inferred = {
         "N": filters, "L": length, "B": hidden[1], "H": hidden[0], "Sc": 0,
-        "P": sizes(state, f"{block}.3.net.0.weight", path, 3)[2], "causal": f"{block}.3.net.4.weight" in state,
+        "P": sizes(state, f"{block}.3.net.0.weight", path, 3)[2], "causal": causal,
         "X": count(state, r"separator\.network\.2\.0\.(\d+)\."), "R": count(state, r"separator\.network\.2\.(\d+)\."),
         "C": sizes(state, "separator.network.3.weight", path, 3)[0] // filters}
     expect(letters, {name: (value,) for name, value in inferred.items() if name != "Sc"}, path)
@@ -113,13 +135,17 @@ def read_kaituoxu(content: Any, hyper: dict[str, Any], given: dict[str, Any], pa
     stated = {"norm": "BN"} if f"{block}.2.running_mean" in state else {}
     if "norm_type" in letters:
         stated["norm"] = letters["norm_type"]
+        if causal and stated["norm"] == "gLN":
+            raise MismatchError(f"{path}: norm_type: found 'gLN' in a causal network; its convolutions do not look "
+                                "ahead, but that norm does. This zoo's causal networks have 'cLN', 'cgLN' or 'BN'")
     stated |= {name: letters[name] for name in ("mask_nonlinear", "sample_rate") if name in letters}
-    return with_guesses(state, inferred, stated, {"norm": "gLN", "mask_nonlinear": "relu", "sample_rate": 8000})
+    norm = "cLN" if causal else "gLN"       # cumulative or global ones have the same tensors
+    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": "relu", "sample_rate": 8000})
 
 
 def merged(hyper: dict[str, Any]) -> dict[str, Any]:
     """The values of a YAML or JSON, and those of its sections, as in the conf.yml of asteroid's recipes."""
-    sections = [value for value in hyper.values() if isinstance(value, dict)]
+    sections = [value for name, value in hyper.items() if isinstance(value, dict) and name != "state_dict"]
     return {name: value for section in (hyper, *sections) for name, value in section.items()}
 
 
@@ -131,6 +157,8 @@ def count(state: dict[str, Any], pattern: str) -> int:
 def with_guesses(state: Tensors, inferred: dict[str, Any], stated: dict[str, Any],
                  recipe: dict[str, Any]) -> Weights:
     """The Weights with the values of the original's `recipe` for what the file does not state."""
+    if isinstance(stated.get("sample_rate"), float):
+        stated["sample_rate"] = round(stated["sample_rate"])
     return Weights(state, recipe | inferred | stated, assumed=tuple(name for name in recipe if name not in stated))
 
 
@@ -154,6 +182,8 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 ORIGINALS = {
-    "asteroid": Original(read_asteroid, asteroid, write_asteroid, {"variant": "asteroid"}, LIGHTNING),
-    "kaituoxu": Original(read_kaituoxu, kaituoxu, write_kaituoxu, {"variant": "kaituoxu"}),
+    "asteroid": Original("encoder.filterbank._filters", read_asteroid, asteroid, write_asteroid,
+                         {"variant": "asteroid"}),
+    "kaituoxu": Original("encoder.conv1d_U.weight", read_kaituoxu, kaituoxu, write_kaituoxu,
+                         {"variant": "kaituoxu"}),
 }

@@ -1,6 +1,7 @@
 """Weights of deepspeech.pytorch's DeepSpeech: which of its tensors is which of ours.
 
-    deepspeech_pytorch   a checkpoint of PyTorch Lightning: state_dict and hyper_parameters, which hold the labels
+    deepspeech_pytorch   a checkpoint of PyTorch Lightning (state_dict and hyper_parameters, which hold the labels), a
+                         package of version 2 (state_dict, labels, audio_conf), or a state dict alone
 
 The gates of LSTM (input, forget, cell, output) and GRU (reset, update, new) stand in the same order in both.
 """
@@ -14,9 +15,10 @@ from deepspeech2.src.features import HOP, RATE, WINDOW
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.text import LABELS
 from utils.errors import ContentError, MismatchError
-from utils.torch_weights.importer import LIGHTNING, Original, Weights
-from utils.torch_weights.names import CONV, CONV2D, NORM, Row, Tensors, expect, fill_rows, sizes, state_dict
-from utils.torch_weights.plain_pickle import Instance, Name
+from utils.torch_weights.importer import Original, Weights
+from utils.torch_weights.names import CONV, CONV2D, NORM, Row, Tensors, expect, fill_rows, sizes
+from utils.torch_weights.networks import Network
+from utils.torch_weights.plain_pickle import Instance, Name, plain
 
 GATES = {4: "lstm", 3: "gru"}
 WEIGHTS = {"weight_ih_l0": "GI->GI", "weight_hh_l0": "GH->GH", "bias_ih_l0": "G->G", "bias_hh_l0": "G->G"}
@@ -36,11 +38,10 @@ ROWS = (    # ours, deepspeech_pytorch.model.DeepSpeech's, kind
     ("norm.norm", "fc.0.module.0", "norm"),
     ("output.weight", "fc.0.module.1.weight", "labels"),
 )
-DEPTH = 8           # of containers in the hyper-parameters
-# what hyper-parameters of omegaconf name, besides tensors
-INERT = (*LIGHTNING, "omegaconf.*", "deepspeech_pytorch.*", "typing.*", "enum.*", "operator.getitem",
-         "torch.nn.modules.rnn.*", *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in (
-             "int", "long", "float", "bool", "str", "unicode", "bytes", "dict", "list", "tuple", "type", "object")))
+BLANK = "_"         # the label by which deepspeech.pytorch finds CTC's blank, at any place
+OUTPUT = "fc.0.module.1.weight"
+LIGHTNING = "2.6.0"     # the version of the form in which checkpoints are written
+CONFIGS, ENUMS, RNNS = "deepspeech_pytorch.configs.train_config", "deepspeech_pytorch.enums", "torch.nn.modules.rnn"
 
 
 def deepspeech_pytorch(config: Config) -> Iterator[Row]:
@@ -48,12 +49,13 @@ def deepspeech_pytorch(config: Config) -> Iterator[Row]:
     return fill_rows(ROWS, 0, LAYOUTS, [{"i": i} for i in range(config.hidden_layers)])
 
 
-def read_deepspeech_pytorch(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
+def read_deepspeech_pytorch(network: Network, hyper: dict[str, Any], given: dict[str, Any],
+                            path: str | Path) -> Weights:
     """Weights of a checkpoint. UserError for another front-end than features.py's."""
-    state, stated = state_dict(content, path), plain(content.get("hyper_parameters")) or {}
-    stated = stated | hyper if isinstance(stated, dict) else hyper
-    expect(stated.get("spect_cfg") or {}, {"sample_rate": (RATE,), "window_size": (WINDOW / RATE,),
-                                         "window_stride": (HOP / RATE,), "window": ("hamming",)}, path)
+    state, stated = network.state, stated_by(network) | hyper
+    expect(stated.get("spect_cfg") or stated.get("audio_conf") or {}, {
+        "sample_rate": (RATE,), "window_size": (WINDOW / RATE,), "window_stride": (HOP / RATE,),
+        "window": ("hamming",)}, path)
     rows, hidden = sizes(state, "rnns.0.rnn.weight_hh_l0", path, 2)
     if rows / hidden not in GATES:
         raise MismatchError(f"{path}: rnns.0.rnn.weight_hh_l0: found shape {(rows, hidden)}, expected 4 gates of an "
@@ -63,37 +65,54 @@ def read_deepspeech_pytorch(content: Any, hyper: dict[str, Any], given: dict[str
         "hidden_size": hidden, "bidirectional": "rnns.0.rnn.weight_hh_l0_reverse" in state,
         "hidden_layers": len({match[1] for name in state if (match := re.match(r"rnns\.(\d+)\.", name))})}
     if not settings["bidirectional"]:
+        if "lookahead.0.weight" in state:       # of version 2: not yet a convolution, and the same numbers
+            state["lookahead.0.conv.weight"] = state.pop("lookahead.0.weight")[:, None]
         settings["lookahead_context"] = sizes(state, "lookahead.0.conv.weight", path, 3)[2]
-    labels = stated.get("labels")
+    outputs = sizes(state, OUTPUT, path, 2)[0]
+    labels = given.get("labels") or stated.get("labels")
+    if labels is None and outputs != len(LABELS):
+        raise ContentError(f"{path}: has {outputs} outputs and not which labels they are; give --labels, in their "
+                           f"order and with {BLANK} for the blank")
     if labels is not None and (not isinstance(labels, (list, str)) or {len(str(label)) for label in labels} != {1}):
         raise ContentError(f"{path}: hyper_parameters: labels: found {labels!r}, expected a list of characters")
-    settings["labels"] = "".join(labels or LABELS)
-    return Weights(state, settings, assumed=() if labels else ("labels",))
+    text = "".join(map(str, labels or LABELS))
+    if text.count(BLANK) != 1:
+        raise MismatchError(f"{path}: labels: found {text!r}, expected {BLANK} in it once, which deepspeech.pytorch "
+                            "takes for the blank")
+    if len(text) == outputs:        # ours have the blank first
+        order = [text.index(BLANK), *(i for i, label in enumerate(text) if label != BLANK)]
+        state[OUTPUT], text = state[OUTPUT][order], "".join(text[i] for i in order)
+    return Weights(state, settings, assumed=() if labels else ("labels",), fixed={"labels": text})
 
 
-def plain(value: Any, depth: int = DEPTH) -> Any:
-    """The hyper-parameters without the objects of omegaconf, enum and Lightning around them."""
-    if isinstance(value, Instance):
-        state = value.state if isinstance(value.state, dict) else {}
-        inner = [state[name] for name in ("_content", "_val") if name in state] or [value.items or None]
-        return plain(value.arguments[0] if value.arguments else inner[0], depth - 1) if depth else None
-    if isinstance(value, Name):
-        return value.path
-    if isinstance(value, dict):
-        return {name: plain(item, depth - 1) for name, item in value.items()} if depth else None
-    if isinstance(value, (list, tuple)):
-        return [plain(item, depth - 1) for item in value] if depth else None
-    return value
+def stated_by(network: Network) -> dict[str, Any]:
+    """What the file says of the network: a Lightning checkpoint in its hyper_parameters, a package beside them."""
+    package = {name: plain(network.beside[name]) for name in ("labels", "audio_conf") if name in network.beside}
+    hyper = plain(network.beside.get("hyper_parameters"))
+    return package | hyper if isinstance(hyper, dict) else package
 
 
 def write_deepspeech_pytorch(state: Tensors, config: Config, parameters: Tensors) -> dict[str, Any]:
-    """State dict and hyper-parameters as Lightning names them; omegaconf's classes are not written."""
-    model = {"rnn_type": config.rnn_type, "hidden_size": config.hidden_size, "hidden_layers": config.hidden_layers}
+    """What DeepSpeech.load_from_checkpoint takes: the state dict, and the arguments that the class is made of.
+
+    Those are objects of deepspeech.pytorch's own classes, which it asks for their attributes and their type.
+    """
+    if BLANK in config.labels[1:]:
+        raise MismatchError(f"labels: found {config.labels!r}; deepspeech.pytorch takes {BLANK} for the blank, which "
+                            "is a letter here")
+    kind = Instance(Name(ENUMS, "RNNType"), (Name(RNNS, config.rnn_type.upper()),))
+    model = {"rnn_type": kind, "hidden_size": config.hidden_size, "hidden_layers": config.hidden_layers}
     if not config.bidirectional:
         model["lookahead_context"] = config.lookahead_context
-    spectrogram = {"sample_rate": RATE, "window_size": WINDOW / RATE, "window_stride": HOP / RATE, "window": "hamming"}
-    return {"state_dict": state, "hyper_parameters": {"labels": list(config.labels), "model_cfg": model,
-                                                      "spect_cfg": spectrogram}}
+    spectrogram = {"sample_rate": RATE, "window_size": WINDOW / RATE, "window_stride": HOP / RATE,
+                   "window": Instance(Name(ENUMS, "SpectrogramWindow"), ("hamming",))}
+    optimizer = {"learning_rate": config.learning_rate, "learning_anneal": config.learning_anneal,
+                 "weight_decay": config.weight_decay, "eps": 1e-8, "betas": (0.9, 0.999)}
+    parts = {"model_cfg": ("BiDirectionalConfig" if config.bidirectional else "UniDirectionalConfig", model),
+             "optim_cfg": ("AdamConfig", optimizer), "spect_cfg": ("SpectConfig", spectrogram)}
+    return {"state_dict": state, "pytorch-lightning_version": LIGHTNING, "epoch": 0, "global_step": 0,
+            "hyper_parameters": {"labels": [BLANK, *config.labels[1:]], "precision": 32} | {
+                part: Instance(Name(CONFIGS, name), (), attributes) for part, (name, attributes) in parts.items()}}
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
@@ -101,5 +120,5 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     return {parameter.name: parameter.shape for parameter in DeepSpeech2(config).get_parameters()}
 
 
-ORIGINALS = {"deepspeech_pytorch": Original(read_deepspeech_pytorch, deepspeech_pytorch, write_deepspeech_pytorch, {},
-                                            INERT)}
+ORIGINALS = {"deepspeech_pytorch": Original("rnns.0.rnn.weight_hh_l0", read_deepspeech_pytorch, deepspeech_pytorch,
+                                            write_deepspeech_pytorch, {})}

@@ -17,7 +17,8 @@ from ecapatdnn.src.features import WINDOW, mel_filters, window
 from ecapatdnn.src.model import DILATIONS, RES2NET_SCALE, make_network
 from utils.errors import MismatchError
 from utils.torch_weights.importer import Original, Weights, read_hyper_parameters
-from utils.torch_weights.names import CONV, NORM, Row, Tensors, expect, fill_rows, sizes, state_dict
+from utils.torch_weights.names import CONV, NORM, Row, Tensors, expect, fill_rows, sizes
+from utils.torch_weights.networks import Network
 
 LINEAR = {"weight": ("weight", "OI11->OI"), "bias": ("bias", "O->O")}
 CONTEXT = {"weight": ("context", "OI1K->OIK")}       # the columns that `split_context` takes apart
@@ -61,30 +62,29 @@ def taoruijie(config: Config) -> Iterator[Row]:
     return fill_rows(ROWS, 1, TAORUIJIE, BLOCKS, SPLITS)
 
 
-def read_speechbrain(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
+def read_speechbrain(network: Network, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
     """Weights of an embedding_model.ckpt. UserError for hyper-parameters that our network or features do not have."""
     source = Path(path).with_name("hyperparams.yaml")
     if not hyper and source.is_file():
         hyper = read_hyper_parameters(str(source))
-    network = hyper.get("embedding_model", hyper)
-    expect(network, {"dilations": ([1, *DILATIONS, 1],), "groups": ([1] * 5,), "global_context": (True,),
+    expect(hyper.get("embedding_model", hyper), {
+                     "dilations": ([1, *DILATIONS, 1],), "groups": ([1] * 5,), "global_context": (True,),
                      "res2net_scale": (RES2NET_SCALE,), "activation": ("torch.nn.ReLU",)}, source)
     expect(hyper, {"sample_rate": (16000,)}, source)
     expect(hyper.get("compute_features") or {}, {
         "sample_rate": (16000, "<sample_rate>"), "n_fft": (400,), "win_length": (25,), "hop_length": (10,),
         "f_min": (0,), "f_max": (8000,), "deltas": (False, "<deltas>"), "context": (False,)}, source)
     expect(hyper.get("mean_var_norm") or {}, {"norm_type": ("sentence",), "std_norm": (False,)}, source)
-    state = state_dict(content, path)
+    state = network.state
     settings = network_sizes(state, path, "blocks.0.conv.conv", "mfa.conv.conv", "fc.conv.weight", 3)
     split_context(state, "asp.tdnn.conv.conv", settings["mfa_channels"])
     return Weights(state, settings, record={"threshold": THRESHOLD})
 
 
-def read_taoruijie(content: Any, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
+def read_taoruijie(network: Network, hyper: dict[str, Any], given: dict[str, Any], path: str | Path) -> Weights:
     """Weights of a .model, with the classes of its loss, or of the network's state dict."""
-    state = state_dict(content, path)
-    classes = state.pop("speaker_loss.weight", None)
-    state = state_dict(state, path, "speaker_encoder.")
+    state, loss = network.state, [name for name in network.others if name.endswith("speaker_loss.weight")]
+    classes = network.others.pop(loss[0]) if loss else None
     check_front_end({name: state.pop(name) for name in FRONT_END if name in state}, path)
     settings = network_sizes(state, path, "conv1", "layer4", "fc6.weight", 2)
     split_context(state, "attention.0", settings["mfa_channels"])
@@ -103,10 +103,15 @@ def network_sizes(state: Tensors, path: str | Path, first: str, aggregation: str
             "emb_size": sizes(state, last, path, dimensions)[0]}
 
 
+def front_end_buffers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """FRONT_END's tensors: the pre-emphasis (1, 1, 2), the window (WINDOW,), the mel filters (K, 80), float32."""
+    filters = mel_filters("taoruijie", 80)
+    return np.array([[[-0.97, 1]]], np.float32), window("taoruijie")[56:56 + WINDOW], filters
+
+
 def check_front_end(buffers: Tensors, path: str | Path) -> None:
     """MismatchError unless the front-end that a .model carries is the one of features.py."""
-    ours = (np.array([[[-0.97, 1]]]), window("taoruijie")[56:56 + WINDOW], mel_filters("taoruijie", 80))
-    for name, expected in zip(FRONT_END, ours, strict=True):
+    for name, expected in zip(FRONT_END, front_end_buffers(), strict=True):
         buffer = buffers.get(name, expected)
         if buffer.shape != expected.shape or not np.allclose(buffer, expected, rtol=0, atol=1e-3):
             raise MismatchError(f"{path}: {name}: not that of TaoRuijie's front-end; its network takes other features")
@@ -133,7 +138,8 @@ def write_speechbrain(state: Tensors, config: Config, parameters: Tensors) -> Te
 
 def write_taoruijie(state: Tensors, config: Config, parameters: Tensors) -> Tensors:
     """The network's state dict; a .model with both prefixes where the checkpoint holds the classes of a loss."""
-    state, classes = join_context(state, "attention.0"), parameters.get("loss.weight")
+    front_end = dict(zip(FRONT_END, front_end_buffers(), strict=True))
+    state, classes = front_end | join_context(state, "attention.0"), parameters.get("loss.weight")
     if classes is None or config.sub_centers > 1:       # the original has one centre a speaker
         return state
     return {f"speaker_encoder.{name}": value for name, value in state.items()} | {"speaker_loss.weight": classes}
@@ -145,8 +151,8 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 ORIGINALS = {
-    "speechbrain": Original(read_speechbrain, speechbrain, write_speechbrain,
+    "speechbrain": Original("mfa.conv.conv.weight", read_speechbrain, speechbrain, write_speechbrain,
                             {"variant": "speechbrain", "front_end": "speechbrain"}),
-    "taoruijie": Original(read_taoruijie, taoruijie, write_taoruijie,
+    "taoruijie": Original("layer1.convs.0.weight", read_taoruijie, taoruijie, write_taoruijie,
                           {"variant": "taoruijie", "front_end": "taoruijie"}),
 }

@@ -1,5 +1,6 @@
 """PyTorch's files read as data and written, without PyTorch; tensors renamed by tables that leave nothing over.
 
-torch_file.py reads the archive, plain_pickle.py the pickle in it without calling anything it names, names.py applies a
-model's table (src/torch_layout.py) both ways, importer.py is the command line of import_torch.py.
+torch_file.py reads and writes the archive, plain_pickle.py the pickle in it without calling anything it names,
+safetensors_file.py the other format; networks.py finds the network in what a program has wrapped around it; names.py
+applies a model's table (src/torch_layout.py) both ways; importer.py is the command line of import_torch.py.
 """

@@ -2,6 +2,7 @@
 import argparse
 import dataclasses
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +14,11 @@ from mindspore import Tensor
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, parse_config, read_mapping, save_config
 from utils.device import setup_device
-from utils.errors import MismatchError, OutputError, SettingError
+from utils.errors import ContentError, MismatchError, OutputError, SettingError, UserError
 from utils.files import whole_folder
-from utils.torch_weights import torch_file
+from utils.torch_weights import safetensors_file, torch_file
 from utils.torch_weights.names import Tensors, to_ours, to_theirs
-
-# what Lightning's checkpoints name besides tensors, in the state of callbacks and schedules
-LIGHTNING = ("pytorch_lightning.*", "lightning.*", "lightning_fabric.*", "collections.defaultdict",
-             "collections.Counter")
+from utils.torch_weights.networks import find_network
 
 
 class Weights(NamedTuple):
@@ -29,6 +27,7 @@ class Weights(NamedTuple):
     state: dict
     settings: dict
     assumed: tuple = ()         # settings that the file does not state
+    fixed: dict = {}            # settings that hold whatever is given by flags
     extra: dict = {}            # {our name: array} beside the network's, such as the classes of a loss
     record: dict = {}           # what the checkpoint's record says besides
 
@@ -36,16 +35,17 @@ class Weights(NamedTuple):
 class Original(NamedTuple):
     """A published program whose files are known."""
 
-    read: Callable              # (content, hyper-parameters, settings given, path) -> Weights
+    landmark: str               # the tensor by which its network is found in a file
+    read: Callable              # (Network, hyper-parameters, settings given, path) -> Weights; takes what it uses
+                                # out of the Network's others
     table: Callable             # config -> rows
     write: Callable             # (state, config, our parameters) -> content of the file
     variant: dict               # settings that make our network this one
-    inert: tuple = ()           # names that its files hold besides weights (torch_file.read)
 
 
 DESCRIPTION = """Takes over weights trained in PyTorch: FILE becomes a run folder as train.py leaves it, which eval.py,
 infer.py and export.py take. The other way, with --export: a checkpoint of ours becomes a file of the original. Needs no
-PyTorch."""
+PyTorch. Files that end in .safetensors are read and written too."""
 
 
 def work(argv: list[str], cls: type, originals: dict[str, Original], shapes: Callable) -> None:
@@ -82,12 +82,15 @@ def import_file(args: argparse.Namespace, given: dict[str, Any], cls: type, orig
     original, output = originals[args.format], Path(args.output)
     if output.exists():
         raise OutputError(f"output: {output} exists already; give the name of a folder to make")
-    content = torch_file.read(args.file, original.inert)
-    weights = original.read(content, read_hyper_parameters(args.hyper_parameters), given, args.file)
-    config = cls(**({"ckpt_save_dir": args.output} | weights.settings | original.variant | given))
+    network = find_network(read_file(args.file), original.landmark, args.file)
+    weights = original.read(network, read_hyper_parameters(args.hyper_parameters), given, args.file)
+    config = cls(**({"ckpt_save_dir": args.output} | weights.settings | original.variant | given | weights.fixed))
     parameters = to_ours(original.table(config), weights.state, shapes(config), args.file) | weights.extra
     record = {"imported": args.format, "file": os.path.basename(args.file)} | weights.record
     write_run(output, config, parameters, record)
+    if left := list(network.others):
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        print(f"{args.file}: beside the network, not taken: {left[0]}{more}")
     guesses = [f"--{name} {getattr(config, name)}" for name in weights.assumed if name not in given]
     if guesses:
         print(f"{args.file} does not state and was taken to have {' '.join(guesses)}; give what is otherwise")
@@ -95,11 +98,36 @@ def import_file(args: argparse.Namespace, given: dict[str, Any], cls: type, orig
     print(f"{output}: config.yaml and best.ckpt, {len(parameters)} tensors, {numbers:,} numbers")
 
 
+def read_file(path: str) -> Any:
+    """What a file of PyTorch's or of safetensors holds; UserError for another, naming what it is if that is known."""
+    if safetensors_file.is_safetensors(path):
+        return safetensors_file.read(path)
+    try:
+        return torch_file.read(path)
+    except ContentError:
+        if not is_checkpoint(path):
+            raise
+    raise MismatchError(f"{path}: is a checkpoint of MindSpore; expected the original's file. With --export, that is "
+                        "written of it")
+
+
+def is_checkpoint(path: str) -> bool:
+    """Whether the file is one of MindSpore's, as train.py writes them."""
+    try:
+        load_checkpoint(path)
+    except UserError:
+        return False
+    return True
+
+
 def export_file(args: argparse.Namespace, given: dict[str, Any], cls: type, originals: dict[str, Original]) -> None:
     """Writes our checkpoint args.file as a file of the original."""
     original = originals[args.format]
     if given:
         raise SettingError(f"--{next(iter(given))}: not with --export, the settings are those of the run")
+    if zipfile.is_zipfile(args.file) or safetensors_file.is_safetensors(args.file):
+        raise MismatchError(f"{args.file}: is a file of PyTorch's or of safetensors; expected a checkpoint of ours. "
+                            "Without --export, a run folder is made of it")
     config, parameters = load_config(cls, args.file), load_checkpoint(args.file)[0]
     for name, value in original.variant.items():
         if getattr(config, name) != value and name != "front_end":
@@ -110,7 +138,8 @@ def export_file(args: argparse.Namespace, given: dict[str, Any], cls: type, orig
     arrays = {name: value.asnumpy().astype(np.float32) for name, value in parameters.items()}
     state = to_theirs(original.table(config), {name: array for name, array in arrays.items()
                                                if not name.startswith("loss.")})
-    torch_file.write(args.output, original.write(state, config, arrays))
+    writer = safetensors_file if args.output.endswith(safetensors_file.SUFFIX) else torch_file
+    writer.write(args.output, original.write(state, config, arrays))
     print(f"{args.output}: {len(state)} tensors, for {args.format}")
 
 

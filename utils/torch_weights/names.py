@@ -104,21 +104,6 @@ def _arrange(array, before, after):
     return np.ascontiguousarray(array.reshape([1 if letter == "1" else next(sizes) for letter in after]))
 
 
-def state_dict(content: Any, source: StrPath, *prefixes: str) -> Tensors:
-    """The tensors of `content`, or of its "state_dict", without a prefix that all of them have."""
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(name, str) for name in state):
-        raise ContentError(f"{source}: holds no state dict; expected names and tensors, perhaps under `state_dict`")
-    wrong = [name for name, value in state.items() if not isinstance(value, np.ndarray)]
-    if wrong:
-        raise ContentError(f"{source}: {wrong[0]}: found {type(state[wrong[0]]).__name__}, expected a tensor; is the "
-                           "file of the format given?")
-    for prefix in ("module.", *prefixes):       # of nn.DataParallel
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
-
-
 def sizes(state: Tensors, name: str, source: StrPath, count: int) -> tuple[int, ...]:
     """The shape of a tensor from which hyper-parameters are inferred, with `count` dimensions."""
     if name not in state:

@@ -1,18 +1,22 @@
 """Pickles as data: what they hold is built here, opcode by opcode, and nothing they name is ever imported or called.
 
 The standard library's pickletools splits the stream. Globals, instances and calls become values of the classes below,
-which do nothing; the caller says which names it knows and refuses the others. Keys of dicts are plain.
+which do nothing; the caller says which names it knows and refuses the others. Keys of dicts are plain. `plain` gives
+the settings that such values hold.
 """
+import io
 import pickletools
 import struct
 from collections.abc import Callable
 from typing import Any
 
-PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
-         "SHORT_BINBYTES"}
+PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+         "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINSTRING", "SHORT_BINSTRING",   # Python 2's
+         "INT", "LONG", "FLOAT", "STRING", "UNICODE"}                                               # protocol 0's
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list, "EMPTY_TUPLE": tuple}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+DEPTH = 8           # of containers in settings
 
 
 class Refused(ValueError):
@@ -29,12 +33,15 @@ class Name:
 class Instance:
     """What a pickle would call or construct: the Name and the arguments, then what it would set."""
 
-    def __init__(self, kind: Name, arguments: tuple):
-        self.kind, self.arguments, self.state, self.items, self.elements = kind, arguments, None, {}, []
+    def __init__(self, kind: Name, arguments: tuple = (), state: Any = None):
+        self.kind, self.arguments, self.state = kind, arguments, state
+        self.items: dict[Any, Any] = {}
+        self.elements: list[Any] = []
 
 
-def loads(data: bytes, known: Callable[[Name, tuple | None], Any], persistent: Callable[[Any], Any]) -> Any:
-    """The value that the pickle `data` (bytes) describes. Refused for one that is not data.
+def loads(data: bytes | io.BytesIO, known: Callable[[Name, tuple | None], Any],
+          persistent: Callable[[Any], Any]) -> Any:
+    """The value that the pickle `data` (bytes, or a stream at its start) describes. Refused for one that is not data.
 
     known(name, arguments): the value of a call of the Name, or None where it is to become an Instance; called with
     arguments None when the name is met, and raises Refused for a name that must not occur
@@ -71,9 +78,9 @@ class _Machine:
             self.stack.append(tuple(self.take(TUPLES[name])))
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             self.stack.append(self.name(*(argument.split(" ", 1) if argument else self.take(2))))
-        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
             self.stack.append(self.memo[argument])
         elif name == "MARK":
             self.marks.append(len(self.stack))
@@ -83,8 +90,16 @@ class _Machine:
             self.append(self.take(1) if name == "APPEND" else self.since_mark())
         elif name == "TUPLE":
             self.stack.append(tuple(self.since_mark()))
+        elif name in ("LIST", "FROZENSET"):
+            self.stack.append(self.since_mark())
+        elif name == "DICT":
+            values = self.since_mark()
+            self.stack.append({})
+            self.set_items(values)
         elif name in ("REDUCE", "NEWOBJ"):
             self.stack.append(self.call(*self.take(2)))
+        elif name == "NEWOBJ_EX":
+            self.stack.append(self.call(*self.take(3)[:2]))
         elif name == "BUILD":
             self.build(*self.take(1))
         elif name == "BINPERSID":
@@ -114,6 +129,7 @@ class _Machine:
         return result
 
     def call(self, kind: Any, arguments: Any) -> Any:
+        kind = kind.kind if isinstance(kind, Instance) else kind        # what a call has given is called
         if not isinstance(kind, Name) or not isinstance(arguments, tuple):
             raise TypeError
         value = self.known(kind, arguments)
@@ -142,8 +158,46 @@ class _Machine:
             raise TypeError
 
 
+def plain(value: Any, depth: int = DEPTH) -> Any:
+    """Settings without the objects around them: of omegaconf, enum, argparse, Lightning, dataclasses.
+
+    A class is its dotted name, an object what it holds: its items, its attributes, or what it was made of.
+    """
+    return _plain(value, depth, {})
+
+
+def _plain(value, depth, made):
+    """As `plain`; `made` {(id of a container, depth): result}, since many may share one."""
+    if isinstance(value, Name):
+        return value.path
+    if not isinstance(value, (Instance, dict, list, tuple)):
+        return value
+    if depth and (id(value), depth) not in made:
+        if isinstance(value, Instance):
+            result = _plain(_inside(value), depth - 1, made)
+        elif isinstance(value, dict):
+            result = {name: _plain(item, depth - 1, made) for name, item in value.items()}
+        else:
+            result = [_plain(item, depth - 1, made) for item in value]
+        made[id(value), depth] = result
+    return made.get((id(value), depth))
+
+
+def _inside(instance):
+    """What an object holds."""
+    state = instance.state if isinstance(instance.state, dict) else {}
+    for name in ("_content", "_val"):       # omegaconf's
+        if name in state:
+            return state[name]
+    if instance.items or instance.elements:
+        return instance.items or instance.elements
+    if instance.arguments:      # a member of an enum is made of its value, or of the enum and its name
+        return instance.arguments[-1 if instance.kind.path.endswith(".getattr") else 0]
+    return state or None
+
+
 def dumps(value: Any, persistent: Callable[[Any], bytes]) -> bytes:
-    """`value` of dicts, lists, tuples, str, int, float, bool and None as a pickle of protocol 2.
+    """`value` of dicts, lists, tuples, str, int, float, bool, None, Name and Instance as a pickle of protocol 2.
 
     persistent(value): the opcodes (bytes) of any other value.
     """
@@ -168,4 +222,11 @@ def opcodes(value: Any, persistent: Callable[[Any], bytes]) -> bytes:
     if isinstance(value, (list, tuple)):
         parts = b"".join(opcodes(part, persistent) for part in value)
         return b"(" + parts + b"t" if isinstance(value, tuple) else b"](" + parts + b"e"
+    if isinstance(value, Name):
+        module, _, name = value.path.rpartition(".")
+        return b"c" + f"{module}\n{name}\n".encode()
+    if isinstance(value, Instance):     # with arguments it is called, without them made and given its attributes
+        parts = [opcodes(part, persistent) for part in (value.kind, value.arguments)]
+        state = b"" if value.state is None else opcodes(value.state, persistent) + b"b"
+        return b"".join(parts) + (b"R" if value.arguments else b"\x81") + state
     return persistent(value)
