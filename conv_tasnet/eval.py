@@ -3,13 +3,20 @@ import sys
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.evaluation import report, score_mixtures
+from utils.audio.survey import require_all
 from utils.config import parse_use_config
 from utils.errors import run
 
 
 def main(config: Config) -> dict[str, float]:
-    """Prints mean scores over eval_dir, writes scores.csv and examples beside the checkpoint; returns the means."""
-    return report(*score_mixtures(config))
+    """Prints mean scores over eval_dir, writes scores.csv and examples; returns the means.
+
+    AudioError, after all that, where mixtures could not be scored.
+    """
+    rows, reasons, folder = score_mixtures(config)
+    means = report(rows, config.eval_dir, folder) if rows else {}
+    require_all(reasons, len(rows) + len(reasons))
+    return means
 
 
 if __name__ == "__main__":

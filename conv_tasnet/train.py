@@ -10,9 +10,10 @@ from conv_tasnet.src.dataset import TrainSet
 from conv_tasnet.src.inference import MixtureNetwork
 from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.metric import best_order, si_snr
-from conv_tasnet.src.mixtures import load_mixture, read_mixtures
+from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
+from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
 from utils.device import Device, setup_device
@@ -60,6 +61,7 @@ def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[]
     if not config.valid_dir:
         return None
     mixtures = read_mixtures(config.valid_dir, config.valid_path, config)
+    survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))   # not after an epoch
     longest = round(config.cv_maxlen * config.sample_rate)
 
     def validate() -> dict[str, float]:

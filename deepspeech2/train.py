@@ -7,6 +7,7 @@ from mindspore import Tensor
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet
 from deepspeech2.src.decoder import greedy
+from deepspeech2.src.features import RATE, WINDOW
 from deepspeech2.src.inference import BatchNetwork
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.manifest import Utterance, read_manifest
@@ -14,6 +15,8 @@ from deepspeech2.src.metric import error_rates
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer, make_schedule
 from deepspeech2.src.text import Alphabet
+from utils.audio.recording import inspect_header
+from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
 from utils.device import Device, setup_device
@@ -63,6 +66,8 @@ def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[
         return None
     utterances, alphabet = read_manifest(config.val_manifest, config.data_folder), Alphabet(config.labels)
     references = [alphabet.normalise(utterance.text) for utterance in utterances]
+    # not after an epoch
+    survey(utterances, lambda utterance: inspect_header(utterance.audio, WINDOW, RATE, config.resample))
 
     def validate() -> dict[str, float]:
         network = BatchNetwork(model, config)

@@ -6,7 +6,7 @@ from mindspore import Tensor
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.dataset import TrainSet
-from ecapatdnn.src.inference import Verifier
+from ecapatdnn.src.inference import Verifier, survey_files
 from ecapatdnn.src.loss import AamSoftmax, margin_at
 from ecapatdnn.src.metric import equal_error_rate, error_rates, read_trials
 from ecapatdnn.src.model import EcapaTdnn, make_network
@@ -65,6 +65,7 @@ def validation(config: Config, model: EcapaTdnn, device: Device) -> Callable[[],
     if not path:
         return None
     trials = read_trials(path)
+    survey_files(trials.files, folder, config)      # not after an epoch
 
     def validate() -> dict[str, float]:
         model.set_train(False)

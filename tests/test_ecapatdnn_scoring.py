@@ -1,6 +1,7 @@
 """ecapatdnn: lists, error rates, cosine scores, score normalisation and the cache of embeddings."""
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from ecapatdnn.src.inference import Verifier
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
 from ecapatdnn.src.scoring import as_norm, cosine_scores, speaker_means
 from utils.audio.audio_file import AudioError
+from utils.audio.survey import Stamp
 from utils.corpora.lists import read_lines, read_train_list
 from utils.errors import ContentError, MismatchError, NotFoundError, RunError, SettingError
 
@@ -339,7 +341,7 @@ def checkpoint(folder, content=b"weights"):
 
 
 def known(count=5):
-    return {b"f/%d.wav" % i ** 3: x for i, x in enumerate(unit((count, 3, 4)))}
+    return {b"f/%d.wav" % i ** 3: (Stamp(i, 2 ** 60 + i), x) for i, x in enumerate(unit((count, 3, 4)))}
 
 
 def test_a_cache_gives_back_what_was_saved(tmp_path):
@@ -348,9 +350,9 @@ def test_a_cache_gives_back_what_was_saved(tmp_path):
     EmbeddingCache(path, *SETTINGS).save(tmp_path, known())
     loaded = EmbeddingCache(str(path), *SETTINGS).load(str(tmp_path))
     assert list(loaded) == list(known())
-    for name, embedding in known().items():
-        np.testing.assert_array_equal(loaded[name], embedding)
-        assert loaded[name].dtype == np.float32
+    for name, (stamp, embedding) in known().items():
+        np.testing.assert_array_equal(loaded[name][1], embedding)
+        assert loaded[name][0] == stamp and loaded[name][1].dtype == np.float32
     assert all(name.endswith(".npz") for name in os.listdir(tmp_path / "run" / "embeddings"))
 
 
@@ -366,33 +368,98 @@ def test_another_checkpoint_setting_or_folder_has_a_cache_of_its_own(tmp_path, c
 
 
 class CountingVerifier(Verifier):
-    """Embeds a file as the number in its name, and counts."""
+    """Embeds a file as the number in its name, and notes its name; `fails` at another name, with an exception."""
 
-    def __init__(self, cache=None):
-        self.seen, self.cache = [], cache
+    def __init__(self, cache=None, fails=(None, None)):
+        self.seen, self.cache, self.fails, self.config = [], cache, fails, Config()
 
     def run(self, recording, rate=16000):
-        self.seen.append(recording)
-        return np.full((1, 2), int(os.path.basename(recording)), np.float32)
+        name = os.path.basename(recording)
+        if name == self.fails[0]:
+            raise self.fails[1]
+        self.seen.append(name)
+        return np.full((1, 2), int(name), np.float32)
 
 
-def test_files_in_the_cache_are_not_embedded_again(tmp_path):
-    verifier = CountingVerifier(EmbeddingCache(checkpoint(tmp_path / "run"), *SETTINGS))
+@pytest.fixture
+def numbers(tmp_path):
+    """A folder of recordings 1, 2, 3, 4 and 9, a second each but for 9 of 0.1 s, and a cache for them."""
+    (tmp_path / "corpus").mkdir()
+    for number, seconds in ((1, 1), (2, 1), (3, 1), (4, 1), (9, 0.1)):
+        soundfile.write(tmp_path / "corpus" / str(number), np.full(int(16000 * seconds), 0.1), 16000, format="WAV")
+    return tmp_path / "corpus", EmbeddingCache(checkpoint(tmp_path / "run"), *SETTINGS)
+
+
+def test_files_in_the_cache_are_not_embedded_again(numbers):
+    folder, cache = numbers
+    verifier = CountingVerifier(cache)
     for files in ([b"3", b"1"], [b"1", b"2", b"3"], [b"2"]):
-        found = verifier.embed_files(files, "corpus")
+        found = verifier.embed_files(files, folder)
         assert found.shape == (len(files), 1, 2)
         assert found[:, 0, 0].tolist() == [int(file) for file in files]
-    assert verifier.seen == ["corpus/3", "corpus/1", "corpus/2"]
+    assert verifier.seen == ["3", "1", "2"]
     verifier.cache = None
-    verifier.embed_files([b"1"], "corpus")
+    verifier.embed_files([b"1"], folder)
     assert len(verifier.seen) == 4
 
 
-def test_a_cohort_is_the_mean_of_the_first_utterances_of_each_speaker(tmp_path):
+def test_a_file_that_has_changed_is_embedded_again(numbers):
+    folder, cache = numbers
+    CountingVerifier(cache).embed_files([b"1", b"2", b"3"], folder)
+    shutil.copyfile(folder / "9", folder / "1")             # of another size
+    soundfile.write(folder / "1", np.full(8000, 0.1), 16000, format="WAV")
+    os.utime(folder / "2", (1e9, 1e9))                      # of another time
+    verifier = CountingVerifier(cache)
+    verifier.embed_files([b"1", b"2", b"3"], folder)
+    assert verifier.seen == ["1", "2"]
+    (folder / "3").unlink()
+    with refused(AudioError, folder / "3", "no such"):
+        CountingVerifier(cache).embed_files([b"1", b"2", b"3"], folder)
+
+
+def test_all_files_are_looked_at_before_the_first_is_embedded(numbers):
+    folder, _ = numbers
+    verifier = CountingVerifier()
+    with refused(AudioError, "4 of 6", folder / "9", "0.10 s", folder / "x/1", folder / "x/2", "no such"):
+        verifier.embed_files([b"1", b"9", b"x/1", b"2", b"x/2", b"x/3"], folder)
+    assert verifier.seen == []
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), RuntimeError(), AudioError("silent")])
+def test_an_evaluation_that_ends_early_keeps_what_is_done(numbers, failure):
+    """What was embedded before it was interrupted, or beside a file that is unfit."""
+    folder, cache = numbers
+    with pytest.raises(type(failure)):
+        CountingVerifier(cache, ("3", failure)).embed_files([b"1", b"2", b"3", b"4"], folder)
+    verifier = CountingVerifier(cache)
+    verifier.embed_files([b"1", b"2", b"3", b"4"], folder)
+    assert verifier.seen == (["3"] if isinstance(failure, AudioError) else ["3", "4"])
+
+
+def test_embeddings_are_kept_now_and_then(numbers, monkeypatch):
+    """Nobody is asked where a process is killed."""
+    folder, cache = numbers
+    monkeypatch.setattr(inference, "SAVE_SECONDS", -1)
+    monkeypatch.setattr(CountingVerifier, "run", lambda *_: np.full((1, 2), len(cache.load(folder)), np.float32))
+    found = CountingVerifier(cache).embed_files([b"1", b"2", b"3"], folder)
+    assert found[:, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_a_cache_that_cannot_be_written_costs_a_line_only(numbers, capsys):
+    folder, cache = numbers
+    cache.folder.write_text("a file")
+    verifier = CountingVerifier(cache)
+    for _ in range(2):
+        assert len(verifier.embed_files([b"1", b"2"], folder)) == 2
+    assert verifier.seen == ["1", "2", "1", "2"]
+    assert capsys.readouterr().err.count("not kept") == 1
+
+
+def test_a_cohort_is_the_mean_of_the_first_utterances_of_each_speaker(tmp_path, numbers):
     path = write(tmp_path / "list", "b 4\na 1\nb 2\na 3\nb 9\n")
     verifier = CountingVerifier()
-    actual = verifier.embed_speakers(path, "corpus", 2)
-    assert verifier.seen == [f"corpus/{number}" for number in (1, 3, 4, 2)]
+    actual = verifier.embed_speakers(path, numbers[0], 2)
+    assert verifier.seen == ["1", "3", "4", "2"]
     np.testing.assert_allclose(actual, np.full((2, 2), np.sqrt(0.5)), rtol=1e-6)
 
 

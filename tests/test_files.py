@@ -319,3 +319,12 @@ def test_nothing_else_gives_a_finished_file_its_name():
     calls_of = {path: renames(ast.parse((ROOT / path).read_text(encoding="utf-8"))) for path in listed
                 if not path.startswith("tests/") and path != "utils/files.py" and (ROOT / path).is_file()}
     assert len(calls_of) > 80 and {path: calls for path, calls in calls_of.items() if calls} == {}
+
+
+def test_what_is_just_being_written_is_no_leftover(old):
+    (old.parent / f"{UNFINISHED}x").mkdir()
+    with whole_file(old.parent / "b.txt") as temporary:
+        remove_unfinished(old.parent)
+        assert [path.name for path in old.parent.glob(UNFINISHED + "*")] == [temporary.parent.name]
+        temporary.write_text("whole")
+    assert (old.parent / "b.txt").read_text() == "whole"

@@ -20,6 +20,7 @@ from deepspeech2.src.decoder import load_log_probs
 from deepspeech2.src.download import unpack
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.embedding_cache import EmbeddingCache
+from utils.audio.survey import Stamp
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import parse_config, parse_train_config
 from utils.errors import ContentError, SettingError
@@ -119,8 +120,8 @@ def object_arrays(bomb, *names):
 def test_cached_embeddings_are_never_unpickled(bomb, tmp_path):
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     cache = EmbeddingCache(tmp_path / "best.ckpt")
-    cache.save("corpus", {b"a.wav": np.ones((1, 2), np.float32)})
-    for content in (object_arrays(bomb, "files", "embeddings"), pickled(bomb), numpy_objects(bomb), b"",
+    cache.save("corpus", {b"a.wav": (Stamp(1, 2), np.ones((1, 2), np.float32))})
+    for content in (object_arrays(bomb, "files", "embeddings", "stamps"), pickled(bomb), numpy_objects(bomb), b"",
                     object_arrays(bomb, "other")):
         cache.path("corpus").write_bytes(content)
         assert cache.load("corpus") == {}       # they are computed again

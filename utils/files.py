@@ -10,6 +10,7 @@ leaves it, and `remove_unfinished` removes it. Where the target is a link, the f
 """
 import contextlib
 import csv
+import fcntl
 import io
 import os
 import re
@@ -122,9 +123,10 @@ def put(source: StrPath, target: StrPath, *, flush: bool = True, remedy: str = R
 
 
 def remove_unfinished(folder: StrPath) -> None:
-    """Removes what killed processes have left anywhere below `folder`."""
+    """Removes what killed processes have left anywhere below `folder`, not what others are just writing."""
     for unfinished in Path(folder).rglob(UNFINISHED + "*"):
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if not _is_in_use(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: StrPath, text: str, *, flush: bool = True) -> None:
@@ -166,7 +168,7 @@ def _beside(path, parent, remedy, failures, also=()):
     try:
         parent.mkdir(parents=True, exist_ok=True)
         place = _make_temporary(parent)
-        with _removing(place):
+        with _removing(place), _in_use(place):
             yield place
     except OutputError as error:        # of a file in the temporary folder: it is to be in this one
         raise OutputError(str(error).replace(f"{place}{os.sep}", f"{parent}{os.sep}")) from None
@@ -229,6 +231,34 @@ def _make_temporary(parent, private=False):
         with contextlib.suppress(FileExistsError):
             place.mkdir(0o700 if private else 0o777)
             return place
+
+
+@contextlib.contextmanager
+def _in_use(folder):
+    """Shows `remove_unfinished` of other processes that a temporary folder is no leftover."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):      # of a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_in_use(folder):
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+    return False
 
 
 def _remove(folder):

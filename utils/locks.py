@@ -31,7 +31,7 @@ def locked_folder(folder: StrPath, setting: str, remedy: str = "wait for it or n
     path, made = Path(folder), []
     try:
         for place in reversed([path, *path.parents]):
-            if not place.exists():
+            if not place.is_dir():
                 place.mkdir(exist_ok=True)
                 made.append(place)
         handle = _take(path, setting, remedy)

@@ -7,36 +7,51 @@ import numpy as np
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.inference import load
 from conv_tasnet.src.metric import best_order, scores
-from conv_tasnet.src.mixtures import Mixture, load_mixture, read_mixtures
+from conv_tasnet.src.mixtures import Mixture, load_mixture, mixture_length, read_mixtures
 from conv_tasnet.src.plots import draw_separation
-from utils.audio.audio_file import write_wav
+from utils.audio.audio_file import AudioError, write_wav
+from utils.audio.survey import survey
 from utils.config import require
 from utils.files import csv_text, write_text
 from utils.paths import inside, list_name
 from utils.progress import progress
+from utils.results import noting_failure, result_folder
+
+PARTIAL = "scores_partial.csv"      # of an evaluation that was interrupted
 
 Scores = dict[str, Any]     # a row of scores.csv
 
 
-def score_mixtures(config: Config) -> tuple[list[Scores], str, Path]:
-    """(scores of each mixture, config.eval_dir, the folder beside the checkpoint for what comes of it).
+def score_mixtures(config: Config) -> tuple[list[Scores], list[str], Path | None]:
+    """(scores of each mixture of config.eval_dir, why others have none, the folder for them or None for nowhere).
 
-    config.save_examples of the mixtures are kept there as audio and image.
+    config.save_examples of the mixtures are kept there as audio and image. After Ctrl-C what is done is there, too.
     """
     require(config, "eval_dir")
     mixtures = read_mixtures(config.eval_dir, config.eval_path, config)
+    folder = result_folder(config.output_folder, config.model_path, f"eval_{list_name(config.eval_dir)}")
+    survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))
     separator = load(config)
-    folder = Path(config.model_path).parent / f"eval_{list_name(config.eval_dir)}"
-    folder.mkdir(exist_ok=True)
     examples = set(np.linspace(0, len(mixtures) - 1, min(config.save_examples, len(mixtures))).astype(int))
-    rows = []
-    for number, item in enumerate(progress(mixtures, "separated", unit="mixture")):
-        mixture, sources = load_mixture(item, config)
-        separated, row = score(item, mixture, separator.run(mixture), sources, config.sample_rate)
-        rows.append(row)
-        if number in examples:
-            save_example(mixture, separated, sources, config.sample_rate, folder, item.key)
-    return rows, config.eval_dir, folder
+    rows, reasons = [], []
+    try:
+        for number, item in enumerate(progress(mixtures, "separated", unit="mixture")):
+            try:
+                mixture, sources = load_mixture(item, config)
+                separated, row = score(item, mixture, separator.run(mixture), sources, config.sample_rate)
+            except AudioError as error:
+                reasons.append(str(error))
+                continue
+            rows.append(row)
+            if folder and number in examples:
+                with noting_failure("examples"):
+                    save_example(mixture, separated, sources, config.sample_rate, folder, item.key)
+    except KeyboardInterrupt:
+        if folder and rows:
+            write_text(folder / PARTIAL, csv_text(rows, decimals=4))
+            print(f"{folder / PARTIAL}: {len(rows)} of {len(mixtures)} mixtures")
+        raise
+    return rows, reasons, folder
 
 
 def score(item: Mixture, mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray,
@@ -62,13 +77,14 @@ def save_example(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray
     draw_separation(mixture, separated, sources, rate, f"{name}.png")
 
 
-def report(rows: list[Scores], name: str, folder: Path) -> dict[str, float]:
-    """Writes scores.csv into `folder`, prints the means over the mixtures of the list `name` and returns them."""
-    write_text(folder / "scores.csv", csv_text(rows, decimals=4))
+def report(rows: list[Scores], name: str, folder: Path | None) -> dict[str, float]:
+    """Prints the means over the mixtures of the list `name`, writes scores.csv into `folder`; returns the means."""
     means = {key: float(np.mean([row[key] for row in rows])) for key in list(rows[0])[2:]}
     print(f"{name}: {len(rows)} mixtures, {sum(row['seconds'] for row in rows) / 60:.1f} minutes")
     print(f"Average SISNR improvement: {means['si_snri']:.2f}")
     print(f"Average SDR improvement: {means['sdri']:.2f}")
-    print(", ".join(f"{key} {value:.3f}" for key, value in means.items() if key not in ("si_snri", "sdri")))
-    print(f"scores.csv and examples: {folder}")
+    print(", ".join(f"{key} {value:.3f}" for key, value in means.items() if key not in ("si_snri", "sdri")), flush=True)
+    if folder:
+        write_text(folder / "scores.csv", csv_text(rows, decimals=4))
+        print(f"scores.csv and examples: {folder}")
     return means

@@ -16,7 +16,7 @@ import scipy.signal
 from conv_tasnet.src.config import Config
 from utils.audio import audio_file
 from utils.audio.fitness import is_silent
-from utils.audio.packed import exists
+from utils.audio.survey import require_files
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import StrPath
 from utils.texts import read_json, read_rows
@@ -62,11 +62,10 @@ def read_mixtures(path: str, folder: str, config: Config, check_files: bool = Tr
     if not rows:
         raise ContentError(f"{path}: no mixtures in it; prepare.py writes the lists")
     mixtures = Mixtures(rows, config.C, folder)
-    for item in mixtures if check_files else ():
-        for file in filter(None, (item.mixture, *item.sources)):
-            if not exists(file):
-                raise NotFoundError(f"{path}: mixture {item.key}: no such file {file}; correct the folder that the "
-                                    "list is relative to, or run prepare.py again")
+    if check_files:
+        require_files({file: f"mixture {item.key}: {file}" for item in mixtures
+                       for file in (item.mixture, *item.sources) if file}, path,
+                      "correct the folder that the list is relative to, or run prepare.py again")
     return mixtures
 
 

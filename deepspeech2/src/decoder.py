@@ -162,12 +162,17 @@ class LanguageModelDecoder:
 def save_log_probs(path: StrPath, items: Sequence[tuple[str, str, np.ndarray]], labels: str) -> None:
     """Writes the outputs [(key, text, log_probs (T, L))] of a network with `labels` to a .npz for lm.py tune."""
     keys = [key for key, _, _ in items]
-    if len(set(keys)) < len(keys):
-        raise ContentError(f"{path}: two utterances of one name among {len(keys)}, expected each name once")
+    require_unique(keys, path)
     arrays = {f"log_probs.{key}": np.asarray(log_probs, np.float32) for key, _, log_probs in items}
     with whole_file(path, suffix=".npz") as temporary:
         np.savez(temporary, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
                  labels=np.array(list(labels), str), **arrays)
+
+
+def require_unique(keys: Sequence[str], path: StrPath) -> None:
+    """ContentError where two utterances of `path` have one name: log probabilities are kept by it."""
+    if len(set(keys)) < len(keys):
+        raise ContentError(f"{path}: two utterances of one name among {len(keys)}, expected each name once")
 
 
 def load_log_probs(path: StrPath) -> tuple[list[tuple[str, str, np.ndarray]], str]:

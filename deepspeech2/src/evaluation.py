@@ -4,19 +4,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from deepspeech2.src.config import Config
-from deepspeech2.src.decoder import save_log_probs
-from deepspeech2.src.features import RATE
+from deepspeech2.src.decoder import require_unique
+from deepspeech2.src.features import RATE, WINDOW
 from deepspeech2.src.inference import load
 from deepspeech2.src.manifest import read_manifest, utterance_length
-from deepspeech2.src.metric import alignment_text, error_rates, worst
+from deepspeech2.src.metric import alignment_text, error_rates, require_words, worst
 from deepspeech2.src.text import Alphabet
+from utils.audio.recording import inspect_header
+from utils.audio.survey import survey
 from utils.config import require
 from utils.files import csv_text, write_text
 from utils.paths import list_name
 from utils.progress import progress
+from utils.results import result_folder
 
 SHOWN = 5       # of the worst utterances
+PARTIAL = "texts_partial.csv"       # of an evaluation that was interrupted
 
 
 class Results(NamedTuple):
@@ -27,41 +33,57 @@ class Results(NamedTuple):
     hypotheses: list[str]
     seconds: float              # of audio
     taken: float                # seconds of work, reading and compilation included
+    log_probs: list[np.ndarray]     # (T', K) of each; [] unless config.save_log_probs is set
+    unfit: list[str]            # why others are not among them
 
 
-def recognise(config: Config) -> tuple[Results, Path]:
-    """(results of config.test_manifest, the folder beside the checkpoint for what comes of it).
+def recognise(config: Config) -> tuple[Results, Path | None]:
+    """(results of config.test_manifest, the folder for what comes of it or None for nowhere).
 
-    Log probabilities are kept there where config.save_log_probs is set.
+    After Ctrl-C the texts that are done lie there.
     """
     require(config, "test_manifest")
     alphabet, utterances = Alphabet(config.labels), read_manifest(config.test_manifest, config.data_folder)
-    recognizer = load(config)
+    folder = result_folder(config.output_folder, config.model_path, f"eval_{list_name(config.test_manifest)}")
     references = [alphabet.normalise(utterance.text) for utterance in utterances]
-    hypotheses, kept = [""] * len(utterances), []
-    started = time.monotonic()
-    for i, log_probs in progress(recognizer.run_files(utterances), "recognised", "utterance", total=len(utterances)):
-        hypotheses[i] = recognizer.decode(log_probs)
-        if config.save_log_probs:
-            kept.append((utterances[i].audio, references[i], log_probs))
-    taken = time.monotonic() - started
-    folder = Path(config.model_path).parent / f"eval_{list_name(config.test_manifest)}"
-    folder.mkdir(exist_ok=True)
+    require_words(references)
     if config.save_log_probs:
-        save_log_probs(folder / "log_probs.npz", kept, config.labels)
-    seconds = sum(map(utterance_length, utterances)) / RATE
-    return Results([utterance.audio for utterance in utterances], references, hypotheses, seconds, taken), folder
+        require_unique([utterance.audio for utterance in utterances], config.test_manifest)
+    survey(utterances, lambda utterance: inspect_header(utterance.audio, WINDOW, RATE, config.resample))
+    recognizer = load(config)
+    hypotheses, log_probs, unfit, started = {}, {}, {}, time.monotonic()
+
+    def results() -> Results:
+        done = sorted(hypotheses)
+        return Results([utterances[i].audio for i in done], [references[i] for i in done],
+                       [hypotheses[i] for i in done], sum(utterance_length(utterances[i]) for i in done) / RATE,
+                       time.monotonic() - started, [log_probs[i] for i in sorted(log_probs)], list(unfit.values()))
+
+    try:
+        for i, output in progress(recognizer.run_files(utterances, unfit), "recognised", "utterance",
+                                  total=len(utterances)):
+            hypotheses[i] = recognizer.decode(output)
+            if config.save_log_probs:
+                log_probs[i] = output
+    except KeyboardInterrupt:
+        if folder and hypotheses:
+            keys, references, texts = results()[:3]
+            write_text(folder / PARTIAL, csv_text(worst(references, texts, keys, len(keys)), decimals=2))
+            print(f"{folder / PARTIAL}: {len(hypotheses)} of {len(utterances)} utterances")
+        raise
+    return results(), folder
 
 
 def report(keys: Sequence[str], references: Sequence[str], hypotheses: Sequence[str],
-           folder: Path) -> dict[str, float]:
-    """Writes texts.csv into `folder`, prints the error rates and the worst utterances; returns the rates, in %."""
+           folder: Path | None) -> dict[str, float]:
+    """Prints the error rates and the worst utterances, writes texts.csv into `folder`; returns the rates, in %."""
     rows = worst(references, hypotheses, keys, len(keys))
-    write_text(folder / "texts.csv", csv_text(rows, decimals=2))
     for row in [row for row in rows[:SHOWN] if row["wer"]]:
         print(f"{row['key']}: WER {row['wer']:.1f} %\n{alignment_text(row['reference'], row['hypothesis'])}\n")
     rates = error_rates(references, hypotheses)
     print(f"Average WER {rates['wer']:.3f} Average CER {rates['cer']:.3f} "
-          f"(without spaces {rates['cer_no_spaces']:.3f})")
-    print(f"texts.csv: {folder}")
+          f"(without spaces {rates['cer_no_spaces']:.3f})", flush=True)
+    if folder:
+        write_text(folder / "texts.csv", csv_text(rows, decimals=2))
+        print(f"texts.csv: {folder}")
     return rates

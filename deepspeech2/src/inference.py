@@ -47,17 +47,28 @@ class BatchNetwork:
         log_probs, counts = log_probs.asnumpy(), counts.asnumpy()
         return [log_probs[:counts[i], i] for i in range(len(features))]
 
-    def run_files(self, utterances: Sequence[Utterance]) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, log probabilities (T', K) float32) of every utterance, from the shortest to the longest."""
+    def run_files(self, utterances: Sequence[Utterance],
+                  unfit: dict[int, str] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, log probabilities (T', K) float32) of every utterance, from the shortest to the longest.
+
+        AudioError for a file that cannot be used; with `unfit` {index: reason} it is noted there and left out.
+        """
         frames = np.array([frame_count(utterance_length(utterance)) for utterance in utterances])
         lengths, order = padded_lengths(frames, SHAPES), np.argsort(frames, kind="stable")
         for first in range(0, len(order), self.size):
-            chosen = order[first:first + self.size]
-            features = [spectrogram(audio_file.read(utterances[i].audio, RATE, resample=self.config.resample))
-                        for i in chosen]
-            longest = max(map(len, features))
-            length = next((length for length in lengths if length >= longest), longest)
-            yield from zip(chosen.tolist(), self.run(features, length), strict=True)
+            features = {}
+            for i in order[first:first + self.size].tolist():
+                try:
+                    features[i] = spectrogram(audio_file.read(utterances[i].audio, RATE,
+                                                              resample=self.config.resample))
+                except audio_file.AudioError as error:
+                    if unfit is None:
+                        raise
+                    unfit[i] = str(error)
+            if features:
+                longest = max(map(len, features.values()))
+                length = next((length for length in lengths if length >= longest), longest)
+                yield from zip(features, self.run(list(features.values()), length), strict=True)
 
 
 class Segment(NamedTuple):
@@ -95,9 +106,10 @@ class Recognizer:
         self.network, self.config, self.decode = network, config, decode
         self.alphabet = Alphabet(config.labels)
 
-    def run_files(self, utterances: Sequence[Utterance]) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, log probabilities (T', K) float32) of every utterance, from the shortest to the longest."""
-        return BatchNetwork(self.network, self.config).run_files(utterances)
+    def run_files(self, utterances: Sequence[Utterance],
+                  unfit: dict[int, str] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """As that of BatchNetwork."""
+        return BatchNetwork(self.network, self.config).run_files(utterances, unfit)
 
     def transcribe(self, recording: audio_file.Source, rate: int = RATE, timestamps: bool = False) -> Transcript:
         """What is said in a recording: a file, or samples (n,) or (n, channels) in [-1, 1] at `rate` Hz.

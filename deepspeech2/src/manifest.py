@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from deepspeech2.src.features import RATE
 from utils.audio import audio_file
-from utils.audio.packed import exists
-from utils.errors import ContentError, NotFoundError
+from utils.audio.survey import require_files
+from utils.errors import ContentError
 from utils.files import StrPath, write_text
 from utils.texts import is_unicode, parse_json, parse_rows, read_text
 
@@ -51,13 +51,13 @@ def read_manifest(path: StrPath, folder: str = "") -> list[Utterance]:
     `folder`: what paths are relative to, instead of the manifest's root_path. UserError for a manifest that cannot be
     read, has other keys or no entry, and for missing audio and a transcript that is missing, empty or not UTF-8.
     """
-    return [_utterance(sample, path) for sample in read_samples(path, folder)]
+    samples = read_samples(path, folder)
+    require_files({sample.wav_path: sample.wav_path for sample in samples}, path,
+                  "copy them there, or run prepare.py again")
+    return [_utterance(sample, path) for sample in samples]
 
 
 def _utterance(sample: Sample, manifest: StrPath) -> Utterance:
-    if not exists(sample.wav_path):
-        raise NotFoundError(f"{sample.wav_path}: no such audio file, expected by {manifest}; copy it there, or run "
-                            "prepare.py again")
     text = read_transcript(sample, manifest)
     if not text:
         raise ContentError(f"{sample.transcript_path or sample.wav_path}: empty transcript in {manifest}, expected "

@@ -42,18 +42,18 @@ def alignment_text(reference: str, hypothesis: str) -> str:
 
 def _aligned(references, hypotheses):
     """jiwer's alignment of the words of two lists of texts."""
-    _require(references)
+    require_words(references)
     return jiwer.process_words(list(references), list(hypotheses))
 
 
 def _characters(references, hypotheses, space):
     """jiwer's alignment of their characters, where words are `space` apart."""
-    _require(references)
+    require_words(references)
     return jiwer.process_characters([space.join(text.split()) for text in references],
                                     [space.join(text.split()) for text in hypotheses])
 
 
-def _require(references):
+def require_words(references: Sequence[str]) -> None:
     """ContentError where there is no reference, or one without a word."""
     if not references:
         raise ContentError("references: none, expected at least one text to compare with")

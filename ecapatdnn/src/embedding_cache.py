@@ -1,39 +1,56 @@
 """Embeddings of files, kept beside the checkpoint that they are of."""
 import hashlib
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from utils.audio.survey import Stamp
+from utils.errors import OutputError
 from utils.files import whole_file
+
+Kept = dict[bytes, tuple[Stamp, np.ndarray]]    # {file: (what it was like, its embeddings)}
 
 
 class EmbeddingCache:
     """Embeddings of one checkpoint and of `settings` on which they depend: others never meet stale ones.
 
-    They lie in embeddings/ beside the checkpoint, in one .npz per folder of recordings.
+    They lie in embeddings/ beside the checkpoint or in `folder`, in one .npz per folder of recordings. Each comes with
+    the Stamp of its file: of one that has changed it is not taken.
     """
 
-    def __init__(self, checkpoint: str | Path, *settings: object):
+    def __init__(self, checkpoint: str | Path, *settings: object, folder: str | Path = ""):
         digest = hashlib.sha256(Path(checkpoint).read_bytes())
         digest.update(" ".join(map(str, settings)).encode())
-        self.folder, self.key = Path(checkpoint).parent / "embeddings", digest.hexdigest()[:16]
+        self.folder, self.key = Path(folder or Path(checkpoint).parent) / "embeddings", digest.hexdigest()[:16]
+        self.writes = True
 
-    def load(self, folder: str | Path) -> dict[bytes, np.ndarray]:
-        """{file: embeddings} of the files below `folder` that were saved."""
+    def load(self, folder: str | Path) -> Kept:
+        """What was saved of the files below `folder`."""
         path = self.path(folder)
         if not path.is_file():
             return {}
         try:
             with np.load(path, allow_pickle=False) as data:
-                return dict(zip(data["files"], data["embeddings"], strict=True))
-        except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
-            return {}       # damaged, or not ours: computed again
+                stamps = [Stamp(*stamp) for stamp in data["stamps"].tolist()]
+                return {file: (stamp, embedding) for file, stamp, embedding in
+                        zip(data["files"].tolist(), stamps, data["embeddings"], strict=True)}
+        except (OSError, KeyError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile):
+            return {}       # damaged, of before files were looked at, or not ours: computed again
 
-    def save(self, folder: str | Path, embeddings: dict[bytes, np.ndarray]) -> None:
-        """Keeps {file: embeddings} of the files below `folder`, in place of what was saved."""
-        with whole_file(self.path(folder)) as temporary:
-            np.savez(temporary, files=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
+    def save(self, folder: str | Path, kept: Kept) -> None:
+        """Keeps them in place of what was saved of the files below `folder`. Where that fails, a line says so, once."""
+        if not self.writes:
+            return
+        stamps, embeddings = zip(*kept.values(), strict=True)
+        try:
+            with whole_file(self.path(folder)) as temporary:
+                np.savez(temporary, files=np.array(list(kept)), stamps=np.array(stamps, np.int64),
+                         embeddings=np.stack(embeddings))
+        except OutputError as error:
+            self.writes = False
+            print(f"note: embeddings are not kept: {error}", file=sys.stderr, flush=True)
 
     def path(self, folder: str | Path) -> Path:
         """The file that holds the embeddings of the files below `folder`."""

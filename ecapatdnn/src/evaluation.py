@@ -7,28 +7,35 @@ from pathlib import Path
 import numpy as np
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.inference import load
+from ecapatdnn.src.inference import first_utterances, load, survey_files
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
 from ecapatdnn.src.plots import draw_det
 from ecapatdnn.src.scoring import as_norm, cosine_scores, subtract_mean
 from utils.config import require
 from utils.files import write_text
 from utils.paths import list_name
+from utils.results import result_folder
 
 
-def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
-    """({kind: scores (n,)}, the trials of config.eval_list, the folder beside the checkpoint for what comes of them).
+def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | None]:
+    """({kind: scores (n,)}, the trials of config.eval_list, the folder for what comes of them or None for nowhere).
 
     Kinds: cosine, and AS-norm where config.as_norm is set.
     """
     require(config, "eval_list", "eval_path")
     trials = read_trials(config.eval_list)
+    folder = result_folder(config.output_folder, config.model_path, f"eval_{list_name(config.eval_list)}")
+    normalised = config.as_norm or config.subtract_mean
+    source = (config.cohort_list, config.cohort_path) if config.cohort_list else (config.train_list, config.train_path)
+    cohort_files = first_utterances(source[0], config.cohort_utterances)[0] if normalised else []
     verifier = load(config)
+    if folder is None and verifier.cache:
+        verifier.cache.writes = False
+    if normalised:      # before the long work
+        survey_files(cohort_files, source[1], config)
     embeddings = verifier.embed_files(trials.files, config.eval_path)
     results = {}
-    if config.as_norm or config.subtract_mean:
-        source = (config.cohort_list, config.cohort_path) if config.cohort_list else (config.train_list,
-                                                                                      config.train_path)
+    if normalised:
         cohort = verifier.embed_speakers(*source, config.cohort_utterances)
         if config.subtract_mean:
             embeddings, cohort = subtract_mean(embeddings, cohort)
@@ -38,10 +45,10 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path]:
     else:
         results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
-    return results, trials, Path(config.model_path).parent / f"eval_{list_name(config.eval_list)}"
+    return results, trials, folder
 
 
-def report(results: dict[str, np.ndarray], trials: Trials, folder: Path) -> dict[str, float]:
+def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None) -> dict[str, float]:
     """Prints EER and minDCF of scores (n,), writes scores_<kind>.txt and det.png into `folder`; returns {kind: EER}."""
     rates = {kind: error_rates(trials.target, scores) for kind, scores in results.items()}
     eers = {}
@@ -50,7 +57,11 @@ def report(results: dict[str, np.ndarray], trials: Trials, folder: Path) -> dict
         costs = [minimum_detection_cost(errors, prior) for prior in (0.01, 0.05)]
         prefix = "" if kind == "cosine" else f"{kind}: "
         print(f"{prefix}EER = {100 * eers[kind]:.2f}%")
-        print(f"{prefix}minDCF(p=0.01) = {costs[0]:.4f}, minDCF(p=0.05) = {costs[1]:.4f}, threshold = {threshold:.4f}")
+        print(f"{prefix}minDCF(p=0.01) = {costs[0]:.4f}, minDCF(p=0.05) = {costs[1]:.4f}, threshold = {threshold:.4f}",
+              flush=True)
+    if folder is None:
+        return eers
+    for kind in results:
         write_text(folder / f"scores_{kind}.txt", "".join(
             f"{score:.5f} {trials.files[left].decode()} {trials.files[right].decode()}\n"
             for score, left, right in zip(results[kind], trials.left, trials.right, strict=True)))

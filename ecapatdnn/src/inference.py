@@ -6,6 +6,7 @@ are exceptions, kinds of utils.errors.UserError.
 Letters: N samples, T frames, F mel bands, B utterances, E embedding size, m files, k speakers of a cohort.
 """
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,24 +15,27 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.embedding_cache import EmbeddingCache
+from ecapatdnn.src.embedding_cache import EmbeddingCache, Kept
 from ecapatdnn.src.features import RATE, filter_bank, sample_count
 from ecapatdnn.src.metric import Trials
 from ecapatdnn.src.model import make_network
 from ecapatdnn.src.scoring import cosine_scores, speaker_means, unit
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
-from utils.audio.audio_file import Source
-from utils.audio.recording import Recording, open_recording
+from utils.audio.audio_file import AudioError, Source
+from utils.audio.recording import Recording, inspect_header, open_recording
+from utils.audio.survey import Stamp, require_all, stamp, survey
 from utils.checkpoints.checkpoint import load_model
 from utils.corpora.lists import read_train_list
 from utils.cpu_ops import fast
 from utils.device import setup_device
 from utils.errors import ContentError
 from utils.progress import progress
+from utils.results import why_not_writable
 
 SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
 LONGEST = 300       # seconds embedded at once: all of a recording's layers are in memory together
 MIN_FRAMES = 25     # a shorter recording, a quarter of a second, is no utterance
+SAVE_SECONDS = 30   # of embedding that are lost at most where the process is killed
 PAIR = Trials(np.array([True]), np.array([0]), np.array([1]), np.array([b"first", b"second"]))
 
 
@@ -109,22 +113,35 @@ class Verifier(UtteranceNetwork):
 
     def embed_files(self, files: Sequence[bytes] | np.ndarray, folder: str | Path,
                     label: str = "embeddings") -> np.ndarray:
-        """Embeddings (m, 1 + score_crops, E) of `files` (m,) below `folder`; those in the cache are not computed."""
-        known = self.cache.load(folder) if self.cache else {}
-        missing = [file for file in files if file not in known]
-        for file in progress(missing, label):
-            known[file] = self.run(os.path.join(folder, file.decode()))
-        if self.cache and missing:
-            self.cache.save(folder, known)
-        return np.stack([known[file] for file in files])
+        """Embeddings (m, 1 + score_crops, E) of `files` (m,) below `folder`; those in the cache are not computed.
+
+        The cache gets what is done also where the work is interrupted, or a file turns out to be unfit: AudioError, in
+        the end, for all of those.
+        """
+        kept = self.cache.load(folder) if self.cache else {}
+        stamps = survey_files(files, folder, self.config, kept)
+        missing = [file for file in files if kept.get(file, (None,))[0] != stamps[file]]
+        saved, done, unfit = time.monotonic(), 0, []
+        try:
+            for file in progress(missing, label):
+                try:
+                    kept[file] = stamps[file], self.run(os.path.join(folder, file.decode()))
+                    done += 1
+                except AudioError as error:
+                    unfit.append(str(error))
+                if self.cache and done and time.monotonic() > saved + SAVE_SECONDS:
+                    self.cache.save(folder, kept)
+                    saved, done = time.monotonic(), 0
+        finally:
+            if self.cache and done:
+                self.cache.save(folder, kept)
+        require_all(unfit, len(files))
+        return np.stack([kept[file][1] for file in files])
 
     def embed_speakers(self, path: str | Path, folder: str | Path, utterances: int) -> np.ndarray:
         """Unit mean embeddings (k, E) of the speakers of a list of `speaker path`, each of its first `utterances`."""
-        paths, speaker, _ = read_train_list(path)
-        order = np.argsort(speaker, kind="stable")
-        first = np.searchsorted(speaker[order], speaker[order])
-        chosen = order[np.arange(len(order)) - first < utterances]
-        return speaker_means(self.embed_files(paths[chosen], folder, label="cohort")[:, 0], speaker[chosen])
+        paths, speaker = first_utterances(path, utterances)
+        return speaker_means(self.embed_files(paths, folder, label="cohort")[:, 0], speaker)
 
     def run_samples(self, samples: np.ndarray) -> np.ndarray:
         """As `run`, of samples (N,) at 16 kHz."""
@@ -142,8 +159,37 @@ class Verifier(UtteranceNetwork):
         return unit(super().outputs(features))
 
 
+def survey_files(files: Sequence[bytes] | np.ndarray, folder: str | Path,
+                 config: Config | SpeakerIdConfig, kept: Kept | None = None) -> dict[bytes, Stamp]:
+    """The Stamps of `files` (m,) below `folder`. AudioError for all that are missing or, by their headers, unfit.
+
+    Headers are not read where embeddings of the file, as it is, are `kept`.
+    """
+    kept, least = kept or {}, sample_count(MIN_FRAMES, config.front_end)
+
+    def look(file: bytes) -> Stamp:
+        path = os.path.join(folder, file.decode())
+        found = stamp(path)
+        if file not in kept or kept[file][0] != found:
+            inspect_header(path, least, RATE, config.resample)
+        return found
+
+    return survey(list(files), look)
+
+
+def first_utterances(path: str | Path, utterances: int) -> tuple[np.ndarray, np.ndarray]:
+    """(files (m,), the number of the speaker of each (m,)) of a list of `speaker path`: the first of each speaker."""
+    paths, speaker, _ = read_train_list(path)
+    order = np.argsort(speaker, kind="stable")
+    first = np.searchsorted(speaker[order], speaker[order])
+    chosen = order[np.arange(len(order)) - first < utterances]
+    return paths[chosen], speaker[chosen]
+
+
 def load(config: Config) -> Verifier:
     """The Verifier of the checkpoint config.model_path, on the device that `config` names; its cache is beside it.
+
+    Where nothing can be written there, the cache is in config.output_folder.
 
     `config` is the one saved with the checkpoint, perhaps with other settings of evaluation. UserError where checkpoint
     and config do not fit each other, or the device is not there.
@@ -151,5 +197,6 @@ def load(config: Config) -> Verifier:
     setup_device(config.device_target, device_id=config.device_id)
     network = make_network(config)
     record = load_model(config.model_path, network)
-    cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample)
+    elsewhere = config.output_folder and why_not_writable(Path(config.model_path).parent) and config.output_folder
+    cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample, folder=elsewhere)
     return Verifier(fast(network), config, cache, record.get("threshold"))

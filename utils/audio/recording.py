@@ -80,6 +80,14 @@ def inspect(path: StrPath, window: int, window_rate: int, resample: bool = True)
     return _fit(os.fspath(path), meter, stream.rate, window, window_rate)
 
 
+def inspect_header(path: StrPath, window: int, window_rate: int, resample: bool = True) -> None:
+    """AudioError where a file's header shows that `inspect` would refuse it. The file is not read where that tells."""
+    samples, rate = audio_file.header(path)
+    if not resample:
+        audio_file.require_rate(path, rate, window_rate)
+    _require_length(path, samples, rate, window, window_rate)
+
+
 def open_recording(source: audio_file.Source, rate: int, window: int, window_rate: int,
                    resample: bool = True) -> Recording:
     """As `inspect`, of the file `source`, or of samples (n,) or (n, channels) in [-1, 1] at `rate` Hz."""
@@ -92,12 +100,15 @@ def open_recording(source: audio_file.Source, rate: int, window: int, window_rat
     return _fit("recording", measured(samples), rate, window, window_rate, samples)
 
 
+def _require_length(path, samples, rate, window, window_rate):
+    if samples * window_rate < window * rate:
+        raise AudioError(f"{path}: {samples / rate:.2f} s ({samples} samples at {rate} Hz), expected at least "
+                         f"{window / window_rate:.2f} s ({window} at {window_rate} Hz); leave the file out")
+
+
 def _fit(path, meter, rate, window, window_rate, array=None):
     """The Recording that was `measured`. AudioError for one that is too short or unfit."""
-    if meter.samples * window_rate < window * rate:
-        raise AudioError(f"{path}: {meter.samples / rate:.2f} s ({meter.samples} samples at {rate} Hz), "
-                                    f"expected at least {window / window_rate:.2f} s ({window} at {window_rate} Hz); "
-                                    "leave the file out")
+    _require_length(path, meter.samples, rate, window, window_rate)
     if fault := meter.fault():
         raise AudioError(f"{path}: {fault}")
     return Recording(path, meter.samples, rate, meter.channels, meter.channel, meter.gain, tuple(meter.notes()), array)

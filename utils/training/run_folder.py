@@ -32,6 +32,8 @@ class RunFolder:
     def __init__(self, config: RunSettings, rank: int = 0, checkpoints: str = "checkpoints") -> None:
         check_steps(config.max_steps)
         self.config = config
+        aliases = getattr(config, "ALIASES", {})
+        self.setting = next((flag for flag, name in aliases.items() if name == "ckpt_save_dir"), "ckpt_save_dir")
         self.path = Path(config.ckpt_save_dir)
         self.checkpoints = self.path / checkpoints
         self.writes = rank == 0
@@ -41,8 +43,8 @@ class RunFolder:
 
     def __enter__(self) -> "RunFolder":
         if self.writes:
-            remedy = "wait for it, stop it, or choose another folder with --ckpt_save_dir"
-            self._held.enter_context(locked_folder(self.path, "ckpt_save_dir", remedy))
+            remedy = f"wait for it, stop it, or choose another folder with --{self.setting}"
+            self._held.enter_context(locked_folder(self.path, self.setting, remedy))
             try:
                 self._check_free()
             except UserError:
@@ -68,9 +70,9 @@ class RunFolder:
         kept = [path for path in (*states, self.best, *sorted(self.checkpoints.glob("epoch_*.ckpt"))) if path.exists()]
         if kept:
             continued = f"continue it with --resume {self.path}" if states else "it holds no state to continue from"
-            raise OutputError(f"ckpt_save_dir: {self.path} holds a run ({kept[0].relative_to(self.path)}), which would "
-                              f"be overwritten; {continued}, choose another folder with --ckpt_save_dir, or delete "
-                              "that one")
+            raise OutputError(f"{self.setting}: {self.path} holds a run ({kept[0].relative_to(self.path)}), which "
+                              f"would be overwritten; {continued}, choose another folder with --{self.setting}, or "
+                              "delete that one")
 
     def start(self) -> None:
         """Writes config.yaml and opens train.log, which gets what was logged before, too: the run begins."""
@@ -79,7 +81,7 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"ckpt_save_dir: {self.path}: cannot be written ({error.strerror}); choose another "
+            raise OutputError(f"{self.setting}: {self.path}: cannot be written ({error.strerror}); choose another "
                               "folder") from None
         remove_unfinished(self.path)
         save_config(self.config, self.path)

@@ -44,6 +44,7 @@ class ModelSettings(RunSettings):
 
     # evaluation and export
     model_path: str = ""            # checkpoint that eval.py and export.py take
+    output_folder: str = ""         # of what eval.py writes; "": eval_<name of the list> beside the checkpoint
     length: int = 0                 # of the exported graph's input and of 310 inference; 0: any
     gears: str = ""                 # in place of length, e.g. 200,400,800: recordings are padded to the next
     file_format: str = "MINDIR"     # or ONNX, AIR
