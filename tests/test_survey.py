@@ -139,5 +139,5 @@ def test_what_the_work_can_do_without(capsys):
     with noting_failure("pictures"):
         raise OutputError("a.png: full")
     assert "pictures" in (printed := capsys.readouterr().err) and "a.png: full" in printed
-    with pytest.raises(NotFoundError), noting_failure("pictures"):
+    with refused(NotFoundError, "other"), noting_failure("pictures"):
         raise NotFoundError("other")
