@@ -1,20 +1,30 @@
 """Weights of asteroid's and kaituoxu's Conv-TasNet in ours, and back."""
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from helpers.errors import refused
-from helpers.originals import assert_round_trip, assert_same_numbers, give_back, golden, random_run, take_over
+from helpers.originals import (
+    assert_round_trip,
+    assert_same_numbers,
+    assert_same_tensors,
+    give_back,
+    golden,
+    random_run,
+    take_over,
+)
 from mindspore import Tensor
 
 from conv_tasnet import import_torch
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.torch_layout import shapes
-from utils.checkpoints.checkpoint import load_model
+from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.errors import ContentError, MismatchError, SettingError
 from utils.torch_weights.importer import write_run
+from utils.torch_weights.plain_pickle import Instance, Name
 from utils.torch_weights.torch_file import read, write
 
 SMALL = {"N": 12, "L": 8, "B": 6, "H": 10, "Sc": 4, "X": 2, "R": 2}
@@ -85,6 +95,67 @@ def test_what_a_file_does_not_tell_is_said_or_asked_for(tmp_path, capsys):
                            tmp_path / "conf.yml")
     config = load_config(Config, checkpoint)
     assert (config.X, config.R, config.mask_nonlinear, config.sample_rate) == (2, 2, "softmax", 16000)
+
+
+def test_configuration_of_a_recipe_is_used(tmp_path, capsys):
+    """Of a Lightning checkpoint: training_config, or hyper_parameters with its names joined; of a published file."""
+    checkpoint = our_run(tmp_path, mask_nonlinear="sigmoid", sample_rate=16000, causal=True, norm="cLN")
+    content = give_back(import_torch, "asteroid", checkpoint, tmp_path / "theirs.pt")
+    state = {f"model.{name}": value for name, value in content["state_dict"].items()}
+    recipe = {"masknet": {"n_blocks": 2, "mask_act": "sigmoid"}, "data": {"sample_rate": 16000.0, "n_src": 2},
+              "filterbank": {"stride": 4}, "main_args": {"help": None}}
+    flat = {f"{section}_{name}": value for section, values in recipe.items() for name, value in values.items()}
+    for name, beside in (("training_config", recipe), ("hyper_parameters", flat),
+                         ("infos", {"training_config": recipe})):
+        write(tmp_path / f"{name}.ckpt", {"state_dict": state, name: beside})
+        config = load_config(Config, take_over(import_torch, "asteroid", tmp_path / f"{name}.ckpt", tmp_path / name))
+        assert (config.X, config.R, config.mask_nonlinear, config.sample_rate) == (2, 2, "sigmoid", 16000)
+        assert config.norm == "cLN"     # as asteroid's class takes a causal network
+    assert "sample_rate" not in capsys.readouterr().out
+    write(tmp_path / "other.ckpt", {"state_dict": state, "training_config": recipe | {"filterbank": {"stride": 2}}})
+    with refused(MismatchError, "other.ckpt", "stride", 2, 4):
+        take_over(import_torch, "asteroid", tmp_path / "other.ckpt", tmp_path / "refused")
+    with refused(MismatchError, "training_config.ckpt", "4 blocks", 3):
+        take_over(import_torch, "asteroid", tmp_path / "training_config.ckpt", tmp_path / "refused", "--X", 3)
+
+
+def test_causal_package_of_kaituoxu_is_normalised_frame_by_frame(tmp_path):
+    """Without a word on it; a causal one with the norm over a whole mixture is no network of ours."""
+    checkpoint = our_run(tmp_path, variant="kaituoxu", Sc=0, causal=True, norm="cLN")
+    content = give_back(import_torch, "kaituoxu", checkpoint, tmp_path / "theirs.pt")
+    write(tmp_path / "alone.pt", {f"module.{name}": value for name, value in content["state_dict"].items()})
+    config = load_config(Config, take_over(import_torch, "kaituoxu", tmp_path / "alone.pt", tmp_path / "alone"))
+    assert (config.causal, config.norm) == (True, "cLN")
+    args = Instance(Name("argparse", "Namespace"), (), {"norm_type": "cLN", "sample_rate": 16000})
+    write(tmp_path / "args.pt", {"model": content["state_dict"], "args": args})
+    config = load_config(Config, take_over(import_torch, "kaituoxu", tmp_path / "args.pt", tmp_path / "args"))
+    assert (config.norm, config.sample_rate) == ("cLN", 16000)
+    write(tmp_path / "global.pt", content | {"norm_type": "gLN", "causal": 1})
+    with refused(MismatchError, "global.pt", "norm_type", "'gLN'", "causal", "'cLN'"):
+        take_over(import_torch, "kaituoxu", tmp_path / "global.pt", tmp_path / "refused")
+
+
+@pytest.mark.parametrize("form", ["asteroid", "kaituoxu"])
+def test_safetensors_in_and_out(form, tmp_path):
+    """With the settings beside the weights."""
+    settings = {"norm": "cLN", "causal": True} | ({"variant": "kaituoxu", "Sc": 0} if form == "kaituoxu" else {})
+    checkpoint = our_run(tmp_path, **settings)
+    import_torch.main(["--export", "--format", form, str(checkpoint), "--output", str(tmp_path / "a.safetensors")])
+    again = take_over(import_torch, form, tmp_path / "a.safetensors", tmp_path / "again")
+    ours, back = load_config(Config, checkpoint), load_config(Config, again)
+    assert ours == dataclasses.replace(back, ckpt_save_dir=ours.ckpt_save_dir)
+    expected, found = load_checkpoint(checkpoint)[0], load_checkpoint(again)[0]
+    assert_same_tensors(*({name: value.asnumpy() for name, value in part.items()} for part in (found, expected)))
+
+
+def test_the_other_direction_is_named(tmp_path):
+    """A checkpoint of ours without --export, a file of PyTorch's with it."""
+    checkpoint = our_run(tmp_path)
+    with refused(MismatchError, checkpoint, "MindSpore", "--export"):
+        take_over(import_torch, "asteroid", checkpoint, tmp_path / "refused")
+    write(tmp_path / "a.pt", {"w": np.ones(1)})
+    with refused(MismatchError, "a.pt", "PyTorch", "--export"):
+        give_back(import_torch, "asteroid", tmp_path / "a.pt", tmp_path / "refused")
 
 
 def test_what_does_not_fit_is_named(tmp_path):
