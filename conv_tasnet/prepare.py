@@ -33,7 +33,7 @@ class PrepareConfig(corpora.MixtureSettings):
                        wsj0               {tr,cv,tt}/{mix,s1,s2}/*.wav
                        librispeech        speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
                        an4                wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
-                       tree               speaker/**/audio
+                       tree               speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
                        mini               made in the data folder by utils/mini_corpus.py
                        librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
     --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them

@@ -39,7 +39,8 @@ class PrepareConfig(CorpusSettings):
                                     of all train-*, valid.json of all dev-*
                        librispeech_an4  an4/ and, as more to train on, librispeech/dev-clean/
                        deepspeech   *_{train,val,test}_manifest.csv or .json as deepspeech.pytorch writes them
-                       tree         {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/
+                       tree         {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/;
+                                    m4a, webm, amr, wma, ... are decoded to wav
                        mini         made in the data folder by utils/mini_corpus.py
     --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
     --labels           the characters a network writes, the blank first; transcripts may have no other

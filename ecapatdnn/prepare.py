@@ -36,7 +36,7 @@ class PrepareConfig(CorpusSettings):
     --corpus           voxceleb         id*/video/utterance.m4a or .wav; m4a is decoded to wav
                        librispeech      speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
                        an4              wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
-                       tree             speaker/**/audio
+                       tree             speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
                        musan            musan/{music,noise,speech}: cut into pieces of 5 s, musan_split/
                        rirs             RIRS_NOISES/simulated_rirs: verified, rirs.txt
                        mini             made in the data folder by utils/mini_corpus.py
@@ -156,21 +156,23 @@ def prepare_rirs(config):
     if not paths:
         raise NotFoundError(f"{config.data_folder}: no audio below simulated_rirs/; name the folder that holds "
                             "RIRS_NOISES")
-    folder, _, jobs = plan({"rirs": [("", path) for path in paths]}, dataclasses.replace(config, resample=False), RATE)
+    folder, parts, jobs = plan({"rirs": [("", path) for path in paths]}, dataclasses.replace(config, resample=False),
+                               RATE)
     good, reasons = verify(jobs, config, folder)
     write_rejected(reasons, len(jobs), config)
     path = os.path.join(config.output_folder, "rirs.txt")
-    print(f"{path}: {write_list(path, [path for path in paths if path in good])} lines")
+    count = write_list(path, [path for _, path in parts["rirs"] if path in good])
+    print(f"{path}: {count} lines, relative to {folder}")
 
 
 def prepare_musan(config):
     """musan_split/: long files in pieces, so that a noise costs a short read."""
     split, jobs = os.path.join(config.output_folder, "musan_split"), []
-    for path in find(config, (".wav",), excluded=[split]):
-        if match := re.search(r"(?:^|/)((?:music|noise|speech)/.+)\.wav$", path):
+    for path in find(config, excluded=[split]):
+        if match := re.search(r"(?:^|/)((?:music|noise|speech)/.+)\.\w+$", path):
             jobs.append((os.path.join(config.data_folder, path), os.path.join(split, match[1]), config.resample))
     if not jobs:
-        raise NotFoundError(f"{config.data_folder}: no wavs in music/, noise/ or speech/; name the folder that holds "
+        raise NotFoundError(f"{config.data_folder}: no audio in music/, noise/ or speech/; name the folder that holds "
                             "musan")
     results = list(parallel(split_musan, jobs, config.workers, "split"))
     write_rejected([reason for _, reason in results if reason], len(jobs), config)

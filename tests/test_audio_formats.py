@@ -6,9 +6,9 @@ import struct
 import numpy as np
 import pytest
 import soundfile
+from helpers.encode import encode
+from helpers.errors import refused
 
-from tests.helpers.encode import encode
-from tests.helpers.errors import refused
 from utils.audio import audio_file
 from utils.audio.recording import inspect
 from utils.audio.stream import AudioError, open_audio

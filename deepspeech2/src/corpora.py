@@ -198,7 +198,8 @@ def scan_mini(config: CorpusSettings) -> Scanned:
 def missing(config: CorpusSettings, what: str, folder: str) -> NotFoundError:
     """The NotFoundError for a data folder without the corpus."""
     contents = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
-    return NotFoundError(f"{config.data_folder}: no {what} in it, found {contents}; name {folder} as --data_folder")
+    return NotFoundError(f"{config.data_folder}: no {what} in it, found {contents} ("
+                         f"{audio_file.describe_files(config.data_folder)}); name {folder} as --data_folder")
 
 
 def under(root: str, *path: str) -> str:

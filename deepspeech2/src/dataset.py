@@ -174,5 +174,6 @@ def find_noises(folder: str) -> list[str]:
         return []
     paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
     if not paths:
-        raise NotFoundError(f"noise_dir: no recordings in {folder}; name a folder with some, or leave it empty")
+        raise NotFoundError(f"noise_dir: no audio in {folder}, found {audio_file.describe_files(folder)}; name "
+                            "a folder with some, or leave it empty")
     return paths

@@ -182,7 +182,8 @@ def find_recordings(folder: str, setting: str) -> list[str]:
     """All audio files below `folder`; NotFoundError where there is none."""
     paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
     if not paths:
-        raise NotFoundError(f"{setting}: {folder} holds no audio file; leave {setting} empty to train without")
+        raise NotFoundError(f"{setting}: {folder} holds no audio, found {audio_file.describe_files(folder)}; "
+                            f"leave {setting} empty to train without")
     return paths
 
 

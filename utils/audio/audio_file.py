@@ -4,6 +4,8 @@ Whatever libsndfile or FFmpeg reads is read (utils/audio/stream.py), a file or a
 channels are averaged into one, unless they cancel each other (utils/audio/fitness.py).
 """
 import io
+import os
+from collections import Counter
 
 import numpy as np
 import soundfile
@@ -14,8 +16,18 @@ from utils.audio.stream import AudioError, open_audio
 from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
 from utils.paths import walk_files
 
-EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
-LOSSLESS = (".wav", ".flac", ".sph")
+# What a tree of recordings is searched for. The first are read by seeking, prepare.py decodes the others to wav
+DIRECT = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".sph", ".aif", ".aiff", ".aifc", ".au", ".snd",
+          ".caf", ".w64", ".rf64", ".bwf", ".mp2")
+ENCODED = (".m4a", ".m4b", ".m4p", ".mp4", ".mov", ".3gp", ".3gpp", ".3g2", ".aac", ".webm", ".weba", ".mka", ".mkv",
+           ".amr", ".awb", ".ac3", ".eac3", ".dts", ".wma", ".asf", ".wv", ".wv1", ".wv2", ".ape", ".tta", ".mpc",
+           ".spx", ".flv", ".avi", ".mpg", ".mpeg")
+EXTENSIONS = DIRECT + ENCODED
+# What lies beside recordings and is worth no word
+COMPANIONS = ("", ".txt", ".trn", ".lab", ".phn", ".wrd", ".textgrid", ".ctm", ".stm", ".srt", ".vtt", ".lrc", ".xml",
+              ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".lst", ".list", ".scp", ".fileids", ".transcription",
+              ".dic", ".arpa", ".lm", ".gz", ".zip", ".tar", ".tgz", ".md", ".rst", ".html", ".pdf", ".log", ".py",
+              ".sh", ".jpg", ".jpeg", ".png", ".gif", ".md5", ".mindrecord", ".db", ".part")
 
 Source = StrPath | np.ndarray   # a recording: a file, or samples (N,) or (N, channels) in [-1, 1]
 
@@ -72,8 +84,7 @@ class Recordings:
     """Recordings that are cropped again and again, such as noise: as many in memory as `seconds` at `rate` Hz hold.
 
     The first to be asked for stay; none makes room for another, for where they do not all fit most would be gone again
-    before they are wanted. Those of another rate and lossy ones are not kept: as a whole they are resampled or decoded
-    to other last bits.
+    before they are wanted. Those of another rate, and those in which to seek gives other last bits, are not kept.
     """
 
     def __init__(self, rate: int, seconds: float):
@@ -83,7 +94,8 @@ class Recordings:
         """As the function `random_crop` with `resample`, to the bit."""
         if path not in self.kept:
             frames, rate = header(path)
-            fits = rate == self.rate and path.endswith(LOSSLESS) and frames <= self.room
+            with open_audio(path) as stream:
+                fits = rate == self.rate and stream.exact and frames <= self.room
             self.room -= frames if fits else 0
             self.kept[path] = read(path, rate) if fits else None
         samples = self.kept[path]
@@ -149,6 +161,36 @@ def mp3_round_trip(samples: np.ndarray, rate: int, compression: float) -> np.nda
     return decoded
 
 
-def find_audio(folder: StrPath, extensions: tuple[str, ...] = EXTENSIONS) -> list[str]:
-    """Paths of all audio files below `folder`, sorted, relative to it with forward slashes."""
-    return sorted(path for path in walk_files(folder, UNFINISHED) if path.lower().endswith(extensions))
+def find_audio(folder: StrPath, extensions: tuple[str, ...] = EXTENSIONS,
+               others: Counter[str] | None = None) -> list[str]:
+    """Paths of all audio files below `folder`, sorted, relative to it with forward slashes.
+
+    `others` gets the number of files of every other ending, such as .txt.
+    """
+    paths = []
+    for path in walk_files(folder, UNFINISHED):
+        name = os.path.basename(path)
+        if name.startswith("._"):       # what a Mac writes beside each file on disks of others
+            continue
+        ending = os.path.splitext(name)[1].lower()
+        if ending in extensions:
+            paths.append(path)
+        elif others is not None:
+            others[ending] += 1
+    return sorted(paths)
+
+
+def describe_files(folder: StrPath) -> str:
+    """What a folder holds that should hold audio: "4 .xyz, 2 .txt", or "no files"."""
+    others = Counter()
+    others["audio"] = len(find_audio(folder, others=others))
+    return _counts(others) or "no files"
+
+
+def describe_others(others: Counter[str]) -> str:
+    """As that, of files that may be meant as audio: not of texts, tables and what else lies beside it."""
+    return _counts(Counter({ending: count for ending, count in others.items() if ending not in COMPANIONS}))
+
+
+def _counts(endings):
+    return ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings.most_common(9) if count)

@@ -20,7 +20,7 @@ ERRORS = (soundfile.LibsndfileError, ArithmeticError, LookupError, MemoryError, 
           ValueError)
 # No playlist or script, which could name other files or addresses
 DEMUXERS = ("mov,matroska,webm,aac,ac3,eac3,amr,amrnb,amrwb,asf,mp3,flac,ogg,wav,w64,aiff,caf,au,avi,flv,mpegts,mpeg,"
-            "ape,wv,tta,tak,dsf,dts,truehd,mpc,mpc8,rm,oma,nut,voc,xwma,loas")
+            "ape,wv,tta,tak,dsf,dts,truehd,mpc,mpc8,rm,oma,nut,voc,xwma,loas,nistsphere,shn")
 
 
 class Decoder(Protocol):
@@ -34,6 +34,11 @@ class Decoder(Protocol):
     @property
     def channels(self) -> int:
         """Their number."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether samples are the same bits after seeking."""
         ...
 
     @property
@@ -58,6 +63,7 @@ class LibsndfileDecoder:
         # soundfile takes open files too, which its annotation lacks
         self.file = soundfile.SoundFile(file, closefd=False)    # pyright: ignore[reportArgumentType]
         self.rate, self.channels, self.frames = self.file.samplerate, self.file.channels, self.file.frames
+        self.exact = self.file.subtype not in ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
         self.seekable, self.position = self.file.seekable(), 0
 
     def seek(self, frame: int) -> None:
@@ -90,7 +96,7 @@ class FFmpegDecoder:
     channels of the first block.
     """
 
-    frames = None
+    frames, exact = None, True
 
     def __init__(self, files: Sequence[Binary]):
         self.rate = self.channels = self.position = 0

@@ -2,7 +2,7 @@
 
 Work is shared by processes, shown by a bar, and remembered: an interrupted run goes on where it stopped.
 """
-import itertools
+import importlib.util
 import math
 import multiprocessing
 import os
@@ -65,26 +65,6 @@ def wav_folder(config: CorpusSettings) -> str:
     return config.wav_folder or os.path.join(config.output_folder, "wav")
 
 
-def decode(path: StrPath, rate: int) -> np.ndarray:
-    """Mono int16 samples (n,) at `rate` Hz of any file FFmpeg reads; AudioError for a broken or shortened one."""
-    import av
-    import av.error
-
-    resampler, chunks = av.AudioResampler(format="s16", layout="mono", rate=rate), []
-    try:
-        with av.open(path) as container:
-            promised = (container.duration or 0) / av.time_base
-            for frame in itertools.chain(container.decode(container.streams.audio[0]), [None]):
-                chunks += [resampled.to_ndarray()[0] for resampled in resampler.resample(frame)]
-    except (av.error.FFmpegError, IndexError) as error:
-        raise audio_file.AudioError(f"{path}: not readable as audio ({error}); replace the file") from None
-    samples = np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
-    if len(samples) / rate < promised - 0.1:
-        raise audio_file.AudioError(f"{path}: truncated, {len(samples) / rate:.2f} s found of {promised:.2f} s; "
-                                    "copy the file again")
-    return samples
-
-
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """The 16-bit samples (n,) that were read as float32 (n,)."""
     # libsndfile would write with a scale of 32767 what it has read with 1 / 32768
@@ -93,8 +73,7 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 
 def convert(source: str, target: str, rate: int) -> None:
     """Writes `target`, a mono 16-bit wav; OutputError when that fails, as it would for all files to come."""
-    encoded = source.lower().endswith(".m4a")
-    samples = decode(source, rate) if encoded else to_int16(audio_file.read(source, rate, resample=True))
+    samples = to_int16(audio_file.read(source, rate, resample=True))
     audio_file.write_wav(target, samples, rate, remedy="make room or name another --wav_folder, and run again: "
                          "finished files are kept")
 
@@ -179,16 +158,15 @@ def read_verified(log: str, where: str) -> dict[str, tuple[int, int]]:
 def plan(parts: Parts, config: CorpusSettings, rate: int) -> tuple[str, Parts, list[Job]]:
     """The folder that the lists are relative to, {part: [(speaker, path in it)]} and the jobs to get there.
 
-    With config.resample, a corpus with a file of another rate than `rate` moves to wavs of that rate.
+    A corpus with a file that is read by decoding all before it, such as m4a, moves to wavs; with config.resample, one
+    with a file of another rate than `rate` as well. Of files that differ by their ending alone one becomes a wav.
     """
     sources = [path for items in parts.values() for _, path in items]
-    if encoded := any(path.lower().endswith(".m4a") for path in sources):
-        try:
-            import av  # noqa: F401
-        except ImportError:
-            raise UnsupportedError("m4a files are decoded with PyAV, which is not installed: pip install av") from None
+    encoded = next((path for path in sources if path.lower().endswith(audio_file.ENCODED)), "")
+    if encoded and importlib.util.find_spec("av") is None:
+        raise UnsupportedError(f"{encoded}: is decoded with PyAV, which is not installed: pip install av")
     other_rate = config.resample and any(_other_rate(os.path.join(config.data_folder, path), rate) for path in sources)
-    moved = encoded or other_rate
+    moved = bool(encoded) or other_rate
     folder = wav_folder(config) if moved else config.data_folder
     if other_rate and os.path.abspath(folder) == os.path.abspath(config.data_folder):
         raise OutputError(f"wav_folder: {folder} is the data folder, resampling would overwrite the corpus; name "

@@ -4,6 +4,7 @@ Scanners take a config and give {part: [(speaker, path relative to the data fold
 """
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -22,7 +23,17 @@ def find(config: CorpusSettings, extensions: tuple[str, ...] = audio_file.EXTENS
     folders = [config.output_folder, wav_folder(config), *excluded]
     folders = [os.path.relpath(folder, config.data_folder).replace(os.sep, "/") + "/" for folder in folders]
     starts = tuple(folder for folder in folders if folder != "./")
-    return [path for path in audio_file.find_audio(config.data_folder, extensions) if not path.startswith(starts)]
+    return [path for path in _find(config.data_folder, extensions) if not path.startswith(starts)]
+
+
+def _find(folder, extensions=audio_file.EXTENSIONS):
+    """The sorted audio paths below a folder; a line about files that may be meant as audio and are not taken."""
+    others = Counter()
+    paths = audio_file.find_audio(folder, extensions, others)
+    if left := audio_file.describe_others(others):
+        expected = "audio" if extensions == audio_file.EXTENSIONS else " or ".join(extensions)
+        print(f"note: {folder}: left out, for by their ending they are not {expected}: {left}")
+    return paths
 
 
 def scan_librispeech(config: CorpusSettings) -> Parts:
@@ -57,7 +68,7 @@ SCANNERS = {"librispeech": scan_librispeech, "an4": scan_an4, "tree": scan_tree,
 
 def find_in(config: CorpusSettings, folder: str) -> list[str]:
     """Sorted audio paths below a folder of the data folder, relative to that."""
-    return audio_file.find_audio(os.path.join(config.data_folder, folder))
+    return _find(os.path.join(config.data_folder, folder))
 
 
 def speaker_tree(config: CorpusSettings, folder: str, prefix: str = "") -> list[tuple[str, str]]:
@@ -104,8 +115,8 @@ def require_speakers(parts: Mapping[str, list[tuple[str, Any]]], config: CorpusS
         if not speakers:
             contents = ", ".join(sorted(os.listdir(config.data_folder))[:5]) or "nothing"
             raise NotFoundError(f"{config.data_folder}: no audio for the {name} part of --corpus {config.corpus}, "
-                                f"found {contents}; expected one of the layouts of --help below it; name another "
-                                "--data_folder")
+                                f"found {contents} ({audio_file.describe_files(config.data_folder)}); expected one of "
+                                "the layouts of --help below it; name another --data_folder")
         if len(speakers) < least:
             count = "one speaker" if len(speakers) == 1 else f"{len(speakers)} speakers"
             raise ContentError(f"{config.data_folder}: {count} only in the {name} part ({', '.join(speakers)}), "
