@@ -20,7 +20,7 @@ def main(config: Config) -> dict[str, float]:
     """Prints what eval.py prints, and a line that grep eer finds; returns {kind: EER}."""
     require(config, "eval_list")
     trials = read_trials(config.eval_list)
-    names = [os.path.splitext(file.decode())[0] for file in trials.files]
+    names = [os.path.splitext(os.fsdecode(file))[0] for file in trials.files]
     embeddings = np.stack([read_output(name, 0, np.float32, config.emb_size) for name in names])
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     eers = report({"cosine": cosine_scores(embeddings[:, None], trials)}, trials, RESULTS)

@@ -27,7 +27,7 @@ def main(config: Config) -> Path:
     length = sample_count(graph.length, config.front_end) if graph.name == "features" and graph.length else graph.length
     files = read_trials(config.eval_list).files
     start_inputs()
-    for file in progress([file.decode() for file in files], "written"):
+    for file in progress([os.fsdecode(file) for file in files], "written"):
         samples = audio_file.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
         if length:
             samples = np.resize(samples, length)

@@ -1,16 +1,24 @@
 """Names of files as they are in the world: links in circles, checkpoints behind links."""
+import io
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 from helpers.errors import refused
 
 from conv_tasnet.src.evaluation import save_example
+from deepspeech2.src.manifest import Sample, read_samples, write_manifest
+from ecapatdnn import prepare
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.metric import read_trials
+from utils.audio.audio_file import write_wav
 from utils.config import load_config, save_config
-from utils.errors import NotFoundError
+from utils.corpora.lists import read_train_list
+from utils.errors import NotFoundError, run
 from utils.export.runner import INPUTS, read_output, write_inputs
+from utils.files import write_text
 from utils.paths import beside, inside, list_name, walk_files
 
 
@@ -129,3 +137,51 @@ def test_what_an_evaluation_writes_stays_below_the_working_folder(tmp_path, monk
     ("lists/tt/", "tt"), ("veri_test2.txt", "veri_test2"), ("a.B.JSON", "a.B"), (".txt", ".txt")])
 def test_lists_of_two_versions_have_two_names(path, name):
     assert list_name(path) == name
+
+
+# names that are no UTF-8
+
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+def test_a_corpus_may_have_names_that_are_no_utf_8(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
+    for name in (f"s1/{LATIN}.wav", "s1/a.wav", f"{LATIN}/b.wav", "s2/模.wav"):
+        write_wav(tmp_path / "d" / name, noise, 16000)
+    arguments = ["--corpus", "tree", "--data_folder", str(tmp_path / "d"), "--workers", "1", "--output_folder"]
+    prepare.main([*arguments, str(tmp_path / LATIN)])
+    paths, speaker, names = read_train_list(tmp_path / LATIN / "train.txt")
+    assert sorted(map(os.fsdecode, paths)) == [f"{LATIN}/b.wav", "s1/a.wav", f"s1/{LATIN}.wav", "s2/模.wav"]
+    assert sorted(names) == [b"caf\xe9", b"s1", b"s2"] and sorted(speaker) == [0, 1, 1, 2]
+    prepare.main([*arguments, str(tmp_path / "100% ?#"), "--pack", "true"])
+    assert len(read_train_list(tmp_path / "100% ?#" / "train.txt")[0]) == 2
+    assert b"caf\xe9/b.wav: a name that" in (tmp_path / "100% ?#" / "rejected.txt").read_bytes()
+
+
+def test_trials_and_manifests_hold_names_that_are_no_utf_8(tmp_path):
+    write_text(tmp_path / "trials.txt", f"1 {LATIN}.wav a.wav\n0 a.wav 模.wav\n")
+    assert set(map(os.fsdecode, read_trials(tmp_path / "trials.txt").files)) == {f"{LATIN}.wav", "a.wav", "模.wav"}
+    write_manifest(tmp_path / "m.json", tmp_path / LATIN, [Sample(f"{LATIN}.wav", "", "模", 1.0)])
+    assert (tmp_path / "m.json").read_text(encoding="utf-8").count("\\udce9") == 2      # any program can read it
+    assert read_samples(tmp_path / "m.json") == [Sample(str(tmp_path / LATIN / f"{LATIN}.wav"), "", "模", 1.0)]
+    save_config(Config(train_path=LATIN), tmp_path)
+    (tmp_path / "best.ckpt").touch()
+    assert load_config(Config, tmp_path / "best.ckpt").train_path == LATIN
+
+
+@pytest.mark.parametrize(("encoding", "expected"), [("utf-8", "模 caf\\xe9 a\\nb"), ("ascii", "\\u6a21 caf\\xe9 a\\nb"),
+                                                    ("latin-1", "\\u6a21 caf\\xe9 a\\nb")])
+def test_a_screen_of_any_encoding_shows_any_name_in_one_line(encoding, expected, monkeypatch):
+    screens = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+
+    def program():
+        print(f"模 {LATIN} a\\nb")
+        raise NotFoundError(f"模 {LATIN} a\nb")
+
+    for name, screen in screens.items():
+        monkeypatch.setattr(sys, name, screen)
+    with pytest.raises(SystemExit, match="2"):
+        run(program)
+    screens["stderr"].flush()
+    shown = {name: screen.buffer.getvalue().decode(encoding) for name, screen in screens.items()}
+    assert shown == {"stdout": f"{expected}\n", "stderr": f"error: {expected}\n"}

@@ -17,8 +17,10 @@ Every raise takes one of these kinds; all end a program with exit code 2:
 | `UnsupportedError` | the machine, a package, MindSpore or a runtime lacks what was asked for  | install it          |
 | `RunError`         | work that began well cannot go on: not finite, a process or server lost  | mend it and resume  |
 """
+import codecs
 import contextlib
 import difflib
+import io
 import os
 import select
 import signal
@@ -86,6 +88,7 @@ def run(main: Callable[..., object], *args: Any) -> None:
     defect, whose line names the log to report; 130 for Ctrl-C; 141 where nobody reads the output any longer.
     """
     _defects.clear()
+    _print_anything()
     try:
         try:
             main(*args)
@@ -93,7 +96,7 @@ def run(main: Callable[..., object], *args: Any) -> None:
             if sys.stdout:
                 sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(1 if _defects else error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -102,8 +105,30 @@ def run(main: Callable[..., object], *args: Any) -> None:
         if isinstance(error, BrokenPipeError) and _unread():     # such as of `| head`
             sys.exit(128 + signal.SIGPIPE)
         line, is_defect = explained(error)
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {_one_line(line)}", file=sys.stderr)
         sys.exit(1 if is_defect else UserError.exit_code)
+
+
+def _one_line(error):
+    """Its message, where a file that it names may have a line feed in its name."""
+    return str(error).replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _print_anything():
+    """From now on what the encoding of the screen lacks is printed escaped: grep and terminals stumble over bytes."""
+    codecs.register_error("speech", _encoded)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="speech")
+
+
+def _encoded(error):
+    """Bytes of a name that is no UTF-8, and characters that an encoding lacks, as \\xe9 and \\u6a21."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start:error.end]
+    return "".join(f"\\x{ord(sign) - 0xdc00:02x}" if "\udc80" <= sign <= "\udcff" else
+                   sign.encode("ascii", "backslashreplace").decode() for sign in text), error.end
 
 
 def _unread():
@@ -127,7 +152,7 @@ def skipping(path: str, files: Sequence[str], failed: list[str]) -> Iterator[Non
         if len(files) == 1 or isinstance(error, BrokenPipeError):
             raise
         line, is_defect = (str(error), False) if isinstance(error, UserError) else explained(error)
-        print(f"error: {line if isinstance(error, UserError) else f'{path}: {line}'}", file=sys.stderr)
+        print(f"error: {_one_line(line if isinstance(error, UserError) else f'{path}: {line}')}", file=sys.stderr)
         failed.append(path)
         _defects.extend([path] if is_defect else [])
 

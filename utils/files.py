@@ -130,9 +130,9 @@ def remove_unfinished(folder: StrPath) -> None:
 
 
 def write_text(path: StrPath, text: str, *, flush: bool = True) -> None:
-    """Replaces the file `path` by `text`, as `whole_file` does."""
+    """Replaces the file `path` by `text`, as `whole_file` does. UTF-8; names of files in it may be any bytes."""
     with whole_file(path, flush=flush) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def csv_text(rows: Sequence[dict], decimals: int | None = None) -> str:

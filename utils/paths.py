@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from utils.files import StrPath
 
@@ -124,3 +125,8 @@ def list_name(path: StrPath) -> str:
     while name.suffix.lower() in LIST_ENDINGS:
         name = name.with_suffix("")
     return name.name
+
+
+def encoded(path: StrPath) -> Any:
+    """`path` as soundfile takes one whose name is no UTF-8: bytes, which its annotations lack."""
+    return os.fsencode(path)

@@ -3,6 +3,7 @@
 Imports no MindSpore, so that worker processes start in no time.
 """
 import contextlib
+import os
 from typing import Protocol
 
 import numpy as np
@@ -140,7 +141,7 @@ class SpeakerMixer:
 
     def path(self, file: int) -> str:
         """The path of a file of the list."""
-        return f"{self.config.train_path}/{self.paths[file].decode()}"
+        return f"{self.config.train_path}/{os.fsdecode(self.paths[file])}"
 
     def _source(self, speakers, i, generator, bad):
         """(T,) of the speaker speakers[i], or of another that no source has yet where the file cannot be read."""

@@ -13,6 +13,7 @@ from conv_tasnet.src.level import Level
 from utils.audio.recording import Recording, resampled
 from utils.errors import OutputError
 from utils.files import whole_files
+from utils.paths import encoded
 
 Pieces = Iterable[tuple[np.ndarray, np.ndarray]]     # mixture (n,), speakers (C, n)
 
@@ -82,6 +83,6 @@ def _write_wavs(paths, recording, raw, gains):
     kind = "WAV" if 2 * recording.samples < 2 ** 32 - 100 else "RF64"
     for number, path in enumerate(paths):
         with open(raw, "rb") as source, \
-                soundfile.SoundFile(path, "w", recording.rate, 1, "PCM_16", format=kind) as target:
+                soundfile.SoundFile(encoded(path), "w", recording.rate, 1, "PCM_16", format=kind) as target:
             while len(block := np.fromfile(source, np.float32, recording.rate * len(paths))):
                 target.write(gains[number] * block.reshape(-1, len(paths))[:, number])

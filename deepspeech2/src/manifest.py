@@ -123,6 +123,11 @@ def _csv_samples(path: StrPath, text: str) -> list[Sample]:
 
 def write_manifest(path: StrPath, root: StrPath, rows: Iterable[Sample]) -> None:
     """Writes `rows`, [Sample] with audio paths relative to the folder `root`, one per line; whole or not at all."""
-    lines = ",\n".join(json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
-    root = json.dumps(os.path.abspath(root), ensure_ascii=False)
+    lines = ",\n".join(_json(row._asdict()) for row in rows)
+    root = _json(os.path.abspath(root))
     write_text(path, f'{{"root_path": {root}, "samples": [\n{lines}]}}\n')
+
+
+def _json(value):
+    """As JSON that people can read; bytes of names that are no UTF-8 are escaped, which Python reads back."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()

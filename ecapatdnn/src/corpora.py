@@ -1,5 +1,6 @@
 """The corpora of speaker verification on disk: who speaks in which file, and which pairs make trials."""
 import itertools
+import os
 import random
 import re
 from collections.abc import Iterable, Sequence
@@ -74,7 +75,7 @@ def validation_trials(items: Sequence[tuple[str, str]], seed: int) -> list[str]:
 def corpus_trials(file: str, paths: Iterable[str]) -> list[str]:
     """The lines of a trial list, see `read_trials`. MismatchError unless all files it names are in `paths`."""
     trials = read_trials(file)
-    names = [name.decode() for name in trials.files]
+    names = [os.fsdecode(name) for name in trials.files]
     if missing := sorted(set(names) - set(paths)):
         raise MismatchError(f"{file}: {len(missing)} of the files it names are not in the corpus, the first: "
                             f"{missing[0]}; name the folder that its paths are relative to as --data_folder")

@@ -3,6 +3,7 @@
 Imports no MindSpore, so that worker processes start in no time.
 """
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -113,7 +114,7 @@ class TrainSet:
 
     def path(self, file: int) -> str:
         """The path of a file of the list."""
-        return f"{self.config.train_path}/{self.paths[file].decode()}"
+        return f"{self.config.train_path}/{os.fsdecode(self.paths[file])}"
 
     def _read_speech(self, length, generator):
         return audio_file.random_crop(self.path(int(generator.integers(self.files))), RATE, length, generator,

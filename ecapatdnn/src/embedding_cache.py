@@ -1,5 +1,6 @@
 """Embeddings of files, kept beside the checkpoint that they are of."""
 import hashlib
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -54,5 +55,5 @@ class EmbeddingCache:
 
     def path(self, folder: str | Path) -> Path:
         """The file that holds the embeddings of the files below `folder`."""
-        name = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:8]
+        name = hashlib.sha256(os.fsencode(Path(folder).resolve())).hexdigest()[:8]
         return self.folder / f"{self.key}-{name}.npz"

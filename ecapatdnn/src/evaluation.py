@@ -2,6 +2,7 @@
 
 Letters: n trials.
 """
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None) 
         return eers
     for kind in results:
         write_text(folder / f"scores_{kind}.txt", "".join(
-            f"{score:.5f} {trials.files[left].decode()} {trials.files[right].decode()}\n"
+            f"{score:.5f} {os.fsdecode(trials.files[left])} {os.fsdecode(trials.files[right])}\n"
             for score, left, right in zip(results[kind], trials.left, trials.right, strict=True)))
     draw_det(rates, eers, folder / "det.png")
     print(f"scores and det.png: {folder}")

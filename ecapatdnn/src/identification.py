@@ -5,6 +5,7 @@ The simple TDNN and the classifier of SpeechBrain's templates/speaker_id/custom_
 
 Letters: B utterances, F mel bands, T frames, C channels, M pooled channels, E embedding size, S speakers.
 """
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,7 +117,7 @@ def evaluate(model: SpeakerId, config: SpeakerIdConfig, part: str, device: Devic
     model.set_train(False)
     net = UtteranceNetwork(model, config)
     rows = device.share_out(len(paths), lambda indices: np.concatenate(
-        [net.run(f"{config.data_folder}/{paths[i].decode()}") for i in progress(indices, part)]))    # (n, S)
+        [net.run(f"{config.data_folder}/{os.fsdecode(paths[i])}") for i in progress(indices, part)]))    # (n, S)
     model.set_train(True)
     return float((rows.argmax(axis=1) != speaker).mean()), float(-rows[np.arange(len(rows)), speaker].mean())
 

@@ -125,7 +125,7 @@ class Verifier(UtteranceNetwork):
         try:
             for file in progress(missing, label):
                 try:
-                    kept[file] = stamps[file], self.run(os.path.join(folder, file.decode()))
+                    kept[file] = stamps[file], self.run(os.path.join(folder, os.fsdecode(file)))
                     done += 1
                 except AudioError as error:
                     unfit.append(str(error))
@@ -168,7 +168,7 @@ def survey_files(files: Sequence[bytes] | np.ndarray, folder: str | Path,
     kept, least = kept or {}, sample_count(MIN_FRAMES, config.front_end)
 
     def look(file: bytes) -> Stamp:
-        path = os.path.join(folder, file.decode())
+        path = os.path.join(folder, os.fsdecode(file))
         found = stamp(path)
         if file not in kept or kept[file][0] != found:
             inspect_header(path, least, RATE, config.resample)

@@ -41,12 +41,6 @@ def read_trials(path: str | os.PathLike) -> Trials:
     if target.all() or not target.any():
         raise ContentError(f"{path}: {int(target.sum())} of {len(target)} trials are targets; both kinds are needed")
     files, index = np.unique(np.array(left + right), return_inverse=True)
-    for file in files:
-        try:
-            file.decode()
-        except UnicodeDecodeError:
-            raise ContentError(f"{path}: {file.decode(errors='replace')}: not UTF-8; convert the list, with iconv for "
-                               "example") from None
     return Trials(target, index[:len(lines)], index[len(lines):], files)
 
 

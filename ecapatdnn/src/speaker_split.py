@@ -90,7 +90,7 @@ def split(items: list[tuple[str, str]], seed: int) -> tuple[dict[str, list[tuple
         if len(paths) < LEAST:
             few.append(speaker)
             continue
-        order = np.random.default_rng((seed, *speaker.encode())).permutation(len(paths))
+        order = np.random.default_rng((seed, *os.fsencode(speaker))).permutation(len(paths))
         held = max(1, len(paths) // TENTH)
         for part, chosen in zip(PARTS, (order[2 * held:], order[:held], order[held:2 * held]), strict=True):
             parts[part] += [(speaker, paths[i]) for i in sorted(chosen)]

@@ -14,7 +14,7 @@ import soxr
 from utils.audio.fitness import measured, to_mono
 from utils.audio.stream import AudioError, open_audio
 from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
-from utils.paths import walk_files
+from utils.paths import encoded, walk_files
 
 # What a tree of recordings is searched for. The first are read by seeking, prepare.py decodes the others to wav
 DIRECT = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".sph", ".aif", ".aiff", ".aifc", ".au", ".snd",
@@ -144,7 +144,7 @@ def write_wav(path: StrPath, samples: np.ndarray, rate: int, remedy: str = REMED
     Not flushed: a corpus has a million, which can be made again.
     """
     with whole_file(path, flush=False, remedy=remedy, failures=(soundfile.LibsndfileError,)) as temporary:
-        soundfile.write(temporary, samples, rate, format="WAV", subtype="PCM_16")
+        soundfile.write(encoded(temporary), samples, rate, format="WAV", subtype="PCM_16")
 
 
 def mp3_round_trip(samples: np.ndarray, rate: int, compression: float) -> np.ndarray:

@@ -18,6 +18,7 @@ import sqlite3
 import struct
 from contextlib import closing
 from functools import lru_cache
+from urllib.parse import quote
 
 import numpy as np
 
@@ -175,7 +176,8 @@ def read_shard(path: StrPath) -> tuple[list[str], np.ndarray]:
             header = json.loads(file.read(min(length, LARGEST_HEADER)))
             total = os.fstat(file.fileno()).st_size
         # immutable: a shard is never written again, and network file systems lock badly
-        with closing(sqlite3.connect(f"file:{posixpath.abspath(path)}.db?immutable=1", uri=True)) as table:
+        address = f"file:{quote(os.fsencode(posixpath.abspath(path)))}.db?immutable=1"
+        with closing(sqlite3.connect(address, uri=True)) as table:
             rows = table.execute("SELECT path_0, PAGE_ID_BLOB, PAGE_OFFSET_BLOB, PAGE_OFFSET_BLOB_END, PAGE_ID_RAW, "
                                  "PAGE_OFFSET_RAW_END FROM INDEXES ORDER BY ROW_ID").fetchall()
         numbers = np.array([row[1:] for row in rows], np.int64).reshape(-1, 5)

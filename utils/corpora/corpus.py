@@ -128,13 +128,16 @@ def verify(jobs: list[Job], config: CorpusSettings, folder: str,
     good, todo, reasons = {}, [], []
     for job in jobs:
         samples, size = known.get(job.path, (0, 0))
-        if samples >= max(1, job.min_seconds * job.rate) and os.path.exists(job.target) \
+        if config.pack and os.fsencode(job.path).decode(errors="replace") != job.path:
+            reasons.append(f"{job.source}: a name that is not UTF-8, which shards cannot hold; rename the file, or "
+                           "leave --pack out")
+        elif samples >= max(1, job.min_seconds * job.rate) and os.path.exists(job.target) \
                 and os.path.getsize(job.target) == size:
             good[job.path] = samples
         else:
             todo.append(job)
     write_list(log, [where, *(f"{path} {n} {size}" for path, (n, size) in known.items())])
-    with open(log, "a", encoding="utf-8", buffering=1) as stream:
+    with open(log, "a", encoding="utf-8", errors="surrogateescape", buffering=1) as stream:
         for job, (samples, size, reason) in zip(todo, parallel(inspect, todo, config.workers, "verify"), strict=True):
             if reason:
                 reasons.append(reason)

@@ -23,6 +23,7 @@ import soxr
 
 from utils.errors import OutputError, SettingError, UnsupportedError, UserError
 from utils.files import write_text
+from utils.paths import encoded
 from utils.progress import progress
 from utils.texts import read_json
 
@@ -229,7 +230,8 @@ def room(t60: float, rng: np.random.Generator) -> np.ndarray:
 def _write(path, samples, peak=None):
     """Write a 16-bit wav, its largest sample scaled to `peak` where that is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples * (peak / np.abs(samples).max()) if peak else samples, RATE, subtype="PCM_16")
+    samples = samples * (peak / np.abs(samples).max()) if peak else samples
+    soundfile.write(encoded(path), samples, RATE, subtype="PCM_16")
 
 
 def trials(files: Mapping[str, list[str]], rng: np.random.Generator) -> list[str]:

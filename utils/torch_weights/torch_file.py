@@ -315,7 +315,7 @@ def write(path: StrPath, value: Any) -> None:
     def plain(part):
         return opcodes(part, tensor)
 
-    pickle, folder = dumps(value, tensor), Path(path).stem
+    pickle, folder = dumps(value, tensor), Path(path).stem.encode(errors="replace").decode()
     entries = {"data.pkl": pickle, "byteorder": b"little"}
     entries |= {f"data/{i}": array.tobytes() for i, array in enumerate(arrays)} | {"version": b"3\n"}
     _write_zip(Path(path), {f"{folder}/{name}": data for name, data in entries.items()})

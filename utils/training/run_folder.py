@@ -160,7 +160,7 @@ def _make_log(name: str) -> tuple[logging.Logger, logging.handlers.MemoryHandler
 
 def _open_log(logger: logging.Logger, waiting: logging.handlers.MemoryHandler, path: Path, append: bool) -> None:
     """From now on the lines go into the file `path`, those that have waited first."""
-    file = logging.FileHandler(path, "a" if append else "w", encoding="utf-8")
+    file = logging.FileHandler(path, "a" if append else "w", encoding="utf-8", errors="surrogateescape")
     file.setFormatter(FORMAT)
     waiting.setTarget(file)
     logger.removeHandler(waiting)
