@@ -67,6 +67,8 @@ def find_network(content: Any, landmark: str, source: StrPath) -> Network:
     UserError where there is none, naming whose network it is where that is known, and where there are several.
     """
     found = list(_state_dicts(content))
+    if odd := [name for _, state, _ in found for name in state if not name.isprintable()]:
+        raise ContentError(f"{source}: damaged, a tensor has the name {odd[0]!r}; copy it again")
     places = [(keys, name.removesuffix(landmark), state, beside) for keys, state, beside in found
               for name in state if name == landmark or name.endswith(f".{landmark}")]
     if not places:
@@ -136,7 +138,7 @@ def _missing(content, landmark, names, source):
     """The error for a file without the network, whose tensors have `names`."""
     if not names:
         kind = f"an object of {content.kind.path}" if isinstance(content, Instance) else type(content).__name__
-        found = ", ".join(map(str, list(_items(content))[:5])) if _items(content) else kind
+        found = ", ".join(map(repr, list(_items(content))[:5])) if _items(content) else kind
         return ContentError(f"{source}: holds no state dict (found {found}); expected names and tensors, perhaps under "
                             f"`state_dict`; save it so where its program is: {save_again(source, '{}.state_dict()')}")
     whose = _whose(names, (*OTHERS, *TAKEN))

@@ -38,7 +38,8 @@ def read(path: StrPath) -> dict[str, Any]:
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror or error}; expected a file of weights") from None
     except (safetensors.SafetensorError, ValueError) as error:
-        raise ContentError(f"{path}: not loaded as safetensors ({error}); copy it again") from None
+        reason = "".join(letter for letter in str(error) if letter.isprintable())
+        raise ContentError(f"{path}: not loaded as safetensors ({reason}); copy it again") from None
     header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
     return {name: _value(text) for name, text in header.get("__metadata__", {}).items()} | {STATE_DICT: tensors}
 

@@ -199,6 +199,8 @@ def _known(name, arguments):
     """What a call gives, None for an Instance. Refused for a name that only runs something."""
     if arguments is not None:
         return CALLS[name.path](*arguments) if name.path in CALLS else None
+    if not name.path.isprintable():
+        raise Refused(f"damaged, it names {name.path!r}")
     if not _matches(name, PLAIN_NAMES) and (name.path.split(".")[0] in STANDARD or _matches(name, RUNNERS)):
         raise Refused(f"it names {name.path}, which a checkpoint of weights does not need; it may be meant to do harm. "
                       "Nothing of it was run")
