@@ -12,7 +12,8 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import make_decoder
 from deepspeech2.src.evaluation import report
 from deepspeech2.src.manifest import read_manifest
-from deepspeech2.src.text import Alphabet
+from deepspeech2.src.text import Alphabet, references
+from deepspeech2.src.windows import text_of
 from utils.config import parse_use_config, require
 from utils.errors import MismatchError, run
 from utils.export.runner import RESULTS, read_output
@@ -22,6 +23,7 @@ def main(config: Config) -> dict[str, float]:
     """Prints what eval.py prints and returns the rates."""
     require(config, "test_manifest")
     alphabet, utterances = Alphabet(config.labels), read_manifest(config.test_manifest, config.data_folder)
+    scored = references([utterance.text for utterance in utterances], alphabet, config.test_manifest)
     decode = make_decoder(config, alphabet)
     hypotheses = []
     for number in range(len(utterances)):
@@ -30,9 +32,8 @@ def main(config: Config) -> dict[str, float]:
         if frames.size != 1 or frames[0] > len(log_probs):
             raise MismatchError(f"{RESULTS}/{number:06d}_1.bin: found {frames[:3].tolist()}, expected one number of "
                                 f"frames, at most {len(log_probs)}; run preprocess.py and the runner again")
-        hypotheses.append(decode(log_probs[:frames[0]]))
-    references = [alphabet.normalise(utterance.text) for utterance in utterances]
-    return report([utterance.audio for utterance in utterances], references, hypotheses, RESULTS)
+        hypotheses.append(text_of(log_probs[:frames[0]], decode))
+    return report([utterance.audio for utterance in utterances], scored, hypotheses, RESULTS)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ from mindspore import Tensor
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet
 from deepspeech2.src.decoder import greedy
-from deepspeech2.src.features import RATE, WINDOW
 from deepspeech2.src.inference import BatchNetwork
 from deepspeech2.src.loss import CtcLoss
-from deepspeech2.src.manifest import Utterance, read_manifest
+from deepspeech2.src.manifest import Utterance, inspect_utterance, read_manifest
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer, make_schedule
-from deepspeech2.src.text import Alphabet
-from utils.audio.recording import inspect_header
+from deepspeech2.src.text import Alphabet, references
 from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
@@ -65,16 +63,16 @@ def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[
     if not config.val_manifest:
         return None
     utterances, alphabet = read_manifest(config.val_manifest, config.data_folder), Alphabet(config.labels)
-    references = [alphabet.normalise(utterance.text) for utterance in utterances]
+    scored = references([utterance.text for utterance in utterances], alphabet, config.val_manifest)
     # not after an epoch
-    survey(utterances, lambda utterance: inspect_header(utterance.audio, WINDOW, RATE, config.resample))
+    survey(utterances, lambda utterance: inspect_utterance(utterance, config.resample))
 
     def validate() -> dict[str, float]:
         network = BatchNetwork(model, config)
         texts = device.share_out_objects(
             len(utterances), lambda indices: transcribe(network, [utterances[i] for i in indices], alphabet))
         model.set_train(True)
-        rates = error_rates(references, texts)
+        rates = error_rates(scored, texts)
         return {"valid_wer": rates["wer"], "valid_cer": rates["cer"]}
 
     return validate

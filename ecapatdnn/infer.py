@@ -1,32 +1,53 @@
 """Verifies or embeds recordings: python infer.py a.wav b.wav; python infer.py --embed *.wav --output x.npz."""
 import argparse
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.inference import load
+from ecapatdnn.src.features import RATE
+from ecapatdnn.src.inference import Verifier, load
+from utils.audio.recording import work_through
 from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
 from utils.errors import SettingError, run
 from utils.files import whole_file
+from utils.results import require_output
 
 
 def main(argv: list[str]) -> None:
-    """Prints the verdict on two recordings, or writes the embeddings of any number."""
+    """Prints the verdict on two recordings, or writes the embeddings of all that can be used, see `embed`."""
     args = parse(argv)
+    if args.embed:
+        require_output(args.output, "name another --output")
     verifier = load(checkpoint_config(Config, args.checkpoint_path, device_target=args.device_target, resample=True,
                                       score_crops=0))
     if args.embed:
-        embeddings = np.stack([verifier.embed(path) for path in args.audio])
-        output = args.output.removesuffix(".npz") + ".npz"
-        with whole_file(output) as temporary:
-            np.savez(temporary, files=np.array(args.audio), embeddings=embeddings)
-        print(f"{output}: embeddings {embeddings.shape}, unit length, float32")
+        embed(args.audio, verifier, args.output)
         return
     threshold = verifier.threshold if args.threshold is None else args.threshold
-    score = verifier.score(*args.audio)
+    first, second = [verifier.open(path) for path in args.audio]
+    first.print_notes()
+    second.print_notes()
+    score = verifier.score(first, second)
     print(f"{'same' if score >= threshold else 'different'} speaker: score {score:.3f}, threshold {threshold:.3f}")
+
+
+def embed(files: Sequence[str], verifier: Verifier, output: str) -> None:
+    """Writes the embeddings of all files that can be used; RunError at the end where one could not."""
+    embeddings = {}
+
+    def prepare(_):
+        return lambda recording: embeddings.update({recording.path: verifier.embed(recording)})
+
+    try:
+        work_through(files, verifier.fewest, RATE, prepare, "embedded")
+    finally:
+        if embeddings:
+            with whole_file(output, suffix=".npz") as temporary:
+                np.savez(temporary, files=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
+            print(f"{output}: embeddings {(len(embeddings), verifier.config.emb_size)}, unit length, float32")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -37,7 +58,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="best.ckpt of a run folder (default: the one that ships)")
     parser.add_argument("--threshold", type=float, help="default: at the EER of the run's validation")
     parser.add_argument("--embed", action="store_true", help="write embeddings instead of a verdict")
-    parser.add_argument("--output", default="embeddings.npz")
+    parser.add_argument("--output", default="embeddings.npz", help="NumPy's .npz, whatever its name (%(default)s)")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     args = parser.parse_args(argv)
     if not args.embed and len(args.audio) != 2:

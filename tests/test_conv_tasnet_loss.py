@@ -1,14 +1,17 @@
 """SI-SNR, the best assignment and SDR: known answers, invariances, independent implementations."""
 import functools
+import math
 from itertools import permutations
 
 import mindspore as ms
 import mir_eval
 import numpy as np
 import pytest
+from helpers.errors import assert_line
 from mindspore import Tensor
 from scipy.optimize import linear_sum_assignment
 
+from conv_tasnet.src.evaluation import report
 from conv_tasnet.src.loss import BestAssignment, PitSiSnr
 from conv_tasnet.src.metric import best_order, scores, sdr, si_snr
 
@@ -96,3 +99,28 @@ def test_perfect_and_useless_separations():
     assert useless["si_snri"] == pytest.approx(0, abs=1e-9) and useless["sdri"] == pytest.approx(0, abs=1e-6)
     perfect = scores(mixture, 3 * sources, sources, 8000)
     assert perfect["si_snri"] > 60 and perfect["stoi"] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("samples, undefined", [(100, {"sdr", "sdri", "stoi"}), (2000, {"stoi"}), (8000, set())])
+def test_scores_of_what_is_too_short_are_not_numbers_and_warn_of_nothing(samples, undefined, recwarn):
+    sources = noise(2, samples)
+    found = scores(sources.sum(0), sources + 0.1 * noise(2, samples)[::-1], sources, 8000)
+    assert {name for name, value in found.items() if np.isnan(value)} == undefined
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+def test_scores_of_a_source_that_is_mostly_silent_and_of_a_silent_output():
+    sources = noise(2, 16000) * (np.arange(16000) < 1500)
+    assert np.isnan(scores(sources.sum(0), sources + 1e-3 * noise(2, 16000), sources, 8000)["stoi"])
+    found = scores(sources.sum(0), 0 * sources, sources, 8000)
+    assert np.isnan(found["sdr"]) and np.isfinite(found["si_snr"])
+
+
+def test_a_mean_is_over_the_mixtures_for_which_a_score_is_defined(tmp_path, capsys):
+    rows = [{"mixture_ID": key, "seconds": 1.0, "si_snri": 1.0, "sdri": math.nan, "stoi": stoi}
+            for key, stoi in (("a", 0.5), ("b", math.nan), ("c", 0.7), ("d", 0.6))]
+    means = report(rows, "list.csv", tmp_path)
+    assert means["stoi"] == pytest.approx(0.6) and np.isnan(means["sdri"]) and means["si_snri"] == 1
+    printed = capsys.readouterr().err
+    assert_line(printed, "stoi", "1 of 4", "b")
+    assert_line(printed, "sdri", "4 of 4", "a, b, c")

@@ -8,9 +8,10 @@ from mindspore import Tensor
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import greedy
 from deepspeech2.src.features import BINS, HOP, RATE
-from deepspeech2.src.inference import Recognizer
+from deepspeech2.src.inference import ROOM, BatchNetwork, Recognizer, batches
+from deepspeech2.src.manifest import Utterance
 from deepspeech2.src.text import Alphabet
-from deepspeech2.src.windows import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, stretches
+from deepspeech2.src.windows import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, stretches, text_of
 from utils.audio.audio_file import AudioError
 
 ALPHABET = Alphabet(Config().labels)
@@ -127,3 +128,48 @@ def test_what_is_no_recording_is_not_transcribed():
     for unfit in (np.zeros(RATE, np.float32), np.ones(100, np.float32), np.ones(RATE, np.int16)):
         with refused(AudioError):
             recognizer.transcribe(unfit)
+
+
+def written(folder, samples, rate=RATE, seconds=0.0):
+    """The utterance of a file of these samples."""
+    path = folder / f"{len(list(folder.iterdir()))}.wav"
+    soundfile.write(path, samples, rate)
+    return Utterance(str(path), "A", seconds)
+
+
+def test_a_batch_holds_few_long_utterances_and_an_hour_is_run_by_windows(tmp_path):
+    class Counting(ToneNetwork):
+        def __call__(self, features, frames):
+            shapes.append(features.shape[:2])
+            return super().__call__(features, frames)
+
+    shapes, batch = [], BatchNetwork(Counting(), Config())
+    utterances = [written(tmp_path, tones((1, 1.5), seconds=seconds)) for seconds in (2, 70, 55, 2, 59)]
+    found = dict(batch.run_files(utterances))
+    assert sorted(found) == list(range(5)) and [len(found[i]) // 50 for i in range(5)] == [2, 70, 55, 2, 59]
+    assert all("A" in greedy(found[i], ALPHABET) for i in range(5))
+    assert max(size * length for size, length in shapes) <= ROOM and max(length for _, length in shapes) <= 6025
+    windows = [shape for shape in shapes if shape[0] == 1]
+    assert len(windows) == 5 and len(set(windows)) == 1 and windows[0][1] <= WINDOW * 100 + 1
+
+
+def test_batches_are_as_large_as_their_room_and_lose_nothing():
+    lengths = np.array([100] * 10 + [3000] * 9 + [6000] * 5)
+    found = list(batches(lengths, 8))
+    assert [first for first, _ in found] == np.cumsum([0] + [size for _, size in found])[:-1].tolist()
+    assert sum(found[-1]) >= 24 and all(size * lengths[min(first + size, 24) - 1] <= ROOM for first, size in found)
+    assert found[0] == (0, 8) and found[-1][1] == 4
+
+
+@pytest.mark.parametrize("unfit", [np.zeros(RATE, np.float32), np.full(RATE, 0.25, np.float32)])
+def test_what_holds_no_sound_is_not_scored(tmp_path, unfit):
+    utterance = written(tmp_path, unfit)
+    with refused(AudioError, utterance.audio):
+        list(BatchNetwork(ToneNetwork(), Config()).run_files([utterance]))
+
+
+def test_long_outputs_are_decoded_in_stretches_as_by_infer():
+    log_probs = np.full((LONGEST, 3), np.log(1 / 3), np.float32)
+    assert text_of(log_probs, lambda part: f" {len(part)} ") == f" {LONGEST} "
+    parts = text_of(np.tile(log_probs, (3, 1)), lambda part: f" {len(part)} ").split()
+    assert sum(map(int, parts)) == 3 * LONGEST and len(parts) >= 3

@@ -3,10 +3,10 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers.errors import refused
+from helpers.errors import assert_line, refused
 
-from deepspeech2.src.text import BLANK, LABELS, Alphabet, collapse, frames_needed
-from utils.errors import MismatchError, SettingError
+from deepspeech2.src.text import BLANK, LABELS, Alphabet, collapse, frames_needed, references
+from utils.errors import ContentError, MismatchError, SettingError
 
 
 def test_the_labels_are_deepspeech_pytorchs():
@@ -48,6 +48,29 @@ def test_labels_that_are_none(labels):
 def test_normalise_writes_as_the_labels_do(labels, text, expected):
     assert Alphabet(labels).normalise(text) == expected
     assert Alphabet(labels).normalise(expected) == expected
+
+
+@pytest.mark.parametrize("labels, text, expected", [
+    (LABELS, "“Yes, it’s five—o'clock!”", "YES IT'S FIVE O'CLOCK"),
+    (LABELS, "Room 7, Café.", "ROOM 7 CAFÉ"),
+    ("_AB- ", "a-b, a", "A-B A"),
+    ("_你好", "你，好。", "你好")])
+def test_punctuation_is_no_part_of_a_reference_unless_it_is_a_label(labels, text, expected):
+    assert Alphabet(labels).normalise_reference(text) == expected
+
+
+def test_references_that_no_network_could_write_are_counted(capsys):
+    texts = ["Yes, two.", "ROOM 7 IS 40 %", "CAFÉ", "NO"]
+    assert references(texts, Alphabet(), "t.json") == ["YES TWO", "ROOM 7 IS 40", "CAFÉ", "NO"]
+    printed = capsys.readouterr().err
+    assert_line(printed, "t.json", "punctuation", "2 of 4")
+    assert_line(printed, "t.json", "2 of 4", "047É", "labels")
+    assert references(["NO", "YES"], Alphabet(), "t.json") == ["NO", "YES"] and not capsys.readouterr().err
+
+
+def test_a_reference_without_a_word_is_named():
+    with refused(ContentError, "t.json", "'...'"):
+        references(["YES", "..."], Alphabet(), "t.json")
 
 
 @pytest.mark.parametrize("alignment, labels", [

@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
-from helpers.errors import refused
+from helpers.errors import assert_line, refused
 from mindspore import nn
 
 from ecapatdnn.src import inference, scoring
@@ -132,6 +132,17 @@ def test_a_bad_trial_list_is_refused_in_one_line(tmp_path, text, facts):
     path = write(tmp_path / "t", text)
     with refused(ContentError, path, *facts):
         read_trials(path)
+
+
+def test_trials_that_say_little_or_contradict_are_counted(tmp_path, capsys):
+    path = write(tmp_path / "t", "1 a b\n0 a c\n1 b a\n1 a b\n1 c c\n1 c a\n")
+    assert len(read_trials(path).target) == 6
+    printed = capsys.readouterr().err
+    assert_line(printed, path, "1 of 6", "itself")
+    assert_line(printed, path, "2 of 6", "repeat")
+    assert_line(printed, path, "1 of 6", "opposite")
+    read_trials(write(tmp_path / "t", "1 a b\n0 a c\n"))
+    assert not capsys.readouterr().err
 
 
 def test_trials_that_are_not_utf8_are_refused(tmp_path):

@@ -44,6 +44,13 @@ def require_writable(folder: StrPath, remedy: str) -> None:
         raise OutputError(f"{folder}: cannot be written ({reason}); {remedy}")
 
 
+def require_output(path: StrPath, remedy: str) -> None:
+    """OutputError, with the `remedy`, where the file `path` cannot be written."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OutputError(f"{path}: is no file, expected the name of one to write; {remedy}")
+    require_writable(Path(os.path.realpath(path)).parent, remedy)
+
+
 def why_not_writable(folder: StrPath) -> str:
     """Why no file can be written into `folder`, which need not be there yet; "" where one can."""
     place = Path(os.path.realpath(folder))

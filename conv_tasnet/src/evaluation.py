@@ -1,4 +1,6 @@
 """Separation scored: what eval.py and postprocess.py compute and report. Letters as in model.py."""
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from utils.progress import progress
 from utils.results import noting_failure, result_folder
 
 PARTIAL = "scores_partial.csv"      # of an evaluation that was interrupted
+
+SHOWN = 3       # of the mixtures that a note is about
 
 Scores = dict[str, Any]     # a row of scores.csv
 
@@ -77,9 +81,27 @@ def save_example(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray
     draw_separation(mixture, separated, sources, rate, f"{name}.png")
 
 
+def defined_mean(values: list[float]) -> float:
+    """The mean of those that are numbers; NaN where none is."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+
+
+def note_undefined(rows: list[Scores], names: list[str]) -> None:
+    """Says which scores of which mixtures are left out of the means."""
+    undefined = {}      # {mixtures: scores}
+    for name in names:
+        if keys := tuple(row["mixture_ID"] for row in rows if math.isnan(row[name])):
+            undefined.setdefault(keys, []).append(name)
+    for keys, names in undefined.items():
+        print(f"note: {', '.join(names)} not defined, and left out of the mean, for {len(keys)} of {len(rows)} "
+              f"mixtures that are too short or too silent: {', '.join(keys[:SHOWN])}"
+              + (", ..." if len(keys) > SHOWN else ""), file=sys.stderr)
+
+
 def report(rows: list[Scores], name: str, folder: Path | None) -> dict[str, float]:
     """Prints the means over the mixtures of the list `name`, writes scores.csv into `folder`; returns the means."""
-    means = {key: float(np.mean([row[key] for row in rows])) for key in list(rows[0])[2:]}
+    means = {key: defined_mean([row[key] for row in rows]) for key in list(rows[0])[2:]}
+    note_undefined(rows, list(means))
     print(f"{name}: {len(rows)} mixtures, {sum(row['seconds'] for row in rows) / 60:.1f} minutes")
     print(f"Average SISNR improvement: {means['si_snri']:.2f}")
     print(f"Average SDR improvement: {means['sdri']:.2f}")

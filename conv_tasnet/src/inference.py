@@ -20,6 +20,8 @@ from utils.checkpoints.checkpoint import load_model
 from utils.cpu_ops import fast
 from utils.device import setup_device
 
+LONGEST = 60    # seconds separated as a whole
+
 
 class MixtureNetwork:
     """Runs a network over mixtures, compiled once: of any length, or up to `samples`, which is twice as fast."""
@@ -56,11 +58,14 @@ class Separator:
         self.compiled: dict[int, MixtureNetwork] = {}       # by the samples that they are compiled for
 
     def run(self, mixture: np.ndarray) -> np.ndarray:
-        """What the network gives for a whole mixture at config.sample_rate: (S,) float32 -> (C, S).
+        """What the network gives for a mixture at config.sample_rate: (S,) float32 -> (C, S).
 
-        At any level and polarity, and with memory in proportion to S; `separate` has neither fault.
+        At any level and polarity. One of more than LONGEST seconds is run by windows, for the memory.
         """
-        return self._compiled_for(0).run(mixture)
+        if len(mixture) <= LONGEST * self.config.sample_rate:
+            return self._compiled_for(0).run(mixture)
+        pieces = self.windows(len(mixture)).separate([mixture])
+        return np.concatenate([speakers for _, speakers in pieces], axis=1)
 
     def separate(self, recording: Source, rate: int | None = None) -> np.ndarray:
         """The speakers of a recording, at its rate and as long as it: (C, n) float32, each at its level in the mixture.

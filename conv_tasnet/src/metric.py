@@ -2,6 +2,9 @@
 
 Letters as in model.py. Everything in float64.
 """
+import math
+import warnings
+
 import fast_bss_eval
 import numpy as np
 import pystoi
@@ -13,6 +16,7 @@ except ImportError:
     pesq = None
 
 PESQ_MODES = {8000: "nb", 16000: "wb"}
+SDR_TAPS = 512
 EPS = 1e-12   # under a power, so that silence has a level
 
 
@@ -35,20 +39,45 @@ def best_order(separated: np.ndarray, sources: np.ndarray) -> np.ndarray:
 def sdr(separated: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """BSS-eval's signal-to-distortion ratio in dB, filters of 512 taps allowed: (C, S), (C, S) in order -> (C,)."""
     separated, source = np.broadcast_arrays(np.asarray(separated, np.float64), np.asarray(sources, np.float64))
-    return -np.asarray(fast_bss_eval.sdr_loss(separated, source))
+    if source.shape[1] <= SDR_TAPS:
+        return np.full(len(source), np.nan)     # a filter so long makes anything of anything
+    with np.errstate(divide="ignore"):
+        return -np.asarray(fast_bss_eval.sdr_loss(separated, source, filter_length=SDR_TAPS))
+
+
+def stoi(separated: np.ndarray, source: np.ndarray, rate: int) -> float:
+    """Intelligibility of (S,), from 0 to 1; NaN where less than 0.4 s of the source are sound."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            return float(pystoi.stoi(source, separated, rate))
+        except (RuntimeWarning, ValueError, IndexError):    # too short for some, or for one of its frames
+            return math.nan
+
+
+def pesq_score(separated: np.ndarray, source: np.ndarray, rate: int) -> float:
+    """Quality of (S,), from 1 to 4.6; NaN where it is shorter than 0.25 s or no utterance is found in it."""
+    if pesq is None:
+        return math.nan
+    try:
+        return float(pesq.pesq(rate, source, separated, PESQ_MODES[rate]))
+    except pesq.PesqError:     # too short, or without sound
+        return math.nan
 
 
 def scores(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int) -> dict[str, float]:
     """{name: mean over the speakers} of a separation (C, S) in the order of its sources, at `rate` Hz.
 
-    si_snri and sdri are improvements on the mixture (S,); pesq is there where the package is installed.
+    si_snri and sdri are improvements on the mixture (S,); pesq is there where the package is installed. A score that
+    is not defined for what is so short or so silent is NaN.
     """
     ratios = {"si_snr": si_snr(separated, sources), "sdr": sdr(separated, sources)}
     before = {"si_snr": si_snr(mixture, sources), "sdr": sdr(mixture, sources)}
     row = {name: ratio.mean() for name, ratio in ratios.items()}
-    row |= {f"{name}i": (ratio - before[name]).mean() for name, ratio in ratios.items()}
-    pairs = list(zip(sources, separated, strict=True))
-    row["stoi"] = np.mean([pystoi.stoi(source, speaker, rate) for source, speaker in pairs])
+    with np.errstate(invalid="ignore"):
+        row |= {f"{name}i": (ratio - before[name]).mean() for name, ratio in ratios.items()}
+    pairs = list(zip(separated, sources, strict=True))
+    row["stoi"] = np.mean([stoi(speaker, source, rate) for speaker, source in pairs])
     if pesq and rate in PESQ_MODES:
-        row["pesq"] = np.mean([pesq.pesq(rate, source, speaker, PESQ_MODES[rate]) for source, speaker in pairs])
-    return {name: float(value) for name, value in row.items()}
+        row["pesq"] = np.mean([pesq_score(speaker, source, rate) for speaker, source in pairs])
+    return {name: float(value) if np.isfinite(value) else math.nan for name, value in row.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
-from deepspeech2.src.manifest import Utterance, read_manifest, utterance_length
+from deepspeech2.src.manifest import Utterance, read_manifest, require_seconds, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
 from utils.errors import MismatchError, NotFoundError
@@ -95,6 +95,7 @@ class TrainSet:
         """(features, labels) of an utterance, augmented."""
         generator = np.random.default_rng((self.config.seed, epoch, item))
         samples = audio_file.read(self.path(item), RATE, resample=self.config.resample)
+        require_seconds(Utterance(self.path(item), "", float(self.frames[item] * HOP / RATE)), len(samples) / RATE)
         samples = self._distort(samples, generator, self._speed(item, generator))
         features = spectrogram(samples)
         if self.config.mask_from and epoch >= self.config.mask_from:
@@ -127,12 +128,15 @@ class TrainSet:
             frames = frame_count(utterance_length(utterance))
             labels = self.alphabet.encode(self.alphabet.normalise(utterance.text), utterance.audio)
             if frames * HOP > self.config.max_seconds * RATE:
-                too_long.append(utterance.audio)
+                too_long.append(utterance)
             elif (frames + 1) // 2 < frames_needed(labels):
-                too_dense.append(utterance.audio)
+                too_dense.append(utterance)
             else:
                 kept.append((os.fsencode(utterance.audio), frames, labels.astype(self.alphabet.kind)))
-        dropped = {f"longer than {self.config.max_seconds:g} s": too_long, "too few frames for their labels": too_dense}
+        for utterance in too_long[:1] + too_dense[:1]:          # or are the seconds of the manifest wrong?
+            require_seconds(utterance, audio_file.duration(utterance.audio, RATE) / RATE)
+        dropped = {f"longer than {self.config.max_seconds:g} s": [utterance.audio for utterance in too_long],
+                   "too few frames for their labels": [utterance.audio for utterance in too_dense]}
         if not kept:
             raise MismatchError(f"{self.config.train_manifest}: none of {len(utterances)} utterances can be trained "
                                 f"on, {len(too_long)} are {list(dropped)[0]} (max_seconds), {len(too_dense)} have "

@@ -8,12 +8,12 @@ import numpy as np
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import require_unique
-from deepspeech2.src.features import RATE, WINDOW
+from deepspeech2.src.features import RATE
 from deepspeech2.src.inference import load
-from deepspeech2.src.manifest import read_manifest, utterance_length
-from deepspeech2.src.metric import alignment_text, error_rates, require_words, worst
-from deepspeech2.src.text import Alphabet
-from utils.audio.recording import inspect_header
+from deepspeech2.src.manifest import inspect_utterance, read_manifest, utterance_length
+from deepspeech2.src.metric import alignment_text, error_rates, worst
+from deepspeech2.src.text import Alphabet, references
+from deepspeech2.src.windows import text_of
 from utils.audio.survey import survey
 from utils.config import require
 from utils.files import csv_text, write_text
@@ -45,30 +45,29 @@ def recognise(config: Config) -> tuple[Results, Path | None]:
     require(config, "test_manifest")
     alphabet, utterances = Alphabet(config.labels), read_manifest(config.test_manifest, config.data_folder)
     folder = result_folder(config.output_folder, config.model_path, f"eval_{list_name(config.test_manifest)}")
-    references = [alphabet.normalise(utterance.text) for utterance in utterances]
-    require_words(references)
+    scored = references([utterance.text for utterance in utterances], alphabet, config.test_manifest)
     if config.save_log_probs:
         require_unique([utterance.audio for utterance in utterances], config.test_manifest)
-    survey(utterances, lambda utterance: inspect_header(utterance.audio, WINDOW, RATE, config.resample))
+    survey(utterances, lambda utterance: inspect_utterance(utterance, config.resample))
     recognizer = load(config)
     hypotheses, log_probs, unfit, started = {}, {}, {}, time.monotonic()
 
     def results() -> Results:
         done = sorted(hypotheses)
-        return Results([utterances[i].audio for i in done], [references[i] for i in done],
+        return Results([utterances[i].audio for i in done], [scored[i] for i in done],
                        [hypotheses[i] for i in done], sum(utterance_length(utterances[i]) for i in done) / RATE,
                        time.monotonic() - started, [log_probs[i] for i in sorted(log_probs)], list(unfit.values()))
 
     try:
         for i, output in progress(recognizer.run_files(utterances, unfit), "recognised", "utterance",
                                   total=len(utterances)):
-            hypotheses[i] = recognizer.decode(output)
+            hypotheses[i] = text_of(output, recognizer.decode)
             if config.save_log_probs:
                 log_probs[i] = output
     except KeyboardInterrupt:
         if folder and hypotheses:
-            keys, references, texts = results()[:3]
-            write_text(folder / PARTIAL, csv_text(worst(references, texts, keys, len(keys)), decimals=2))
+            keys, done, texts = results()[:3]
+            write_text(folder / PARTIAL, csv_text(worst(done, texts, keys, len(keys)), decimals=2))
             print(f"{folder / PARTIAL}: {len(hypotheses)} of {len(utterances)} utterances")
         raise
     return results(), folder

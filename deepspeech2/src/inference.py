@@ -15,19 +15,21 @@ from deepspeech2.src.alignment import Word, word_times
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import padded_lengths
 from deepspeech2.src.decoder import make_decoder
-from deepspeech2.src.features import RATE, WINDOW, frame_count, spectrogram
+from deepspeech2.src.features import HOP, RATE, WINDOW, frame_count, spectrogram
 from deepspeech2.src.manifest import Utterance, utterance_length
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.streaming import Stream, moments
 from deepspeech2.src.text import Alphabet
 from deepspeech2.src.windows import FRAME, Windows, stretches
 from utils.audio import audio_file
-from utils.audio.recording import Recording, open_recording
+from utils.audio.recording import Recording, inspect, open_recording
 from utils.checkpoints.checkpoint import load_model
 from utils.cpu_ops import fast
 from utils.device import setup_device
 
 SHAPES = 4      # lengths that utterances are padded to
+LONGEST = 60 * RATE // HOP          # frames of an utterance that is run whole
+ROOM = 8 * 30 * RATE // HOP         # frames of a batch
 
 
 class BatchNetwork:
@@ -37,10 +39,11 @@ class BatchNetwork:
         self.network, self.config, self.size = network, config, size
         network.set_train(False)
 
-    def run(self, features: Sequence[np.ndarray], length: int) -> list[np.ndarray]:
+    def run(self, features: Sequence[np.ndarray], length: int, size: int = 0) -> list[np.ndarray]:
         """Up to `size` features (T, F), padded to `length` frames -> log probabilities (T', K) of each."""
-        padded = np.zeros((self.size, length, features[0].shape[1]), np.float32)
-        frames = np.ones(self.size, np.int32)
+        size = size or self.size
+        padded = np.zeros((size, length, features[0].shape[1]), np.float32)
+        frames = np.ones(size, np.int32)
         for i, utterance in enumerate(features):
             padded[i, :len(utterance)], frames[i] = utterance, len(utterance)
         log_probs, counts = self.network(Tensor(padded), Tensor(frames))
@@ -51,24 +54,45 @@ class BatchNetwork:
                   unfit: dict[int, str] | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """(index, log probabilities (T', K) float32) of every utterance, from the shortest to the longest.
 
-        AudioError for a file that cannot be used; with `unfit` {index: reason} it is noted there and left out.
+        Those of more than a minute are run by windows. AudioError for a file that cannot be used; with `unfit`
+        {index: reason} it is noted there and left out.
         """
         frames = np.array([frame_count(utterance_length(utterance)) for utterance in utterances])
-        lengths, order = padded_lengths(frames, SHAPES), np.argsort(frames, kind="stable")
-        for first in range(0, len(order), self.size):
-            features = {}
-            for i in order[first:first + self.size].tolist():
-                try:
-                    features[i] = spectrogram(audio_file.read(utterances[i].audio, RATE,
-                                                              resample=self.config.resample))
-                except audio_file.AudioError as error:
-                    if unfit is None:
-                        raise
-                    unfit[i] = str(error)
+        order = np.argsort(frames, kind="stable")
+        whole, long = order[frames[order] <= LONGEST], order[frames[order] > LONGEST]
+        lengths = np.array(padded_lengths(frames[whole], SHAPES))
+        padded = lengths[np.searchsorted(lengths, frames[whole])] if len(whole) else lengths
+        for first, size in batches(padded, self.size):
+            features = {i: spectrogram(recording.whole(RATE))
+                        for i, recording in self.opened(whole[first:first + size], utterances, unfit)}
             if features:
-                longest = max(map(len, features.values()))
-                length = next((length for length in lengths if length >= longest), longest)
-                yield from zip(features, self.run(list(features.values()), length), strict=True)
+                length = max(padded[first:first + size].max(), *map(len, features.values()))
+                yield from zip(features, self.run(list(features.values()), int(length), size), strict=True)
+        for i, recording in self.opened(long, utterances, unfit):
+            windows = Windows(lambda features, length: self.run(features, length, 1), recording.length(RATE))
+            yield i, np.concatenate(list(windows.run(recording.blocks(RATE))))
+
+    def opened(self, indices: Iterable[int], utterances: Sequence[Utterance],
+               unfit: dict[int, str] | None) -> Iterator[tuple[int, Recording]]:
+        """(index, recording at its own level) of each utterance; `unfit` as in `run_files`."""
+        for i in indices:
+            try:
+                yield int(i), inspect(utterances[i].audio, WINDOW, RATE, self.config.resample).as_it_is()
+            except audio_file.AudioError as error:
+                if unfit is None:
+                    raise
+                unfit[int(i)] = str(error)
+
+
+def batches(lengths: Sequence[int] | np.ndarray, size: int) -> Iterator[tuple[int, int]]:
+    """(first, size) of batches of utterances padded to ascending `lengths` (frames), none larger than ROOM in all."""
+    first = 0
+    while first < len(lengths):
+        fits = size
+        while fits > 1 and fits * lengths[min(first + fits, len(lengths)) - 1] > ROOM:
+            fits //= 2
+        yield first, fits
+        first += fits
 
 
 class Segment(NamedTuple):

@@ -13,13 +13,15 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from deepspeech2.src.features import RATE
+from deepspeech2.src.features import RATE, WINDOW
 from utils.audio import audio_file
+from utils.audio.recording import inspect_header
 from utils.audio.survey import require_files
 from utils.errors import ContentError
 from utils.files import StrPath, write_text
 from utils.texts import is_unicode, parse_json, parse_rows, read_text
 
+TOLERANCE = 0.02     # of a length: manifests round, and count what a decoder leaves out
 EXPECTED = '{"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}, ...]}'
 
 
@@ -43,6 +45,18 @@ class Utterance(NamedTuple):
 def utterance_length(utterance: Utterance) -> int:
     """Its length at 16 kHz: the manifest's, or else the header's."""
     return round(utterance.seconds * RATE) or audio_file.duration(utterance.audio, RATE)
+
+
+def inspect_utterance(utterance: Utterance, resample: bool) -> None:
+    """AudioError where a header shows that a file is unfit, or has another length than the manifest says."""
+    require_seconds(utterance, inspect_header(utterance.audio, WINDOW, RATE, resample))
+
+
+def require_seconds(utterance: Utterance, found: float) -> None:
+    """AudioError where the manifest says something else than the seconds that were `found`: milliseconds, say."""
+    if utterance.seconds and abs(utterance.seconds - found) > TOLERANCE * found + 0.1:
+        raise audio_file.AudioError(f"{utterance.audio}: {found:.2f} s, but its manifest says {utterance.seconds:g} "
+                                    "seconds; correct it or leave seconds out")
 
 
 def read_manifest(path: StrPath, folder: str = "") -> list[Utterance]:

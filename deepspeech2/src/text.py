@@ -2,12 +2,13 @@
 
 Label 0 is the blank of CTC, as in deepspeech.pytorch.
 """
+import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from utils.errors import MismatchError, SettingError
+from utils.errors import ContentError, MismatchError, SettingError
 
 LABELS = "_'ABCDEFGHIJKLMNOPQRSTUVWXYZ "    # deepspeech.pytorch's
 BLANK = 0
@@ -46,6 +47,34 @@ class Alphabet:
         if self.lower:
             return text if self.upper else text.lower()
         return text.upper()
+
+    def normalise_reference(self, text: str) -> str:
+        """As `normalise`, of a text to score against: punctuation that no label writes is no part of its words."""
+        space = " " if " " in self.number else ""
+        text = "".join(space if unicodedata.category(letter).startswith("P") and letter not in self.number else letter
+                       for letter in self.normalise(text))
+        return " ".join(text.split())
+
+
+def references(texts: Sequence[str], alphabet: Alphabet, source: object) -> list[str]:
+    """The `texts` of a manifest `source` as they are scored; says what no network of this alphabet could write.
+
+    ContentError for one without words.
+    """
+    scored = [alphabet.normalise_reference(text) for text in texts]
+    for text, reference in zip(texts, scored, strict=True):
+        if not reference:
+            raise ContentError(f"{source}: the reference {text!r} holds no word, an error rate has no meaning; take "
+                               "the utterance out")
+    shorter = sum(reference != alphabet.normalise(text) for text, reference in zip(texts, scored, strict=True))
+    if shorter:
+        print(f"note: {source}: punctuation is left out of {shorter} of {len(texts)} references", file=sys.stderr)
+    unknown = [set(reference) - alphabet.number.keys() for reference in scored]
+    if characters := "".join(sorted(set().union(*unknown))):
+        print(f"note: {source}: {sum(map(bool, unknown))} of {len(texts)} references hold characters that are no "
+              f"labels and count as errors: {characters[:40]!r}; spell them out in {alphabet.labels[1:]!r}",
+              file=sys.stderr)
+    return scored
 
 
 def collapse(labels: np.ndarray) -> np.ndarray:

@@ -75,6 +75,14 @@ def stretches(pieces: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         yield first, waiting
 
 
+def text_of(log_probs: np.ndarray, decode: Callable[[np.ndarray], str]) -> str:
+    """The text of log probabilities (T', K) of any length; those of more than a minute are decoded in stretches."""
+    if len(log_probs) <= LONGEST:
+        return decode(log_probs)
+    texts = [" ".join(decode(part).split()) for _, part in stretches([log_probs])]
+    return " ".join(filter(None, texts))
+
+
 def pause(log_probs: np.ndarray) -> int | None:
     """The frame in the middle of the first pause after SEGMENT frames; after LONGEST, the surest blank; else None."""
     silent = log_probs[SEGMENT:, BLANK] > np.log(0.5)

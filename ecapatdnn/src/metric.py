@@ -1,5 +1,6 @@
 """Verification metrics: equal error rate, minimum detection cost, and the trial lists they are computed on."""
 import os
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,22 @@ def read_trials(path: str | os.PathLike) -> Trials:
     if target.all() or not target.any():
         raise ContentError(f"{path}: {int(target.sum())} of {len(target)} trials are targets; both kinds are needed")
     files, index = np.unique(np.array(left + right), return_inverse=True)
-    return Trials(target, index[:len(lines)], index[len(lines):], files)
+    trials = Trials(target, index[:len(lines)], index[len(lines):], files)
+    _note_repetitions(trials, path)
+    return trials
+
+
+def _note_repetitions(trials, path):
+    """Says how many trials compare a file with itself, or two files again."""
+    low, high = np.minimum(trials.left, trials.right), np.maximum(trials.left, trials.right)
+    _, first, pair = np.unique(low.astype(np.int64) * len(trials.files) + high, return_index=True, return_inverse=True)
+    opposite = trials.target != trials.target[first][pair]
+    counts = {"compare a file with itself": int((low == high).sum()),
+              "repeat another": len(trials.target) - len(first) - int(opposite.sum()),
+              "compare the files of another and say the opposite": int(opposite.sum())}
+    for what, count in counts.items():
+        if count:
+            print(f"note: {path}: {count} of {len(trials.target)} trials {what}; each counts", file=sys.stderr)
 
 
 def error_rates(target: np.ndarray, scores: np.ndarray) -> Errors:

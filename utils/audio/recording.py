@@ -80,12 +80,16 @@ def inspect(path: StrPath, window: int, window_rate: int, resample: bool = True)
     return _fit(os.fspath(path), meter, stream.rate, window, window_rate)
 
 
-def inspect_header(path: StrPath, window: int, window_rate: int, resample: bool = True) -> None:
-    """AudioError where a file's header shows that `inspect` would refuse it. The file is not read where that tells."""
+def inspect_header(path: StrPath, window: int, window_rate: int, resample: bool = True) -> float:
+    """Its seconds by a file's header; AudioError where that shows that `inspect` would refuse it.
+
+    The file is not read where the header tells its length.
+    """
     samples, rate = audio_file.header(path)
     if not resample:
         audio_file.require_rate(path, rate, window_rate)
     _require_length(path, samples, rate, window, window_rate)
+    return samples / rate
 
 
 def open_recording(source: audio_file.Source, rate: int, window: int, window_rate: int,
