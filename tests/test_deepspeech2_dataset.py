@@ -1,6 +1,7 @@
 """Training batches of DeepSpeech2: shapes, order, what is left out, augmentation, shards."""
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from deepspeech2.src.dataset import TrainSet, padded_lengths
 from deepspeech2.src.features import BINS, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import Sample, write_manifest
 from deepspeech2.src.text import Alphabet
+from utils.audio.stream import AudioError
 from utils.errors import MismatchError, NotFoundError, SettingError
 
 WORDS = ["YES", "NO", "GO ON", "STOP", "ENTER SIX", "HELP ME"]
@@ -140,3 +142,24 @@ def test_mistakes_are_refused(corpus, settings, kind, facts):
     config = dataclasses.replace(corpus(), **settings)
     with refused(kind, *facts):
         TrainSet(config)
+
+
+def scaled(tmp_path, factor, count=20):
+    """The manifest of `corpus` with the seconds of its first `count` utterances multiplied."""
+    text = json.loads((tmp_path / "train.json").read_text())
+    for sample in text["samples"][:count]:
+        sample["seconds"] *= factor
+    (tmp_path / "train.json").write_text(json.dumps(text))
+
+
+def test_seconds_in_milliseconds_are_named_before_training(corpus, tmp_path):
+    scaled(tmp_path, 1000)
+    with refused(AudioError, tmp_path / "0.wav", "0.50 s", "500 seconds"):
+        TrainSet(corpus())
+
+
+def test_seconds_that_are_too_few_are_named_by_the_batch(corpus, tmp_path):
+    scaled(tmp_path, 0.5, count=1)
+    train_set = TrainSet(corpus(minibatch_size=20))
+    (features, *_), bad = train_set.batch(1, 0)
+    assert len(features) == 20 and list(bad) == [str(tmp_path / "0.wav")] and "0.25 seconds" in bad[str(tmp_path / "0.wav")]

@@ -9,7 +9,7 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import greedy
 from deepspeech2.src.features import BINS, HOP, RATE
 from deepspeech2.src.inference import ROOM, BatchNetwork, Recognizer, batches
-from deepspeech2.src.manifest import Utterance
+from deepspeech2.src.manifest import Utterance, inspect_utterance
 from deepspeech2.src.text import Alphabet
 from deepspeech2.src.windows import LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows, stretches, text_of
 from utils.audio.audio_file import AudioError
@@ -173,3 +173,12 @@ def test_long_outputs_are_decoded_in_stretches_as_by_infer():
     assert text_of(log_probs, lambda part: f" {len(part)} ") == f" {LONGEST} "
     parts = text_of(np.tile(log_probs, (3, 1)), lambda part: f" {len(part)} ").split()
     assert sum(map(int, parts)) == 3 * LONGEST and len(parts) >= 3
+
+
+@pytest.mark.parametrize("said", [9000.0, 0.15, 9.4])
+def test_a_manifest_that_says_other_seconds_than_the_file_is_refused(tmp_path, said):
+    utterance = written(tmp_path, tones((1, 2), seconds=9), seconds=said)
+    with refused(AudioError, utterance.audio, "9.00 s", f"{said:g} seconds"):
+        inspect_utterance(utterance, resample=False)
+    for right in (0.0, 9.0, 9.2, 8.9):
+        inspect_utterance(utterance._replace(seconds=right), resample=False)

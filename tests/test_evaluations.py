@@ -49,7 +49,7 @@ class Recognizer(BatchNetwork):
     def __init__(self, config):
         self.config, self.size = config, 2
 
-    def run(self, features, length):
+    def run(self, features, length, size=0):
         return [np.zeros((3, 4), np.float32) for _ in features]
 
     def decode(self, log_probs):
