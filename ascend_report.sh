@@ -233,7 +233,7 @@ report() {
   folder=$root
   if [ -z "$dry" ]; then
     { echo "Report of $(date -u +%F) on $DEVICE_TARGET, commit $(git -C "$root" rev-parse --short HEAD 2>/dev/null)"
-      echo "Not in here: names of people, machines and folders. Read it before you attach it."; } > "$output"
+      echo "Not in here: names of people, machines and folders. Read it before you attach it."; } > "$output" || fail "--output: $output: cannot be written; name another file"
   fi
   shown=100 step versions "${helper[@]}" versions
   local device="'$DEVICE_TARGET'"

@@ -27,6 +27,13 @@ fi
 
 log=$PWD/acc.log
 cd "$model"
+exec 9< .
+code=0
+if command -v flock > /dev/null; then flock --nonblock 9 || code=$?; fi
+if [ "$code" = 1 ]; then        # others: a file system without locks
+  echo "error: $PWD: another run_infer_310.sh is at work in preprocess_Result and result_Files; wait for it" >&2
+  exit 2
+fi
 export PYTHONPATH=${model%/*}${PYTHONPATH:+:$PYTHONPATH}
 list=()
 if [ "$need" = y ]; then

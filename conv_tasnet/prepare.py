@@ -18,6 +18,7 @@ from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, w
 from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 from utils.errors import ContentError, SettingError, nearest, run
+from utils.locks import locked_folder
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")
@@ -212,7 +213,9 @@ def main(argv):
     for name, least in (("C", 2), ("mixtures", 1), ("sample_rate", 1)):
         if getattr(config, name) < least:
             raise SettingError(f"{name}: found {getattr(config, name)}, expected {least} or more")
-    rows = choose_corpus(config, CORPORA)(config)
+    prepare = choose_corpus(config, CORPORA)
+    with locked_folder(config.output_folder, "output_folder"):
+        rows = prepare(config)
     print(f"{'part':<12}{'number':>10} {'of':<12}{'speakers':>10}{'hours':>10}")
     for part, count, kind, speakers, length in rows:
         print(f"{part:<12}{count:>10} {kind:<12}{len(speakers) or '-':>10}{length / 3600:>10.2f}")

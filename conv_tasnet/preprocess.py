@@ -8,10 +8,11 @@ from pathlib import Path
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import pad_mixture
-from conv_tasnet.src.mixtures import load_mixture, read_mixtures
+from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
+from utils.audio.survey import survey
 from utils.config import parse_use_config, require
 from utils.errors import SettingError, run
-from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
+from utils.export.runner import INPUTS, graph_input, new_inputs, write_inputs
 from utils.progress import progress
 
 PREPARING = {"--in-dir", "--out-dir", "--sample-rate", "--train_name", "--test_name"}     # a document's flags
@@ -22,12 +23,13 @@ def main(config: Config) -> Path:
     require(config, "eval_dir")
     graph = graph_input(config)
     mixtures = read_mixtures(config.eval_dir, config.eval_path, config)
-    start_inputs()
-    for item in progress(mixtures, "written", unit="mixture"):
-        mixture, _ = load_mixture(item, config, length=graph.length or None)
-        mixture = pad_mixture(mixture, config.L // 2, graph.length)
-        graph.check(item.key, len(mixture))
-        write_inputs(item.key, mixture)
+    survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))
+    with new_inputs():
+        for item in progress(mixtures, "written", unit="mixture"):
+            mixture, _ = load_mixture(item, config, length=graph.length or None)
+            mixture = pad_mixture(mixture, config.L // 2, graph.length)
+            graph.check(item.key, len(mixture))
+            write_inputs(item.key, mixture)
     print(f"{INPUTS}: {len(mixtures)} mixtures")
     return INPUTS
 

@@ -22,8 +22,9 @@ from deepspeech2.src.ngram import check_arpa, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet
 from utils.config import parse_config, require
 from utils.corpora.corpus import parallel
-from utils.errors import SettingError, nearest, run
+from utils.errors import ContentError, OutputError, SettingError, nearest, run
 from utils.files import write_text
+from utils.results import noting_failure, require_writable
 from utils.texts import open_lines
 
 
@@ -78,6 +79,13 @@ class Trial(NamedTuple):
 def estimate(config):
     """Writes the model of config.texts to config.output."""
     require(config, "texts", "output")
+    if os.path.exists(config.output):
+        try:
+            check_arpa(config.output)
+        except ContentError:
+            raise OutputError(f"output: {config.output} exists already and is no language model; name another "
+                              "file") from None
+    require_writable(os.path.dirname(config.output) or ".", "name another --output")
     alphabet = Alphabet(config.labels)
     lines = open_lines(config.texts, "a text of one sentence per line")
     texts = [text for text in map(alphabet.normalise, lines) if text]
@@ -110,7 +118,8 @@ def tune(config):
     print(f"best: alpha {best.alpha:g} beta {best.beta:g} WER {scores[best]['wer']:.3f} CER {scores[best]['cer']:.3f}")
     values = {"lm_path": os.path.abspath(config.lm), "alpha": best.alpha, "beta": best.beta, "beam_width": config.width}
     path = Path(config.log_probs).parent / "lm.json"
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    with noting_failure("the weights"):
+        write_text(path, json.dumps(values, indent=1) + "\n")
     print(f"{path}: eval.py takes it with --config; infer.py: --lm_path {config.lm} --alpha {best.alpha:g} "
           f"--beta {best.beta:g} --beam_width {config.width}")
     return values

@@ -23,6 +23,7 @@ from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import hold_out, valid_speakers
 from utils.errors import ContentError, MismatchError, SettingError, run
 from utils.files import write_text
+from utils.locks import locked_folder
 from utils.paths import inside
 from utils.progress import progress
 
@@ -176,7 +177,9 @@ def main(argv):
     Alphabet(config.labels)
     if config.download:
         download(config)
-    rows = prepare(choose_corpus(config, CORPORA), config)
+    scan = choose_corpus(config, CORPORA)
+    with locked_folder(config.output_folder, "output_folder"):
+        rows = prepare(scan, config)
     print(f"{'part':<16}{'utterances':>10}{'speakers':>10}{'hours':>10}{'words':>10}")
     for part, count, speakers, seconds, words in rows:
         print(f"{part:<16}{count:>10}{len(speakers) or '-':>10}{seconds / 3600:>10.2f}{words:>10}")

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import RATE, spectrogram
+from deepspeech2.src.features import RATE, WINDOW, spectrogram
 from deepspeech2.src.manifest import read_manifest
 from utils.audio import audio_file
+from utils.audio.recording import inspect_header
+from utils.audio.survey import survey
 from utils.config import parse_use_config, require
 from utils.errors import run
-from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
+from utils.export.runner import INPUTS, graph_input, new_inputs, write_inputs
 from utils.progress import progress
 
 
@@ -25,18 +27,19 @@ def main(config: Config) -> Path:
     require(config, "test_manifest")
     graph = graph_input(config)
     utterances = read_manifest(config.test_manifest, config.data_folder)
-    start_inputs()
-    for number, utterance in enumerate(progress(utterances, "written", unit="utterance")):
-        samples = audio_file.read(utterance.audio, RATE, resample=config.resample)
-        if graph.name == "waveform":
-            graph.check(utterance.audio, len(samples))
-            write_inputs(f"{number:06d}", samples)
-            continue
-        features = spectrogram(samples)
-        graph.check(utterance.audio, len(features))
-        padding = max(0, graph.length - len(features))
-        inputs = [np.pad(features, ((0, padding), (0, 0))), np.array([len(features)], np.int32)]
-        write_inputs(f"{number:06d}", *inputs[:1 if graph.gears else 2])
+    survey(utterances, lambda utterance: inspect_header(utterance.audio, WINDOW, RATE, config.resample))
+    with new_inputs():
+        for number, utterance in enumerate(progress(utterances, "written", unit="utterance")):
+            samples = audio_file.read(utterance.audio, RATE, resample=config.resample)
+            if graph.name == "waveform":
+                graph.check(utterance.audio, len(samples))
+                write_inputs(f"{number:06d}", samples)
+                continue
+            features = spectrogram(samples)
+            graph.check(utterance.audio, len(features))
+            padding = max(0, graph.length - len(features))
+            inputs = [np.pad(features, ((0, padding), (0, 0))), np.array([len(features)], np.int32)]
+            write_inputs(f"{number:06d}", *inputs[:1 if graph.gears else 2])
     print(f"{INPUTS}: {len(utterances)} utterances")
     return INPUTS
 

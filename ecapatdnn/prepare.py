@@ -6,6 +6,7 @@ Into the output folder go train.txt (`speaker path`), lists of trials (`1|0 path
 no list) and verified.txt (what was read already: an interrupted run goes on where it stopped).
 """
 import dataclasses
+import glob
 import os
 import re
 import sys
@@ -20,6 +21,8 @@ from utils.corpora.pack import pack
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find, hold_out, require_speakers, valid_speakers
 from utils.errors import NotFoundError, SettingError, run
+from utils.files import is_outdated
+from utils.locks import locked_folder
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
 KNOWN = {5994: ("VoxCeleb2 dev", 1_092_009), 118: ("VoxCeleb2 test", 36_237), 1251: ("VoxCeleb1", 153_516),
@@ -187,9 +190,11 @@ def split_musan(job):
     try:
         starts = range(0, audio_file.duration(source, RATE) - PIECE, STRIDE)
         targets = [os.path.join(folder, f"{start // RATE:05d}.wav") for start in starts]
-        if targets and not os.path.exists(targets[-1]):
+        if targets and is_outdated(targets[-1], source):
             inspect(source, 0, RATE, resample)
             samples = to_int16(audio_file.read(source, RATE, resample=resample))
+            for other in glob.glob(os.path.join(glob.escape(folder), "*.wav")):     # of a longer file of this name
+                os.unlink(other)
             for start, target in zip(starts, targets, strict=True):
                 audio_file.write_wav(target, samples[start:start + PIECE], RATE)
         return len(targets), ""
@@ -206,7 +211,8 @@ def main(argv):
         raise SettingError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
     if config.pack and config.corpus in ("musan", "rirs"):
         raise SettingError(f"pack: --corpus {config.corpus} is read as files; leave --pack out")
-    prepare(config)
+    with locked_folder(config.output_folder, "output_folder"):
+        prepare(config)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import RATE, filter_bank, sample_count
 from ecapatdnn.src.metric import read_trials
 from utils.audio import audio_file
+from utils.audio.recording import inspect_header
+from utils.audio.survey import survey
 from utils.config import parse_use_config, require
 from utils.errors import run
-from utils.export.runner import INPUTS, graph_input, start_inputs, write_inputs
+from utils.export.runner import INPUTS, graph_input, new_inputs, write_inputs
 from utils.progress import progress
 
 
@@ -26,15 +28,17 @@ def main(config: Config) -> Path:
     graph = graph_input(config)
     length = sample_count(graph.length, config.front_end) if graph.name == "features" and graph.length else graph.length
     files = read_trials(config.eval_list).files
-    start_inputs()
-    for file in progress([os.fsdecode(file) for file in files], "written"):
-        samples = audio_file.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
-        if length:
-            samples = np.resize(samples, length)
-        if graph.name == "features":
-            samples = filter_bank(samples, config.front_end, config.in_channels)
-        graph.check(file, len(samples))
-        write_inputs(os.path.splitext(file)[0], samples)
+    survey([os.path.join(config.eval_path, os.fsdecode(file)) for file in files],
+           lambda path: inspect_header(path, 1, RATE, config.resample))
+    with new_inputs():
+        for file in progress([os.fsdecode(file) for file in files], "written"):
+            samples = audio_file.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
+            if length:
+                samples = np.resize(samples, length)
+            if graph.name == "features":
+                samples = filter_bank(samples, config.front_end, config.in_channels)
+            graph.check(file, len(samples))
+            write_inputs(os.path.splitext(file)[0], samples)
     print(f"{INPUTS}: {len(files)} files")
     return INPUTS
 

@@ -13,7 +13,7 @@ import numpy as np
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from utils.errors import MismatchError, run
+from utils.errors import MismatchError, OutputError, run
 
 
 def main(argv: Sequence[str]) -> Path:
@@ -26,6 +26,8 @@ def main(argv: Sequence[str]) -> Path:
     chosen = [path for folder in args.runs for path in last(folder, args.num)]
     names = [path.stem if len(args.runs) == 1 else f"{path.resolve().parts[-3]}/{path.stem}" for path in chosen]
     path = Path(args.output or Path(args.runs[0], "average.ckpt"))
+    if path.exists() and "averaged" not in load_checkpoint(path)[1]:
+        raise OutputError(f"output: {path} exists already and is no earlier average; name another file")
     save_checkpoint(path, {name: Tensor(array) for name, array in mean(chosen).items()}, averaged=names)
     print(f"{path}: the mean of {', '.join(names)}")
     return path

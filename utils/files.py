@@ -129,6 +129,18 @@ def remove_unfinished(folder: StrPath) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def is_outdated(made: StrPath, *sources: StrPath) -> bool:
+    """Whether a file is missing, or one of those it was made of has changed since.
+
+    Also where another file was moved or copied there with the time of its own, which the system notes beside it.
+    """
+    try:
+        time = os.stat(made).st_mtime_ns
+    except OSError:
+        return True
+    return any(max(found.st_mtime_ns, found.st_ctime_ns) > time for found in map(os.stat, sources))
+
+
 def write_text(path: StrPath, text: str, *, flush: bool = True) -> None:
     """Replaces the file `path` by `text`, as `whole_file` does. UTF-8; names of files in it may be any bytes."""
     with whole_file(path, flush=flush) as temporary:

@@ -22,10 +22,12 @@ _held: set[int] = set()     # open files of the locks of this process
 
 
 @contextlib.contextmanager
-def locked_folder(folder: StrPath, setting: str, remedy: str = "wait for it or name another folder") -> Iterator[Path]:
+def locked_folder(folder: StrPath, setting: str, remedy: str = "wait for it or name another folder",
+                  name: str = LOCK) -> Iterator[Path]:
     """Keeps other processes out of `folder`, which is made where it is missing; in the end an empty one is gone again.
 
-    `setting`: the flag that names the folder. OutputError, with the `remedy`, where another process has it, and where
+    `setting`: the flag that names the folder. `name`: of the file of the lock, where there are several kinds of work
+    in a folder that do not disturb each other. OutputError, with the `remedy`, where another process has it, and where
     it cannot be made or written. A file system without locks gets a line on the screen instead.
     """
     path, made = Path(folder), []
@@ -34,7 +36,7 @@ def locked_folder(folder: StrPath, setting: str, remedy: str = "wait for it or n
             if not place.is_dir():
                 place.mkdir(exist_ok=True)
                 made.append(place)
-        handle = _take(path, setting, remedy)
+        handle = _take(path / name, setting, remedy)
     except OSError as error:
         _remove_empty(made)
         raise OutputError(f"{setting}: {path}: cannot be written ({error.strerror}); choose another folder") from None
@@ -43,15 +45,15 @@ def locked_folder(folder: StrPath, setting: str, remedy: str = "wait for it or n
     finally:
         if handle is not None:
             with contextlib.suppress(OSError):
-                os.unlink(path / LOCK)      # before it is free: nobody can have taken it meanwhile
+                os.unlink(path / name)      # before it is free: nobody can have taken it meanwhile
             _held.discard(handle)
             os.close(handle)
         _remove_empty(made)
 
 
-def _take(folder, setting, remedy):
-    """The open file that holds the lock, None where the file system has no locks."""
-    path = folder / LOCK
+def _take(path, setting, remedy):
+    """The open file `path` that holds the lock of its folder, None where the file system has no locks."""
+    folder = path.parent
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 import yaml
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import CONFIG_FILE, config_file, read_mapping
-from utils.errors import ContentError, run
+from utils.errors import ContentError, OutputError, run
 from utils.files import write_text
 
 OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id"}
@@ -31,6 +32,9 @@ def main(argv: Sequence[str]) -> Path:
     parameters, record = load_checkpoint(args.checkpoint)
     settings = read_mapping(config_file(args.checkpoint), "the settings of the run")
     path = Path(args.output, "best.ckpt")
+    if path.exists() and any(value.dtype != ms.float16 for value in load_checkpoint(path)[0].values()):
+        raise OutputError(f"output: {path} exists already and is none that was published here before; name another "
+                          "folder")
     weights = {name: Tensor(halved(name, value.asnumpy())) for name, value in parameters.items()
                if not name.startswith("loss.")}
     save_checkpoint(path, weights, **record)

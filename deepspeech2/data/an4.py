@@ -18,6 +18,7 @@ from utils.config import parse_config
 from utils.corpora.corpus import convert, write_list
 from utils.errors import run
 from utils.files import write_text
+from utils.locks import locked_folder
 from utils.progress import progress
 
 
@@ -51,16 +52,15 @@ def main(argv):
     config = parse_config(An4Config, argv)
     download_an4(config.data_folder, config.base_url, config.checksum)
     prepared = os.path.join(config.target_dir, "prepared")
-    os.makedirs(prepared, exist_ok=True)
-    prepare(scan_an4, PrepareConfig(corpus="an4", data_folder=config.data_folder, output_folder=prepared,
-                                    valid_speakers=config.valid_speakers, min_seconds=config.min_duration))
-    os.makedirs(config.manifest_dir, exist_ok=True)
-    for part, name in (("train", "train"), ("valid", "val"), ("test", "test")):
-        manifest = Path(config.manifest_dir, f"an4_{name}_manifest.csv")
-        rows = lay_out(read_manifest(os.path.join(prepared, f"{part}.json")), Path(config.target_dir, name, "an4"))
-        write_list(str(manifest), [",".join(os.path.relpath(path, config.manifest_dir) for path in row)
-                                   for row in rows])
-        print(f"{manifest}: {len(rows)} utterances")
+    with locked_folder(prepared, "target_dir"):
+        prepare(scan_an4, PrepareConfig(corpus="an4", data_folder=config.data_folder, output_folder=prepared,
+                                        valid_speakers=config.valid_speakers, min_seconds=config.min_duration))
+        for part, name in (("train", "train"), ("valid", "val"), ("test", "test")):
+            manifest = Path(config.manifest_dir, f"an4_{name}_manifest.csv")
+            rows = lay_out(read_manifest(os.path.join(prepared, f"{part}.json")), Path(config.target_dir, name, "an4"))
+            write_list(str(manifest), [",".join(os.path.relpath(path, config.manifest_dir) for path in row)
+                                       for row in rows])
+            print(f"{manifest}: {len(rows)} utterances")
 
 
 def lay_out(utterances, folder):

@@ -25,6 +25,7 @@ from utils.errors import (
     nearest,
 )
 from utils.files import put
+from utils.locks import locked_folder
 from utils.progress import progress
 
 AN4 = "http://www.speech.cs.cmu.edu/databases/an4"
@@ -62,18 +63,26 @@ def download_librispeech(folder: str, splits: Sequence[str], base_url: str = "")
 
 def _download(name: str, folder: str, inside: str, places: tuple[str, ...], base_url: str, checksum: str) -> None:
     """The folder `inside` an archive as one of `folder`, unless one of the `places` is there."""
-    if present := [place for place in places if os.path.isdir(os.path.join(folder, place))]:
-        print(f"{os.path.join(folder, present[0])}: is there, not downloaded")
+    if _is_there(folder, places):
         return
     if not hasattr(tarfile, "data_filter"):
         raise UnsupportedError("this Python unpacks archives unsafely, expected 3.10.12, 3.11.4, 3.12 or later; update "
                                "it")
-    os.makedirs(folder, exist_ok=True)
-    archive = os.path.join(folder, name)
-    fetch(f"{base_url.rstrip('/')}/{name}", archive, checksum)
-    unpack(archive, folder, inside)
-    os.unlink(archive)
+    with locked_folder(folder, "data_folder", "wait for that download", name=f".{name}.lock"):
+        if _is_there(folder, places):       # by now
+            return
+        archive = os.path.join(folder, name)
+        fetch(f"{base_url.rstrip('/')}/{name}", archive, checksum)
+        unpack(archive, folder, inside)
+        os.unlink(archive)
     print(f"{os.path.join(folder, inside)}: downloaded")
+
+
+def _is_there(folder: str, places: tuple[str, ...]) -> bool:
+    present = [place for place in places if os.path.isdir(os.path.join(folder, place))]
+    if present:
+        print(f"{os.path.join(folder, present[0])}: is there, not downloaded")
+    return bool(present)
 
 
 def fetch(url: str, path: str, checksum: str = "") -> None:

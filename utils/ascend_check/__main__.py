@@ -18,6 +18,7 @@ from utils.ascend_check.stubs import check_machine, stubs
 from utils.ascend_check.worker import CHIPS
 from utils.errors import SettingError, nearest, run
 from utils.files import write_text
+from utils.results import require_writable
 
 
 def main(argv: list[str]) -> None:
@@ -32,6 +33,8 @@ def main(argv: list[str]) -> None:
     if args.list:
         print("\n".join(f"{model}: {name}" for model, graphs in wanted.items() for name in graphs))
         return
+    if args.markdown:
+        require_writable(Path(args.markdown).parent, "name another file")
     folder = stubs()
     tasks = [task for model, graphs in wanted.items()
              for task in make_tasks(module_of(model), graphs, args.soc, args.config)]

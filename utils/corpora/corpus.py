@@ -15,6 +15,7 @@ import numpy as np
 
 from utils.audio import audio_file, recording
 from utils.audio.stream import open_audio
+from utils.audio.survey import stamp
 from utils.config import require
 from utils.corpora.settings import CorpusSettings
 from utils.defects import explained
@@ -27,10 +28,12 @@ from utils.errors import (
     UserError,
     nearest,
 )
-from utils.files import StrPath, write_text
+from utils.files import StrPath, is_outdated, write_text
 from utils.paths import inside
 from utils.progress import progress
 from utils.texts import open_lines
+
+VERIFIED = 6        # columns of the list of what was read
 
 Parts = dict[str, list[tuple[str, str]]]     # of a corpus: (speaker, path relative to the data folder)
 T = TypeVar("T")
@@ -56,7 +59,6 @@ def choose_corpus(config: CorpusSettings, corpora: Mapping[str, T]) -> T:
                            f"{nearest(config.corpus, corpora)}")
     if config.corpus != "mini" and not os.path.isdir(config.data_folder):
         raise NotFoundError(f"{config.data_folder}: no such folder, expected the corpus; correct --data_folder")
-    os.makedirs(config.output_folder, exist_ok=True)
     return corpora[config.corpus]
 
 
@@ -78,27 +80,25 @@ def convert(source: str, target: str, rate: int) -> None:
                          "finished files are kept")
 
 
-def inspect(job: Job) -> tuple[int, int, str]:
-    """(samples, bytes, "") of a file that is fit for use, (0, 0, reason) of another."""
+def inspect(job: Job) -> tuple[int, str]:
+    """(samples, "") of a file that is fit for use, (0, reason) of another."""
     try:
         if len(job.path.split()) != 1:
             raise audio_file.AudioError(f"{job.source}: white space in the path, which separates columns; "
                                         "rename the file")
-        made = os.path.exists(job.target) and not _other_rate(job.target, job.rate)
-        if job.source != job.target and not made:
+        if job.source != job.target and (is_outdated(job.target, job.source) or _other_rate(job.target, job.rate)):
             convert(job.source, job.target, job.rate)
         shortest = math.ceil(job.min_seconds * job.rate)
-        samples = recording.inspect(job.target, shortest, job.rate, job.resample).length(job.rate)
-        return samples, os.path.getsize(job.target), ""
+        return recording.inspect(job.target, shortest, job.rate, job.resample).length(job.rate), ""
     except audio_file.AudioError as error:
-        return 0, 0, str(error)
+        return 0, str(error)
     except UserError:
         raise
     except Exception as error:
         line, is_defect = explained(error)
         if not is_defect:       # of the machine, as for all files to come
             raise
-        return 0, 0, f"{job.source}: {line}"
+        return 0, f"{job.source}: {line}"
 
 
 def parallel(function: Callable[[J], T], jobs: Sequence[J], workers: int, title: str) -> Iterator[T]:
@@ -127,35 +127,43 @@ def verify(jobs: list[Job], config: CorpusSettings, folder: str,
     known = read_verified(log, where)
     good, todo, reasons = {}, [], []
     for job in jobs:
-        samples, size = known.get(job.path, (0, 0))
+        samples, *stamps = known.get(job.path, (0,))
         if config.pack and os.fsencode(job.path).decode(errors="replace") != job.path:
             reasons.append(f"{job.source}: a name that is not UTF-8, which shards cannot hold; rename the file, or "
                            "leave --pack out")
-        elif samples >= max(1, job.min_seconds * job.rate) and os.path.exists(job.target) \
-                and os.path.getsize(job.target) == size:
+        elif samples >= max(1, job.min_seconds * job.rate) and stamps == _stamps(job):
             good[job.path] = samples
         else:
             todo.append(job)
-    write_list(log, [where, *(f"{path} {n} {size}" for path, (n, size) in known.items())])
+    write_list(log, [where, *(" ".join(map(str, (path, *row))) for path, row in known.items())])
     with open(log, "a", encoding="utf-8", errors="surrogateescape", buffering=1) as stream:
-        for job, (samples, size, reason) in zip(todo, parallel(inspect, todo, config.workers, "verify"), strict=True):
+        for job, (samples, reason) in zip(todo, parallel(inspect, todo, config.workers, "verify"), strict=True):
             if reason:
                 reasons.append(reason)
             else:
                 good[job.path] = samples
-                stream.write(f"{job.path} {samples} {size}\n")
+                stream.write(" ".join(map(str, (job.path, samples, *_stamps(job)))) + "\n")
     return good, reasons
 
 
-def read_verified(log: str, where: str) -> dict[str, tuple[int, int]]:
-    """{path: (samples, bytes)} that an earlier run found good there."""
+def _stamps(job):
+    """What changes with the target and the source of a job: [bytes, ns, bytes, ns], less where one is missing."""
+    return [number for path in (job.target, job.source) if os.path.exists(path) for number in stamp(path)]
+
+
+def read_verified(log: str, where: str) -> dict[str, tuple[int, ...]]:
+    """{path: (samples, size and time of the file, those of what it was made of)} that an earlier run found good there.
+
+    A note where that was another corpus, whose lists are replaced.
+    """
     if not os.path.exists(log):
         return {}
     first, *lines = [*open_lines(log, "the files that prepare.py has read; delete the list", names=True)] or [""]
-    rows = [line.split() for line in lines]
     if first != where:
+        print(f"note: {os.path.dirname(log)} was prepared from {first} before; its lists are replaced")
         return {}
-    return {row[0]: (int(row[1]), int(row[2])) for row in rows if len(row) == 3 and (row[1] + row[2]).isdigit()}
+    rows = [line.split() for line in lines]
+    return {row[0]: tuple(map(int, row[1:])) for row in rows if len(row) == VERIFIED and "".join(row[1:]).isdigit()}
 
 
 def plan(parts: Parts, config: CorpusSettings, rate: int) -> tuple[str, Parts, list[Job]]:

@@ -23,6 +23,7 @@ import soxr
 
 from utils.errors import OutputError, SettingError, UnsupportedError, UserError
 from utils.files import write_text
+from utils.locks import locked_folder
 from utils.paths import encoded
 from utils.progress import progress
 from utils.texts import read_json
@@ -35,6 +36,7 @@ FLOOR = 3e-4   # RMS of the noise under all speech: digital silence would be unl
 UTTERANCES = {"train": 13, "test": 10}
 NON_TARGETS = 1100   # against all the 900 target pairs of the test speakers
 MARKER, PARTIAL = "mini_corpus.json", "mini_corpus.partial"
+LOCK = ".mini_corpus.lock"      # while it is made
 CONTENTS = ("train", "test", "musan", "rir", "transcripts.tsv", "train.txt", "test_trials.txt", MARKER, PARTIAL)
 
 # Left out: whispers, robots, echoes and near copies of a voice of the other part.
@@ -251,11 +253,23 @@ def _marker(path):
         return {}
 
 
+def _is_whole(root, wanted):
+    """Whether a corpus of the `wanted` version and seed is there, with all files that were made."""
+    marker = _marker(root / MARKER)
+    return wanted.items() <= marker.items() and ("files" not in marker or _measure(root).items() <= marker.items())
+
+
+def _measure(root):
+    """How many files, and bytes in them, the corpus has but for its marker."""
+    tops = [root / name for name in CONTENTS if name not in (MARKER, PARTIAL)]
+    sizes = [path.stat().st_size for top in tops for path in (top, *top.rglob("*")) if path.is_file()]
+    return {"files": len(sizes), "bytes": sum(sizes)}
+
+
 def _clear(folder):
     """Make `folder` ready to be filled, deleting only what a mini corpus put there."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; name a folder for the mini corpus")
-    if folder.exists() and any(folder.iterdir()) and not any((folder / name).exists() for name in (MARKER, PARTIAL)):
+    others = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+    if others and not any((folder / name).exists() for name in (MARKER, PARTIAL)):
         raise OutputError(f"{folder}: holds other files and no mini corpus; name an empty or a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PARTIAL).touch()
@@ -290,11 +304,20 @@ def make_mini_corpus(folder: str | Path, seed: int = 0) -> Path:
     """
     root = Path(folder)
     wanted = {"version": VERSION, "seed": seed}
-    if wanted.items() <= _marker(root / MARKER).items():
+    if _is_whole(root, wanted):
         return root
     if seed < 0:
         raise SettingError(f"seed is {seed}; give 0 or more")
     _espeak_files()
+    if root.exists() and not root.is_dir():
+        raise OutputError(f"{root}: is a file; name a folder for the mini corpus")
+    with locked_folder(root, "mini corpus", name=LOCK):
+        if not _is_whole(root, wanted):     # made by another process meanwhile
+            _make(root, wanted, seed)
+    return root
+
+
+def _make(root, wanted, seed):
     _clear(root)
     for i in range(8):
         _write(root / f"musan/noise/noise-{i}.wav", noise(i, np.random.default_rng([seed, 2, i])), peak=0.5)
@@ -302,6 +325,5 @@ def make_mini_corpus(folder: str | Path, seed: int = 0) -> Path:
     for i, t60 in enumerate(np.linspace(0.15, 0.8, 16)):
         _write(root / f"rir/room-{i:02d}.wav", room(t60, np.random.default_rng([seed, 4, i])), peak=0.9)
     counts = _write_speech(root, seed)
-    write_text(root / MARKER, json.dumps(wanted | counts, indent=1))
+    write_text(root / MARKER, json.dumps(wanted | counts | _measure(root), indent=1))
     (root / PARTIAL).unlink()
-    return root

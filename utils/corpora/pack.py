@@ -20,7 +20,7 @@ from utils.audio.stream import open_audio
 from utils.corpora.corpus import parallel, to_int16
 from utils.corpora.settings import CorpusSettings
 from utils.errors import ContentError, UserError
-from utils.files import StrPath, put, whole_files
+from utils.files import StrPath, is_outdated, put, whole_files
 
 SHARD_BYTES = 2 ** 30       # of the files in a shard, before they are packed
 WRITE_BYTES = 2 ** 24       # handed to MindSpore at once
@@ -89,9 +89,9 @@ def is_current(shard: Shard) -> bool:
     """Whether the shard is there, whole, of these files, and no older than they are."""
     folder, paths, target = shard
     try:
-        made = min(os.path.getmtime(name) for name in names_of(target))
-        return read_shard(target)[0] == paths \
-            and all(os.path.getmtime(os.path.join(folder, path)) <= made for path in paths)
+        sources = [os.path.join(folder, path) for path in paths]
+        older = min(names_of(target), key=os.path.getmtime)
+        return not is_outdated(older, *sources) and read_shard(target)[0] == paths
     except (OSError, UserError):
         return False
 

@@ -9,6 +9,7 @@
 import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from numpy.typing import DTypeLike
 from utils.errors import ContentError, MismatchError, NotFoundError, UserError
 from utils.files import whole_file
 from utils.formats import migrate, numbered, with_format
+from utils.locks import locked_folder
 from utils.paths import beside, inside, links
 from utils.texts import read_json
 
@@ -92,10 +94,13 @@ def graph_input(config: Any) -> GraphInput:
         raise ContentError(f"{graph.parent / DESCRIPTION}: {FOREIGN}") from None
 
 
-def start_inputs() -> None:
-    """Removes what an earlier run left."""
-    for folder in (INPUTS, RESULTS):
-        shutil.rmtree(folder, ignore_errors=True)
+@contextlib.contextmanager
+def new_inputs() -> Iterator[None]:
+    """Removes what an earlier run left; then it is ours to write. OutputError where another process is at it."""
+    with locked_folder(".", str(INPUTS), "wait for it, or start in another folder", name=f".{INPUTS}.lock"):
+        for folder in (INPUTS, RESULTS):
+            shutil.rmtree(folder, ignore_errors=True)
+        yield
 
 
 def write_inputs(name: str, *arrays: np.ndarray) -> None:

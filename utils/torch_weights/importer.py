@@ -123,6 +123,8 @@ def is_checkpoint(path: str) -> bool:
 def export_file(args: argparse.Namespace, given: dict[str, Any], cls: type, originals: dict[str, Original]) -> None:
     """Writes our checkpoint args.file as a file of the original."""
     original = originals[args.format]
+    if os.path.exists(args.output):
+        raise OutputError(f"output: {args.output} exists already; name another file, or delete that one")
     if given:
         raise SettingError(f"--{next(iter(given))}: not with --export, the settings are those of the run")
     if zipfile.is_zipfile(args.file) or safetensors_file.is_safetensors(args.file):
