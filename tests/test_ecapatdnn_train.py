@@ -257,13 +257,12 @@ def test_mistake_is_refused_in_one_line(trained, tmp_path, monkeypatch, mistake)
             {"ckpt_save_dir": str(tmp_path / "run")} | differences)))
 
 
-def test_trial_without_its_file_stops_the_validation(trained, tmp_path):
+def test_trial_without_its_file_is_refused_before_training(trained, tmp_path):
     first = Path(trained.valid_list).read_text().split()[1]
     (tmp_path / "trials.txt").write_text(f"1 {first} {first}\n0 {first} nobody/1.wav\n")
     config = using(trained, valid_list=str(tmp_path / "trials.txt"))
-    validate = train.validation(config, inference.load(config).network, Device("CPU"))
     with refused(AudioError, "nobody/1.wav"):
-        validate()
+        train.validation(config, inference.load(config).network, Device("CPU"))
 
 
 def test_exit_code_and_single_line(tmp_path):
