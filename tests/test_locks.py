@@ -17,7 +17,7 @@ HOLDER = """
 import os, sys, time
 from utils.locks import locked_folder
 with locked_folder(sys.argv[1], "folder"):
-    if sys.argv[2] == "alone" or os.fork():
+    if sys.argv[2] == "alone" or not os.fork():
         print("held", flush=True)
     time.sleep(60)
 """

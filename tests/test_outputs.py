@@ -83,7 +83,8 @@ def put(path, seconds, rate=16000, seed=0):
 
 
 def prepared(data, out, *flags):
-    prepare.main(["--corpus", "tree", "--data_folder", str(data), "--output_folder", str(out), "--workers", "1", *flags])
+    folders = ["--data_folder", str(data), "--output_folder", str(out)]
+    prepare.main(["--corpus", "tree", *folders, "--workers", "1", *flags])
 
 
 @pytest.fixture
