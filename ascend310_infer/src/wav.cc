@@ -29,6 +29,9 @@ const std::map<uint16_t, const char *> kCodecs = {{0x0002, "Microsoft ADPCM"},
                                                   {0x2000, "AC-3"},
                                                   {0xF1AC, "FLAC"}};
 
+// What follows the encoding in an extensible header, and in one of ambisonic sound
+constexpr char kGuid[] = "\x00\x00\x00\x00\x10\x00\x80\x00\x00\xAA\x00\x38\x9B\x71";
+constexpr char kAmbisonic[] = "\x21\x07\xD3\x11\x86\x44\xC8\xC1\xCA\x00\x00\x00";
 constexpr uint16_t kMaxChannels = 1024;  // of libsndfile, too
 
 struct Signature {
@@ -96,12 +99,15 @@ Format ReadFormat(std::string_view content, size_t offset, size_t size, const st
   }
   Format format{Read<uint16_t>(content, offset), Read<uint16_t>(content, offset + 2),
                 Read<uint32_t>(content, offset + 4), Read<uint16_t>(content, offset + 14)};
-  if (format.encoding == kExtensible && size >= 26) {
+  if (format.encoding == kExtensible && size >= 40 &&
+      (Holds(content, offset + 26, std::string_view(kGuid, 14)) ||
+       Holds(content, offset + 28, std::string_view(kAmbisonic, 12)))) {
     format.encoding = Read<uint16_t>(content, offset + 24);
   }
   const bool pcm = format.encoding == kPcm && format.bits >= 1 && format.bits <= 32;
   const bool floats = format.encoding == kFloat && (format.bits == 32 || format.bits == 64);
-  const bool law = (format.encoding == kALaw || format.encoding == kMuLaw) && format.bits == 8;
+  const bool law = format.encoding == kALaw || format.encoding == kMuLaw;
+  format.bits = law ? 8 : format.bits;
   if (!pcm && !floats && !law) {
     const auto codec = kCodecs.find(format.encoding);
     RefuseFormat("its codec is " + (codec == kCodecs.end() ? Hexadecimal(format.encoding) + " with " +
@@ -147,15 +153,14 @@ bool AreChunks(std::string_view content, size_t offset) {
   return offset == content.size() || offset == content.size() + 1;
 }
 
-// Whether another wav file begins at `offset`, or after the byte that makes a size even.
-bool HoldsSecond(std::string_view content, size_t offset) {
-  for (const char *name : {"RIFF", "RF64", "RIFX"}) {
-    if (Holds(content, offset, name) ||
-        (Holds(content, offset, std::string_view("", 1)) && Holds(content, offset + 1, name))) {
-      return true;
+// Where another wav file begins behind samples that end at `offset`, 0 for nowhere: cat has joined them.
+size_t FindSecond(std::string_view content, size_t offset) {
+  for (const size_t place : {offset, offset + offset % 2}) {
+    if ((Holds(content, place, "RIFF") || Holds(content, place, "RF64")) && Holds(content, place + 8, "WAVE")) {
+      return place;
     }
   }
-  return false;
+  return 0;
 }
 }  // namespace
 
@@ -206,8 +211,8 @@ Wav ReadWav(std::string_view content, const std::filesystem::path &path) {
     }
     const size_t frame = id == "data" ? std::max<size_t>(format.Width() * format.channels, 1) : 1;
     if (size / frame > there / frame) {
-      throw UserError("truncated, its " + id + " chunk has " + std::to_string(there) + " of " + std::to_string(size) +
-                      " bytes; copy the file again");
+      throw UserError("truncated, its " + OneLine(id) + " chunk has " + std::to_string(there) + " of " +
+                      std::to_string(size) + " bytes; copy the file again");
     }
     if (id == "ds64" && size >= 16) {
       large_size = Read<uint64_t>(content, offset + 8);
@@ -218,8 +223,8 @@ Wav ReadWav(std::string_view content, const std::filesystem::path &path) {
         throw UserError("its data chunk comes before its fmt chunk");
       }
       size = std::min<uint64_t>(size, there);
-      if (HoldsSecond(content, offset + size)) {
-        throw UserError("holds a second file from byte " + std::to_string(offset + size) +
+      if (const size_t second = FindSecond(content, offset + size); second > 0) {
+        throw UserError("holds a second recording from byte " + std::to_string(second) +
                         " on, which would be lost; join recordings with sox or ffmpeg instead of cat");
       }
       if (size < frame) {
