@@ -33,9 +33,10 @@ def main(config: Config) -> Path:
     note_columns(config, frame_count(max([*gears, length or 0]), stride))
     inputs = [Port("mixture", "float32", (1, length), 300 * stride), Port("lengths", "int32", (1,))]
     return export_model(WholeStrides(model), config, inputs if gears else inputs[:1],
-                        outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1))], name="conv_tasnet",
-                        gears=gears, sample_rate=config.sample_rate, step_seconds=1 / config.sample_rate,
-                        wav_multiple=stride, shortest=sample_count(1, stride) if gears else shortest)
+                        outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1), scales=True)],
+                        name="conv_tasnet", gears=gears, sample_rate=config.sample_rate,
+                        step_seconds=1 / config.sample_rate, wav_multiple=stride, raise_quiet=True,
+                        shortest=sample_count(1, stride) if gears else shortest)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main(config: Config) -> Path:
             gears = [sample_count(gear) for gear in gears]
             inputs.append(Port("samples", "int32", (1,)))
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
-        facts, halved = {"step_seconds": 1 / RATE, "wav_multiple": multiple}, (2 * HOP, 2 * HOP)
+        facts, halved = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True}, (2 * HOP, 2 * HOP)
     else:
         raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels)), length=halved),

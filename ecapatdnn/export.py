@@ -38,7 +38,7 @@ def main(config: Config) -> Path:
         gears = [-(-sample_count(gear, config.front_end) // HOP) * HOP for gear in gears]
         inputs = [Port("waveform", "float32", (1, samples), RATE), Port("samples", "int32", (1,))]
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
-        facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple}
+        facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True}
     else:
         raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     return export_model(model, config, inputs if gears else inputs[:1],

@@ -41,9 +41,9 @@ struct Meter {
   double Largest() const { return std::max(std::abs(low), std::abs(high)); }
 };
 
-std::string ToText(double value) {
+std::string ToText(double value, int digits = 6) {
   std::ostringstream text;
-  text << value;
+  text << std::setprecision(digits) << value;
   return text.str();
 }
 
@@ -53,13 +53,14 @@ void CheckRange(const Wav &wav) {
     for (size_t channel = 0; channel < wav.channels; ++channel) {
       const double sample = wav.At(i, channel);
       if (!std::isfinite(static_cast<float>(sample))) {
-        throw UserError("samples that are NaN or infinite, expected numbers in [-1, 1]; decode the file again");
+        throw UserError("samples that are NaN or infinite, expected numbers in [-1, 1]; decode it again");
       }
       largest = std::max(largest, std::abs(sample));
     }
   }
   if (largest > kLoudest) {
-    throw UserError("samples up to " + ToText(largest) + ", expected numbers in [-1, 1]; divide them by 32768");
+    throw UserError("samples up to " + ToText(largest) +
+                    ", expected numbers in [-1, 1]; divide 16-bit numbers by 32768");
   }
 }
 
@@ -68,8 +69,9 @@ void CheckSilence(const Meter &meter) {
     return;
   }
   const double least = meter.Largest() <= kSilence ? kSilence : kFaint;
-  throw UserError((meter.Largest() <= least ? "silent, no sample above " + ToText(least)
-                                            : "no sound, all samples are about " + ToText(meter.low)) +
+  throw UserError((meter.Largest() <= least
+                       ? "silent, no sample above " + ToText(least)
+                       : "no sound, all samples are about " + ToText((meter.low + meter.high) / 2, 3)) +
                   "; leave the file out");
 }
 

@@ -29,6 +29,7 @@ class Port:
     """A tensor that goes in or out; None in its shape is any size, `example` one to try.
 
     `length` (a, s) of an output: its None is (n + a) // s where that of the first input is n.
+    `scales`: an output is as loud as the first input, whose gain it is divided by.
     """
 
     name: str
@@ -36,11 +37,14 @@ class Port:
     shape: tuple
     example: int = 300
     length: tuple = ()
+    scales: bool = False
 
     def describe(self) -> dict[str, Any]:
         """The content of inputs.json."""
         description = {"name": self.name, "dtype": self.dtype, "shape": self.shape}
-        return description | {"length": self.length} if self.length and None in self.shape else description
+        if self.length and None in self.shape:
+            description["length"] = self.length
+        return description | {"scales": True} if self.scales else description
 
     def example_shape(self) -> list[int]:
         """The shape where any size is the example's."""
@@ -74,8 +78,8 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
     """Writes `network` as config.file_format to config.file_name, or <name>.<suffix> beside the checkpoint.
 
     `facts` go into inputs.json as they are: sample_rate, step_seconds (of the second dimension of the first input),
-    wav_multiple (of samples, where it is a waveform), branches (of the graph that can run side by side), shortest
-    (length of the first input that it takes), labels, ...
+    wav_multiple (of samples, where it is a waveform), raise_quiet (whether wav files are, as by infer.py), branches (of
+    the graph that can run side by side), shortest (length of the first input that it takes), labels, ...
     With `gears` the graph is compiled for so many lengths of the first input, and the last input is the length of a
     recording. The configuration of the converter that does so for an Ascend is written beside the graph.
     Returns the path of the graph.
