@@ -61,6 +61,7 @@ def is_unknown(length: int) -> bool:
 
 
 def _cut(name, promised, there):
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
     return Facts(problem=f"truncated, its {name} has {there} of {promised} bytes; copy the file again")
 
 
@@ -94,7 +95,7 @@ def _riff(peek, size):
             encoding, align = struct.unpack(order + "H10xH", form)
             align = align if encoding in PCM and align else 1
         elif name == b"data":
-            there, known = size - place, not is_unknown(length)
+            there, known = size - place, not is_unknown(length) or not length and _are_chunks(peek, size, place, order)
             if length == LARGEST_32 and 0 < large < 2 ** 62:
                 length, known = large, True
             if not known and (field or there < LARGEST_32):
@@ -110,6 +111,14 @@ def _riff(peek, size):
             return Facts(counted=encoding not in MPEG)
         place += length + length % 2
     return Facts()
+
+
+def _are_chunks(peek, size, place, order):
+    """Whether there are whole chunks from `place` to the end, and not samples."""
+    while len(chunk := peek(place, 8)) == 8:
+        length = struct.unpack(order + "4xI", chunk)[0]
+        place += 8 + length + length % 2
+    return place in (size, size + 1)
 
 
 def _w64(peek, size):
@@ -236,6 +245,8 @@ def _matroska(peek, size):
         if place + 12 > offset + len(window):
             window, offset = peek(place, WINDOW), place
         head = window[place - offset:place - offset + 12]
+        if not head or not head[0]:
+            return UNCOUNTED
         width = 9 - head[0].bit_length()                # of the name, 1 to 4 bytes
         if len(head) < width + 1 or not head[width]:
             return UNCOUNTED if width > 4 else _cut("last element", 12, size - place)

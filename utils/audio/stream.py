@@ -199,7 +199,9 @@ class Source:
 
     def peek(self, place: int, count: int) -> bytes:
         """Up to `count` bytes from `place` on."""
-        return self.head[place:place + count] if place + count <= len(self.head) else self._bytes(place, count)
+        if place + count <= len(self.head):
+            return self.head[place:place + count]
+        return self._bytes(place, count) if place < self.size else b""      # what a header names may be far beyond
 
     def _bytes(self, place, count):
         if self.file is None:
