@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from utils.audio.fitness import measured, to_mono
+from utils.audio.fitness import fault_of_range, measured, to_mono
 from utils.audio.stream import AudioError, open_audio
 from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
 from utils.paths import encoded, walk_files
@@ -95,7 +95,7 @@ class Recordings:
         if path not in self.kept:
             frames, rate = header(path)
             with open_audio(path) as stream:
-                fits = rate == self.rate and stream.exact and frames <= self.room
+                fits = rate == self.rate and stream.decoder.exact and frames <= self.room
             self.room -= frames if fits else 0
             self.kept[path] = read(path, rate) if fits else None
         samples = self.kept[path]
@@ -132,10 +132,14 @@ def require_rate(path: StrPath, found: int, rate: int) -> None:
 
 def _mono(samples, name):
     """The sound of the channels, (n, M) -> (n,); AudioError for numbers that are no samples."""
-    meter = measured(samples)
-    if fault := meter.fault_of_numbers():
+    if samples.shape[1] == 1:       # a meter of channels would take a third of the time of a crop
+        channel, fault = 0, fault_of_range(samples.min(), samples.max())
+    else:
+        meter = measured(samples)
+        channel, fault = meter.channel, meter.fault_of_numbers()
+    if fault:
         raise AudioError(f"{name}: {fault}")
-    return to_mono(samples, meter.channel)
+    return to_mono(samples, channel)
 
 
 def write_wav(path: StrPath, samples: np.ndarray, rate: int, remedy: str = REMEDY) -> None:

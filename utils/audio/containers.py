@@ -105,7 +105,7 @@ def _riff(peek, size):
                 return UNCOUNTED
             if length // align > there // align:
                 return _cut("data chunk", length, there)
-            for following in (place + length, place + length + length % 2):
+            for following in (place + length, place + length + length % 2) if there > length + 12 else ():
                 if peek(following, 4) in (b"RIFF", b"RF64") and peek(following + 8, 4) == b"WAVE":
                     return _joined(peek, size, following)
             return Facts(counted=encoding not in MPEG)

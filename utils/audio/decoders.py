@@ -63,8 +63,12 @@ class LibsndfileDecoder:
         # soundfile takes open files too, which its annotation lacks
         self.file = soundfile.SoundFile(file, closefd=False)    # pyright: ignore[reportArgumentType]
         self.rate, self.channels, self.frames = self.file.samplerate, self.file.channels, self.file.frames
-        self.exact = self.file.subtype not in ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
         self.seekable, self.position = self.file.seekable(), 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether samples are the same bits after seeking."""
+        return self.file.subtype not in ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 
     def seek(self, frame: int) -> None:
         """Goes on from that sample. Sequential formats, such as GSM 6.10, are read up to it."""

@@ -2,6 +2,8 @@
 
 Letters: n samples, M channels.
 """
+import math
+
 import numpy as np
 
 SILENCE = 1e-5      # the largest sample of a part without sound: half a step of 16-bit PCM is 1.5e-5
@@ -65,12 +67,7 @@ class Meter:
 
     def fault_of_numbers(self) -> str:
         """Why these samples cannot be used, and what to do; "" where they can."""
-        peak = float(np.maximum(-self.low, self.high).max())
-        if not np.isfinite(peak):
-            return "samples that are NaN or infinite, expected numbers in [-1, 1]; decode it again"
-        if peak > LOUDEST:
-            return f"samples up to {peak:g}, expected numbers in [-1, 1]; divide 16-bit numbers by 32768"
-        return ""
+        return fault_of_range(self.low.min(), self.high.max())
 
     def fault(self) -> str:
         """As `fault_of_numbers`, of a whole recording: it has to hold a sound too."""
@@ -94,6 +91,16 @@ class Meter:
             notes.append(f"quiet, its loudest sample is at {20 * np.log10(self.peak):.1f} dB of full scale; raised by "
                          f"{20 * np.log10(self.gain):.1f} dB")
         return notes
+
+
+def fault_of_range(low: float, high: float) -> str:
+    """As `Meter.fault_of_numbers`, of samples from `low` to `high`."""
+    peak = float(max(-low, high))       # both are NaN where a sample is
+    if not math.isfinite(peak):
+        return "samples that are NaN or infinite, expected numbers in [-1, 1]; decode it again"
+    if peak > LOUDEST:
+        return f"samples up to {peak:g}, expected numbers in [-1, 1]; divide 16-bit numbers by 32768"
+    return ""
 
 
 def measured(samples: np.ndarray) -> Meter:

@@ -30,7 +30,7 @@ class Stream:
 
     def __init__(self, path: StrPath, source: "Source", decoder: Decoder, counted: bool):
         self.path, self.source, self.decoder, self.counted, self.position = path, source, decoder, counted, 0
-        self.rate, self.channels, self.exact = decoder.rate, decoder.channels, decoder.exact
+        self.rate, self.channels = decoder.rate, decoder.channels
         self.frames = decoder.frames if counted else _lengths.get(source.key)   # None: nobody has read all of it yet
 
     def __enter__(self) -> "Stream":
