@@ -12,7 +12,7 @@ from utils.audio.recording import work_through
 from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
 from utils.errors import SettingError, run
-from utils.files import whole_file
+from utils.files import write_arrays
 from utils.results import require_output
 
 
@@ -45,8 +45,7 @@ def embed(files: Sequence[str], verifier: Verifier, output: str) -> None:
         work_through(files, verifier.fewest, RATE, prepare, "embedded")
     finally:
         if embeddings:
-            with whole_file(output, suffix=".npz") as temporary:
-                np.savez(temporary, files=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
+            write_arrays(output, files=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
             print(f"{output}: embeddings {(len(embeddings), verifier.config.emb_size)}, unit length, float32")
 
 

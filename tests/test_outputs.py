@@ -1,14 +1,17 @@
 """Outputs that exist already, folders in use, and what was made of files that have changed since."""
+import gc
 import json
 import os
+import resource
 import shutil
+import sys
 
 import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
 from helpers.errors import refused
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from deepspeech2 import lm
 from deepspeech2.src import download
@@ -17,9 +20,10 @@ from utils import average, publish
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.corpora import mini
 from utils.errors import NotFoundError, OutputError
-from utils.export import runner
-from utils.files import is_outdated
+from utils.export import graph, runner
+from utils.files import is_outdated, write_arrays
 from utils.locks import locked_folder
+from utils.training.settings import ModelSettings
 
 
 def checkpoint(path, value, **record):
@@ -188,3 +192,27 @@ def test_one_download_of_an_archive_at_a_time(tmp_path):
     with locked_folder(tmp_path, "x", name=".dev-clean.tar.gz.lock"), \
             refused(OutputError, tmp_path, f"process {os.getpid()}"):
         download.download_librispeech(str(tmp_path), ["dev-clean"], "http://localhost:1")
+
+
+def test_arrays_on_a_full_disk_are_refused_in_a_line(tmp_path, monkeypatch):
+    """zipfile, which np.savez writes by, would print more when it is deleted."""
+    printed, limits = [], resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    write_arrays(tmp_path / "a.npz", x=np.ones(3))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        with refused(OutputError, tmp_path / "a.npz"):
+            write_arrays(tmp_path / "a.npz", x=np.random.default_rng(0).random(10000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gc.collect()
+    assert not printed and np.load(tmp_path / "a.npz")["x"].tolist() == [1, 1, 1]
+
+
+def test_an_export_is_refused_before_it_is_computed(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(graph, "_export_mindir", lambda *_: pytest.fail("computed"))
+    settings = ModelSettings(file_name=str(tmp_path / "file" / "net"))
+    with refused(OutputError, tmp_path / "file", "--file_name"):
+        graph.export_model(nn.Dense(3, 3), settings, [graph.Port("x", "float32", (1, 3))],
+                           [graph.Port("y", "float32", (1, 3))], "net")

@@ -23,6 +23,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from utils.errors import OutputError
 
 # what is compiled or downloaded once for all checkouts
@@ -145,6 +147,14 @@ def write_text(path: StrPath, text: str, *, flush: bool = True) -> None:
     """Replaces the file `path` by `text`, as `whole_file` does. UTF-8; names of files in it may be any bytes."""
     with whole_file(path, flush=flush) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def write_arrays(path: StrPath, **arrays: np.ndarray) -> None:
+    """Replaces the .npz `path` by `arrays`, as `whole_file` does."""
+    content = io.BytesIO()      # on a full disk zipfile would print a traceback when it is deleted
+    np.savez(content, **arrays)     # pyright: ignore[reportArgumentType]: its stub takes the names for allow_pickle
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def csv_text(rows: Sequence[dict], decimals: int | None = None) -> str:

@@ -19,7 +19,7 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.ngram import check_arpa, for_kenlm
 from deepspeech2.src.text import BLANK, Alphabet, collapse
 from utils.errors import ContentError, MismatchError, NotFoundError
-from utils.files import StrPath, whole_file
+from utils.files import StrPath, write_arrays
 
 LM_WIDTH = 100      # prefixes held with a language model, unless beam_width says otherwise
 
@@ -164,8 +164,7 @@ def save_log_probs(path: StrPath, items: Sequence[tuple[str, str, np.ndarray]], 
     keys = [key for key, _, _ in items]
     require_unique(keys, path)
     arrays = {f"log_probs.{key}": np.asarray(log_probs, np.float32) for key, _, log_probs in items}
-    with whole_file(path, suffix=".npz") as temporary:
-        np.savez(temporary, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
+    write_arrays(path, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
                  labels=np.array(list(labels), str), **arrays)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.audio.survey import Stamp
 from utils.errors import OutputError
-from utils.files import whole_file
+from utils.files import write_arrays
 
 Kept = dict[bytes, tuple[Stamp, np.ndarray]]    # {file: (what it was like, its embeddings)}
 
@@ -46,8 +46,7 @@ class EmbeddingCache:
             return
         stamps, embeddings = zip(*kept.values(), strict=True)
         try:
-            with whole_file(self.path(folder)) as temporary:
-                np.savez(temporary, files=np.array(list(kept)), stamps=np.array(stamps, np.int64),
+            write_arrays(self.path(folder), files=np.array(list(kept)), stamps=np.array(stamps, np.int64),
                          embeddings=np.stack(embeddings))
         except OutputError as error:
             self.writes = False

@@ -17,6 +17,7 @@ from utils.export.lite2 import ASCEND, downgrade
 from utils.export.runner import DESCRIPTION, description_text
 from utils.files import whole_files
 from utils.layers.ascend import as_float16, for_ascend
+from utils.results import require_output
 from utils.training.settings import ModelSettings
 
 RUNTIMES = ("", *ASCEND, "lite2.0", "lite2.0-cpu")
@@ -86,6 +87,7 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
     """
     kind = config.file_format.upper()
     path = graph_path(config, name)
+    require_output(path, "name another place with --file_name")
     network.set_train(False)
     any_size = not config.runtime     # the older runtime resizes a graph of fixed sizes
     tensors = [_tensor(port, any_size) for port in inputs]
