@@ -302,6 +302,19 @@ def test_what_is_no_audio_is_refused(tmp_path, content):
         audio_file.read(tmp_path / "a.wav", RATE, resample=True)
 
 
+def test_where_a_decoder_is_missing_the_command_that_converts_is_named(tmp_path):
+    path, _, _ = phone(tmp_path, "a.mkv")
+    (tmp_path / "a.mkv").write_bytes((tmp_path / "a.mkv").read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    with refused(AudioError, path, f"ffmpeg -i {path} a.wav"):
+        inspect(path, 1, RATE)
+
+
+def test_text_is_called_text(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"\n <!DOCTYPE html><html>404</html>" * 50)
+    with refused(AudioError, tmp_path / "a.wav", "text", "<!DOCTYPE html>"):
+        inspect(str(tmp_path / "a.wav"), 1, RATE)
+
+
 def test_a_protected_recording_and_a_film_without_sound_are_named(tmp_path):
     path = tmp_path / "a.m4p"
     phone(tmp_path, "a.m4a")

@@ -292,15 +292,16 @@ def test_broken_audio_is_in_no_manifest(tmp_path, capsys):
     put(data / "wav/an4test_clstk/es00/an0-es00-b.wav", rate=8000)
     prepare_corpus("an4", data, tmp_path / "out")
     reasons = lines(tmp_path / "out/rejected.txt")
-    for name, words in (("an0-rs05-b", "0.09 s, expected at least 0.1 s"), ("an1-rs05-b", "silent"),
-                        ("an2-rs05-b", "NaN"), ("an3-rs05-b", "truncated"), ("an0-es00-b", "8000 Hz, expected 16000")):
+    for name, words in (("an0-rs05-b", "0.09 s (1440 samples at 16000 Hz), expected at least 0.10 s"),
+                        ("an1-rs05-b", "silent"), ("an2-rs05-b", "NaN"), ("an3-rs05-b", "truncated"),
+                        ("an0-es00-b", "8000 Hz, expected 16000")):
         assert sum(name in reason and words in reason for reason in reasons) == 1, name
     assert len(reasons) == 5 and "rejected: 5 of 56 files" in printed(capsys)
     manifests = "".join((tmp_path / f"out/{part}.json").read_text() for part in ("train", "valid", "test"))
     assert "rs05-b" not in manifests and "an0-es00-b" not in manifests
     prepare_corpus("an4", data, tmp_path / "long", "--min_seconds", "0.75")
     assert all("an3" in path for path in texts(tmp_path / "long/test.json"))
-    with refused(ContentError, data, "all 56 files", "0.50 s", "5.0 s"):
+    with refused(ContentError, data, "all 56 files", "0.50 s", "5.00 s"):
         prepare_corpus("an4", data, tmp_path / "none", "--min_seconds", "5")
 
 

@@ -23,6 +23,10 @@ DEMUXERS = ("mov,matroska,webm,aac,ac3,eac3,amr,amrnb,amrwb,asf,mp3,flac,ogg,wav
             "ape,wv,tta,tak,dsf,dts,truehd,mpc,mpc8,rm,oma,nut,voc,xwma,loas,nistsphere,shn")
 
 
+class NoDecoder(ValueError):
+    """A recording that this FFmpeg cannot decode; another may."""
+
+
 class Decoder(Protocol):
     """What both can do. Their errors are ERRORS."""
 
@@ -117,9 +121,11 @@ class FFmpegDecoder:
         form, resampler = None, av.AudioResampler("flt")
         with _ffmpeg_errors(), av.open(file, "r", metadata_errors="ignore",
                                        options={"format_whitelist": DEMUXERS}) as container:
+            if not container.streams.audio:
+                raise ValueError("no audio stream in it")
             streams = [stream for stream in container.streams.audio if stream.codec_context]
             if not streams:
-                raise ValueError("no audio stream in it that can be decoded")
+                raise NoDecoder("PyAV has no decoder for its codec")
             stream = max(streams, key=lambda stream: stream.codec_context.channels)
             for frame in self._frames(container, stream):
                 if not self.rate:

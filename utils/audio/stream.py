@@ -4,6 +4,7 @@ The bytes of a file decide how it is read, not its name; a record of a packed co
 """
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ import numpy as np
 import soundfile
 
 from utils.audio.containers import Facts, examine
-from utils.audio.decoders import BLOCK, ERRORS, Binary, Decoder, FFmpegDecoder, LibsndfileDecoder, Patched
+from utils.audio.decoders import BLOCK, ERRORS, Binary, Decoder, FFmpegDecoder, LibsndfileDecoder, NoDecoder, Patched
 from utils.audio.packed import Window, find_record, is_packed, open_record
 from utils.errors import ContentError
 from utils.files import StrPath
@@ -122,6 +123,9 @@ def _open_decoder(path: StrPath, source: "Source", facts: Facts) -> Decoder:
         raise AudioError(f"{path}: not readable as audio by libsndfile, and PyAV, which reads more, is not installed; "
                          f"pip install av, or convert it: ffmpeg -i {path} {_stem(path)}.wav") from None
     except ERRORS as error:
+        if text := re.match(rb"\s*([\t -~]{8,40})[\t\r\n -~]*$", source.head):
+            raise AudioError(f"{path}: not readable as audio, it is text that begins with {text[1].decode()!r}; "
+                             "download the recording again") from None
         raise unreadable(path, error) from None
 
 
@@ -133,7 +137,10 @@ def unreadable(path: StrPath, error: BaseException) -> AudioError:
     reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
     record = find_record(path) if is_packed(path) else None
     place = f", in {record[0]}" if record else ""
-    return AudioError(f"{path}: not readable as audio ({reason.rstrip('.')}{place}); replace the file")
+    remedy = "replace the file"
+    if isinstance(error, NoDecoder):
+        remedy = f"convert it: ffmpeg -i {path} {_stem(path)}.wav"
+    return AudioError(f"{path}: not readable as audio ({reason.rstrip('.')}{place}); {remedy}")
 
 
 def is_headerless(path: StrPath) -> bool:
