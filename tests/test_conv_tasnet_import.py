@@ -166,6 +166,7 @@ def test_what_does_not_fit_is_named(tmp_path):
             ({"model_args": arguments | {"fb_name": "stft"}}, MismatchError, ["bad.pt", "fb_name", "'stft'", "'free'"]),
             ({"model_args": arguments | {"n_repeats": 3}}, MismatchError, ["bad.pt", "n_repeats", 3, 2]),
             ({"model_args": arguments | {"norm_type": "fgLN"}}, MismatchError, ["norm_type", "'fgLN'", "'gLN'"]),
+            ({"model_args": arguments | {"sample_rate": "8k"}}, ContentError, ["bad.pt", "sample_rate", "'8k'"]),
             ({"model_args": arguments | {"mask_act": "tanh"}}, SettingError, ["mask_nonlinear", "'tanh'", "relu"]),
             ({"state_dict": {name: value for name, value in state.items() if "TCN.3.res" not in name}},
              MismatchError, ["bad.pt", "masker.TCN.3.res_conv.weight", "missing", (6, 10, 1)]),

@@ -1,5 +1,8 @@
 """utils/torch_weights/networks.py and safetensors_file.py: a network is found in what programs wrap around it."""
+import ast
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -73,23 +76,34 @@ def test_what_stands_beside_a_network():
     assert (whole.beside["norm_type"], whole.beside["epoch"]) == ("cLN", 3)
 
 
+def assert_command(error):
+    """The printed command is a shell's, with a program of Python's that loads one file and saves another."""
+    option, program, source, *_ = shlex.split(re.search(r"python -c .*", str(error))[0])[1:]
+    assert option == "-c" and source
+    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Call)]
+    assert calls[0] == "torch.save" and "torch.load" in calls
+
+
 def test_what_is_not_unambiguous_is_told_how_to_be_saved():
     """The command selects a part, and does not leave out what PyTorch 2.6 asks for."""
     other = {name: value + 1 for name, value in STATE.items()}
-    with refused(MismatchError, "a b.pt", "['model']", "['ema']", "'a b.pt'", "weights_only=False"):
+    with refused(MismatchError, "a b.pt", "['model']", "['ema']", "'a b.pt'", "weights_only=False") as error:
         find_network({"model": STATE, "ema": other}, LANDMARK, "a b.pt")
+    assert_command(error.value)
     with refused(MismatchError, "a.pt", "student.", "teacher."):
         find_network(under("student.") | under("teacher.", other), LANDMARK, "a.pt")
     for content, found in ((instance("mine.Net", 1), "mine.Net"), ([], "list"), ({}, "dict"), ({"a": {"b": 1}}, "a")):
-        with refused(ContentError, "a.pt", "state dict", found, "weights_only=False"):
+        with refused(ContentError, "a.pt", "state dict", found, "weights_only=False") as error:
             find_network(content, LANDMARK, "a.pt")
+        assert_command(error.value)
     for kind, found in (("torch._utils._rebuild_sparse_tensor", "sparse"),
                         ("torch._utils._rebuild_qtensor", "quantised"), ("torch.QInt8Storage", "quantised"),
                         ("torch.ComplexFloatStorage", "complex"),
                         ("torch._utils._rebuild_meta_tensor_no_storage", "meta"),
                         ("torchao.dtypes.AffineQuantizedTensor", "torchao.dtypes.AffineQuantizedTensor")):
-        with refused(ContentError, "a.pt", "decoder.bias", found, "weights_only=False"):
+        with refused(ContentError, "a.pt", "decoder.bias", found, "weights_only=False") as error:
             find_network({"model": STATE | {"decoder.bias": instance(kind)}}, LANDMARK, "a.pt")
+        assert_command(error.value)
 
 
 @pytest.mark.parametrize(("name", "whose"), [

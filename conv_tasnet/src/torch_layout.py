@@ -104,7 +104,7 @@ def read_asteroid(network: Network, hyper: dict[str, Any], given: dict[str, Any]
     stated |= {name: arguments[ARGUMENTS[name]] for name in ("mask_nonlinear", "sample_rate")
                if arguments.get(ARGUMENTS[name])}
     mask = "sigmoid" if built else "relu"       # the default of the class, that of asteroid's recipes
-    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": mask, "sample_rate": 8000})
+    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": mask, "sample_rate": 8000}, path)
 
 
 def stated_by_asteroid(network: Network, hyper: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def read_kaituoxu(network: Network, hyper: dict[str, Any], given: dict[str, Any]
                                 "ahead, but that norm does. This zoo's causal networks have 'cLN', 'cgLN' or 'BN'")
     stated |= {name: letters[name] for name in ("mask_nonlinear", "sample_rate") if name in letters}
     norm = "cLN" if causal else "gLN"       # cumulative or global ones have the same tensors
-    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": "relu", "sample_rate": 8000})
+    return with_guesses(state, inferred, stated, {"norm": norm, "mask_nonlinear": "relu", "sample_rate": 8000}, path)
 
 
 def merged(hyper: dict[str, Any]) -> dict[str, Any]:
@@ -154,12 +154,14 @@ def count(state: dict[str, Any], pattern: str) -> int:
     return len({match[1] for name in state if (match := re.match(pattern, name))})
 
 
-def with_guesses(state: Tensors, inferred: dict[str, Any], stated: dict[str, Any],
-                 recipe: dict[str, Any]) -> Weights:
+def with_guesses(state: Tensors, inferred: dict[str, Any], stated: dict[str, Any], recipe: dict[str, Any],
+                 path: str | Path) -> Weights:
     """The Weights with the values of the original's `recipe` for what the file does not state."""
-    if isinstance(stated.get("sample_rate"), float):
-        stated["sample_rate"] = round(stated["sample_rate"])
-    return Weights(state, recipe | inferred | stated, assumed=tuple(name for name in recipe if name not in stated))
+    rate = stated.get("sample_rate", recipe["sample_rate"])
+    if not isinstance(rate, (int, float)) or not 1 <= rate < 1e6:
+        raise ContentError(f"{path}: sample_rate: found {rate!r}, expected the rate of the mixtures in Hz")
+    settings = recipe | inferred | stated | {"sample_rate": round(rate)}        # asteroid's is a float
+    return Weights(state, settings, assumed=tuple(name for name in recipe if name not in stated))
 
 
 def write_asteroid(state: Tensors, config: Config, parameters: Tensors) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def sizes(state: Tensors, name: str, source: StrPath, count: int) -> tuple[int, 
 
 def expect(values: Mapping[str, Any], expected: Mapping[str, tuple[Any, ...]], source: StrPath) -> None:
     """MismatchError for a hyper-parameter {name: value} that differs from the `expected` {name: (allowed, ...)}."""
+    if not isinstance(values, Mapping):
+        raise ContentError(f"{source}: found {values!r}, expected {', '.join(expected)} by their names")
     for name, allowed in expected.items():
         if name in values and values[name] not in allowed:
             raise MismatchError(f"{source}: {name}: found {values[name]!r}, expected "

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from utils.errors import ContentError, NotFoundError, UnsupportedError
 from utils.files import StrPath, whole_file
 from utils.torch_weights.plain_pickle import plain
+from utils.torch_weights.torch_file import printable
 
 SUFFIX = ".safetensors"
 DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -38,8 +39,7 @@ def read(path: StrPath) -> dict[str, Any]:
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror or error}; expected a file of weights") from None
     except (safetensors.SafetensorError, ValueError) as error:
-        reason = "".join(letter for letter in str(error) if letter.isprintable())
-        raise ContentError(f"{path}: not loaded as safetensors ({reason}); copy it again") from None
+        raise ContentError(f"{path}: not loaded as safetensors ({printable(str(error))}); copy it again") from None
     header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
     return {name: _value(text) for name, text in header.get("__metadata__", {}).items()} | {STATE_DICT: tensors}
 

@@ -77,7 +77,12 @@ def read(path: StrPath) -> Any:
     except zipfile.BadZipFile as error:
         raise ContentError(f"{path}: {_why_no_zip(path, error)}") from None
     except (Refused, NotImplementedError, RuntimeError) as error:
-        raise ContentError(f"{path}: not loaded, {error}") from None
+        raise ContentError(f"{path}: not loaded, {printable(str(error))}") from None
+
+
+def printable(text: str) -> str:
+    """Text of a file that may come from anyone, without what a screen would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def save_again(path: StrPath, expression: str = "{}") -> str:
@@ -199,8 +204,6 @@ def _known(name, arguments):
     """What a call gives, None for an Instance. Refused for a name that only runs something."""
     if arguments is not None:
         return CALLS[name.path](*arguments) if name.path in CALLS else None
-    if not name.path.isprintable():
-        raise Refused(f"damaged, it names {name.path!r}")
     if not _matches(name, PLAIN_NAMES) and (name.path.split(".")[0] in STANDARD or _matches(name, RUNNERS)):
         raise Refused(f"it names {name.path}, which a checkpoint of weights does not need; it may be meant to do harm. "
                       "Nothing of it was run")
