@@ -26,6 +26,15 @@ if [ "$need" = n ] && [ ! -d "$data" ]; then
 fi
 
 log=$PWD/acc.log
+for output in "$log" "$model"; do     # known before the work, not after it
+  if [ -e "$output" ] && [ -w "$output" ] || [ ! -e "$output" ] && [ -w "${output%/*}/" ]; then continue; fi
+  echo "error: $output: cannot be written; mend its permissions, or call the script from another folder" >&2
+  exit 2
+done
+if [ -d "$log" ]; then
+  echo "error: $log: is a folder, expected a file; call the script from another folder" >&2
+  exit 2
+fi
 cd "$model"
 exec 9< .
 code=0

@@ -536,6 +536,14 @@ def test_script_passes_the_precision_on(doubled, tree, tmp_path):
     assert_refusal(done.returncode, done.stderr, "--precision", "'fp16'", "enforce_fp32")
 
 
+def test_script_refuses_before_the_work_what_it_cannot_write(doubled, tree, tmp_path):
+    (tmp_path / "acc.log").mkdir()
+    command = ["bash", tree / "ascend310_infer" / "infer.sh", tmp_path, "eval_list", doubled, tmp_path, "n"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert_refusal(done.returncode, done.stderr, tmp_path / "acc.log")
+    assert not (tmp_path / "result_Files").exists()
+
+
 @pytest.mark.slow
 def test_sanitizers_find_nothing(doubled, tmp_path):
     """Wav files cut at every byte, with every byte changed, longer than they say; .bin files of odd sizes; gears."""

@@ -261,9 +261,22 @@ def test_results_are_no_input_of_the_next_run(run, tmp_path):
         assert code == 0 and "count 1\n" in output, output
 
 
-def limited(size):
-    """What bounds the files that a process may write, as a full disk does."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+def limited(kind, size):
+    """What bounds a resource of a process, such as the size of its files, as a full disk does."""
+    return lambda: resource.setrlimit(kind, (size, size))
+
+
+def test_a_file_that_memory_does_not_hold_is_named_and_the_others_run(runner, graph, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.wav").write_bytes(wav())
+    os.truncate(folder / "b.wav", 2 ** 40)      # of holes
+    done = subprocess.run([runner, "--mindir_path", graph, "--input_path", folder, "--output_path", tmp_path / "out",
+                           "--device_target", "CPU"], capture_output=True, text=True, check=False,
+                          preexec_fn=limited(resource.RLIMIT_AS, 2 ** 34), env=os.environ | {"GLOG_v": "4"})
+    assert_refusal(done.returncode, done.stderr, "1 of 3 items")
+    assert_line(done.stderr, folder / "b.wav", "memory")
 
 
 def test_a_full_disk_ends_the_work_in_one_line_and_the_report_is_shown(runner, graph, tmp_path):
@@ -274,7 +287,7 @@ def test_a_full_disk_ends_the_work_in_one_line_and_the_report_is_shown(runner, g
         (folder / f"{name}.wav").write_bytes(wav(noise(length=length)))
     done = subprocess.run([runner, "--mindir_path", graph, "--input_path", folder, "--output_path", results,
                            "--device_target", "CPU", "--warmup", "0"], capture_output=True, text=True, check=False,
-                          preexec_fn=limited(10000), env=os.environ | {"GLOG_v": "4"})
+                          preexec_fn=limited(resource.RLIMIT_FSIZE, 10000), env=os.environ | {"GLOG_v": "4"})
     assert_refusal(done.returncode, done.stderr, results / "b_0.bin", "written")
     assert "count 2" in done.stdout and done.stderr.count("\n") == 1, done
     assert {path.name for path in results.iterdir()} == {"a_0.bin", "a_1.bin"}

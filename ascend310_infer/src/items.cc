@@ -131,10 +131,12 @@ std::string ReadFile(const fs::path &path) {
                                        : "cannot be read (" + error.message() + ")");
   }
   std::ifstream file(path, std::ios::binary);
-  std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::string content(fs::file_size(path), '\0');
+  file.read(content.data(), static_cast<std::streamsize>(content.size()));
   if (!file.is_open() || file.bad()) {
     throw UserError(std::string("cannot be read (") + std::strerror(errno) + ")");
   }
+  content.resize(static_cast<size_t>(file.gcount()));
   return content;
 }
 

@@ -25,6 +25,7 @@ import numpy as np
 import soundfile
 
 from helpers.documents import ROOT
+from helpers.encode import encode
 
 RATE = 16000
 SECONDS = 20                # more for one file is a hang
@@ -67,27 +68,11 @@ def seeds(folder: Path) -> dict[str, bytes]:
                 soundfile.write(buffer, sound, RATE, kind, format=form)
                 found[f"{form}-{kind}-{channels}.{suffix}"] = buffer.getvalue()
     for name, codec, form, options in ENCODED:
-        _encode(folder / name, samples, codec, form, options)
+        encode(folder / name, samples, 32000 if codec == "ac3" else RATE, codec, form, **options)
         found[name] = (folder / name).read_bytes()
     streamed = bytearray(found["WAV-PCM_16-1.wav"])
     streamed[4:8] = streamed[40:44] = b"\xff" * 4
     return found | {"streamed.wav": bytes(streamed)}
-
-
-def _encode(path, samples, codec, form, options):
-    import av
-
-    with av.open(str(path), "w", format=form, options=options) as container:
-        stream = container.add_stream(codec, rate=48000 if codec == "libopus" else 32000, layout="mono")
-        context = stream.codec_context
-        context.format = context.codec.audio_formats[0]
-        context.open()
-        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[None], format="fltp", layout="mono")
-        frame.sample_rate = RATE
-        resampler = av.AudioResampler(context.format, "mono", context.rate, context.frame_size or None)
-        for one in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(stream.encode(one))
-        container.mux(stream.encode(None))
 
 
 def damaged(content: bytes, others: Sequence[bytes], generator: np.random.Generator) -> bytes:
