@@ -163,4 +163,4 @@ def test_seconds_that_are_too_few_are_named_by_the_batch(corpus, tmp_path):
     train_set = TrainSet(corpus(minibatch_size=20))
     (features, *_), bad = train_set.batch(1, 0)
     assert len(features) == 20 and list(bad) == [str(tmp_path / "5.wav")]
-    assert_named(bad[str(tmp_path / "5.wav")], ["2.00 s", "1 seconds"])
+    assert_named(bad[str(tmp_path / "5.wav")], ["2.00 s", "1.01 seconds"])
