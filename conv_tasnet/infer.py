@@ -14,6 +14,7 @@ from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
 from utils.errors import run
 from utils.progress import progress
+from utils.results import require_writable
 
 
 def main(argv: list[str]) -> None:
@@ -21,6 +22,7 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     config = checkpoint_config(Config, args.checkpoint_path, device_target=args.device_target)
     outputs = output_paths(args.audio, args.output_dir, config.C)
+    require_writable(args.output_dir, "give another --output_dir")
     separator = load(config)
 
     def prepare(recordings):

@@ -12,9 +12,8 @@ import numpy as np
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import RATE, WINDOW, spectrogram
-from deepspeech2.src.manifest import read_manifest
-from utils.audio import audio_file
-from utils.audio.recording import inspect_header
+from deepspeech2.src.manifest import inspect_utterance, read_manifest
+from utils.audio.recording import inspect
 from utils.audio.survey import survey
 from utils.config import parse_use_config, require
 from utils.errors import run
@@ -27,10 +26,10 @@ def main(config: Config) -> Path:
     require(config, "test_manifest")
     graph = graph_input(config)
     utterances = read_manifest(config.test_manifest, config.data_folder)
-    survey(utterances, lambda utterance: inspect_header(utterance.audio, WINDOW, RATE, config.resample))
+    survey(utterances, lambda utterance: inspect_utterance(utterance, config.resample))
     with new_inputs():
         for number, utterance in enumerate(progress(utterances, "written", unit="utterance")):
-            samples = audio_file.read(utterance.audio, RATE, resample=config.resample)
+            samples = inspect(utterance.audio, WINDOW, RATE, config.resample).as_it_is().whole(RATE)
             if graph.name == "waveform":
                 graph.check(utterance.audio, len(samples))
                 write_inputs(f"{number:06d}", samples)

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.features import HOP, RATE, sample_count
-from ecapatdnn.src.inference import MIN_FRAMES
+from ecapatdnn.src.features import HOP, MIN_FRAMES, RATE, sample_count
 from ecapatdnn.src.model import make_network
 from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model

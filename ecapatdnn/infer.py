@@ -1,6 +1,8 @@
 """Verifies or embeds recordings: python infer.py a.wav b.wav; python infer.py --embed *.wav --output x.npz."""
 import argparse
+import os
 import sys
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +13,7 @@ from ecapatdnn.src.inference import Verifier, load
 from utils.audio.recording import work_through
 from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
-from utils.errors import SettingError, run
+from utils.errors import OutputError, SettingError, run
 from utils.files import write_arrays
 from utils.results import require_output
 
@@ -21,6 +23,8 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     if args.embed:
         require_output(args.output, "name another --output")
+        if os.path.exists(args.output) and not zipfile.is_zipfile(args.output):
+            raise OutputError(f"output: {args.output} exists already and holds no embeddings; name another file")
     verifier = load(checkpoint_config(Config, args.checkpoint_path, device_target=args.device_target, resample=True,
                                       score_crops=0))
     if args.embed:

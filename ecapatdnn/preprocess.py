@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.features import RATE, filter_bank, sample_count
+from ecapatdnn.src.features import MIN_FRAMES, RATE, filter_bank, sample_count
 from ecapatdnn.src.metric import read_trials
-from utils.audio import audio_file
-from utils.audio.recording import inspect_header
+from utils.audio.recording import inspect, inspect_header
 from utils.audio.survey import survey
 from utils.config import parse_use_config, require
 from utils.errors import run
@@ -27,12 +26,13 @@ def main(config: Config) -> Path:
     require(config, "eval_list", "eval_path")
     graph = graph_input(config)
     length = sample_count(graph.length, config.front_end) if graph.name == "features" and graph.length else graph.length
-    files = read_trials(config.eval_list).files
+    files, fewest = read_trials(config.eval_list).files, sample_count(MIN_FRAMES, config.front_end)
     survey([os.path.join(config.eval_path, os.fsdecode(file)) for file in files],
-           lambda path: inspect_header(path, 1, RATE, config.resample))
+           lambda path: inspect_header(path, fewest, RATE, config.resample))
     with new_inputs():
         for file in progress([os.fsdecode(file) for file in files], "written"):
-            samples = audio_file.read(os.path.join(config.eval_path, file), RATE, resample=config.resample)
+            recording = inspect(os.path.join(config.eval_path, file), fewest, RATE, config.resample)
+            samples = recording.as_it_is().whole(RATE)
             if length:
                 samples = np.resize(samples, length)
             if graph.name == "features":

@@ -107,10 +107,10 @@ def test_the_rest_of_a_batch_is_done(error, expected):
 
 
 def test_a_corpus_is_read_on_behind_a_defect(monkeypatch):
-    monkeypatch.setattr("utils.corpora.corpus.audio_file.check", lambda *_: 1 / 0)
-    samples, size, reason = inspect(Job("a.wav", "x/a.wav", "x/a.wav", 16000, 1.0))
-    assert (samples, size) == (0, 0)
-    assert_named(reason, ["x/a.wav", "ZeroDivisionError"])
+    monkeypatch.setattr("utils.corpora.corpus.recording.inspect", lambda *_: 1 / 0)
+    found = inspect(Job("a.wav", "x/a.wav", "x/a.wav", 16000, 1.0))
+    assert found.samples == 0
+    assert_named(found.reason, ["x/a.wav", "ZeroDivisionError"])
 
 
 def test_a_reader_that_has_read_enough():

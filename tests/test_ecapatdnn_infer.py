@@ -55,7 +55,7 @@ def test_where_no_file_can_be_embedded_nothing_is_written(files):
     assert not os.path.exists("e.npz")
 
 
-@pytest.mark.parametrize("output, facts", [("folder", ["folder"]), ("a.wav/e.npz", ["a.wav"])])
+@pytest.mark.parametrize("output, facts", [("folder", ["folder"]), ("a.wav/e.npz", ["a.wav"]), ("a.wav", ["a.wav"])])
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(files, monkeypatch, output, facts):
     os.mkdir("folder")
     monkeypatch.setattr(infer, "checkpoint_config", lambda *_, **__: Config())

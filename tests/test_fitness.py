@@ -2,11 +2,13 @@
 import numpy as np
 import pytest
 import soundfile
-from helpers.errors import refused
+from helpers.errors import assert_line, refused
 
 from utils.audio import audio_file
 from utils.audio.recording import inspect, open_recording
 from utils.audio.stream import AudioError
+from utils.corpora.corpus import Job, verify
+from utils.corpora.settings import CorpusSettings
 
 RATE = 8000
 
@@ -107,3 +109,12 @@ def test_silence_between_channels_that_cancel_is_silence(tmp_path):
     x = noise(2 ** -15)
     with refused(AudioError, "recording", "silent"):
         open_recording(np.stack([x, -x], 1), RATE, 80, RATE)
+
+
+def test_prepare_counts_the_files_of_several_channels(tmp_path, capsys):
+    for name, samples in (("a", noise(0.3)), ("b", np.stack([noise(0.3), noise(0.3, 1)], 1))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
+    jobs = [Job(f"{name}.wav", str(tmp_path / f"{name}.wav"), str(tmp_path / f"{name}.wav"), RATE, 0) for name in "ab"]
+    config = CorpusSettings(output_folder=str(tmp_path), workers=1)
+    assert len(verify(jobs, config, str(tmp_path))[0]) == 2
+    assert_line(capsys.readouterr().out, "1 of 2 files", tmp_path / "b.wav")

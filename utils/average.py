@@ -14,6 +14,7 @@ from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import MismatchError, OutputError, run
+from utils.results import require_output
 
 
 def main(argv: Sequence[str]) -> Path:
@@ -28,6 +29,7 @@ def main(argv: Sequence[str]) -> Path:
     path = Path(args.output or Path(args.runs[0], "average.ckpt"))
     if path.exists() and "averaged" not in load_checkpoint(path)[1]:
         raise OutputError(f"output: {path} exists already and is no earlier average; name another file")
+    require_output(path, "name another --output")
     save_checkpoint(path, {name: Tensor(array) for name, array in mean(chosen).items()}, averaged=names)
     print(f"{path}: the mean of {', '.join(names)}")
     return path

@@ -24,6 +24,7 @@ Count = TypeVar("Count", int, "Tensor")
 
 RATE = 16000
 WINDOW, HOP = 400, 160      # 25 ms, 10 ms
+MIN_FRAMES = 25             # a shorter recording, a quarter of a second, is no utterance
 EPSILON32 = 1.1920929e-07   # kaldi's floor: the float32 machine epsilon
 
 

@@ -16,7 +16,7 @@ from mindspore import Tensor, nn
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.embedding_cache import EmbeddingCache, Kept
-from ecapatdnn.src.features import RATE, filter_bank, sample_count
+from ecapatdnn.src.features import MIN_FRAMES, RATE, filter_bank, sample_count
 from ecapatdnn.src.metric import Trials
 from ecapatdnn.src.model import make_network
 from ecapatdnn.src.scoring import cosine_scores, speaker_means, unit
@@ -34,7 +34,6 @@ from utils.results import why_not_writable
 
 SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
 LONGEST = 300       # seconds embedded at once: all of a recording's layers are in memory together
-MIN_FRAMES = 25     # a shorter recording, a quarter of a second, is no utterance
 SAVE_SECONDS = 30   # of embedding that are lost at most where the process is killed
 PAIR = Trials(np.array([True]), np.array([0]), np.array([1]), np.array([b"first", b"second"]))
 

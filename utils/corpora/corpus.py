@@ -80,8 +80,16 @@ def convert(source: str, target: str, rate: int) -> None:
                          "finished files are kept")
 
 
-def inspect(job: Job) -> tuple[int, str]:
-    """(samples, "") of a file that is fit for use, (0, reason) of another."""
+class Verdict(NamedTuple):
+    """What came of a Job."""
+
+    samples: int        # of the target; 0 where the file is not fit for use
+    reason: str = ""    # why it is not
+    stereo: bool = False        # whether the source has several channels
+
+
+def inspect(job: Job) -> Verdict:
+    """The Verdict on a file, which is converted first where it has to be."""
     try:
         if len(job.path.split()) != 1:
             raise audio_file.AudioError(f"{job.source}: white space in the path, which separates columns; "
@@ -89,16 +97,25 @@ def inspect(job: Job) -> tuple[int, str]:
         if job.source != job.target and (is_outdated(job.target, job.source) or _other_rate(job.target, job.rate)):
             convert(job.source, job.target, job.rate)
         shortest = math.ceil(job.min_seconds * job.rate)
-        return recording.inspect(job.target, shortest, job.rate, job.resample).length(job.rate), ""
+        found = recording.inspect(job.target, shortest, job.rate, job.resample)
+        return Verdict(found.length(job.rate), stereo=found.channels > 1 or _is_stereo(job))
     except audio_file.AudioError as error:
-        return 0, str(error)
+        return Verdict(0, str(error))
     except UserError:
         raise
     except Exception as error:
         line, is_defect = explained(error)
         if not is_defect:       # of the machine, as for all files to come
             raise
-        return 0, f"{job.source}: {line}"
+        return Verdict(0, f"{job.source}: {line}")
+
+
+def _is_stereo(job):
+    """Whether the target was made of several channels."""
+    if job.source == job.target or not os.path.exists(job.source):
+        return False
+    with open_audio(job.source) as stream:
+        return stream.channels > 1
 
 
 def parallel(function: Callable[[J], T], jobs: Sequence[J], workers: int, title: str) -> Iterator[T]:
@@ -125,7 +142,7 @@ def verify(jobs: list[Job], config: CorpusSettings, folder: str,
     log = os.path.join(config.output_folder, log)
     where = f"{os.path.abspath(folder)} at {jobs[0].rate} Hz"
     known = read_verified(log, where)
-    good, todo, reasons = {}, [], []
+    good, todo, reasons, stereo = {}, [], [], []
     for job in jobs:
         samples, *stamps = known.get(job.path, (0,))
         if config.pack and os.fsencode(job.path).decode(errors="replace") != job.path:
@@ -137,12 +154,16 @@ def verify(jobs: list[Job], config: CorpusSettings, folder: str,
             todo.append(job)
     write_list(log, [where, *(" ".join(map(str, (path, *row))) for path, row in known.items())])
     with open(log, "a", encoding="utf-8", errors="surrogateescape", buffering=1) as stream:
-        for job, (samples, reason) in zip(todo, parallel(inspect, todo, config.workers, "verify"), strict=True):
-            if reason:
-                reasons.append(reason)
-            else:
-                good[job.path] = samples
-                stream.write(" ".join(map(str, (job.path, samples, *_stamps(job)))) + "\n")
+        for job, found in zip(todo, parallel(inspect, todo, config.workers, "verify"), strict=True):
+            if found.reason:
+                reasons.append(found.reason)
+                continue
+            good[job.path] = found.samples
+            stream.write(" ".join(map(str, (job.path, found.samples, *_stamps(job)))) + "\n")
+            stereo += [job.source] * found.stereo
+    if stereo:
+        print(f"note: {len(stereo)} of {len(todo)} files have several channels, such as {stereo[0]}: their mean is "
+              "used, or the loudest channel where they cancel each other")
     return good, reasons
 
 

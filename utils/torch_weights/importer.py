@@ -16,6 +16,7 @@ from utils.config import load_config, parse_config, read_mapping, save_config
 from utils.device import setup_device
 from utils.errors import ContentError, MismatchError, OutputError, SettingError, UserError
 from utils.files import whole_folder
+from utils.results import require_output, require_writable
 from utils.torch_weights import safetensors_file, torch_file
 from utils.torch_weights.names import Tensors, to_ours, to_theirs
 from utils.torch_weights.networks import find_network
@@ -82,6 +83,7 @@ def import_file(args: argparse.Namespace, given: dict[str, Any], cls: type, orig
     original, output = originals[args.format], Path(args.output)
     if output.exists():
         raise OutputError(f"output: {output} exists already; give the name of a folder to make")
+    require_writable(output, "name another --output")
     network = find_network(read_file(args.file), original.landmark, args.file)
     weights = original.read(network, read_hyper_parameters(args.hyper_parameters), given, args.file)
     config = cls(**({"ckpt_save_dir": args.output} | weights.settings | original.variant | given | weights.fixed))
@@ -125,6 +127,7 @@ def export_file(args: argparse.Namespace, given: dict[str, Any], cls: type, orig
     original = originals[args.format]
     if os.path.exists(args.output):
         raise OutputError(f"output: {args.output} exists already; name another file, or delete that one")
+    require_output(args.output, "name another --output")
     if given:
         raise SettingError(f"--{next(iter(given))}: not with --export, the settings are those of the run")
     if zipfile.is_zipfile(args.file) or safetensors_file.is_safetensors(args.file):
