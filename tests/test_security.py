@@ -23,7 +23,11 @@ from ecapatdnn.src.embedding_cache import EmbeddingCache
 from utils.audio.survey import Stamp
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import parse_config, parse_train_config
-from utils.errors import ContentError, SettingError
+from utils.errors import ContentError, MismatchError, SettingError
+from utils.torch_weights import torch_file
+from utils.torch_weights.importer import read_file
+from utils.torch_weights.networks import find_network
+from utils.torch_weights.plain_pickle import Instance, Name
 
 
 class Bomb:
@@ -109,6 +113,34 @@ def test_a_parameter_of_another_size_than_its_shape_is_refused(tmp_path, dims, k
     (tmp_path / "best.ckpt").write_bytes(checkpoint.SerializeToString())
     with refused(ContentError, tmp_path / "best.ckpt", "checkpoint"):
         load_checkpoint(tmp_path / "best.ckpt")
+
+
+def test_weights_of_others_with_changed_bytes_are_read_or_refused(tmp_path):
+    """Of PyTorch's zip format and of safetensors: a value or a refusal in one line."""
+    import safetensors.numpy
+
+    weights = {"w": np.ones((3, 4), np.float32), "n": np.array([1, 2])}
+    settings = Instance(Name("argparse", "Namespace"), (), {"a": [1, "b", None, 2.5], "c": {"d": (1, 2)}})
+    torch_file.write(tmp_path / "a.pt", {"state_dict": weights, "args": settings, "more": [weights, settings]})
+    with zipfile.ZipFile(tmp_path / "a.pt") as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    plain, generator, bad = safetensors.numpy.save(weights, {"a": "[1]"}), np.random.default_rng(0), 0
+    for i in range(400):
+        changed = bytearray(entries["a/data.pkl"] if i % 4 else plain)
+        for place in generator.integers(len(changed), size=2):
+            changed[place] = generator.integers(256)
+        if i % 4:
+            with zipfile.ZipFile(tmp_path / "b.pt", "w") as file:
+                for name, content in (entries | {"a/data.pkl": bytes(changed)}).items():
+                    file.writestr(name, content)
+        else:
+            (tmp_path / "b.pt").write_bytes(changed)
+        try:
+            find_network(read_file(str(tmp_path / "b.pt")), "w", "b.pt")
+        except (ContentError, MismatchError) as error:
+            assert str(error).isprintable()
+            bad += 1
+    assert bad > 100
 
 
 def object_arrays(bomb, *names):
