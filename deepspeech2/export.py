@@ -27,9 +27,9 @@ def main(config: Config) -> Path:
     if onnx and config.input == "waveform":
         raise SettingError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
                            "the front-end as ONNX, take MINDIR")
-    if onnx and config.rnn_type == "gru":
-        raise SettingError("file_format ONNX: found with rnn_type gru, expected lstm; MindSpore cannot write a GRU as "
-                           "ONNX, take MINDIR")
+    if config.runtime.startswith("lite2.0") and config.runtime not in ASCEND and config.rnn_type == "gru":
+        raise SettingError(f"runtime {config.runtime}: found with rnn_type gru, expected lstm; MindSpore Lite 2.0 has "
+                           "no GRU for a CPU, take ONNX, or MINDIR without --runtime")
     model = DeepSpeech2(config)
     load_model(config.model_path, model)
     gears = read_gears(config.gears)

@@ -1,15 +1,20 @@
 """Where export.py writes graphs: folders and names of all kinds, several graphs in one folder."""
 import os
 
+import numpy as np
 import onnx
 import pytest
 from helpers.errors import refused
-from mindspore import nn
+from helpers.graphs import python
+from mindspore import Tensor, nn
 
+from conv_tasnet.src.layers import CumulativeNorm
 from ecapatdnn.src.config import Config
+from utils.cpu_ops.functions import BothDirections
 from utils.errors import MismatchError
 from utils.export.graph import Port, export_model, graph_path
-from utils.export.runner import read_description
+from utils.export.onnx_graph import write_onnx
+from utils.export.runner import description_text, read_description
 from utils.files import PLAIN, whole_files
 
 
@@ -18,10 +23,10 @@ class Halved(nn.Cell):
         return x * 0.5
 
 
-def export(path, file_format="MINDIR", samples=8, **facts):
+def export(path, file_format="MINDIR"):
     config = Config(file_format=file_format, file_name=str(path))
-    port = Port("waveform", "float32", (1, samples))
-    return export_model(Halved(), config, [port], [Port("half", "float32", (1, samples))], "net", **facts)
+    return export_model(Halved(), config, [Port("waveform", "float32", (1, 8))], [Port("half", "float32", (1, 8))],
+                        "net")
 
 
 NAMES = ["plain", "my runs", "run(1)", "lr=0.1", "a,b;c", "$HOME", "100%d", "'\"`", "模型", "new\nline", "-dash",
@@ -54,6 +59,7 @@ def test_a_graph_is_written_into_a_folder_of_any_name(tmp_path):
     for file_format, written in (("MINDIR", "v1.2.mindir"), ("ONNX", "v1.2.onnx")):
         path = export(folder / "v1.2", file_format)
         assert path == folder / written and path.stat().st_size > 100
+        assert read_description(path)["file"] == written
     assert sorted(os.listdir(folder)) == ["inputs.json", "v1.2.mindir", "v1.2.onnx"]
     assert onnx.load_from_string((folder / "v1.2.onnx").read_bytes()).graph.input[0].name == "waveform"
 
@@ -69,28 +75,66 @@ def test_a_name_keeps_all_but_the_suffix_of_a_format(given, expected, tmp_path, 
     assert graph_path(config, "net").as_posix() == expected
 
 
+def describe(path, samples):
+    """As after an export of so many samples to `path`."""
+    path.touch()
+    inputs_json = path.with_name("inputs.json")
+    inputs_json.write_text(description_text({"file": path.name, "samples": samples}, inputs_json))
+
+
 def test_inputs_json_describes_every_graph_of_its_folder(tmp_path):
-    for name, samples in (("one.mindir", 8), ("two.mindir", 16), ("one.onnx", 24), ("one.mindir", 32)):
-        export(tmp_path / name, name.rpartition(".")[2], samples)
-    lengths = {name: read_description(tmp_path / name)["inputs"][0]["shape"][1]
-               for name in ("one.mindir", "two.mindir", "one.onnx")}
-    assert lengths == {"one.mindir": 32, "two.mindir": 16, "one.onnx": 24}
+    lengths = {"one.mindir": 32, "two.mindir": 16, "one.onnx": 24}
+    for name, samples in (("one.mindir", 8), *list(lengths.items())[1:], ("one.mindir", 32)):
+        describe(tmp_path / name, samples)
+    assert {name: read_description(tmp_path / name)["samples"] for name in lengths} == lengths
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "link.mindir").symlink_to("../two.mindir")
-    assert read_description(tmp_path / "other" / "link.mindir")["inputs"][0]["shape"] == [1, 16]
-    with refused(MismatchError, tmp_path / "inputs.json", "one.mindir", "two.mindir", "one.onnx", "converted.mindir"):
+    assert read_description(tmp_path / "other" / "link.mindir")["samples"] == 16
+    with refused(MismatchError, tmp_path / "inputs.json", *lengths, "converted.mindir"):
         read_description(tmp_path / "converted.mindir")
     for name in ("two.mindir", "one.onnx"):
         (tmp_path / name).unlink()
-    export(tmp_path / "one.mindir", samples=40)      # what is no longer there is no longer described
-    assert read_description(tmp_path / "converted.mindir")["inputs"][0]["shape"] == [1, 40]
+    describe(tmp_path / "one.mindir", 40)       # what is no longer there is no longer described
+    assert read_description(tmp_path / "converted.mindir")["samples"] == 40
 
 
 def test_what_inputs_json_of_an_earlier_program_holds_stays_readable(tmp_path):
-    (tmp_path / "inputs.json").write_text('{"file": "old.mindir", "inputs": []}')
+    (tmp_path / "inputs.json").write_text('{"file": "old.mindir", "samples": 7}')
     (tmp_path / "old.mindir").touch()
-    export(tmp_path / "new")
-    assert read_description(tmp_path / "old.mindir") == {"file": "old.mindir", "inputs": []}
+    describe(tmp_path / "new.mindir", 8)
+    assert [read_description(tmp_path / f"{name}.mindir")["samples"] for name in ("old", "new")] == [7, 8]
     (tmp_path / "inputs.json").write_text("[")      # what is not ours is replaced
-    export(tmp_path / "new")
-    assert read_description(tmp_path / "new.mindir")["inputs"][0]["shape"] == [1, 8]
+    describe(tmp_path / "new.mindir", 9)
+    assert read_description(tmp_path / "new.mindir")["samples"] == 9
+
+
+# operators that MindSpore does not write as ONNX, and ONNX has
+
+def both_runtimes(network, *arrays, tmp_path):
+    """(what the network gives, what onnxruntime gives of its graph)"""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network.set_train(False)
+    expected = python(network)(*arrays).asnumpy()
+    inputs = [f"input_{number}" for number in range(len(arrays))]
+    write_onnx(network, [Tensor(array) for array in arrays], inputs, ["output"], tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession((tmp_path / "net.onnx").read_bytes())
+    return expected, session.run(["output"], dict(zip(inputs, arrays, strict=True)))[0]
+
+
+def test_a_sum_over_time_is_written_as_onnx(tmp_path):
+    x = np.random.default_rng(0).standard_normal((1, 3, 7), np.float32)
+    expected, found = both_runtimes(CumulativeNorm(3), x, tmp_path=tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert "CumSum" in {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
+
+
+def test_a_gru_in_both_directions_is_written_as_onnx(tmp_path):
+    x, frames = np.random.default_rng(0).standard_normal((5, 1, 3), np.float32), np.array([4], np.int32)
+    network = BothDirections(nn.GRU(3, 4), nn.GRU(3, 4))
+    expected, found = both_runtimes(network, x, frames, tmp_path=tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    assert [node.op_type for node in graph.node].count("GRU") == 2
+    assert not {"LSTM", "Loop"} & {node.op_type for node in graph.node}
+    # inputs, gates and biases of 4 units from 3: 2 * 3 * (3 * 4 + 4 * 4 + 2 * 4) and little else
+    assert sum(np.prod(part.dims) for part in graph.initializer if part.name.startswith("gru_")) == 216

@@ -314,12 +314,15 @@ def test_mistakes_are_refused_before_anything_is_done(model, mistake, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("settings, facts", [({"rnn_type": "gru"}, ["rnn_type gru", "lstm"]),
-                                             ({"input": "waveform"}, ["input waveform", "features"])])
-def test_what_of_deepspeech2_cannot_be_onnx_is_refused_at_once(settings, facts, tmp_path):
-    config = dataclasses.replace(SMALL, file_format="ONNX", model_path=str(tmp_path / "none.ckpt"), **settings)
-    with refused(SettingError, "file_format ONNX", *facts, "MINDIR"):
+@pytest.mark.parametrize("settings, facts", [
+    ({"file_format": "ONNX", "input": "waveform"}, ["file_format ONNX", "input waveform", "features"]),
+    ({"rnn_type": "gru", "runtime": "lite2.0"}, ["runtime lite2.0", "rnn_type gru", "lstm"]),
+    ({"rnn_type": "gru", "runtime": "lite2.0-cpu"}, ["runtime lite2.0-cpu", "rnn_type gru", "lstm"])])
+def test_what_a_format_lacks_for_deepspeech2_is_refused_at_once(settings, facts, tmp_path):
+    config = dataclasses.replace(SMALL, model_path=str(tmp_path / "none.ckpt"), **settings)
+    with refused(SettingError, *facts, "MINDIR"):
         PROGRAMS["deepspeech2"].export.main(config)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("target", ["Ascend", pytest.param("GPU", marks=pytest.mark.slow)])

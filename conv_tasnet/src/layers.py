@@ -11,6 +11,7 @@ from mindspore.common.initializer import Uniform, initializer
 
 from utils import cpu_ops
 from utils.errors import SettingError
+from utils.export.onnx_graph import CumSum
 from utils.layers.shapes import ones_like
 
 EPS = cpu_ops.GlobalNorm.EPS
@@ -114,7 +115,7 @@ class CumulativeNorm(nn.Cell):
         super().__init__()
         self.gain = Parameter(ops.ones((1, channels, 1)))
         self.bias = Parameter(ops.zeros((1, channels, 1)))
-        self.divided = False
+        self.divided, self.cumsum = False, CumSum()
         self.least = Tensor(EPS ** 0.5, ms.float32)
 
     def for_ascend(self) -> None:
@@ -137,9 +138,9 @@ class CumulativeNorm(nn.Cell):
 
     def normalise(self, x: Tensor, state: Tensor, eps: Tensor | float) -> tuple[Tensor, Tensor]:
         before = state[:, 2:]                                                           # (M, 1, 1)
-        count = ops.cumsum(ones_like(x[:, :1]), 2) + before                             # (M, 1, T)
+        count = self.cumsum(ones_like(x[:, :1])) + before                               # (M, 1, T)
         means = ops.cat((x.mean(1, keep_dims=True), x.square().mean(1, keep_dims=True)), 1)     # of each frame
-        means = (ops.cumsum(means, 2) + state[:, :2] * before) / count                  # (M, 2, T)
+        means = (self.cumsum(means) + state[:, :2] * before) / count                  # (M, 2, T)
         deviation = ops.sqrt(ops.relu(means[:, 1:] - means[:, :1].square()) + eps)
         y = (x - means[:, :1]) / ops.maximum(deviation, 1e-7) * self.gain + self.bias   # float16 may have no eps
         return y, ops.cat((means[:, :, -1:], ops.minimum(count[:, :, -1:], self.MEMORY)), 1)

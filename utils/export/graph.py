@@ -14,6 +14,7 @@ from utils.errors import SettingError, UnsupportedError
 from utils.export.gears import converter_config
 from utils.export.graph_check import check_graph, example_inputs, run_network
 from utils.export.lite2 import ASCEND, downgrade
+from utils.export.onnx_graph import write_onnx
 from utils.export.runner import DESCRIPTION, description_text
 from utils.files import whole_files
 from utils.layers.ascend import as_float16, for_ascend
@@ -102,7 +103,7 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
         if kind == "MINDIR":
             _export_mindir(network, tensors, inputs, config.runtime, graph)
         elif kind == "ONNX":
-            _export_onnx(network, tensors, inputs, outputs, graph)
+            write_onnx(network, tensors, [port.name for port in inputs], [port.name for port in outputs], graph)
         else:
             ms.export(network, *tensors, file_name=str(graph), file_format=kind)
         description.write_text(description_text(facts, path.parent / DESCRIPTION), encoding="utf-8")
@@ -157,23 +158,3 @@ def _export_mindir(network, tensors, inputs, runtime, path):
     check_graph(path, network, examples, expected)
     if runtime == "lite2.0-cpu":
         downgrade(path, runtime)
-
-
-def _export_onnx(network, tensors, inputs, outputs, path):
-    """MindSpore 2.10 orders the pads of Conv as its own, and its output_names lose the last node."""
-    import onnx  # only this format needs it
-
-    ms.onnx.export(network, *tensors, file_name=str(path), input_names=[port.name for port in inputs])
-    model = onnx.load(path)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Conv" and attribute.name == "pads" and len(attribute.ints) == 4:
-                top, bottom, left, right = attribute.ints
-                attribute.ints[:] = [top, left, bottom, right]
-    for value, port in zip(model.graph.output, outputs, strict=True):
-        for node in model.graph.node:
-            for names in (node.output, node.input):
-                names[:] = [port.name if name == value.name else name for name in names]
-        value.name = port.name
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
