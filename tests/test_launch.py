@@ -183,6 +183,20 @@ def test_a_process_that_does_not_end_is_killed(model, monkeypatch):
     assert [process.returncode for process in watcher.processes] == [-signal.SIGTERM] + [-signal.SIGKILL] * 2
 
 
+def test_two_launches_at_once_have_logs_of_their_own(model):
+    """As on the two halves of a server; before, the second would write into the logs of the first."""
+    first = start(model, "saves")
+    wait_for(model, "rank 1")
+    log = (model / "train_parallel1" / "train.log").read_text()
+    second = start(model, "quick")
+    output = second.communicate(timeout=30)[0]
+    assert second.returncode == 0 and f"{model / 'train_parallel0'}_{second.pid}" in output, output
+    assert (model / f"train_parallel1_{second.pid}" / "train.log").read_text().startswith("rank 1 of")
+    assert (model / "train_parallel1" / "train.log").read_text() == log
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=30)
+
+
 def test_no_orphans_when_the_launcher_is_killed(model):
     process = start(model, "stubborn")
     wait_for(model, "rank 1")

@@ -1,12 +1,14 @@
 """Starts jobs and watches over them: when one fails or a signal comes, the others save and end."""
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from utils.errors import RunError
+from utils.errors import OutputError, RunError
 from utils.launching.cluster import check_free, listens
 from utils.launching.jobs import TIMEOUTS, Job
 from utils.locks import locked_folder
@@ -24,17 +26,28 @@ class Watch:
     """Started jobs, until the last has ended or one has failed."""
 
     def __init__(self, jobs: list[Job]):
-        self.jobs, self.processes, self.shown = jobs, [], 0
-        self.ranks = [job for job in jobs if job.environment["MS_ROLE"] == "MS_WORKER"]
-        self.scheduler = [job for job in jobs if job not in self.ranks]     # none where another server has it
+        self.processes, self.shown = [], 0
+        self._take(jobs)
         cluster = jobs[0].environment
         self.host, self.port = cluster["MS_SCHED_HOST"], int(cluster["MS_SCHED_PORT"])
         self.elsewhere = int(cluster["MS_WORKER_NUM"]) - len(self.ranks)    # ranks of other servers
         self.received, self.grace = 0, GRACE
 
+    def _take(self, jobs):
+        self.jobs = jobs
+        self.ranks = [job for job in jobs if job.environment["MS_ROLE"] == "MS_WORKER"]
+        self.scheduler = [job for job in jobs if job not in self.ranks]     # none where another server has it
+
     def run(self) -> int:
         """Starts all, waits and stops what is left; the exit code."""
-        with locked_folder(self.jobs[0].folder, "logs", "wait for that launch, or start in a copy of the folder"):
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked_folder(self.jobs[0].folder, "logs"))
+            except OutputError:     # another launch writes there; this one has devices of its own
+                self._take([job._replace(folder=Path(f"{job.folder}_{os.getpid()}")) for job in self.jobs])
+                held.enter_context(locked_folder(self.jobs[0].folder, "logs"))
+                print(f"another launch writes here: the logs of this one are in {self.ranks[0].folder} and beside it",
+                      flush=True)
             return self._run()
 
     def _run(self):
