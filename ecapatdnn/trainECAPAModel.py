@@ -16,6 +16,7 @@ from ecapatdnn.src.evaluation import report, score_trials
 from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detection_cost
 from utils.config import AUTO, load_config, parse_config, parse_train_config
 from utils.errors import MismatchError, NotFoundError, SettingError, run
+from utils.files import is_outdated
 from utils.training.run_folder import RunFolder
 
 NETWORK = ("in_channels", "channels", "mfa_channels", "emb_size", "variant", "front_end")   # what a model file fixes
@@ -89,7 +90,7 @@ def as_checkpoint(path: Path) -> Path:
         if done.returncode:
             raise SystemExit(done.returncode)
     checkpoint = folder / "best.ckpt"
-    if not checkpoint.is_file() or checkpoint.stat().st_mtime < path.stat().st_mtime:
+    if is_outdated(checkpoint, path):
         raise MismatchError(f"{folder}: was not made of this {path}, but of an earlier one; remove the folder")
     return checkpoint
 
