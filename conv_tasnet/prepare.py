@@ -19,6 +19,7 @@ from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 from utils.errors import ContentError, SettingError, nearest, run
 from utils.locks import locked_folder
+from utils.ranges import Count
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")
@@ -60,7 +61,7 @@ class PrepareConfig(corpora.MixtureSettings):
     metadata: str = ""
     train_name: str = ""
     test_name: str = ""
-    test_speakers: int = 0
+    test_speakers: Count = 0
 
 
 def scan_train_251(config):
@@ -210,9 +211,6 @@ CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "librispeech_an4": prepa
 def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
-    for name, least in (("C", 2), ("mixtures", 1), ("sample_rate", 1)):
-        if getattr(config, name) < least:
-            raise SettingError(f"{name}: found {getattr(config, name)}, expected {least} or more")
     prepare = choose_corpus(config, CORPORA)
     with locked_folder(config.output_folder, "output_folder"):
         rows = prepare(config)

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,17 @@ from utils.config import parse_config, require
 from utils.corpora.corpus import parallel
 from utils.errors import ContentError, OutputError, SettingError, nearest, run
 from utils.files import write_text
+from utils.ranges import Range, Ranged, Weight, Workers
 from utils.results import noting_failure, require_writable
 from utils.texts import open_lines
 
+Order = Annotated[int, Range(2, 6)]             # those that KenLM is built for
+Width = Annotated[int, Range(1, 10_000)]
+Steps = Annotated[int, Range(1, 1000)]
+
 
 @dataclasses.dataclass(frozen=True)
-class EstimateConfig:
+class EstimateConfig(Ranged):
     """Estimate an n-gram model as an ARPA file.
 
     --texts    one sentence a line; training transcripts, or any text of the domain but the test set's
@@ -39,13 +44,13 @@ class EstimateConfig:
     """
 
     texts: str = ""
-    order: int = 3
+    order: Order = 3
     output: str = "lm.arpa"
     labels: str = LABELS
 
 
 @dataclasses.dataclass(frozen=True)
-class TuneConfig:
+class TuneConfig(Ranged):
     """Find the weights alpha (of the model) and beta (of a word) with the fewest word errors, over a grid.
 
     --log_probs  of a validation set, from eval.py --save_log_probs true
@@ -56,14 +61,14 @@ class TuneConfig:
 
     log_probs: str = ""
     lm: str = ""
-    width: int = 32
-    alpha_from: float = 0.0
-    alpha_to: float = 2.0
-    alpha_steps: int = 5
-    beta_from: float = 0.0
-    beta_to: float = 3.0
-    beta_steps: int = 4
-    workers: int = 0
+    width: Width = 32
+    alpha_from: Weight = 0.0
+    alpha_to: Weight = 2.0
+    alpha_steps: Steps = 5
+    beta_from: Weight = 0.0
+    beta_to: Weight = 3.0
+    beta_steps: Steps = 4
+    workers: Workers = 0
 
 
 class Trial(NamedTuple):
@@ -100,9 +105,6 @@ def estimate(config):
 def tune(config):
     """Prints the word error rates of the grid, writes the best weights to lm.json and returns them."""
     require(config, "log_probs", "lm")
-    for name in ("width", "alpha_steps", "beta_steps"):
-        if getattr(config, name) < 1:
-            raise SettingError(f"{name}: found {getattr(config, name)}, expected 1 or more")
     items, alphabet, _ = load(config.log_probs, config.lm, config.width)
     rates = error_rates([text for _, text, _ in items], [greedy(log_probs, alphabet) for _, _, log_probs in items])
     print(f"{len(items)} utterances, greedy without a language model: WER {rates['wer']:.3f} CER {rates['cer']:.3f}")

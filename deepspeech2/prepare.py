@@ -9,6 +9,7 @@ is in no manifest) and verified.txt (what was read already: an interrupted run g
 import dataclasses
 import os
 import sys
+from typing import Annotated
 
 from deepspeech2.src.corpora import CORPORA, stem
 from deepspeech2.src.download import download_an4, download_librispeech
@@ -26,7 +27,9 @@ from utils.files import write_text
 from utils.locks import locked_folder
 from utils.paths import inside
 from utils.progress import progress
+from utils.ranges import Range
 
+Words = Annotated[int, Range(2, 6, or_zero=True)]     # those that KenLM is built for
 VALID_SPEAKERS = {"an4": (8, ""), "librispeech_an4": (8, "an4-"), "mini": (8, "")}     # how many, of what prefix
 ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's splits
 
@@ -61,7 +64,7 @@ class PrepareConfig(CorpusSettings):
 
     labels: str = LABELS
     min_seconds: float = 0.1
-    lm: int = 0
+    lm: Words = 0
     download: bool = False
     base_url: str = ""
     splits: str = "train-clean-100,dev-clean,test-clean"

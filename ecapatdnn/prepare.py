@@ -23,6 +23,7 @@ from utils.corpora.speakers import SCANNERS, find, hold_out, require_speakers, v
 from utils.errors import NotFoundError, SettingError, run
 from utils.files import is_outdated
 from utils.locks import locked_folder
+from utils.ranges import Count
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
 KNOWN = {5994: ("VoxCeleb2 dev", 1_092_009), 118: ("VoxCeleb2 test", 36_237), 1251: ("VoxCeleb1", 153_516),
@@ -55,7 +56,7 @@ class PrepareConfig(CorpusSettings):
     """
 
     trials: str = ""
-    expect_speakers: int = 0
+    expect_speakers: Count = 0
 
 
 def note_counts(items, config):

@@ -15,7 +15,7 @@ from ecapatdnn.src.speaker_split import prepare, with_room_noises
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config
 from utils.device import Device, choose_target, setup_device
-from utils.errors import SettingError, run
+from utils.errors import run
 from utils.launching.jobs import cluster_jobs
 from utils.launching.watch import Watch
 from utils.training.loader import Batches
@@ -75,8 +75,6 @@ def write_log(folder: RunFolder, last: str = "") -> None:
 
 def start(config: SpeakerIdConfig) -> None:
     """Runs `main`, in rank_size processes where that is more than one; a launcher's process is one of them."""
-    if config.rank_size < 1:
-        raise SettingError(f"rank_size: found {config.rank_size}, expected the number of devices, 1 or more")
     if config.rank_size == 1 or "MS_ROLE" in os.environ:
         main(config)
         return

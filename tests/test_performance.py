@@ -64,7 +64,7 @@ def test_no_limit_is_never_over():
 
 @pytest.mark.parametrize("steps", [-1, 1, WARM_UP])
 def test_too_few_steps_are_refused_before_anything_is_written(tmp_path, steps):
-    with refused(SettingError, "max_steps", steps, WARM_UP):
+    with refused(SettingError, "max_steps", steps, WARM_UP + 1):
         RunFolder(config(tmp_path / "run", max_steps=steps))
     assert not (tmp_path / "run").exists()
 

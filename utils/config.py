@@ -5,6 +5,7 @@ file, so features and hyper-parameters cannot differ between training and use.
 """
 import argparse
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import StrPath, write_text
 from utils.formats import KEY, Step, migrate, numbered, with_format
 from utils.paths import beside
+from utils.ranges import check_setting, ranges_of
 from utils.texts import read_text
 
 CONFIG_FILE = "config.yaml"
@@ -68,7 +70,7 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
     aliases = getattr(cls, "ALIASES", {})
     for name, kind in types.items():
         flags = [f"--{flag}" for flag in (name, *(alias for alias, meant in aliases.items() if meant == name))]
-        parser.add_argument(*flags, dest=name, metavar=kind.__name__.upper(), help=f"default: {defaults[name]!r}",
+        parser.add_argument(*flags, dest=name, metavar=kind.__name__.upper(), help=_help(cls, name, defaults[name]),
                             **OPTIONAL if kind is bool else {})
     known, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -77,7 +79,7 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
     given = vars(known)
     values = {} if base is None else dataclasses.asdict(base)
     changes = read_yaml(cls, path) if (path := given.pop("config")) else {}
-    changes |= {name: _convert(f"--{name}", text, types[name]) for name, text in given.items() if text is not None}
+    changes |= {name: _convert(cls, name, text, f"--{name}") for name, text in given.items() if text is not None}
     return cls(**values | {name: _expand(name, value) for name, value in changes.items()})
 
 
@@ -124,7 +126,7 @@ def read_yaml(cls: type[Dataclass], path: StrPath, of_run: bool = False) -> dict
     for key in values:
         if key not in types:
             raise SettingError(f"{path}: {key}: no such setting{nearest(str(key), types)}")
-    return {key: _convert(f"{path}: {key}", value, types[key]) for key, value in values.items()}
+    return {key: _convert(cls, key, value, f"{path}: {key}") for key, value in values.items()}
 
 
 def read_mapping(path: StrPath, expected: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader,
@@ -180,14 +182,27 @@ def require(config: Dataclass, *names: str) -> None:
             raise SettingError(f"{name}: not set; give --{name}, or a preset with --config")
 
 
+@functools.cache
 def _types(cls: type[Dataclass]) -> dict[str, type]:
     """{setting: its type}."""
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _convert(where: str, value: Any, kind: type) -> Any:
-    """`value`, from YAML or a command line, as `kind`: int, float, bool or str."""
+def _help(cls: type[Dataclass], name: str, default: Any) -> str:
+    limit = ranges_of(cls).get(name)
+    return f"{limit}; default: {default!r}" if limit else f"default: {default!r}"
+
+
+def _convert(cls: type[Dataclass], name: str, value: Any, where: str) -> Any:
+    """`value`, from YAML or a command line, as the setting `name` of `cls` has it. SettingError where it may not."""
+    converted = _typed(value, _types(cls)[name], where)
+    check_setting(cls, name, converted, where)
+    return converted
+
+
+def _typed(value: Any, kind: type, where: str) -> Any:
+    """`value` as `kind`: int, float, bool or str."""
     try:
         if kind is bool:
             return value if isinstance(value, bool) else WORDS[str(value).lower()]

@@ -3,9 +3,15 @@
 The letters are those of the paper and of kaituoxu's code; the other names are the MindSpore zoo's.
 """
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from utils.ranges import Count, Decibels, Depth, Drawn, Hertz, Range, Rate, Seconds, Share, Size, Span
 from utils.training.settings import ModelSettings
+
+Taps = Annotated[int, Range(2, 2 ** 16)]
+Skip = Annotated[int, Range(0, 2 ** 16)]
+Doubling = Annotated[int, Range(1, 20)]         # dilations up to 2^19
+Speakers = Annotated[int, Range(1, 20)]
 
 
 @dataclass(frozen=True)
@@ -16,20 +22,20 @@ class Config(ModelSettings):
                                "data-dir": "eval_dir", "batch_size": "minibatch_size"}
 
     # network
-    N: int = 512                    # filters of the encoder
-    L: int = 16                     # their length in samples, even; the stride is half of it
-    B: int = 128                    # channels of the bottleneck and the residual path
-    H: int = 512                    # channels inside a block
-    Sc: int = 128                   # channels of the skip path; 0: none, the residual path leads to the masks
-    P: int = 3                      # taps of the depthwise convolutions
-    X: int = 8                      # blocks of a repeat, dilations 1, 2, ... 2^(X-1)
-    R: int = 3                      # repeats
-    C: int = 2                      # speakers
+    N: Size = 512                   # filters of the encoder
+    L: Taps = 16                    # their length in samples, even; the stride is half of it
+    B: Size = 128                   # channels of the bottleneck and the residual path
+    H: Size = 512                   # channels inside a block
+    Sc: Skip = 128                  # channels of the skip path; 0: none, the residual path leads to the masks
+    P: Depth = 3                    # taps of the depthwise convolutions
+    X: Doubling = 8                 # blocks of a repeat, dilations 1, 2, ... 2^(X-1)
+    R: Depth = 3                    # repeats
+    C: Speakers = 2                 # speakers
     norm: str = "gLN"               # or cLN (one frame), cgLN (all frames so far), BN
     mask_nonlinear: str = "relu"    # or sigmoid, softmax (over the speakers)
     causal: bool = False            # the output up to time t does not depend on later samples; norm cLN, cgLN or BN
     variant: str = "asteroid"       # or kaituoxu (SpeechBrain's too): whose network, where they differ (src/model.py)
-    sample_rate: int = 8000         # Hz
+    sample_rate: Hertz = 8000       # Hz
 
     # data
     train_dir: str = ""             # mixtures: .csv or a folder of mix.json s1.json ...; .txt: speakers to mix
@@ -38,20 +44,20 @@ class Config(ModelSettings):
     valid_path: str = ""            # the folder its paths are relative to
     eval_dir: str = ""              # mixtures of eval.py
     eval_path: str = ""             # the folder its paths are relative to
-    segment: float = 4.0            # seconds of a training segment
-    cv_maxlen: float = 8.0          # seconds of a validation mixture, longer ones are cut; 0: never
-    mixtures_per_epoch: int = 0     # of speakers mixed at random; 0: as many as there are files
-    gain_range: float = 5.0         # mixed at random, each source is up to so many dB louder or softer
+    segment: Span = 4.0             # seconds of a training segment
+    cv_maxlen: Seconds = 8.0        # seconds of a validation mixture, longer ones are cut; 0: never
+    mixtures_per_epoch: Drawn = 0   # of speakers mixed at random; 0: as many as there are files
+    gain_range: Decibels = 5.0      # mixed at random, each source is up to so many dB louder or softer
     speeds: str = "1.0"             # e.g. 0.95,1.0,1.05: mixed at random, each source at one of these speeds
     resample: bool = True           # take files of another rate and resample them on the fly
 
     # optimisation
     optimizer: str = "adam"         # or sgd
-    lr: float = 1e-3                # learning rate, the highest
+    lr: Rate = 1e-3                 # learning rate, the highest
     schedule: str = "constant"      # or cosine, from lr to base_lrate
-    base_lrate: float = 0.0         # last rate of the cosine
-    momentum: float = 0.9           # of sgd
-    l2: float = 0.0                 # weight decay
+    base_lrate: Rate = 0.0          # last rate of the cosine
+    momentum: Share = 0.9           # of sgd
+    l2: Rate = 0.0                  # weight decay
     halve_after: int = 3
     minibatch_size: int = 4
     clip_norm: float = 5.0
@@ -61,5 +67,5 @@ class Config(ModelSettings):
     early_stop: int = 10
 
     # evaluation and export
-    save_examples: int = 3          # mixtures whose separation eval.py keeps as wav and PNG
+    save_examples: Count = 3        # mixtures whose separation eval.py keeps as wav and PNG
     length: int = 32000             # samples

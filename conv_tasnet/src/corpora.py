@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -15,9 +16,12 @@ from utils.corpora.corpus import write_list
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import find
 from utils.errors import NotFoundError
+from utils.ranges import Hertz, Range
 
 LEVELS = (-33.0, -25.0)   # dB of full scale: LibriMix draws a loudness in LUFS from it, here it is the RMS level
 PEAK = 0.9                # of mixtures made here, at most; LibriMix's too
+Mixtures = Annotated[int, Range(1, 10 ** 7)]
+Speakers = Annotated[int, Range(2, 20)]      # of a mixture
 Rows = dict[str, list[tuple[str, list[str]]]]       # of a part: (key, [path of the mixture, of each source])
 
 
@@ -26,9 +30,9 @@ class MixtureSettings(CorpusSettings):
     """What the mixtures of a corpus depend on; the flags' help is in prepare.py."""
 
     task: str = "mix_clean"
-    sample_rate: int = 8000
-    C: int = 2
-    mixtures: int = 100
+    sample_rate: Hertz = 8000
+    C: Speakers = 2
+    mixtures: Mixtures = 100
 
 
 def librimix_lists(config: MixtureSettings) -> Rows:

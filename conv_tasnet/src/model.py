@@ -163,13 +163,10 @@ def check(config: Config) -> None:
         raise SettingError(f"variant: found {config.variant!r}, expected one of {', '.join(VARIANTS)}")
     if config.mask_nonlinear not in MASKS:
         raise SettingError(f"mask_nonlinear: found {config.mask_nonlinear!r}, expected one of {', '.join(MASKS)}")
-    if config.L < 2 or config.L % 2:
+    if config.L % 2:
         raise SettingError(f"L: found {config.L}, expected an even number: the stride is half of it")
     if config.P % 2 == 0 and not config.causal:
         raise SettingError(f"P: found {config.P}, expected an odd number, as many taps before as after")
-    for letter in "NBHPXRC":
-        if getattr(config, letter) < 1:
-            raise SettingError(f"{letter}: found {getattr(config, letter)}, expected at least 1")
 
 
 def start_as_spectrum(encoder: Parameter, decoder: Parameter) -> None:

@@ -20,10 +20,11 @@ from utils.errors import run
 from utils.files import write_text
 from utils.locks import locked_folder
 from utils.progress import progress
+from utils.ranges import Count, Ranged, Seconds
 
 
 @dataclasses.dataclass(frozen=True)
-class An4Config:
+class An4Config(Ranged):
     """Download AN4 and lay it out as deepspeech.pytorch does.
 
     --target_dir      where the recordings and transcripts go
@@ -41,8 +42,8 @@ class An4Config:
     target_dir: str = "an4_dataset"
     manifest_dir: str = "."
     data_folder: str = "."
-    min_duration: float = 0.1
-    valid_speakers: int = 8
+    min_duration: Seconds = 0.1
+    valid_speakers: Count = 8
     base_url: str = ""
     checksum: str = ""
 

@@ -3,10 +3,14 @@
 The network's are deepspeech.pytorch's, the others the MindSpore zoo's.
 """
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from deepspeech2.src.text import LABELS
+from utils.ranges import Amount, Count, Decibels, Depth, Factor, Range, Rate, Share, Size, Span, Weight
 from utils.training.settings import ModelSettings
+
+Buckets = Annotated[int, Range(1, 1000)]
+Beam = Annotated[int, Range(0, 10_000)]
 
 
 @dataclass(frozen=True)
@@ -25,36 +29,36 @@ class Config(ModelSettings):
 
     # network
     labels: str = LABELS            # of the outputs; the first is the blank of CTC
-    conv_channels: int = 32         # of the two convolutions
+    conv_channels: Size = 32        # of the two convolutions
     rnn_type: str = "lstm"          # or gru, whose graph takes minutes to compile (README_CN.md)
-    hidden_size: int = 1024         # of each recurrent layer and direction
-    hidden_layers: int = 5          # recurrent ones
+    hidden_size: Size = 1024        # of each recurrent layer and direction
+    hidden_layers: Depth = 5        # recurrent ones
     bidirectional: bool = True      # false: forward in time only, with a lookahead convolution; can stream
-    lookahead_context: int = 20     # frames of 20 ms that it looks ahead
+    lookahead_context: Size = 20    # frames of 20 ms that it looks ahead
 
     # data
     train_manifest: str = ""        # .json of deepspeech.pytorch or .csv of `wav,txt`; prepare.py writes them
     val_manifest: str = ""          # chooses the best epoch
     test_manifest: str = ""         # of eval.py
     data_folder: str = ""           # what the paths are relative to; "": what the manifest says
-    max_seconds: float = 30.0       # longer utterances are left out of training
-    buckets: int = 4                # lengths that batches are padded to: so many graphs are compiled
+    max_seconds: Span = 30.0        # longer utterances are left out of training
+    buckets: Buckets = 4            # lengths that batches are padded to: so many graphs are compiled
     speeds: str = "1.0"             # e.g. 0.9,1.0,1.1: each utterance at one of these speeds
-    gain_range: float = 0.0         # each utterance is up to so many dB louder or softer
+    gain_range: Decibels = 0.0      # each utterance is up to so many dB louder or softer
     noise_dir: str = ""             # recordings of noise, added to utterances
-    noise_prob: float = 0.4         # to how many of them
-    noise_max: float = 0.5          # largest amplitude of the noise, as a part of the utterance's
-    mask_from: int = 0              # first epoch with SpecAugment, two stripes each way; 0: never
-    mask_frames: int = 70           # widest stripe of time
-    mask_bins: int = 27             # widest stripe of frequency
+    noise_prob: Share = 0.4         # to how many of them
+    noise_max: Amount = 0.5         # largest amplitude of the noise, as a part of the utterance's
+    mask_from: Count = 0            # first epoch with SpecAugment, two stripes each way; 0: never
+    mask_frames: Count = 70         # widest stripe of time
+    mask_bins: Count = 27           # widest stripe of frequency
     resample: bool = False          # take files of another rate than 16 kHz and resample them on the fly
 
     # optimisation
     optimizer: str = "adamw"        # or sgd, with Nesterov's momentum
-    learning_rate: float = 1.5e-4   # of the first epoch
-    learning_anneal: float = 0.99   # factor after each epoch
-    momentum: float = 0.9           # of sgd
-    weight_decay: float = 1e-5      # of both
+    learning_rate: Rate = 1.5e-4    # of the first epoch
+    learning_anneal: Factor = 0.99  # factor after each epoch
+    momentum: Share = 0.9           # of sgd
+    weight_decay: Rate = 1e-5       # of both
     num_epochs: int = 70
     clip_norm: float = 50.0         # of the gradients of the mean loss; 400 of the sum of 8
 
@@ -63,9 +67,9 @@ class Config(ModelSettings):
 
     # decoding
     lm_path: str = ""               # ARPA or KenLM model; "": none
-    alpha: float = 0.8              # weight of its log probability
-    beta: float = 1.0               # reward of a word
-    beam_width: int = 0             # prefixes kept; 0: greedy without a language model, 100 with one
+    alpha: Weight = 0.8             # weight of its log probability
+    beta: Weight = 1.0              # reward of a word
+    beam_width: Beam = 0            # prefixes kept; 0: greedy without a language model, 100 with one
 
     # evaluation and export
     save_log_probs: bool = False    # eval.py keeps the network's outputs, for lm.py tune

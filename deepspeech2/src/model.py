@@ -244,9 +244,6 @@ def check(config: Config) -> None:
     """SettingError for settings that make no network."""
     if config.rnn_type not in ("lstm", "gru"):
         raise SettingError(f"rnn_type: found {config.rnn_type!r}, expected lstm or gru")
-    for name in ("conv_channels", "hidden_size", "hidden_layers", "lookahead_context"):
-        if getattr(config, name) < 1:
-            raise SettingError(f"{name}: found {getattr(config, name)}, expected at least 1")
     for_ascend = config.runtime in ASCEND or ms.get_context("device_target") == "Ascend"
     if for_ascend and config.hidden_size % UNITS:
         raise SettingError(f"hidden_size: found {config.hidden_size}, expected a multiple of {UNITS}, which the "

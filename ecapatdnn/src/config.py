@@ -3,34 +3,42 @@
 The names and values of the MindSpore zoo's ECAPA-TDNN are kept; presets in configs/ hold what differs by corpus.
 """
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from utils.ranges import Count, Drawn, Factor, Positive, Range, Ranged, Rate, Seed, Share, Size
 from utils.training.settings import ModelSettings
+
+Batch = Annotated[int, Range(2, 2 ** 16)]       # what is pooled of a crop is one number: of one crop it has no variance
+Crop = Annotated[int, Range(10, 60_000)]        # the convolutions reach so far
+Angle = Annotated[float, Range(0, 1.57)]
+Scale = Annotated[float, Range(0, 1000, above=True)]
+Crops = Annotated[int, Range(0, 1000)]
+Cohort = Annotated[int, Range(2, 10 ** 9)]      # a deviation is taken over the nearest speakers
 
 
 @dataclass(frozen=True)
-class CropSettings:
+class CropSettings(Ranged):
     """What src/dataset.py makes training crops of."""
 
     # features
-    in_channels: int = 80           # mel bands
+    in_channels: Size = 80          # mel bands
     front_end: str = "taoruijie"    # or speechbrain, kaldi: whose features (src/features.py)
 
     # data
     train_list: str = ""            # `speaker path` per line (voxceleb_trainer)
     train_path: str = ""            # the folder its paths are relative to
-    class_num: int = 0              # speakers in train_list times speeds; 0: counted. Given, it is checked
+    class_num: Count = 0            # speakers in train_list times speeds; 0: counted. Given, it is checked
     musan_path: str = ""            # folders noise, music, speech; or noises alone. "": no noise
     rir_path: str = ""              # room impulse responses. "": no reverberation
     resample: bool = False          # take files that are not 16 kHz and resample them on the fly
-    crop: int = 200                 # frames of a training crop
-    crops_per_epoch: int = 0        # 0: one from every file; else this many, every speaker equally often
+    crop: Crop = 200                # frames of a training crop
+    crops_per_epoch: Drawn = 0      # 0: one from every file; else this many, every speaker equally often
     speeds: str = "1.0"             # e.g. 0.9,1.0,1.1: each speed of a speaker is a speaker of its own
-    pieces: int = 1                 # of a file that a crop is made of; several hide what is said from the network
+    pieces: Size = 1                # of a file that a crop is made of; several hide what is said from the network
     spec_augment: bool = True       # one time and one frequency mask
-    mp3_probability: float = 0.0    # share of crops that pass through MP3, against a codec mismatch
-    minibatch_size: int = 100       # crops of a step and device
-    seed: int = 0                   # of all that is drawn; of a Config, of the first weights too
+    mp3_probability: Share = 0.0    # share of crops that pass through MP3, against a codec mismatch
+    minibatch_size: Batch = 100     # crops of a step and device
+    seed: Seed = 0                  # of all that is drawn; of a Config, of the first weights too
 
 
 @dataclass(frozen=True)
@@ -40,17 +48,17 @@ class Config(CropSettings, ModelSettings):
     ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
 
     # network
-    channels: int = 1024            # of the SE-Res2 blocks; a multiple of 8
-    mfa_channels: int = 1536        # of the multi-layer feature aggregation
-    emb_size: int = 192             # embedding dimension
+    channels: Size = 1024           # of the SE-Res2 blocks; a multiple of 8
+    mfa_channels: Size = 1536       # of the multi-layer feature aggregation
+    emb_size: Size = 192            # embedding dimension
     variant: str = "taoruijie"      # or speechbrain: whose network, where the two differ (src/model.py)
 
     # loss
-    margin: float = 0.2             # of AAM-softmax, radians
-    margin_start: int = 0           # the margin grows from 0 after this epoch ...
-    margin_end: int = 0             # ... to its full value in this one; 0: full from the first
-    scale: float = 30.0             # of its logits
-    sub_centers: int = 1            # centres of each class
+    margin: Angle = 0.2             # of AAM-softmax, radians
+    margin_start: Count = 0         # the margin grows from 0 after this epoch ...
+    margin_end: Count = 0           # ... to its full value in this one; 0: full from the first
+    scale: Scale = 30.0             # of its logits
+    sub_centers: Size = 1           # centres of each class
 
     # trials
     valid_list: str = ""            # those that choose the best epoch: `1|0 path path`; "": eval_list, as TaoRuijie
@@ -60,11 +68,11 @@ class Config(CropSettings, ModelSettings):
 
     # optimisation
     schedule: str = "cyclic"        # or exponential, step, cosine, constant: see utils/training/schedules.py
-    base_lrate: float = 1e-6        # lowest rate of the cyclic schedule, last of the cosine
-    max_lrate: float = 1e-4         # highest rate, and the first of the exponential schedule
-    cycle_steps: int = 65000        # steps from base to max on one device
-    decay: float = 0.97             # factor per epoch of the exponential schedule, per test_step epochs of step
-    weight_decay: float = 2e-6      # of Adam
+    base_lrate: Rate = 1e-6         # lowest rate of the cyclic schedule, last of the cosine
+    max_lrate: Rate = 1e-4          # highest rate, and the first of the exponential schedule
+    cycle_steps: Positive = 65000   # steps from base to max on one device
+    decay: Factor = 0.97            # factor per epoch of the exponential schedule, per test_step epochs of step
+    weight_decay: Rate = 2e-6       # of Adam
     num_epochs: int = 80
 
     # run
@@ -74,12 +82,12 @@ class Config(CropSettings, ModelSettings):
 
     # evaluation and export
     model_path: str = ""            # the document of ECAPA-TDNN (MindSpore) has its users edit it here
-    score_crops: int = 0            # also average the scores of so many crops of 300 frames; TaoRuijie: 5
+    score_crops: Crops = 0          # also average the scores of so many crops of 300 frames; TaoRuijie: 5
     as_norm: bool = False           # adaptive symmetric score normalisation
     cohort_list: str = ""           # its cohort, one mean embedding per speaker; "": train_list
     cohort_path: str = ""           # the folder its paths are relative to
-    cohort_utterances: int = 20     # of a speaker, at most
-    top_n: int = 300                # nearest cohort speakers that count
+    cohort_utterances: Positive = 20  # of a speaker, at most
+    top_n: Cohort = 300             # nearest cohort speakers that count
     subtract_mean: bool = False     # the cohort's mean embedding, before the cosine
     length: int = 1199              # frames of 10 ms
     input: str = "features"         # or waveform: the front-end is a part of the graph

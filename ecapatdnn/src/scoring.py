@@ -5,7 +5,6 @@ Letters: n trials, m files, E embedding size, u utterances, k cohort speakers.
 import numpy as np
 
 from ecapatdnn.src.metric import Trials
-from utils.errors import SettingError
 
 CHUNK = 2048        # files whose cohort scores are held at once
 TRIALS_AT_ONCE = 65536
@@ -53,8 +52,6 @@ def as_norm(scores: np.ndarray, embeddings: np.ndarray, cohort: np.ndarray, tria
 
     scores (n,), unit embeddings (m, E) of the trials' files, unit cohort (k, E) -> (n,).
     """
-    if top_n < 2:
-        raise SettingError(f"top_n: found {top_n}, expected at least 2: a deviation is taken over the nearest speakers")
     top_n = min(top_n, len(cohort))
     mean, deviation = np.empty(len(embeddings)), np.empty(len(embeddings))
     for start in range(0, len(embeddings), CHUNK):

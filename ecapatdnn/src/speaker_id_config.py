@@ -3,10 +3,13 @@
 SpeechBrain, templates/speaker_id/train.yaml, with the 5 epochs of 64 of its port to Ascend.
 """
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from ecapatdnn.src.config import CropSettings
+from ecapatdnn.src.config import Batch, Crop, CropSettings
+from utils.ranges import Count, Drawn, Range, Rate, Size
 from utils.training.settings import RunSettings
+
+Ranks = Annotated[int, Range(1, 64)]
 
 
 @dataclass(frozen=True)
@@ -26,36 +29,37 @@ class SpeakerIdConfig(RunSettings):
     data_folder: str = "./data"     # speakers, each a folder (see above)
     musan_path: str = ""            # noises; "": RIRS_NOISES/pointsource_noises of the data folder, where it is there
     rir_path: str = ""              # room impulse responses; "": likewise, RIRS_NOISES/simulated_rirs
-    class_num: int = 0              # speakers; 0: counted. Given, it is checked
+    class_num: Count = 0            # speakers; 0: counted. Given, it is checked
     resample: bool = False          # take files that are not 16 kHz and resample them on the fly
-    crop: int = 300                 # frames of a training crop; validation and test take whole files
-    crops_per_epoch: int = 0        # 0: one from every file; else this many, every speaker equally often
+    crop: Crop = 300                # frames of a training crop; validation and test take whole files
+    crops_per_epoch: Drawn = 0      # 0: one from every file; else this many, every speaker equally often
     spec_augment: bool = False      # one time and one frequency mask
 
     # network
     network: str = "xvector"        # the template's TDNN; or ecapa
-    in_channels: int = 23           # mel bands
-    channels: int = 512             # of the layers over time
-    mfa_channels: int = 1500        # of the last of them, whose statistics are pooled
-    emb_size: int = 512             # embedding dimension
+    in_channels: Size = 23          # mel bands
+    channels: Size = 512            # of the layers over time
+    mfa_channels: Size = 1500       # of the last of them, whose statistics are pooled
+    emb_size: Size = 512            # embedding dimension
     variant: str = "speechbrain"    # or taoruijie: whose ECAPA-TDNN (src/model.py)
     front_end: str = "speechbrain"  # or taoruijie, kaldi: whose features (src/features.py)
 
     # optimisation
-    max_lrate: float = 1e-3         # of the first epoch
-    base_lrate: float = 1e-4        # of the last; linear between
+    max_lrate: Rate = 1e-3          # of the first epoch
+    base_lrate: Rate = 1e-4         # of the last; linear between
     num_epochs: int = 5
-    minibatch_size: int = 64
-    weight_decay: float = 0.0       # of Adam
+    minibatch_size: Batch = 64
+    weight_decay: Rate = 0.0        # of Adam
     auto_mix_prec: bool = False     # mixed precision: amp_level O1
 
     # run
     ckpt_save_dir: str = "./results/speaker_id/<seed>"
     save_steps: int = 1000
     seed: int = 1986
-    rank_size: int = 1              # devices, or processes on a CPU, that train together
+    rank_size: Ranks = 1            # devices, or processes on a CPU, that train together
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "ckpt_save_dir", self.ckpt_save_dir.replace("<seed>", str(self.seed)))
         object.__setattr__(self, "amp_level", self.amp_level or ("O1" if self.auto_mix_prec else ""))
 

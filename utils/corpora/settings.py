@@ -1,9 +1,14 @@
 """The settings that prepare.py of every model has. Each PrepareConfig adds to these and overrides defaults."""
 from dataclasses import dataclass
+from typing import Annotated
+
+from utils.ranges import Range, Ranged, Seconds, Seed, Workers
+
+OrCorpus = Annotated[int, Range(-1, 10 ** 9)]
 
 
 @dataclass(frozen=True)
-class CorpusSettings:
+class CorpusSettings(Ranged):
     """What utils/corpora wants to know of a corpus and of the lists to make; the flags' help is in each prepare.py."""
 
     corpus: str = ""
@@ -12,7 +17,7 @@ class CorpusSettings:
     wav_folder: str = ""            # of converted files; "": wav/ in the output folder
     resample: bool = False
     pack: bool = False
-    valid_speakers: int = -1        # -1: as many as suit the corpus
-    min_seconds: float = 1.0
-    workers: int = 0                # processes; 0: one per core
-    seed: int = 0
+    valid_speakers: OrCorpus = -1   # -1: as many as suit the corpus
+    min_seconds: Seconds = 1.0
+    workers: Workers = 0            # processes; 0: one per core
+    seed: Seed = 0

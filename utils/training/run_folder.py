@@ -15,7 +15,6 @@ from utils.files import csv_text, remove_unfinished, whole_file, write_text
 from utils.locks import locked_folder
 from utils.texts import read_rows
 from utils.training.settings import RunSettings
-from utils.training.step_clock import check_steps
 
 STATE = Path("last", "state.ckpt")   # everything --resume needs
 PREVIOUS = Path("last", "previous.ckpt")    # the one before it, for --resume auto
@@ -30,7 +29,6 @@ class RunFolder:
     """
 
     def __init__(self, config: RunSettings, rank: int = 0, checkpoints: str = "checkpoints") -> None:
-        check_steps(config.max_steps)
         self.config = config
         aliases = getattr(config, "ALIASES", {})
         self.setting = next((flag for flag, name in aliases.items() if name == "ckpt_save_dir"), "ckpt_save_dir")

@@ -1,32 +1,38 @@
 """The settings that all models share. Each has a Config of its own, which adds to these and overrides defaults."""
 from dataclasses import dataclass
+from typing import Annotated
+
+from utils.ranges import MANY, Amount, Count, Device, Length, Positive, Range, Ranged, Seed, Size, Workers
+from utils.training.step_clock import WARM_UP
+
+Steps = Annotated[int, Range(WARM_UP + 1, MANY, or_zero=True)]     # the first are left out of FPS
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Ranged):
     """What the training loop wants to know of a run."""
 
     # optimisation
-    num_epochs: int = 100           # of the whole run, resumed or not
-    max_steps: int = 0              # train so many steps and print FPS; 0: all epochs
-    minibatch_size: int = 8         # of a step and device: crops, mixtures or utterances
-    accumulate: int = 1             # steps whose gradients are averaged into one update
-    clip_norm: float = 0.0          # largest norm of all gradients together; 0: not clipped
-    halve_after: int = 0            # validations without a better one before the rate is halved; 0: never
+    num_epochs: Positive = 100      # of the whole run, resumed or not
+    max_steps: Steps = 0            # train so many steps and print FPS; 0: all epochs
+    minibatch_size: Size = 8        # of a step and device: crops, mixtures or utterances
+    accumulate: Positive = 1        # steps whose gradients are averaged into one update
+    clip_norm: Amount = 0.0         # largest norm of all gradients together; 0: not clipped
+    halve_after: Count = 0          # validations without a better one before the rate is halved; 0: never
     amp_level: str = ""             # O0 float32 (nearly, on Ascend), O1, O2 mixed; "": O1 on Ascend, else O0
-    loss_scale: float = 128.0       # with O1 and O2, and always on Ascend; 0: dynamic, 1: none
+    loss_scale: Amount = 128.0      # with O1 and O2, and always on Ascend; 0: dynamic, 1: none
 
     # run
     ckpt_save_dir: str = ""         # run folder: checkpoints, log, curves, config.yaml
-    keep_checkpoint_max: int = 5    # checkpoints of the last epochs, beside best.ckpt
-    save_steps: int = 500           # steps between saved states within an epoch, for --resume
-    test_step: int = 1              # epochs between validations
-    early_stop: int = 0             # validations without a better one before stopping; 0: never
+    keep_checkpoint_max: Count = 5  # checkpoints of the last epochs, beside best.ckpt; 0: of all
+    save_steps: Count = 500         # steps between saved states within an epoch, for --resume
+    test_step: Positive = 1         # epochs between validations
+    early_stop: Count = 0           # validations without a better one before stopping; 0: never
     resume: str = ""                # run folder to continue; auto: that of ckpt_save_dir, if it holds a state
-    seed: int = 0                   # of the first weights, and of all that is drawn of the data
-    num_workers: int = 1            # processes that read and augment; 0: none
+    seed: Seed = 0                  # of the first weights, and of all that is drawn of the data
+    num_workers: Workers = 1        # processes that read and augment; 0: none
     device_target: str = ""         # Ascend, CPU, GPU; "": $DEVICE_TARGET, else what MindSpore finds
-    device_id: int = 0              # of the Ascend or GPU; $DEVICE_ID comes before it
+    device_id: Device = 0           # of the Ascend or GPU; $DEVICE_ID comes before it
 
     def updates(self, steps: int) -> int:
         """Updates in an epoch of so many steps, by which schedules count; 1 where one takes more than an epoch."""
@@ -38,14 +44,14 @@ class ModelSettings(RunSettings):
     """What a model's programs share: train.py, eval.py, infer.py, export.py, preprocess.py, postprocess.py."""
 
     # training
-    warmup_epochs: float = 0.0      # in which the learning rate grows linearly from 0
+    warmup_epochs: Amount = 0.0     # in which the learning rate grows linearly from 0
     initial_model: str = ""         # weights to start from; an output layer of another size is a new one
     distribute: bool = False        # this process is one of several started by a launcher
 
     # evaluation and export
     model_path: str = ""            # checkpoint that eval.py and export.py take
     output_folder: str = ""         # of what eval.py writes; "": eval_<name of the list> beside the checkpoint
-    length: int = 0                 # of the exported graph's input and of 310 inference; 0: any
+    length: Length = 0              # of the exported graph's input and of 310 inference; 0: any
     gears: str = ""                 # in place of length, e.g. 200,400,800: recordings are padded to the next
     file_format: str = "MINDIR"     # or ONNX, AIR
     runtime: str = ""               # MINDIR for MindSpore Lite: ascend, lite2.0-ascend, lite2.0 (CPU), lite2.0-cpu

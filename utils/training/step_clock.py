@@ -7,13 +7,6 @@ from utils.errors import SettingError
 WARM_UP = 10    # first steps, in which caches, memory pools and the workers' queue come to their usual state
 
 
-def check_steps(steps: int) -> None:
-    """SettingError where none of `steps` steps would count; 0 stands for all epochs."""
-    if steps and steps <= WARM_UP:
-        raise SettingError(f"max_steps: found {steps}, expected more than {WARM_UP}, which are left out of FPS, or 0 "
-                           "to train all epochs")
-
-
 class StepClock:
     """Times `steps` steps of a run; 0: as many as come, without a report. `now()`: seconds.
 
