@@ -14,6 +14,7 @@ from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
 from utils.errors import run
 from utils.progress import progress
+from utils.ranges import Range, number
 from utils.results import require_writable
 
 
@@ -42,7 +43,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output_dir", default="separated")
     parser.add_argument("--stream", action="store_true",
                         help="block by block with a causal network, as live; instead of overlapping windows")
-    parser.add_argument("--window", type=float, default=WINDOW,
+    parser.add_argument("--window", type=number("--window", Range(1, 86400)), default=WINDOW,
                         help="seconds separated at once, of which memory depends (%(default)s)")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     return parser.parse_args(argv)

@@ -13,6 +13,7 @@ from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
 from utils.errors import run
 from utils.progress import progress
+from utils.ranges import number, ranges_of
 
 DECODING = ("lm_path", "alpha", "beta", "beam_width")       # settings that flags may change
 
@@ -41,9 +42,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--stream", action="store_true",
                         help="piece by piece with a unidirectional network, as live; instead of overlapping windows")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
-    parser.add_argument("--alpha", type=float, help="weight of the language model")
-    parser.add_argument("--beta", type=float, help="reward of a word")
-    parser.add_argument("--beam_width", type=int, help="prefixes kept; 0: greedy")
+    for name, kind, text in (("alpha", float, "weight of the language model"), ("beta", float, "reward of a word"),
+                             ("beam_width", int, "prefixes kept; 0: greedy")):
+        parser.add_argument(f"--{name}", type=number(f"--{name}", ranges_of(Config)[name], kind), help=text)
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
     return parser.parse_args(argv)
 

@@ -15,6 +15,7 @@ from utils.checkpoints.checkpoint import pretrained
 from utils.config import checkpoint_config
 from utils.errors import OutputError, SettingError, run
 from utils.files import write_arrays
+from utils.ranges import Range, number
 from utils.results import require_output
 
 
@@ -59,7 +60,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=pretrained(__file__),
                         help="best.ckpt of a run folder (default: the one that ships)")
-    parser.add_argument("--threshold", type=float, help="default: at the EER of the run's validation")
+    parser.add_argument("--threshold", type=number("--threshold", Range(-2, 2)),
+                        help="default: at the EER of the run's validation")
     parser.add_argument("--embed", action="store_true", help="write embeddings instead of a verdict")
     parser.add_argument("--output", default="embeddings.npz", help="NumPy's .npz, whatever its name (%(default)s)")
     parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")

@@ -15,7 +15,7 @@ from helpers.imports import module_of, sources
 from ecapatdnn.src.config import Config
 from utils.config import load_config, parse_config, save_config
 from utils.errors import SettingError
-from utils.ranges import Range, Ranged, ranges_of
+from utils.ranges import Range, Ranged, environment, number, ranges_of
 
 PARSERS = {"parse_config", "parse_train_config", "parse_use_config"}
 EXTREMES = ("-1", "-1e9", "-0.5", "0", "1e-30", "nan", "inf", "-inf", "1e9", "1e30", "1e400", "9" * 400)
@@ -127,3 +127,26 @@ def test_presets_are_in_range(path, monkeypatch):
     kind = CONFIGS["ecapatdnn.src.speaker_id_config.SpeakerIdConfig"] if path.stem == "speaker_id" else \
         importlib.import_module(f"{path.parts[-3]}.src.config").Config
     assert parse_config(kind, ["--config", str(path)])
+
+
+def test_options_of_other_command_lines_have_ranges_too():
+    """argparse's own `type=int` and `type=float` take 10^30 and NaN."""
+    trees = {path: tree for path, tree in sources().items() if path.parts[0] not in ("tests", "benchmarks")}
+    calls = [(path, ast.unparse(node)) for path, tree in trees.items() for node in ast.walk(tree)
+             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("add_argument")]
+    assert len(calls) > 30
+    assert [(path, call) for path, call in calls if "type=int" in call or "type=float" in call] == []
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "0", "10", "x", "1.5", "inf", "1" * 5000, ""])
+def test_a_number_of_an_option_and_of_a_variable(monkeypatch, text):
+    with refused(SettingError, "--num", repr(text), "1 to 9"):
+        number("--num", Range(1, 9), int)(text)
+    monkeypatch.setenv("NUMBER", text)
+    if text:
+        with refused(SettingError, "NUMBER", repr(text), "1 to 9"):
+            environment("NUMBER", Range(1, 9))
+    else:
+        assert environment("NUMBER", Range(1, 9)) is None
+    monkeypatch.setenv("NUMBER", "7")
+    assert environment("NUMBER", Range(1, 9)) == 7 == number("--num", Range(1, 9), int)("7")

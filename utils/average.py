@@ -14,6 +14,7 @@ from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import MismatchError, OutputError, run
+from utils.ranges import Range, number
 from utils.results import require_output
 
 
@@ -21,7 +22,8 @@ def main(argv: Sequence[str]) -> Path:
     """Writes the mean of the last `num` of each run's checkpoints/epoch_*.ckpt; returns its path."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("runs", nargs="+", metavar="run", help="run folder")
-    parser.add_argument("--num", type=int, default=10, help="checkpoints of each run to average (%(default)s)")
+    parser.add_argument("--num", type=number("--num", Range(1, 10 ** 6), int), default=10,
+                        help="checkpoints of each run to average (%(default)s)")
     parser.add_argument("--output", default="", help="default: average.ckpt in the first run folder")
     args = parser.parse_args(argv)
     chosen = [path for folder in args.runs for path in last(folder, args.num)]

@@ -12,6 +12,7 @@ from mindspore._c_expression import MSContext  # as mindspore/amp.py asks which 
 from numpy.typing import ArrayLike
 
 from utils.errors import RunError, SettingError, UnsupportedError
+from utils.ranges import Range, environment
 
 TARGETS = ("Ascend", "CPU", "GPU")
 
@@ -95,15 +96,16 @@ def setup_device(target: str = "", distribute: bool = False, device_id: int = 0,
         # With AVX-512, oneDNN's convolutions wider than 1 fall into a reference kernel, up to 100 times slower
         # (DNNL_VERBOSE=1 shows `ref:any`); capped at AVX2 it takes its matrix-product kernel.
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    chosen, threads = environment("DEVICE_ID", Range(0, 63)), os.environ.get("OMP_NUM_THREADS", "")
     try:
-        ms.set_device(target, int(os.environ.get("DEVICE_ID", device_id)) if target != "CPU" else None)
+        ms.set_device(target, (device_id if chosen is None else chosen) if target != "CPU" else None)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UnsupportedError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this "
                                "CPU") from None
-    if target == "CPU" and distribute and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+    if target == "CPU" and distribute and threads.isdecimal() and int(threads) > 0:
         # the launchers set it: processes with as many threads as cores each would take the cores from one another
-        ms.device_context.cpu.op_tuning.threads_num(int(os.environ["OMP_NUM_THREADS"]))
+        ms.device_context.cpu.op_tuning.threads_num(int(threads))
     ms.set_context(mode=ms.GRAPH_MODE)
     if target == "Ascend":
         # kernel by kernel: a 910A would take the GE backend, which is deprecated and knows no dynamic shapes

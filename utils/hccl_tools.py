@@ -69,7 +69,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def device_ids(text: str, visible: str) -> list[int]:
     """The physical devices of a range such as "[0,8)", or of those places in the list `visible`."""
-    match = re.fullmatch(r"\[(\d+),(\d+)\)", text.replace(" ", ""))
+    match = re.fullmatch(r"\[(\d{1,4}),(\d{1,4})\)", text.replace(" ", ""))
     if not match or int(match[1]) >= int(match[2]):
         raise SettingError(f'device_num: found {text!r}, expected a range such as "[0,8)" for devices 0 to 7')
     ids = list(range(int(match[1]), int(match[2])))

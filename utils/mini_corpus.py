@@ -5,6 +5,7 @@ from pathlib import Path
 
 from utils.corpora.mini import MARKER, make_mini_corpus
 from utils.errors import run
+from utils.ranges import Range, number
 from utils.texts import read_text
 
 
@@ -12,7 +13,7 @@ def main(argv: list[str]) -> None:
     """Makes the corpus, or finds it finished, and prints what it holds."""
     parser = argparse.ArgumentParser(description="Make a small synthetic speech corpus.", allow_abbrev=False)
     parser.add_argument("out_dir")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=number("--seed", Range(0, 2 ** 32 - 1), int), default=0)
     args = parser.parse_args(argv)
     folder = make_mini_corpus(args.out_dir, args.seed)
     print(f"{folder}: {read_text(Path(folder) / MARKER, 'its record')}")

@@ -7,6 +7,8 @@ line, a YAML file, the config.yaml of a run or a program. The highest numbers ar
 for "surely a slip", and keep memory from being asked for that no machine has.
 """
 import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_type_hints
@@ -80,6 +82,26 @@ def ranges_of(cls: type) -> dict[str, Range]:
             for limit in getattr(hints[name], "__metadata__", ()):
                 found[name] = limit
     return found
+
+
+def number(flag: str, limit: Range, kind: type[int] | type[float] = float) -> Callable[[str], int | float]:
+    """The `type` of an argparse option: SettingError in one line for what is no such number."""
+    def converted(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if value not in limit:
+            raise SettingError(f"{flag}: found {text!r}, expected {limit}")
+        return value
+
+    return converted
+
+
+def environment(name: str, limit: Range) -> int | None:
+    """The whole number of an environment variable, None where it is not set. SettingError for another."""
+    text = os.environ.get(name, "")
+    return int(number(name, limit, int)(text)) if text else None
 
 
 def check_setting(cls: type, name: str, value: Any, where: str) -> None:

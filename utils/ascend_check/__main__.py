@@ -18,6 +18,7 @@ from utils.ascend_check.stubs import check_machine, stubs
 from utils.ascend_check.worker import CHIPS
 from utils.errors import SettingError, nearest, run
 from utils.files import write_text
+from utils.ranges import Range, number
 from utils.results import require_writable
 
 
@@ -74,8 +75,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="only names the graphs")
     parser.add_argument("--log", action="store_true", help="the whole error of a graph that does not compile, too")
     parser.add_argument("--markdown", metavar="FILE", help="writes the table there")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
-                        help="processes at a time (%(default)s)")
+    parser.add_argument("--jobs", type=number("--jobs", Range(1, 512), int), default=len(os.sched_getaffinity(0)),
+                        metavar="N", help="processes at a time (%(default)s)")
     args = parser.parse_args(argv)
     for what, given, known in (("model", args.model, models()), ("soc", args.soc, CHIPS)):
         for name in given:

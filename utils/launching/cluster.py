@@ -4,7 +4,8 @@ import os
 import socket
 from typing import NamedTuple
 
-from utils.errors import MismatchError, NotFoundError, RunError, SettingError
+from utils.errors import MismatchError, NotFoundError, RunError
+from utils.ranges import Range, environment
 
 LOOPBACK, PORT = "127.0.0.1", 8118      # msrun's, too
 
@@ -35,10 +36,7 @@ def scheduler_host(name: str) -> str:
 
 def chosen_port() -> int | None:
     """MS_SCHED_PORT, None where it is not set."""
-    text = os.environ.get("MS_SCHED_PORT", "")
-    if text and not (text.isdigit() and 1024 <= int(text) <= 65535):
-        raise SettingError(f"MS_SCHED_PORT: found {text!r}, expected a port, 1024 to 65535")
-    return int(text) if text else None
+    return environment("MS_SCHED_PORT", Range(1024, 65535))
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from utils.errors import MismatchError, SettingError
 from utils.launching.cluster import PORT, Scheduler, chosen_port, local_scheduler, scheduler_host
 from utils.launching.rank_table import Process, read_rank_table, server_name
+from utils.ranges import Range, environment
 
 SCHEDULER = "from mindspore import communication; communication.init()"
 # Seconds, where the environment has no others: for all to register with the scheduler, as msrun has it; and for the
@@ -91,12 +92,10 @@ def cores(place: int, count: int) -> str:
 def this_server(processes: list[Process], target: str) -> int | None:
     """The number of this server in the table, from SERVER_ID; None where all of the table's processes run here."""
     servers = 1 + max(process.server for process in processes)
-    text = os.environ.get("SERVER_ID", "")
-    if not text and (servers == 1 or target == "CPU"):
-        return None
-    if not text.isdigit() or int(text) >= servers:
-        raise SettingError(f"SERVER_ID: found {text!r}, expected 0 to {servers - 1}, this server's number in the table")
-    return int(text)
+    number = environment("SERVER_ID", Range(0, servers - 1))
+    if number is None and servers > 1 and target != "CPU":
+        raise SettingError(f"SERVER_ID: found '', expected 0 to {servers - 1}, this server's number in the table")
+    return number
 
 
 def logical_id(device: int) -> int:
@@ -106,7 +105,7 @@ def logical_id(device: int) -> int:
         return device
     visible = text.split(",")
     # CANN ignores what follows a number that it cannot read or that is not larger than the one before
-    if not all(number.isdigit() for number in visible) or sorted(set(visible), key=int) != visible:
+    if not all(number.isdecimal() for number in visible) or sorted(set(visible), key=int) != visible:
         raise SettingError(f"ASCEND_RT_VISIBLE_DEVICES: found {text!r}, expected rising device ids such as 4,5,6,7")
     if str(device) not in visible:
         raise MismatchError(f"device {device} of the rank table is not in ASCEND_RT_VISIBLE_DEVICES={text}; unset that "
