@@ -196,7 +196,7 @@ CUT = {"a.wav": {}, "a.flac": {}, "a.mp3": {}, "v.ogg": {"format": "OGG", "subty
        "gsm.wav": {"subtype": "GSM610"}, "mulaw.wav": {"subtype": "ULAW"}, "a.sph": {"format": "NIST"}}
 
 
-@pytest.mark.parametrize("name", [*CUT, "streamed.flac", "plain.mp3", *sorted(PHONES.keys() - {"a.wv", "a.tta"})])
+@pytest.mark.parametrize("name", [*CUT, "streamed.flac", "plain.mp3", *sorted(PHONES.keys() - {"a.wv"})])
 def test_what_is_cut_anywhere_is_called_truncated(tmp_path, name):
     path = tmp_path / name
     if name in CUT:
@@ -208,6 +208,8 @@ def test_what_is_cut_anywhere_is_called_truncated(tmp_path, name):
     else:
         phone(tmp_path, name)
     content = path.read_bytes()
+    if name == "a.tta":
+        content = content[:content.index(b"APETAGEX")]      # without it nothing is lost
     for keep in (len(content) - 2, len(content) - 30, len(content) // 2 + 1, len(content) // 5 | 1):
         path.write_bytes(content[:keep])
         for use in (lambda: audio_file.read(path, RATE, resample=True), lambda: inspect(str(path), 1, RATE)):
@@ -232,8 +234,10 @@ def bytes_of(count, **options):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("options", [{"format": "MP3"}, {"format": "WAV"}, {"format": "OGG", "subtype": "VORBIS"},
-                                     {"format": "OGG", "subtype": "OPUS"}])
+@pytest.mark.parametrize("options", [{"format": "MP3"}, {"format": "OGG", "subtype": "VORBIS"},
+                                     {"format": "OGG", "subtype": "OPUS"},
+                                     *({"format": form, "subtype": "PCM_16"}
+                                       for form in ("WAV", "RF64", "W64", "AIFF", "AU", "CAF", "NIST"))])
 @pytest.mark.parametrize("between", [b"", id3(3000)])
 def test_of_recordings_joined_with_cat_all_are_read(tmp_path, options, between):
     if between and options["format"] != "MP3":
@@ -244,7 +248,7 @@ def test_of_recordings_joined_with_cat_all_are_read(tmp_path, options, between):
     assert 0 <= count - 24000 * rate // RATE <= 192 and count == length(tmp_path / "a")
 
 
-@pytest.mark.parametrize("name", ["a.m4a", "a.amr", "a.webm", "a.aac"])
+@pytest.mark.parametrize("name", ["a.m4a", "a.amr", "a.webm", "a.aac", "a.flv", "a.avi", "a.tta"])
 def test_of_telephone_recordings_joined_with_cat_all_are_read(tmp_path, name):
     path, _, _ = phone(tmp_path, name)
     count, content = length(path), (tmp_path / name).read_bytes()

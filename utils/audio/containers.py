@@ -38,7 +38,7 @@ class Facts(NamedTuple):
     problem: str = ""                           # why it is not whole
 
 
-UNCOUNTED = Facts(counted=False)
+COUNTED, UNCOUNTED = Facts(), Facts(counted=False)
 
 
 def examine(peek: Peek, size: int, whole: bool = False) -> Facts:
@@ -80,12 +80,21 @@ def _joined(peek, size, boundary):
                  parts=((0, boundary), *((boundary + start, length) for start, length in parts)))
 
 
+def _joined_at(peek, size, end, start, alone=COUNTED):
+    """Facts of a file that ends at `end`: `alone`, or those of a joined one where another begins with `start` there."""
+    if end + len(start) < size and re.match(start, peek(end, len(start)), re.DOTALL):
+        return _joined(peek, size, end)
+    return alone
+
+
 def _riff(peek, size):
     """RIFF WAVE, RF64, and AVI, of which only the size is looked at."""
     order, large, field, align, encoding, place = ">" if peek(0, 4) == b"RIFX" else "<", 0, 0, 1, 0, 12
     if peek(8, 4) != b"WAVE":
         length = struct.unpack(order + "I", peek(4, 4))[0] if size >= 12 else 0
-        return _cut("RIFF chunk", length, size - 8) if not is_unknown(length) and length > size - 8 else Facts()
+        if not is_unknown(length) and length > size - 8:
+            return _cut("RIFF chunk", length, size - 8)
+        return _joined_at(peek, size, 8 + length + length % 2, b"RIFF....AVI ", UNCOUNTED)
     while len(chunk := peek(place, 8)) == 8:
         name, length = struct.unpack(order + "4sI", chunk)
         place += 8
@@ -109,16 +118,25 @@ def _riff(peek, size):
                 if peek(following, 4) in (b"RIFF", b"RF64") and peek(following + 8, 4) == b"WAVE":
                     return _joined(peek, size, following)
             return Facts(counted=encoding not in MPEG)
-        place += length + length % 2
+        elif name == bytes(4):
+            return Facts(problem=f"damaged, at byte {place - 8} is no chunk of a wav; copy the file again")
+        place += length
+        if length % 2 and (_is_name(peek(place + 1, 4)) or not _is_name(peek(place, 4))):   # some do not pad
+            place += 1
     return Facts()
 
 
 def _are_chunks(peek, size, place, order):
     """Whether there are whole chunks from `place` to the end, and not samples."""
-    while len(chunk := peek(place, 8)) == 8:
+    while len(chunk := peek(place, 8)) == 8 and _is_name(chunk[:4]):
         length = struct.unpack(order + "4xI", chunk)[0]
         place += 8 + length + length % 2
     return place in (size, size + 1)
+
+
+def _is_name(name):
+    """Whether a chunk may be named so: a walk over zeros would take each eight of them for a chunk."""
+    return all(32 <= byte < 127 for byte in name)
 
 
 def _w64(peek, size):
@@ -127,7 +145,9 @@ def _w64(peek, size):
         length = struct.unpack("<Q", chunk[16:])[0]
         if chunk[:4] == b"data":
             known = 24 < length < 2 ** 62
-            return _cut("data chunk", length - 24, size - place - 24) if known and length > size - place else Facts()
+            if known and length > size - place:
+                return _cut("data chunk", length - 24, size - place - 24)
+            return _joined_at(peek, size, place + length + -length % 8 if known else size, b"riff")
         place += max(24, length + -length % 8)
     return Facts()
 
@@ -139,8 +159,14 @@ def _iff(peek, size):
         name, length = struct.unpack(">4sI", chunk)
         place += 8
         if name in (b"SSND", b"BODY"):      # sox writes 0x7f000000 and more to a pipe
-            known = 8 < length < 0x7F000000
-            return _cut("sound chunk", length, size - place) if known and length > size - place else Facts()
+            if not 8 < length < 0x7F000000:
+                break
+            if length > size - place:
+                return _cut("sound chunk", length, size - place)
+        if name == b"FORM":
+            return _joined(peek, size, place - 8)
+        if not _is_name(name):
+            break
         place += length + length % 2
     return Facts()
 
@@ -149,14 +175,22 @@ def _au(peek, size):
     if size < 24:
         return Facts()
     start, length = struct.unpack(">II", peek(4, 8))
-    return _cut("data", length, size - start) if not is_unknown(length) and length > size - start else Facts()
+    if is_unknown(length):
+        return Facts()
+    if length > size - start:
+        return _cut("data", length, size - start)
+    return _joined_at(peek, size, start + length, b".snd")
 
 
 def _caf(peek, size):
     place = 8
     while len(chunk := peek(place, 12)) == 12:
         name, length = struct.unpack(">4sq", chunk)
+        if name == b"caff":
+            return _joined(peek, size, place)
         place += 12
+        if not _is_name(name):
+            return Facts(problem=f"damaged, at byte {place - 12} is no chunk of a CAF; copy the file again")
         if length < 0:
             return UNCOUNTED
         if length > size - place:
@@ -173,7 +207,8 @@ def _sphere(peek, size):
     if not (start and count and width) or re.search(r"^sample_coding -s\d+ .*,", text, re.MULTILINE):
         return Facts()                      # compressed
     length = int(count[1]) * int(width[1]) * int(channels[1] if channels else 1)
-    return _cut("data", length, size - int(start[1])) if length > size - int(start[1]) else Facts()
+    end = int(start[1]) + length
+    return _cut("data", length, size - int(start[1])) if end > size else _joined_at(peek, size, end, b"NIST_1A")
 
 
 def _flac(peek, size):
@@ -264,6 +299,10 @@ def _matroska(peek, size):
 def _flv(peek, size):
     place = int.from_bytes(peek(5, 4), "big") + 4
     while 9 < place < size:
+        if peek(place, 3) == b"FLV":
+            return _joined(peek, size, place)
+        if peek(place, 1) not in (b"\x08", b"\x09", b"\x12"):
+            break
         length = int.from_bytes(peek(place + 1, 3), "big") + 15
         if place + length > size:
             return _cut("last tag", length, size - place)
@@ -292,6 +331,19 @@ def _ac3(peek, size):
     return UNCOUNTED
 
 
+def _tta(peek, size):
+    head = peek(0, 22)
+    rate, count = struct.unpack("<II", head[10:18]) if len(head) == 22 else (0, 0)
+    frames = -(-245 * count // (256 * rate)) if rate else 0
+    table = peek(22, 4 * frames) if frames < size else b""
+    if not frames or len(table) < 4 * frames:
+        return UNCOUNTED
+    end = 26 + len(table) + sum(struct.unpack(f"<{frames}I", table))
+    if end > size:
+        return _cut("sound", end, size)
+    return _joined_at(peek, size, _skip_tags(peek, end), b"TTA1", UNCOUNTED)
+
+
 def _mpegts(peek, size):
     if peek(188, 1) == b"\x47" and size % 188:
         return _cut("last packet", 188, size % 188)
@@ -307,6 +359,8 @@ def _asf(peek, size):
     place = 0
     while len(head := peek(place, 24)) == 24:
         length = struct.unpack("<Q", head[16:])[0]
+        if place and head.startswith(b"\x30\x26\xb2\x75"):
+            return _joined(peek, size, place)
         if length > size - place:
             return _cut("last object", length, size - place)
         if length <= 50:
@@ -415,7 +469,7 @@ def _skip_tags(peek, place):
 
 
 _KINDS = {b"RIFF": _riff, b"RIFX": _riff, b"RF64": _riff, b"BW64": _riff, b"riff": _w64, b"FORM": _iff, b".snd": _au,
-          b"caff": _caf, b"NIST": _sphere, b"fLaC": _flac, b"OggS": _ogg, b"#!AM": _amr, b"FLV": _flv, b"G": _mpegts,
-          b"\x0b": _ac3, b"ID3": _mp3, b"\xff": _mp3,
+          b"caff": _caf, b"NIST": _sphere, b"fLaC": _flac, b"OggS": _ogg, b"#!AM": _amr, b"TTA1": _tta,
+          b"FLV": _flv, b"G": _mpegts, b"\x0b": _ac3, b"ID3": _mp3, b"\xff": _mp3,
           b"ftyp": _mp4, b"moov": _mp4, b"mdat": _mp4, b"wide": _mp4, b"\x1a\x45\xdf\xa3": _matroska,
           b"\x30\x26\xb2\x75": _asf}
