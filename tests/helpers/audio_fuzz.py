@@ -12,10 +12,10 @@ import json
 import os
 import resource
 import select
-import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +29,7 @@ from helpers.encode import encode
 
 RATE = 16000
 SECONDS = 20                # more for one file is a hang
+START = 120                 # likewise, with what is imported for the first
 MEMORY = 3 * 2 ** 30        # bytes of address space that a file may take beyond what the programs have
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE,
             0xFFFFFFFF, 2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1)
@@ -47,7 +48,7 @@ PROGRAMS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
 
 class Outcome(NamedTuple):
-    """What became of a file: it was "read" or "refused"; else what must not be: "raised", "died", "hung" or "wrong"."""
+    """What became of a file: "read" or "refused"; what must not be: "raised", "wrong", "hung", "died with -11"."""
 
     file: Path
     kind: str
@@ -139,22 +140,23 @@ def read_all(target: str, files: Sequence[Path]) -> tuple[list[Outcome], int]:
 
 def _worker(target, files):
     """(outcomes up to the one that ended the worker, or of all; its resident bytes after each)."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONFAULTHANDLER": ""}
-    process = subprocess.Popen([sys.executable, "-m", "helpers.audio_fuzz", target], env=environment, cwd=ROOT,
-                               text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    with process, process.stdin as stdin, process.stdout as stdout:
-        stdin.write("".join(f"{path}\n" for path in files))
-        stdin.close()
-        outcomes, sizes = [], []
-        for path in files:
-            line = _line(stdout, SECONDS if sizes else 120)
-            if not line:
-                process.kill()
-                kind = "hung" if line is None else f"died of {signal.Signals(-process.wait()).name}"
-                return [*outcomes, Outcome(path, kind.split()[0], kind)], sizes
-            kind, text, size = json.loads(line)
-            outcomes.append(Outcome(path, kind, text))
-            sizes.append(size)
+    environment, outcomes, sizes = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}, [], []
+    with tempfile.TemporaryFile("w+") as names, tempfile.TemporaryFile("w+", errors="replace") as errors:
+        names.write("".join(f"{path}\n" for path in files))
+        names.seek(0)
+        with subprocess.Popen([sys.executable, "-m", "helpers.audio_fuzz", target], env=environment, cwd=ROOT,
+                              text=True, stdin=names, stdout=subprocess.PIPE, stderr=errors) as process:
+            for path in files:
+                line = _line(process.stdout, SECONDS if sizes else START)
+                if not line:
+                    process.kill()
+                    code = process.wait()
+                    errors.seek(0)
+                    return [*outcomes, Outcome(path, "hung" if line is None else f"died with {code}",
+                                               errors.read()[-2000:])], sizes
+                kind, text, size = json.loads(line)
+                outcomes.append(Outcome(path, kind, text))
+                sizes.append(size)
     return outcomes, sizes
 
 
