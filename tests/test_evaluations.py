@@ -198,6 +198,14 @@ def test_an_interrupted_evaluation_keeps_what_is_done(evaluation, tmp_path, monk
     assert len((tmp_path / "run" / "eval_list" / evaluation.module.PARTIAL).read_text().splitlines()) == 5
 
 
+@pytest.mark.parametrize("evaluation", ["ecapatdnn"], indirect=True)
+def test_a_cohort_is_looked_at_before_the_work(evaluation, tmp_path):
+    (tmp_path / "cohort.txt").write_text("a 1.wav\nb lost.wav\nb gone.wav\n")
+    cohort = {"as_norm": True, "cohort_list": str(tmp_path / "cohort.txt"), "cohort_path": str(tmp_path)}
+    with refused(AudioError, "2 of 3", "lost.wav", "gone.wav"):
+        evaluation.main(**cohort)
+
+
 @pytest.mark.parametrize("evaluation", ["deepspeech2"], indirect=True)
 def test_log_probabilities_of_one_name_are_refused_before_the_work(evaluation, tmp_path):
     manifest = json.loads((tmp_path / "list.json").read_text())

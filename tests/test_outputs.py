@@ -1,4 +1,5 @@
 """Outputs that exist already, folders in use, and what was made of files that have changed since."""
+import fcntl
 import gc
 import json
 import os
@@ -10,7 +11,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
-from helpers.errors import refused
+from helpers.documents import ROOT
+from helpers.errors import assert_refusal, refused
+from helpers.programs import script
 from mindspore import Tensor, nn
 
 from deepspeech2 import lm
@@ -78,6 +81,18 @@ def test_inputs_of_the_runner_are_of_one_process_at_a_time(tmp_path, monkeypatch
         with refused(OutputError, runner.INPUTS, f"process {os.getpid()}"), runner.new_inputs():
             pass
     assert [path.name for path in tmp_path.iterdir()] == [str(runner.INPUTS)]
+
+
+def test_the_script_of_the_runner_is_at_work_once_in_a_folder(tmp_path):
+    """Whole: preprocess.py, the runner and postprocess.py."""
+    (tmp_path / "net.mindir").write_text("")
+    handle = os.open(ROOT / "ecapatdnn", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        code, output = script("ecapatdnn", "run_infer_310.sh", tmp_path / "net.mindir", tmp_path, "n")
+    finally:
+        os.close(handle)
+    assert_refusal(code, output, "ecapatdnn", "preprocess_Result")
 
 
 def put(path, seconds, rate=16000, seed=0):
