@@ -6,12 +6,12 @@ import onnx
 import pytest
 from helpers.errors import refused
 from helpers.graphs import python
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.layers import CumulativeNorm
 from ecapatdnn.src.config import Config
 from utils.cpu_ops.functions import BothDirections
-from utils.errors import MismatchError
+from utils.errors import MismatchError, UnsupportedError
 from utils.export.graph import Port, export_model, graph_path
 from utils.export.onnx_graph import write_onnx
 from utils.export.runner import description_text, read_description
@@ -138,3 +138,13 @@ def test_a_gru_in_both_directions_is_written_as_onnx(tmp_path):
     assert not {"LSTM", "Loop"} & {node.op_type for node in graph.node}
     # inputs, gates and biases of 4 units from 3: 2 * 3 * (3 * 4 + 4 * 4 + 2 * 4) and little else
     assert sum(np.prod(part.dims) for part in graph.initializer if part.name.startswith("gru_")) == 216
+
+
+class Signs(nn.Cell):
+    def construct(self, x):
+        return ops.sign(x)
+
+
+def test_an_operator_that_onnx_export_lacks_is_named(tmp_path):
+    with refused(UnsupportedError, "Sign", "ONNX", "MINDIR"):
+        write_onnx(Signs(), [Tensor(np.ones(3, np.float32))], ["x"], ["y"], tmp_path / "net.onnx")

@@ -4,6 +4,7 @@ It orders the pads of Conv as its own, loses the last node's name, and cannot wr
 are written as stand-ins, operators of the same shape, and exchanged: an LSTM for a GRU, and what no network here has
 for a sum over time. A cell whose construct has such an operator changes itself by a method `for_onnx`.
 """
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from utils.errors import UnsupportedError
 from utils.layers.ascend import weights_of
 
 
@@ -36,12 +38,18 @@ def write_onnx(network: nn.Cell, tensors: Sequence[Tensor], inputs: Sequence[str
                path: Path) -> None:
     """Writes `network` to `path`, for inputs as `tensors` are, under the names of its inputs and outputs.
 
-    The network is good for nothing else then.
+    The network is good for nothing else then. UnsupportedError for another operator that MindSpore cannot write.
     """
     import onnx  # only this format needs it
 
     grus = _exchange_cells(network)
-    ms.onnx.export(network, *tensors, file_name=str(path), input_names=list(inputs))
+    try:
+        ms.onnx.export(network, *tensors, file_name=str(path), input_names=list(inputs))
+    except RuntimeError as error:
+        if operator := re.search(r"Can not find key (\w+) in convert map", str(error)):
+            raise UnsupportedError(f"{operator[1]}: an operator of the network that MindSpore does not write as ONNX; "
+                                   "take MINDIR") from None
+        raise
     model = onnx.load_from_string(path.read_bytes())
     for node in model.graph.node:
         for attribute in node.attribute:
