@@ -2,6 +2,7 @@
 import collections
 import dataclasses
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -55,6 +56,12 @@ def test_program(model, tmp_path):
     assert_read_or_refused(model, write_damaged(tmp_path, 2000, seed=PROGRAMS.index(model)))
 
 
+def contradicts_itself(wav):
+    """Whether the header gives frames another size than their samples have: each decoder believes another number."""
+    channels, _, _, frame, bits = struct.unpack_from("<HIIHH", wav, wav.index(b"fmt ") + 10)
+    return frame != channels * bits // 8
+
+
 @pytest.mark.parametrize("count, sanitize", [(300, False), pytest.param(6000, False, marks=pytest.mark.slow),
                                              pytest.param(2000, True, marks=pytest.mark.slow)])
 def test_runner(graph, runner, tmp_path, count, sanitize):
@@ -72,11 +79,11 @@ def test_runner(graph, runner, tmp_path, count, sanitize):
     for file in files:
         path = results / f"{file.stem}_0.bin"
         assert path.is_file() != (str(file) in refused), file
-        if not path.is_file():
+        if not path.is_file() or contradicts_itself(file.read_bytes()):
             continue
         try:
             expected = inspect(file, 1, RATE).whole(RATE)
-        except UserError:       # where the header does not agree with itself
+        except UserError:       # of chunks that the runner passes over
             continue
         np.testing.assert_allclose(2 * np.fromfile(path, np.float32), expected, rtol=1e-5, atol=1e-5, err_msg=file)
         compared += 1
