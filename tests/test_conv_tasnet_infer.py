@@ -2,6 +2,7 @@
 import dataclasses
 import os
 import tracemalloc
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -14,7 +15,7 @@ from mindspore import Tensor
 from conv_tasnet import infer
 from conv_tasnet.src import windows
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.inference import MixtureNetwork, load
+from conv_tasnet.src.inference import MixtureNetwork, Separator, load
 from conv_tasnet.src.level import Level, levelled
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import output_paths, write_speakers
@@ -469,3 +470,17 @@ def test_infer_tells_where_it_cannot_write(tmp_path, checkpoints, capfd):
 
 def test_infer_is_a_program(tmp_path):
     assert started("conv_tasnet", "infer.py", "a.wav")[0] == 2
+
+
+def test_a_mixture_of_more_than_a_minute_is_run_by_windows(monkeypatch):
+    lengths = []
+
+    def compiled_for(_, samples):
+        return SimpleNamespace(run=lambda mixture: lengths.append(len(mixture)) or halves(mixture))
+
+    monkeypatch.setattr(Separator, "_compiled_for", compiled_for)
+    for seconds, longest in ((60, 60), (61, 16)):
+        mixture = noise(seconds * RATE + 1)[:-1]
+        lengths.clear()
+        np.testing.assert_allclose(Separator(None, SMALL).run(mixture).sum(0), mixture, rtol=2e-3, atol=1e-3)
+        assert max(lengths) == longest * RATE
