@@ -22,10 +22,12 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from utils.errors import OutputError
+
+if TYPE_CHECKING:       # some programs have to say in a line that nothing is installed
+    from numpy import ndarray
 
 # what is compiled or downloaded once for all checkouts
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mindspore_speech_zoo")
@@ -149,8 +151,10 @@ def write_text(path: StrPath, text: str, *, flush: bool = True) -> None:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def write_arrays(path: StrPath, **arrays: np.ndarray) -> None:
+def write_arrays(path: StrPath, **arrays: "ndarray") -> None:
     """Replaces the .npz `path` by `arrays`, as `whole_file` does."""
+    import numpy as np
+
     content = io.BytesIO()      # on a full disk zipfile would print a traceback when it is deleted
     np.savez(content, **arrays)     # pyright: ignore[reportArgumentType]: its stub takes the names for allow_pickle
     with whole_file(path) as temporary:
