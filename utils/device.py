@@ -15,6 +15,8 @@ from utils.errors import RunError, SettingError, UnsupportedError
 from utils.ranges import Range, environment
 
 TARGETS = ("Ascend", "CPU", "GPU")
+MAX_ISA = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")    # what oneDNN reads, the first before the second
+CAP, CAPPED = "AVX2", "CPU_OPS_CAPPED"      # the variable tells the cap set here from one that the user has set
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,7 @@ def setup_device(target: str = "", distribute: bool = False, device_id: int = 0,
     if target not in TARGETS:
         raise SettingError(f"device_target: found {target}, expected one of {', '.join(TARGETS)}")
     if target == "CPU":
-        # With AVX-512, oneDNN's convolutions wider than 1 fall into a reference kernel, up to 100 times slower
-        # (DNNL_VERBOSE=1 shows `ref:any`); capped at AVX2 it takes its matrix-product kernel.
-        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+        cap_onednn()
     chosen, threads = environment("DEVICE_ID", Range(0, 63)), os.environ.get("OMP_NUM_THREADS", "")
     try:
         ms.set_device(target, (device_id if chosen is None else chosen) if target != "CPU" else None)
@@ -123,6 +123,22 @@ def setup_device(target: str = "", distribute: bool = False, device_id: int = 0,
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True,
                                  device_num=device.size)
     return device
+
+
+def cap_onednn() -> None:
+    """Keeps oneDNN to AVX2, for stock convolutions, unless the user has set what it may use.
+
+    With AVX-512, those wider than 1 fall into a reference kernel, up to 100 times slower (ONEDNN_VERBOSE=1 shows
+    `ref:any`); capped at AVX2 oneDNN takes its matrix-product kernel. It reads the variable at its first operator.
+    """
+    if not any(name in os.environ for name in MAX_ISA):
+        os.environ[MAX_ISA[0]] = os.environ[CAPPED] = CAP
+
+
+def uncap_onednn() -> None:
+    """Takes back `cap_onednn`, also a parent process's: for networks without a stock convolution."""
+    if os.environ.pop(CAPPED, None) and os.environ.get(MAX_ISA[0]) == CAP:
+        del os.environ[MAX_ISA[0]]
 
 
 def choose_target(target: str = "") -> str:

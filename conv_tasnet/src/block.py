@@ -51,13 +51,15 @@ class FastBlock(Block):
     It stands beside the block whose parameters it knows; the operator and its gradients are beside their kernel.
     """
 
+    bfloat16: bool
+
     def prepare(self) -> bool:
         """False for a block with another norm than gLN."""
         if not isinstance(self.norm1, GlobalNorm):
             return False
         from utils.cpu_ops.layers import temporal_block  # only now: nobody comes here where CPU_OPS is 0
 
-        self.function = temporal_block(self.depthwise.dilation, self.depthwise.left)
+        self.function = temporal_block(self.depthwise.dilation, self.depthwise.left, self.bfloat16)
         narrow, wide = self.residual.weight.shape[:2]
         self.no_bias, self.no_wide_bias = ops.zeros(narrow), ops.zeros(wide)
         self.no_skip = ops.zeros((1, wide, 1, 1)), ops.zeros(1)    # the operator has one, if only of zeros

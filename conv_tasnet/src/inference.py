@@ -17,7 +17,7 @@ from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
 from utils.audio.audio_file import Source
 from utils.audio.recording import open_recording
 from utils.checkpoints.checkpoint import load_model
-from utils.cpu_ops import fast
+from utils.cpu_ops import BF16, fast
 from utils.device import setup_device
 
 LONGEST = 60    # seconds separated as a whole
@@ -102,6 +102,6 @@ def load(config: Config) -> Separator:
     and config do not fit each other, or the device is not there.
     """
     setup_device(config.device_target, device_id=config.device_id)
-    network = fast(ConvTasNet(config))
+    network = fast(ConvTasNet(config), config.amp_level == BF16)
     load_model(config.model_path, network)
     return Separator(network, config)

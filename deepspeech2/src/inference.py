@@ -24,7 +24,7 @@ from deepspeech2.src.windows import FRAME, Windows, stretches
 from utils.audio import audio_file
 from utils.audio.recording import Recording, inspect, open_recording
 from utils.checkpoints.checkpoint import load_model
-from utils.cpu_ops import fast
+from utils.cpu_ops import BF16, fast
 from utils.device import setup_device
 
 SHAPES = 4      # lengths that utterances are padded to
@@ -180,6 +180,6 @@ def load(config: Config) -> Recognizer:
     """
     setup_device(config.device_target, device_id=config.device_id)
     decode = make_decoder(config, Alphabet(config.labels))
-    network = fast(DeepSpeech2(config))
+    network = fast(DeepSpeech2(config), config.amp_level == BF16)
     load_model(config.model_path, network)
     return Recognizer(network, config, decode)

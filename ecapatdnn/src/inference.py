@@ -26,7 +26,7 @@ from utils.audio.recording import Recording, inspect_header, open_recording
 from utils.audio.survey import Stamp, require_all, stamp, survey
 from utils.checkpoints.checkpoint import load_model
 from utils.corpora.lists import read_train_list
-from utils.cpu_ops import fast
+from utils.cpu_ops import BF16, fast
 from utils.device import setup_device
 from utils.errors import ContentError
 from utils.progress import progress
@@ -197,5 +197,6 @@ def load(config: Config) -> Verifier:
     network = make_network(config)
     record = load_model(config.model_path, network)
     elsewhere = config.output_folder and why_not_writable(Path(config.model_path).parent) and config.output_folder
-    cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample, folder=elsewhere)
-    return Verifier(fast(network), config, cache, record.get("threshold"))
+    cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample, config.amp_level,
+                           folder=elsewhere)
+    return Verifier(fast(network, config.amp_level == BF16), config, cache, record.get("threshold"))

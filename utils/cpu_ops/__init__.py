@@ -2,7 +2,7 @@
 
 A network is built of plain layers (functions.py), which is what other devices run and what is exported; on a CPU
 `fast(network)` makes those of layers.py of them, in place. build.py compiles kernels/ at first use; the environment
-variable CPU_OPS=0 keeps the plain layers.
+variable CPU_OPS=0 keeps the plain layers. `python -m utils.cpu_ops` prints what is used on this machine, and why.
 """
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -22,29 +22,44 @@ from utils.cpu_ops.functions import (
     TimeStatistics,
     unit_of,
 )
+from utils.cpu_ops.speed import BF16, bfloat16_is_faster
+from utils.device import uncap_onednn
 
-__all__ = ["BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU", "SoftmaxStatistics",
-           "TimeStatistics", "fast", "unit_of"]
+__all__ = ["BF16", "BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU",
+           "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "unit_of"]
 
+STOCK = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose, Depthwise)
 Network = TypeVar("Network", bound=nn.Cell)
 
 
-def fast(network: Network) -> Network:
+def fast(network: Network, bfloat16: bool = False) -> Network:
     """`network` with fast layers on a CPU that has a C++ compiler; unchanged elsewhere, and where CPU_OPS is 0.
 
-    Its `fast_cells`, {class: fast class}, are what it knows beyond the layers that all networks share. UserError for a
-    CPU_OPS that is neither 0 nor 1.
+    Its `fast_cells`, {class: fast class}, are what it knows beyond the layers that all networks share. With `bfloat16`
+    products of matrices round what they take to bfloat16 and sum in float32, where `bfloat16_is_faster`. UserError for
+    a CPU_OPS that is neither 0 nor 1.
     """
     if ms.get_context("device_target") != "CPU" or not library():
         return network
+    exchange(network, False)
+    if not any(isinstance(cell, STOCK) and not hasattr(cell, "prepare") for _, cell in network.cells_and_names()):
+        uncap_onednn()
+    if bfloat16 and bfloat16_is_faster():
+        exchange(network, True)
+    return network
+
+
+def exchange(network: nn.Cell, bfloat16: bool) -> None:
+    """Makes those layers of `network` fast that the kernels know, in place; others plain."""
     from utils.cpu_ops.layers import FAST  # only now: it derives from classes of the MindSpore that was tested
 
     fast_cells: Mapping[type, type] = FAST | getattr(network, "fast_cells", {})
+    plain_cells = {quick: plain for plain, quick in fast_cells.items()}
     cell: Any       # its class changes
     for _, cell in network.cells_and_names():
-        plain = type(cell)
+        plain = plain_cells.get(type(cell), type(cell))
         if plain in fast_cells:
             cell.__class__ = fast_cells[plain]
+            cell.bfloat16 = bfloat16
             if not cell.prepare():
                 cell.__class__ = plain
-    return network

@@ -25,6 +25,8 @@ from utils.files import CACHE, whole_file
 TESTED = ("2.10.0",)        # versions of MindSpore with which tests/test_cpu_ops.py was run
 SWITCH = "CPU_OPS"
 SOURCES = Path(__file__).parent / "kernels"
+CPUINFO = Path("/proc/cpuinfo")
+PROCESSOR = ("model name", "flags", "CPU implementer", "CPU part", "Features")     # of x86, of Arm
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-pthread",
          "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
          "-Wl,-z,defs",                    # a function that this MindSpore's oneDNN lacks is found now, not in training
@@ -71,24 +73,40 @@ def compiled() -> Path:
     """The path of the operators, compiled if they are not yet. Unusable or OutputError where that fails."""
     # what the user has set: MindSpore puts OMP_NUM_THREADS to 1 behind Python's back
     os.environ["CPU_OPS_THREADS"] = os.environ.get("OMP_NUM_THREADS", "")
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None:
-        raise Unusable("no C++ compiler")
-    dnnl = Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
+    dnnl = onednn()
     if not dnnl.is_file():
         raise Unusable(f"{dnnl}: not in this MindSpore")
     libraries = [str(dnnl), f"-Wl,-rpath,{dnnl.parent}"]
-    path = CACHE / f"cpu_ops-{fingerprint([compiler, *FLAGS, *libraries])}.so"      # one for all copies of this folder
+    key = fingerprint([compiler(), *FLAGS, *libraries])
+    path = CACHE / f"cpu_ops-{key}.so"      # one for all copies of this folder
     if not path.exists():
         with whole_file(path, remedy="XDG_CACHE_HOME names another folder") as temporary:    # others may compile, too
             sources = sorted(map(str, SOURCES.glob("*.cc")))
-            done = run([compiler, *FLAGS, *sources, *libraries, "-o", str(temporary)])
+            done = run([compiler(), *FLAGS, *sources, *libraries, "-o", str(temporary)])
             if done.returncode:
                 reason = next((line for line in done.stderr.splitlines() if re.search(COMPLAINT, line)),
                               done.stderr[:200])
-                raise Unusable(f"{compiler} cannot compile {SOURCES} ({reason.strip()})")
+                raise Unusable(f"{compiler()} cannot compile {SOURCES} ({reason.strip()})")
     load(path)
     return path
+
+
+def compiler() -> str:
+    """The path of the C++ compiler; Unusable where there is none."""
+    path = shutil.which(os.environ.get("CXX", "g++"))
+    if path is None:
+        raise Unusable("no C++ compiler")
+    return path
+
+
+def version(path: str) -> str:
+    """What a compiler says of itself."""
+    return run([path, "--version"]).stdout
+
+
+def onednn() -> Path:
+    """MindSpore's own oneDNN."""
+    return Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
 
 
 def load(path: str | Path) -> None:
@@ -106,20 +124,30 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def fingerprint(command: Sequence[str]) -> str:
     """Of all that the compiled operators depend on: sources, compiler, flags, MindSpore and processor."""
-    parts = [*command, ms.__version__, run([command[0], "--version"]).stdout]
+    parts = [*command, ms.__version__, version(command[0])]
     parts += [path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.[ch]*"))]
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        parts += [line for line in file if line.startswith(("model name", "flags"))][:2]
+    parts += processor().values()
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def operator(name: str, settings: Sequence[int] = (), outputs: int = 1,
-             bprop: Callable | None = None) -> Callable[..., Any]:
-    """The operator `name` of float32 tensors, for any sizes; `settings`: the whole numbers it reads."""
+def processor() -> dict[str, str]:
+    """What the system says of the first processor: its name and the instruction sets it has."""
+    first = CPUINFO.read_text(encoding="utf-8").split("\n\n", 1)[0]
+    lines = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines if name.startswith(PROCESSOR)}
+
+
+def operator(name: str, settings: Sequence[int] = (), outputs: int = 1, bprop: Callable | None = None,
+             bfloat16: bool = False) -> Callable[..., Any]:
+    """The operator `name` of float32 tensors, for any sizes; `settings`: the whole numbers it reads.
+
+    With `bfloat16` its products of matrices round what they take to it, and sum in float32.
+    """
     dtype = ms.float32 if outputs == 1 else (ms.float32,) * outputs
     function = ops.Custom(f"{library()}:{name}", None, dtype, "aot", bprop)
     function.add_prim_attr("reg_op_name", name)       # without it MindSpore 2.10 finds no shapes
     function.add_prim_attr("multi_output", outputs > 1)
+    function.add_prim_attr("bfloat16", bfloat16)
     if settings:
         function.add_prim_attr("settings", list(settings))
     return function

@@ -1,6 +1,7 @@
 """MindSpore's layers with kernels of ours: same parameters, same values, other `construct`.
 
-A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`.
+A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`. Those with products of matrices ask their
+`bfloat16`, which is set before `prepare`, whether these round what they take to bfloat16.
 """
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights again at eve
 class FastConv2d(nn.Conv2d):
     """(B, I, F, T) -> (B, O, F', T')."""
 
+    bfloat16: bool
+
     def prepare(self) -> bool:
         """Makes the operators; False for a convolution they do not know."""
         if self.group > 1 or self.dilation[0] > 1 or (self.stride[1] > 1 and self.dilation[1] > 1):
@@ -24,7 +27,7 @@ class FastConv2d(nn.Conv2d):
         if self.pad_mode == "same" and self.kernel_size != (1, 1):
             return False
         padding = self.padding if isinstance(self.padding, tuple) else (self.padding,) * 4
-        self.function = convolution((*self.stride, self.dilation[1], *padding))
+        self.function = convolution((*self.stride, self.dilation[1], *padding), self.bfloat16)
         self.no_bias = ops.zeros(self.out_channels) if self.bias is None else None
         return True
 
@@ -35,6 +38,7 @@ class FastConv2d(nn.Conv2d):
 class FastConv1d(nn.Conv1d):
     """(B, I, T) -> (B, O, T')."""
 
+    bfloat16: bool
     function: Callable[..., Any]
     no_bias: Tensor | None
     prepare = FastConv2d.prepare
@@ -44,24 +48,49 @@ class FastConv1d(nn.Conv1d):
         return self.function(x.expand_dims(2), self.weight, bias).squeeze(2)
 
 
-def convolution(settings: Sequence[int]) -> Callable[..., Any]:
+def convolution(settings: Sequence[int], bfloat16: bool) -> Callable[..., Any]:
     """x (B, I, F, T), weight (O, I, K, L), bias (O,) -> (B, O, F', T'); `settings` as in convolution.cc."""
-    by_input, by_weight = operator("ConvolutionInput", settings), operator("ConvolutionWeight", settings, 2)
+    by_input = operator("ConvolutionInput", settings, bfloat16=bfloat16)
+    by_weight = operator("ConvolutionWeight", settings, 2, bfloat16=bfloat16)
 
     def gradients(x, weight, bias, out, dout):
         dweight, dbias = by_weight(dout, x, weight)
         return by_input(dout, x, weight), dweight, dbias
 
-    return operator("Convolution", settings, bprop=gradients)
+    return operator("Convolution", settings, bprop=gradients, bfloat16=bfloat16)
 
 
-def temporal_block(dilation: int, left: int) -> Callable[..., Any]:
+class FastDense(nn.Dense):
+    """(..., I) -> (..., O), in bfloat16 only: MindSpore's own is as fast in float32."""
+
+    bfloat16: bool
+
+    def prepare(self) -> bool:
+        if not self.bfloat16:
+            return False
+        gradient = operator("DenseGradient", outputs=3)
+
+        def gradients(x, weight, bias, out, dout):
+            return gradient(dout, x, weight)
+
+        self.function = operator("Dense", bprop=gradients)
+        self.no_bias = ops.zeros(self.out_channels) if self.bias is None else None
+        return True
+
+    def construct(self, x):
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        y = self.function(rows, self.weight, self.bias if self.has_bias else self.no_bias)
+        y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], -1)
+        return self.activation(y) if self.activation_flag else y
+
+
+def temporal_block(dilation: int, left: int, bfloat16: bool) -> Callable[..., Any]:
     """The operator that is a whole residual block of dilated convolutions over time (Conv-TasNet's, with gLN).
 
     x (B, C, T), mask (B, 1, T) and 14 weights in the order of temporal_block.cc -> residual (B, C, T), skip, and three
     that the gradients read. `left`: frames of zeros before the first.
     """
-    gradient = operator("TemporalBlockGradient", (dilation, left), 15)
+    gradient = operator("TemporalBlockGradient", (dilation, left), 15, bfloat16=bfloat16)
 
     def gradients(x, mask, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias, slope2, gain2, bias2, residual,
                   residual_bias, skip, skip_bias, out, dout):
@@ -69,7 +98,7 @@ def temporal_block(dilation: int, left: int) -> Callable[..., Any]:
                                  slope2, gain2, bias2, residual, residual_bias, skip, skip_bias, out[2], out[3], out[4])
         return (dx, ops.zeros_like(mask), *dweights)
 
-    return operator("TemporalBlock", (dilation, left), 5, gradients)
+    return operator("TemporalBlock", (dilation, left), 5, gradients, bfloat16)
 
 
 class FastPReLU(functions.PReLU):
@@ -143,24 +172,25 @@ class FastSoftmaxStatistics(functions.SoftmaxStatistics):
 
 
 class FastBothDirections(functions.BothDirections):
+    bfloat16: bool
     forward: nn.LSTM        # `prepare` takes no others
     backward: nn.LSTM
 
     def prepare(self) -> bool:
-        """False for anything but LSTMs of one layer with biases, few enough units to stay in a core's cache."""
+        """False for anything but LSTMs of one layer with biases, in float32 with weights that a core's cache holds."""
         for cell in (self.forward, self.backward):
             if type(cell) is not nn.LSTM or cell.num_layers > 1 or cell.bidirectional or not cell.has_bias:
                 return False
-            if cell.hidden_size > MOST_UNITS:
+            if cell.hidden_size > MOST_UNITS and not self.bfloat16:
                 return False
-        gradient = operator("BothDirectionsGradient", outputs=7)
+        gradient = operator("BothDirectionsGradient", outputs=7, bfloat16=self.bfloat16)
 
         def gradients(x, frames, w_x, w_h, bias, back_w_x, back_w_h, back_bias, out, dout):
             dx, *dweights = gradient(dout[0], x, frames, w_x, w_h, bias, back_w_x, back_w_h, back_bias, out[1], out[2],
                                      out[3])
             return (dx, ops.zeros_like(frames), *dweights)
 
-        self.function = operator("BothDirections", outputs=4, bprop=gradients)
+        self.function = operator("BothDirections", outputs=4, bprop=gradients, bfloat16=self.bfloat16)
         return True
 
     def construct(self, x, frames):
@@ -185,5 +215,5 @@ class FastDepthwise(functions.Depthwise):
 
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
-    FastConv1d, FastConv2d, FastPReLU, FastClippedReLU, FastGlobalNorm, FastTimeStatistics, FastSoftmaxStatistics,
-    FastBothDirections, FastDepthwise)}
+    FastConv1d, FastConv2d, FastDense, FastPReLU, FastClippedReLU, FastGlobalNorm, FastTimeStatistics,
+    FastSoftmaxStatistics, FastBothDirections, FastDepthwise)}

@@ -19,7 +19,7 @@ class RunSettings(Ranged):
     accumulate: Positive = 1        # steps whose gradients are averaged into one update
     clip_norm: Amount = 0.0         # largest norm of all gradients together; 0: not clipped
     halve_after: Count = 0          # validations without a better one before the rate is halved; 0: never
-    amp_level: str = ""             # O0 float32 (nearly, on Ascend), O1, O2 mixed; "": O1 on Ascend, else O0
+    amp_level: str = ""             # O0 float32 (nearly, on Ascend), mixed O1, O2, CPU: bf16; "": O1 on Ascend, else O0
     loss_scale: Amount = 128.0      # with O1 and O2, and always on Ascend; 0: dynamic, 1: none
 
     # run

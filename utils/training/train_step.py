@@ -6,13 +6,13 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloatStatusV2
 
-from utils.cpu_ops import fast
+from utils.cpu_ops import BF16, bfloat16_is_faster, fast
 from utils.device import Device
 from utils.errors import SettingError
 from utils.layers.mixed_precision import mixed, mostly_half
 from utils.training.settings import RunSettings
 
-AMP_LEVELS = ("O0", "O1", "O2")
+AMP_LEVELS = ("O0", "O1", "O2", BF16)
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
 BACKEND = "ms_backend"      # kernel by kernel: by default a 910A takes GE for jitted methods, whatever jit_level says
 GROW_AFTER = 2000   # finite steps in a row after which a dynamic loss scale doubles
@@ -31,20 +31,26 @@ class Precision(NamedTuple):
 def adapt(network: nn.Cell, config: RunSettings, device: Device) -> Precision:
     """Makes `network` fast on its device, in place: casts it to the level that amp_level names.
 
-    O1: the operators that gain from float16; O2: all but norms and statistics. The default is O1 on Ascend, O0
-    elsewhere, and O0 on a CPU takes kernels of our own. An Ascend computes with less than float32 at O0 too: its LSTM
-    casts to float16, its convolutions round to HF32 (a 910A's to float16). So the loss is scaled there at every level.
+    O1: the operators that gain from float16; O2: all but norms and statistics; bf16: a CPU's products of matrices take
+    bfloat16, where that is faster. The default is O1 on Ascend, O0 elsewhere, and O0 and bf16 on a CPU take kernels of
+    our own. An Ascend computes with less than float32 at O0 too: its LSTM casts to float16, its convolutions round to
+    HF32 (a 910A's to float16). So the loss is scaled there at every level. bfloat16 has the range of float32.
     """
     level = config.amp_level or ("O1" if device.target == "Ascend" else "O0")
     if level not in AMP_LEVELS:
         raise SettingError(f"amp_level: found {level!r}, expected one of {', '.join(AMP_LEVELS)}")
-    if level == "O0":
+    if level == BF16:
+        if device.target != "CPU":
+            raise SettingError(f"amp_level: found {BF16}, which is for CPUs, expected O0, O1 or O2 on {device.target}")
+        fast(network, bfloat16=True)
+        level = BF16 if bfloat16_is_faster() else "O0"
+    elif level == "O0":
         fast(network)
     elif level == "O1":
         mixed(network)
     else:
         mostly_half(network)
-    return Precision(level, 1.0 if level == "O0" and device.target != "Ascend" else config.loss_scale)
+    return Precision(level, 1.0 if level in ("O0", BF16) and device.target != "Ascend" else config.loss_scale)
 
 
 for_each = ops.HyperMap()   # over hundreds of gradients; a Python loop in a graph takes twice as long to compile

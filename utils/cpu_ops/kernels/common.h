@@ -30,6 +30,9 @@ using Shapes = std::vector<Shape>;
 
 inline std::vector<int64_t> Settings(void *extra) { return static_cast<AotExtra *>(extra)->GetAttrIntVec("settings"); }
 
+// Whether the products of matrices take bfloat16.
+inline bool IsBFloat16(void *extra) { return static_cast<AotExtra *>(extra)->GetAttrBool("bfloat16"); }
+
 // The shape of tensor i of an operator.
 inline Shape ShapeOf(int i, const int *ndims, int64_t **shapes) { return Shape(shapes[i], shapes[i] + ndims[i]); }
 
@@ -39,20 +42,57 @@ inline int64_t Product(const int64_t *shape, int count) {
   return product;
 }
 
-// MindSpore's own oneDNN, for row-major matrices.
-extern "C" int dnnl_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-                          int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+// Uninitialised memory.
+template <typename Number>
+using Numbers = std::unique_ptr<Number[]>;
+template <typename Number>
+Numbers<Number> AllocateOf(int64_t size) {
+  return Numbers<Number>(new Number[size]);
+}
+using Memory = Numbers<float>;
+inline Memory Allocate(int64_t size) { return AllocateOf<float>(size); }
 
-// c = a b + beta c of one thread, a (m, k), b (k, n).
-inline void Multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb,
-                     float beta, float *c, int64_t ldc) {
-  dnnl_sgemm('N', 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+// The upper half of a float. Matrices of a product are of these or of floats; its sums are floats.
+struct BFloat16 {
+  uint16_t bits;
+};
+
+// x as a Number: itself, or the nearest bfloat16, of two the even one.
+template <typename Number>
+inline Number Rounded(float x);
+template <>
+inline float Rounded<float>(float x) {
+  return x;
+}
+template <>
+inline BFloat16 Rounded<BFloat16>(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  const uint32_t nearest = bits + 0x7fff + (bits >> 16 & 1);
+  return {static_cast<uint16_t>((x == x ? nearest : bits | 0x400000) >> 16)};  // or what is no number becomes infinite
 }
 
-// c = a b^T + beta c of one thread, a (m, k), b (n, k).
-inline void MultiplyTransposed(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
-                               int64_t ldb, float beta, float *c, int64_t ldc) {
-  dnnl_sgemm('N', 'T', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+template <typename Number>
+inline void Round(const float *from, int64_t count, Number *to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = Rounded<Number>(from[i]);
+}
+
+// Numbers that a product takes, as what it takes: they themselves, or rounded into `own`.
+inline const float *Matrix(const float *from, int64_t, Memory *) { return from; }
+inline const BFloat16 *Matrix(const float *from, int64_t size, Numbers<BFloat16> *own) {
+  *own = AllocateOf<BFloat16>(size);
+  Round(from, size, own->get());
+  return own->get();
+}
+
+// A matrix (rows, columns) whose rows are `stride` apart, likewise; after it they are `*stride` apart.
+inline const float *Matrix(const float *from, int64_t, int64_t, int64_t *, Memory *) { return from; }
+inline const BFloat16 *Matrix(const float *from, int64_t rows, int64_t columns, int64_t *stride,
+                              Numbers<BFloat16> *own) {
+  *own = AllocateOf<BFloat16>(rows * columns);
+  for (int64_t row = 0; row < rows; ++row) Round(from + row * *stride, columns, own->get() + row * columns);
+  *stride = columns;
+  return own->get();
 }
 
 // Calls task(i) for every i < count, on all threads. What a task computes must not depend on the others.
@@ -68,6 +108,51 @@ inline int64_t Blocks(int64_t size) { return (size + kBlock - 1) / kBlock; }
 template <typename Task>
 void InBlocks(int64_t size, const Task &task) {
   Parallel(Blocks(size), [&](int64_t block) { task(block, block * kBlock, std::min(size, (block + 1) * kBlock)); });
+}
+
+// As Matrix, on all threads.
+inline const float *SharedMatrix(const float *from, int64_t, Memory *) { return from; }
+inline const BFloat16 *SharedMatrix(const float *from, int64_t size, Numbers<BFloat16> *own) {
+  *own = AllocateOf<BFloat16>(size);
+  InBlocks(size, [&](int64_t, int64_t first, int64_t last) { Round(from + first, last - first, own->get() + first); });
+  return own->get();
+}
+
+// A matrix (rows, columns) turned: (columns, rows).
+template <typename Number>
+Numbers<Number> Turned(const float *matrix, int64_t rows, int64_t columns) {
+  Numbers<Number> turned = AllocateOf<Number>(rows * columns);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) turned[j * rows + i] = Rounded<Number>(matrix[i * columns + j]);
+  }
+  return turned;
+}
+
+// MindSpore's own oneDNN, for row-major matrices.
+extern "C" int dnnl_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                          int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+extern "C" int dnnl_gemm_bf16bf16f32(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha,
+                                     const BFloat16 *a, int64_t lda, const BFloat16 *b, int64_t ldb, float beta,
+                                     float *c, int64_t ldc);
+
+// c = a b + beta c of one thread, a (m, k), b (k, n).
+inline void Multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb,
+                     float beta, float *c, int64_t ldc) {
+  dnnl_sgemm('N', 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+}
+inline void Multiply(int64_t m, int64_t n, int64_t k, const BFloat16 *a, int64_t lda, const BFloat16 *b, int64_t ldb,
+                     float beta, float *c, int64_t ldc) {
+  dnnl_gemm_bf16bf16f32('N', 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+}
+
+// c = a b^T + beta c of one thread, a (m, k), b (n, k).
+inline void MultiplyTransposed(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                               int64_t ldb, float beta, float *c, int64_t ldc) {
+  dnnl_sgemm('N', 'T', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+}
+inline void MultiplyTransposed(int64_t m, int64_t n, int64_t k, const BFloat16 *a, int64_t lda, const BFloat16 *b,
+                               int64_t ldb, float beta, float *c, int64_t ldc) {
+  dnnl_gemm_bf16bf16f32('N', 'T', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
 }
 
 // The sum over t < count of visit(t).
@@ -115,9 +200,5 @@ inline float ParametricRelu(float x, float slope) { return std::max(x, 0.0f) + s
 inline float InverseDeviation(double variance) {
   return static_cast<float>(1.0 / std::sqrt(std::max(variance, 0.0) + 1e-8));
 }
-
-// Uninitialised memory.
-using Memory = std::unique_ptr<float[]>;
-inline Memory Allocate(int64_t size) { return Memory(new float[size]); }
 
 #endif  // UTILS_CPU_OPS_COMMON_H_

@@ -6,6 +6,8 @@
 //
 // x (B, I, F, T), weight (O, I, K, L), bias (O) -> y (B, O, F', T').
 // settings: stride in frequency and time, dilation in time, zeros before and after in frequency and time.
+#include <type_traits>
+
 #include "common.h"
 
 namespace {
@@ -74,29 +76,32 @@ void Inside(const Geometry &g, int64_t offset, int64_t *first, int64_t *last) {
 }
 
 // x of one utterance as matrix (padded bins, phases, I, columns).
-void ToMatrix(const Geometry &g, const float *x, float *matrix) {
+template <typename Number>
+void ToMatrix(const Geometry &g, const float *x, Number *matrix) {
   ForRows(g, [&](int64_t source, int64_t offset, int64_t row) {
     int64_t first = g.columns, last = g.columns;
     if (source >= 0) Inside(g, offset, &first, &last);
-    float *to = matrix + row;
-    std::fill(to, to + first, 0.0f);
+    Number *to = matrix + row;
+    std::fill(to, to + first, Number{});
     const float *from = x + source + offset;
     if (g.step == 1) {
-      std::copy(from + first, from + last, to + first);
+      Round(from + first, last - first, to + first);
     } else {
-      for (int64_t n = first; n < last; ++n) to[n] = from[n * g.step];
+      for (int64_t n = first; n < last; ++n) to[n] = Rounded<Number>(from[n * g.step]);
     }
-    std::fill(to + last, to + g.columns, 0.0f);
+    std::fill(to + last, to + g.columns, Number{});
   });
 }
 
-// The matrices of all utterances; none where x itself is them.
-Memory ToMatrices(const Geometry &g, const float *x) {
-  if (g.pointwise) return nullptr;
-  Memory matrices = Allocate(g.batch * g.matrix_size());
-  Parallel(g.batch,
-           [&](int64_t b) { ToMatrix(g, x + b * g.inputs * g.bins * g.frames, matrices.get() + b * g.matrix_size()); });
-  return matrices;
+// The matrices of all utterances: x itself where it is them, or in `own`.
+template <typename Number>
+const Number *ToMatrices(const Geometry &g, const float *x, Numbers<Number> *own) {
+  if (g.pointwise && std::is_same_v<Number, float>) return Matrix(x, 0, own);
+  *own = AllocateOf<Number>(g.batch * g.matrix_size());
+  Parallel(g.batch, [&](int64_t b) {
+    ToMatrix(g, x + b * g.inputs * g.bins * g.frames, own->get() + b * g.matrix_size());
+  });
+  return own->get();
 }
 
 // The inverse of ToMatrix: every frame of x is in the matrix once, or nowhere when no kernel reaches it.
@@ -126,25 +131,27 @@ void ForWeights(const Geometry &g, const Visit &visit) {
 }
 
 // (O taps, rows), or its transpose.
-Memory WeightMatrix(const Geometry &g, const float *weight, bool transposed) {
+template <typename Number>
+Numbers<Number> WeightMatrix(const Geometry &g, const float *weight, bool transposed) {
   const int64_t height = g.outputs * g.taps;
-  Memory matrix = Allocate(height * g.rows);
-  std::fill(matrix.get(), matrix.get() + height * g.rows, 0.0f);
+  Numbers<Number> matrix = AllocateOf<Number>(height * g.rows);
+  std::fill(matrix.get(), matrix.get() + height * g.rows, Number{});
   ForWeights(g, [&](int64_t index, int64_t row, int64_t column) {
-    matrix[transposed ? column * height + row : row * g.rows + column] = weight[index];
+    matrix[transposed ? column * height + row : row * g.rows + column] = Rounded<Number>(weight[index]);
   });
   return matrix;
 }
 
 // Rows of dy of channels [first, last) at one bin, each once for every tap, moved on by it: (channels taps, columns).
-void Spread(const Geometry &g, const float *dy, int64_t first, int64_t last, float *spread) {
+template <typename Number>
+void Spread(const Geometry &g, const float *dy, int64_t first, int64_t last, Number *spread) {
   for (int64_t o = first; o < last; ++o) {
     const float *from = dy + o * g.y_stride();
     for (int64_t tap = 0; tap < g.taps; ++tap, spread += g.columns) {
       const int64_t shift = tap * g.dilation;
-      std::fill(spread, spread + shift, 0.0f);
-      std::copy(from, from + g.frames_after, spread + shift);
-      std::fill(spread + shift + g.frames_after, spread + g.columns, 0.0f);
+      std::fill(spread, spread + shift, Number{});
+      Round(from, g.frames_after, spread + shift);
+      std::fill(spread + shift + g.frames_after, spread + g.columns, Number{});
     }
   }
 }
@@ -154,33 +161,27 @@ int64_t Parts(int64_t items, int64_t size) {
   const int64_t threads = Threads();
   return items >= threads ? 1 : std::min<int64_t>(threads, size);
 }
-}  // namespace
 
-extern "C" Shape ConvolutionInferShape(int *, int64_t **shapes, AotExtra *extra) {
-  const int64_t *x = shapes[0], *weight = shapes[1];
-  const auto s = Settings(extra);
-  const auto after = [](int64_t size, int64_t kernel, int64_t zeros, int64_t dilation, int64_t step) {
-    return size < 0 ? -1 : (size + zeros - (kernel - 1) * dilation - 1) / step + 1;
-  };
-  return {x[0], weight[0], after(x[2], weight[2], s[3] + s[4], 1, s[0]),
-          after(x[3], weight[3], s[5] + s[6], s[2], s[1])};
-}
-
-extern "C" int Convolution(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
-  const Geometry g(shapes[0], shapes[1], Settings(extra));
-  const auto *x = static_cast<const float *>(data[0]), *weight = static_cast<const float *>(data[1]),
-             *bias = static_cast<const float *>(data[2]);
-  auto *y = static_cast<float *>(data[3]);
-  const Memory matrices = ToMatrices(g, x);
-  if (matrices) x = matrices.get();
-  const Memory kernel = g.pointwise ? nullptr : WeightMatrix(g, weight, false);
-  if (kernel) weight = kernel.get();
+// Numbers: what the products of matrices take.
+template <typename Number>
+void Forward(const Geometry &g, const float *x, const float *weight, const float *bias, float *y) {
+  Numbers<Number> own_matrices, own_kernel;
+  const Number *matrices = g.pointwise ? nullptr : ToMatrices(g, x, &own_matrices), *kernel;
+  if (g.pointwise) {
+    kernel = Matrix(weight, g.outputs * g.rows, &own_kernel);
+  } else {
+    own_kernel = WeightMatrix<Number>(g, weight, false);
+    kernel = own_kernel.get();
+  }
   const int64_t parts = Parts(g.batch * g.bins_after, g.outputs);
   Parallel(g.batch * g.bins_after * parts, [&](int64_t task) {
     const int64_t part = task % parts, bin = task / parts % g.bins_after, b = task / parts / g.bins_after;
     const int64_t first = g.outputs * part / parts, last = g.outputs * (part + 1) / parts;
-    const float *a = weight + first * g.taps * g.rows;
-    const float *under = x + b * g.matrix_size() + bin * g.bin_step * g.step * g.inputs * g.columns;
+    Numbers<Number> own;
+    const Number *a = kernel + first * g.taps * g.rows;
+    const Number *under = matrices
+                              ? matrices + b * g.matrix_size() + bin * g.bin_step * g.step * g.inputs * g.columns
+                              : Matrix(x + b * g.matrix_size(), g.matrix_size(), &own);
     float *out = y + (b * g.outputs + first) * g.y_stride() + bin * g.frames_after;
     if (g.taps == 1) {
       for (int64_t o = first; o < last; ++o) {
@@ -199,19 +200,25 @@ extern "C" int Convolution(int, void **data, int *, int64_t **shapes, const char
       }
     }
   });
-  return 0;
 }
 
-// dy, x (for its shape), weight -> dx.
-extern "C" Shape ConvolutionInputInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  return ShapeOf(1, ndims, shapes);
+// Rows of dy of channels [first, last) at one bin as a matrix, spread over the taps; they are `*stride` apart.
+template <typename Number>
+const Number *Errors(const Geometry &g, const float *dy, int64_t first, int64_t last, int64_t *stride,
+                     Numbers<Number> *own) {
+  if (g.taps == 1) {
+    *stride = g.y_stride();
+    return Matrix(dy + first * g.y_stride(), last - first, g.columns, stride, own);
+  }
+  *stride = g.columns;
+  if (!*own) *own = AllocateOf<Number>((last - first) * g.taps * g.columns);
+  Spread(g, dy, first, last, own->get());
+  return own->get();
 }
 
-extern "C" int ConvolutionInput(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
-  const Geometry g(shapes[1], shapes[2], Settings(extra));
-  const auto *dy = static_cast<const float *>(data[0]), *weight = static_cast<const float *>(data[2]);
-  auto *dx = static_cast<float *>(data[3]);
-  const Memory kernel = WeightMatrix(g, weight, true);
+template <typename Number>
+void InputGradient(const Geometry &g, const float *dy, const float *weight, float *dx) {
+  const Numbers<Number> kernel = WeightMatrix<Number>(g, weight, true);
   const int64_t height = g.outputs * g.taps, image = g.inputs * g.bins * g.frames;
   const int64_t parts = g.bins_after == 1 ? Parts(g.batch, g.rows) : 1;  // bins share rows
   Memory matrices = g.pointwise ? nullptr : Allocate(g.batch * g.matrix_size());
@@ -221,39 +228,31 @@ extern "C" int ConvolutionInput(int, void **data, int *, int64_t **shapes, const
     const int64_t first = g.rows * part / parts, last = g.rows * (part + 1) / parts;
     float *matrix = sums + b * g.matrix_size();
     if (g.bins_after > 1) std::fill_n(matrix, g.matrix_size(), 0.0f);
-    const Memory spread = g.taps == 1 ? nullptr : Allocate(height * g.columns);
+    Numbers<Number> own;
     for (int64_t bin = 0; bin < g.bins_after; ++bin) {
-      const float *from = dy + b * g.outputs * g.y_stride() + bin * g.frames_after;
-      if (spread) Spread(g, from, 0, g.outputs, spread.get());
-      Multiply(last - first, g.columns, height, kernel.get() + first * height, height, spread ? spread.get() : from,
-               spread ? g.columns : g.y_stride(), g.bins_after > 1 ? 1.0f : 0.0f,
+      int64_t stride;
+      const Number *errors = Errors(g, dy + b * g.outputs * g.y_stride() + bin * g.frames_after, 0, g.outputs, &stride,
+                                    &own);
+      Multiply(last - first, g.columns, height, kernel.get() + first * height, height, errors, stride,
+               g.bins_after > 1 ? 1.0f : 0.0f,
                matrix + (bin * g.bin_step * g.step * g.inputs + first) * g.columns, g.columns);
     }
   });
   if (matrices) {
     Parallel(g.batch, [&](int64_t b) { FromMatrix(g, sums + b * g.matrix_size(), dx + b * image); });
   }
-  return 0;
 }
 
-// dy, x, weight (for its shape) -> dweight, dbias.
-extern "C" Shapes ConvolutionWeightInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  return {ShapeOf(2, ndims, shapes), {shapes[2][0]}};
-}
-
-extern "C" int ConvolutionWeight(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
-  const Geometry g(shapes[1], shapes[2], Settings(extra));
-  const auto *dy = static_cast<const float *>(data[0]), *x = static_cast<const float *>(data[1]);
-  auto *dweight = static_cast<float *>(data[3]), *dbias = static_cast<float *>(data[4]);
-  const Memory matrices = ToMatrices(g, x);
-  if (matrices) x = matrices.get();
+template <typename Number>
+void WeightGradient(const Geometry &g, const float *dy, const float *x, float *dweight, float *dbias) {
+  Numbers<Number> own_matrices;
+  const Number *matrices = ToMatrices(g, x, &own_matrices);
   const Memory kernel = Allocate(g.outputs * g.taps * g.rows);
   const int64_t parts = Parts(1, g.outputs);
   Parallel(parts, [&](int64_t part) {
     const int64_t first = g.outputs * part / parts, last = g.outputs * (part + 1) / parts;
-    const int64_t height = (last - first) * g.taps;
     std::fill(dbias + first, dbias + last, 0.0f);
-    const Memory spread = g.taps == 1 ? nullptr : Allocate(height * g.columns);
+    Numbers<Number> own;
     for (int64_t b = 0; b < g.batch; ++b) {
       for (int64_t bin = 0; bin < g.bins_after; ++bin) {
         const float *from = dy + b * g.outputs * g.y_stride() + bin * g.frames_after;
@@ -263,14 +262,56 @@ extern "C" int ConvolutionWeight(int, void **data, int *, int64_t **shapes, cons
           for (int64_t t = 0; t < g.frames_after; ++t) sum += from[o * g.y_stride() + t];
           dbias[o] += sum;
         }
-        if (spread) Spread(g, from, first, last, spread.get());
-        MultiplyTransposed(height, g.rows, g.columns, spread ? spread.get() : from + first * g.y_stride(),
-                           spread ? g.columns : g.y_stride(),
-                           x + b * g.matrix_size() + bin * g.bin_step * g.step * g.inputs * g.columns, g.columns,
+        int64_t stride;
+        const Number *errors = Errors(g, from, first, last, &stride, &own);
+        MultiplyTransposed((last - first) * g.taps, g.rows, g.columns, errors, stride,
+                           matrices + b * g.matrix_size() + bin * g.bin_step * g.step * g.inputs * g.columns, g.columns,
                            b + bin > 0 ? 1.0f : 0.0f, kernel.get() + first * g.taps * g.rows, g.rows);
       }
     }
   });
   ForWeights(g, [&](int64_t index, int64_t row, int64_t column) { dweight[index] = kernel[row * g.rows + column]; });
+}
+}  // namespace
+
+extern "C" Shape ConvolutionInferShape(int *, int64_t **shapes, AotExtra *extra) {
+  const int64_t *x = shapes[0], *weight = shapes[1];
+  const auto s = Settings(extra);
+  const auto after = [](int64_t size, int64_t kernel, int64_t zeros, int64_t dilation, int64_t step) {
+    return size < 0 ? -1 : (size + zeros - (kernel - 1) * dilation - 1) / step + 1;
+  };
+  return {x[0], weight[0], after(x[2], weight[2], s[3] + s[4], 1, s[0]),
+          after(x[3], weight[3], s[5] + s[6], s[2], s[1])};
+}
+
+extern "C" int Convolution(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
+  (IsBFloat16(extra) ? Forward<BFloat16> : Forward<float>)(Geometry(shapes[0], shapes[1], Settings(extra)), in(0),
+                                                           in(1), in(2), static_cast<float *>(data[3]));
+  return 0;
+}
+
+// dy, x (for its shape), weight -> dx.
+extern "C" Shape ConvolutionInputInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return ShapeOf(1, ndims, shapes);
+}
+
+extern "C" int ConvolutionInput(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
+  (IsBFloat16(extra) ? InputGradient<BFloat16> : InputGradient<float>)(
+      Geometry(shapes[1], shapes[2], Settings(extra)), in(0), in(2), static_cast<float *>(data[3]));
+  return 0;
+}
+
+// dy, x, weight (for its shape) -> dweight, dbias.
+extern "C" Shapes ConvolutionWeightInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return {ShapeOf(2, ndims, shapes), {shapes[2][0]}};
+}
+
+extern "C" int ConvolutionWeight(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
+  (IsBFloat16(extra) ? WeightGradient<BFloat16> : WeightGradient<float>)(
+      Geometry(shapes[1], shapes[2], Settings(extra)), in(0), in(1), static_cast<float *>(data[3]),
+      static_cast<float *>(data[4]));
   return 0;
 }

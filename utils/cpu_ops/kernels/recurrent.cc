@@ -6,45 +6,89 @@
 // x (T, B, I), frames (B) int32, and of either direction weights (4 H, I), (4 H, H) and bias (4 H) -> sum (T, B, H);
 // and for the gradients, of either direction (2, ...), hidden (T, B, H), cells (T, B, H), gates (T, B, 4 H).
 // The way back begins at the last frame of each item; frames after that have no meaning.
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 #include <cstring>
 
 #include "common.h"
 
 namespace {
-constexpr int64_t kUnits = 8;  // of a block: their weights of one gate fill an AVX register
+#ifdef __AVX512F__
+constexpr int64_t kUnits = 16;
+#else
+constexpr int64_t kUnits = 8;
+#endif
+// Of a block: its units' weights of one gate, or pairs of them, fill a register.
 typedef float Vector __attribute__((vector_size(kUnits * sizeof(float))));
+typedef uint32_t Pairs __attribute__((vector_size(kUnits * sizeof(uint32_t))));
 
 inline float Sigmoid(float x) { return 1.0f / (1.0f + Exp(-x)); }
 inline float Tanh(float x) { return 2.0f * Sigmoid(2.0f * x) - 1.0f; }
 
-// A matrix (k, n) in blocks of kUnits columns, each (k, kUnits) in a piece, zeros beyond n. `at` gives its numbers.
-template <typename At>
-Memory Pack(int64_t k, int64_t n, const At &at) {
-  Memory packed = Allocate((n + kUnits - 1) / kUnits * kUnits * k);
-  float *to = packed.get();
+// How many rows of a matrix stand side by side in a block: a register holds one row of floats, or two of bfloat16.
+template <typename Number>
+constexpr int64_t kTogether = sizeof(float) / sizeof(Number);
+
+template <typename Number>
+int64_t Padded(int64_t rows) {
+  return (rows + kTogether<Number> - 1) / kTogether<Number> * kTogether<Number>;
+}
+
+// A matrix (k, n) in blocks of kUnits columns, each (padded k / together, kUnits, together) in a piece, zeros beyond k
+// and n. `at` gives its numbers.
+template <typename Number, typename At>
+Numbers<Number> Pack(int64_t k, int64_t n, const At &at) {
+  Numbers<Number> packed = AllocateOf<Number>((n + kUnits - 1) / kUnits * kUnits * Padded<Number>(k));
+  Number *to = packed.get();
   for (int64_t first = 0; first < n; first += kUnits) {
-    for (int64_t row = 0; row < k; ++row) {
-      for (int64_t u = 0; u < kUnits; ++u) *to++ = first + u < n ? at(row, first + u) : 0.0f;
+    for (int64_t begin = 0; begin < k; begin += kTogether<Number>) {
+      for (int64_t u = first; u < first + kUnits; ++u) {
+        for (int64_t row = begin; row < begin + kTogether<Number>; ++row) {
+          *to++ = Rounded<Number>(row < k && u < n ? at(row, u) : 0.0f);
+        }
+      }
     }
   }
   return packed;
 }
 
-// z (Rows, kUnits) = a (Rows, k) times a packed block (k, kUnits). The sums stay in registers.
-template <int Rows>
-inline void BlockProduct(const float *a, int64_t k, const float *block, float *z) {
+// sum + a times the weights of kUnits units.
+inline Vector AddProduct(Vector sum, const float *a, const float *weights) {
+  Vector weight;
+  std::memcpy(&weight, weights, sizeof(weight));
+  return sum + *a * weight;
+}
+inline Vector AddProduct(Vector sum, const BFloat16 *a, const BFloat16 *weights) {
+  uint32_t pair;
+  Pairs weight;
+  std::memcpy(&pair, a, sizeof(pair));
+  std::memcpy(&weight, weights, sizeof(weight));
+#ifdef __AVX512BF16__
+  return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)weight);
+#else
+  const uint32_t halves[] = {pair << 16, pair & 0xffff0000};
+  float numbers[2];
+  std::memcpy(numbers, halves, sizeof(numbers));
+  return sum + numbers[0] * (Vector)(weight << 16) + numbers[1] * (Vector)(weight & 0xffff0000);
+#endif
+}
+
+// z (Rows, kUnits) = a (Rows, k) times a packed block; k is a padded one. The sums stay in registers.
+template <int Rows, typename Number>
+inline void BlockProduct(const Number *a, int64_t k, const Number *block, float *z) {
   Vector sum[Rows] = {};
-  for (int64_t i = 0; i < k; ++i) {
-    Vector weight;
-    std::memcpy(&weight, block + i * kUnits, sizeof(weight));
+  for (int64_t i = 0; i < k; i += kTogether<Number>) {
 #pragma GCC unroll 8
-    for (int row = 0; row < Rows; ++row) sum[row] += a[row * k + i] * weight;
+    for (int row = 0; row < Rows; ++row) sum[row] = AddProduct(sum[row], a + row * k + i, block + i * kUnits);
   }
   std::memcpy(z, sum, sizeof(sum));
 }
 
-void BlockProduct(int64_t rows, const float *a, int64_t k, const float *block, float *z) {
+template <typename Number>
+void BlockProduct(int64_t rows, const Number *a, int64_t k, const Number *block, float *z) {
   for (; rows >= 8; rows -= 8, a += 8 * k, z += 8 * kUnits) BlockProduct<8>(a, k, block, z);
   for (; rows >= 4; rows -= 4, a += 4 * k, z += 4 * kUnits) BlockProduct<4>(a, k, block, z);
   for (; rows >= 1; rows -= 1, a += k, z += kUnits) BlockProduct<1>(a, k, block, z);
@@ -79,21 +123,23 @@ struct Layer {
 };
 
 // The steps of one direction; gates hold what the input adds to them, and then the gates.
+template <typename Number>
 void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden, float *cells, float *gates) {
-  const int64_t units = l.units, all = l.batch * kUnits;
-  Memory packed[4];
+  const int64_t units = l.units, padded = Padded<Number>(units), all = l.batch * kUnits;
+  Numbers<Number> packed[4];
   for (int64_t gate = 0; gate < 4; ++gate) {
-    packed[gate] = Pack(units, units, [&](int64_t k, int64_t u) { return w_h[(gate * units + u) * units + k]; });
+    packed[gate] =
+        Pack<Number>(units, units, [&](int64_t k, int64_t u) { return w_h[(gate * units + u) * units + k]; });
   }
-  const Memory h = Allocate(l.batch * units), c = Allocate(l.batch * units), z = Allocate(4 * all);
-  const Memory next = Allocate(l.batch * units);
-  std::fill_n(h.get(), l.batch * units, 0.0f);
+  const Numbers<Number> h = AllocateOf<Number>(l.batch * padded);
+  const Memory c = Allocate(l.batch * units), z = Allocate(4 * all), next = Allocate(l.batch * units);
+  std::fill_n(h.get(), l.batch * padded, Number{});
   std::fill_n(c.get(), l.batch * units, 0.0f);
   for (int64_t step = 0; step < l.steps; ++step) {
     for (int64_t block = 0; block < l.blocks(); ++block) {
       const int64_t first = block * kUnits, count = std::min(kUnits, units - first);
       for (int64_t gate = 0; gate < 4; ++gate) {
-        BlockProduct(l.batch, h.get(), units, packed[gate].get() + first * units, z.get() + gate * all);
+        BlockProduct(l.batch, h.get(), padded, packed[gate].get() + first * padded, z.get() + gate * all);
       }
       for (int64_t b = 0; b < l.batch; ++b) {
         const int64_t row = l.Row(direction, step, b);
@@ -118,18 +164,19 @@ void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden,
       const int64_t row = l.Row(direction, step, b);
       std::copy_n(c.get() + b * units, units, cells + row * units);
       std::copy_n(next.get() + b * units, units, hidden + row * units);
+      Round(next.get() + b * units, units, h.get() + b * padded);
     }
-    std::copy_n(next.get(), l.batch * units, h.get());
   }
 }
 
 // Gradients of the gates of one direction, d (T, B, 4 H), by the steps backwards.
+template <typename Number>
 void Backward(const Layer &l, int64_t direction, const float *dy, const float *w_h, const float *cells,
               const float *gates, float *d) {
   const int64_t units = l.units, width = l.width();
-  const Memory packed = Pack(width, units, [&](int64_t k, int64_t u) { return w_h[k * units + u]; });
+  const auto packed = Pack<Number>(width, units, [&](int64_t k, int64_t u) { return w_h[k * units + u]; });
   const Memory dh = Allocate(l.batch * units), dc = Allocate(l.batch * units), z = Allocate(l.batch * kUnits);
-  const Memory now = Allocate(l.batch * width);
+  const Numbers<Number> now = AllocateOf<Number>(l.batch * width);
   std::fill_n(dh.get(), l.batch * units, 0.0f);
   std::fill_n(dc.get(), l.batch * units, 0.0f);
   const std::vector<float> nothing(units);
@@ -138,7 +185,7 @@ void Backward(const Layer &l, int64_t direction, const float *dy, const float *w
       const int64_t row = l.Row(direction, step, b);
       const float *gate = gates + row * width, *cell = cells + row * units, *error = dy + row * units;
       const float *before = step ? cells + l.Row(direction, step - 1, b) * units : nothing.data();
-      float *to = now.get() + b * width, *by_hidden = dh.get() + b * units, *by_cell = dc.get() + b * units;
+      float *to = d + row * width, *by_hidden = dh.get() + b * units, *by_cell = dc.get() + b * units;
 #pragma omp simd
       for (int64_t u = 0; u < units; ++u) {
         const float i = gate[u], f = gate[units + u], g = gate[2 * units + u], o = gate[3 * units + u];
@@ -150,7 +197,7 @@ void Backward(const Layer &l, int64_t direction, const float *dy, const float *w
         to[3 * units + u] = by_h * bent * o * (1.0f - o);
         by_cell[u] = by_c * f;
       }
-      std::copy_n(to, width, d + row * width);
+      Round(to, width, now.get() + b * width);
     }
     for (int64_t block = 0; block < l.blocks(); ++block) {
       const int64_t first = block * kUnits;
@@ -161,6 +208,100 @@ void Backward(const Layer &l, int64_t direction, const float *dy, const float *w
     }
   }
 }
+
+// Numbers: what the products of matrices take.
+template <typename Number>
+void BothForward(void **data, int64_t **shapes) {
+  const Layer l(shapes[0], shapes[3], data[1]);
+  const auto input = [&](int64_t i) { return static_cast<const float *>(data[i]); };
+  const auto output = [&](int64_t i) { return static_cast<float *>(data[8 + i]); };
+  float *y = output(0), *hidden = output(1), *cells = output(2), *gates = output(3);
+  Numbers<Number> own[2];
+  const Number *weights[2];
+  for (int64_t direction = 0; direction < 2; ++direction) {
+    weights[direction] = SharedMatrix(input(2 + 3 * direction), l.width() * l.inputs, &own[direction]);
+  }
+  l.InRows(l.rows(), [&](int64_t direction, int64_t first, int64_t rows) {
+    const float *bias = input(4 + 3 * direction);
+    float *to = gates + (direction * l.rows() + first) * l.width();
+    for (int64_t row = 0; row < rows; ++row) std::copy_n(bias, l.width(), to + row * l.width());
+    Numbers<Number> own_x;
+    const Number *x = Matrix(input(0) + first * l.inputs, rows * l.inputs, &own_x);
+    MultiplyTransposed(rows, l.width(), l.inputs, x, l.inputs, weights[direction], l.inputs, 1.0f, to, l.width());
+  });
+  Parallel(2, [&](int64_t direction) {
+    Forward<Number>(l, direction, input(3 + 3 * direction), hidden + direction * l.size(),
+                    cells + direction * l.size(), gates + direction * l.rows() * l.width());
+  });
+  InBlocks(l.size(), [&](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) y[i] = hidden[i] + hidden[l.size() + i];
+  });
+}
+
+template <typename Number>
+void BothBackward(void **data, int64_t **shapes) {
+  const Layer l(shapes[1], shapes[4], data[2]);
+  const auto input = [&](int64_t i) { return static_cast<const float *>(data[i]); };
+  const auto output = [&](int64_t i) { return static_cast<float *>(data[12 + i]); };
+  const float *dy = input(0), *hidden = input(9), *cells = input(10), *gates = input(11);
+  const int64_t rows = l.rows(), width = l.width(), units = l.units, inputs = l.inputs;
+  const Memory d = Allocate(2 * rows * width);
+  Parallel(2, [&](int64_t direction) {
+    Backward<Number>(l, direction, dy, input(4 + 3 * direction), cells + direction * l.size(),
+                     gates + direction * rows * width, d.get() + direction * rows * width);
+  });
+  // hidden one step before, for the weights between steps
+  const Numbers<Number> before = AllocateOf<Number>(2 * l.size());
+  l.InRows(l.steps, [&](int64_t direction, int64_t first, int64_t steps) {
+    for (int64_t step = first; step < first + steps; ++step) {
+      for (int64_t b = 0; b < l.batch; ++b) {
+        Number *to = before.get() + direction * l.size() + l.Row(direction, step, b) * units;
+        if (step == 0) {
+          std::fill_n(to, units, Number{});
+        } else {
+          Round(hidden + direction * l.size() + l.Row(direction, step - 1, b) * units, units, to);
+        }
+      }
+    }
+  });
+  Numbers<Number> own_x;
+  const Number *x = SharedMatrix(input(1), rows * inputs, &own_x);
+  const Numbers<Number> turned = AllocateOf<Number>(2 * width * rows);  // a product takes twice as long to turn it
+  l.InRows(width, [&](int64_t direction, int64_t first, int64_t height) {
+    const float *from = d.get() + direction * rows * width + first;
+    Number *part = turned.get() + (direction * width + first) * rows;
+    for (int64_t begin = 0; begin < rows; begin += kUnits) {
+      for (int64_t row = 0; row < height; ++row) {
+        for (int64_t i = begin; i < std::min(begin + kUnits, rows); ++i) {
+          part[row * rows + i] = Rounded<Number>(from[i * width + row]);
+        }
+      }
+    }
+    Multiply(height, inputs, rows, part, rows, x, inputs, 0.0f, output(1 + 3 * direction) + first * inputs, inputs);
+    Multiply(height, units, rows, part, rows, before.get() + direction * l.size(), units, 0.0f,
+             output(2 + 3 * direction) + first * units, units);
+    std::vector<double> sums(height);
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t row = 0; row < height; ++row) sums[row] += from[i * width + row];
+    }
+    std::copy(sums.begin(), sums.end(), output(3 + 3 * direction) + first);
+  });
+  Numbers<Number> own[2];
+  const Number *weights[2];
+  for (int64_t direction = 0; direction < 2; ++direction) {
+    weights[direction] = SharedMatrix(input(3 + 3 * direction), width * inputs, &own[direction]);
+  }
+  const int64_t parts = std::max<int64_t>(Threads(), (rows + 511) / 512);
+  Parallel(parts, [&](int64_t part) {
+    const int64_t first = rows * part / parts, height = rows * (part + 1) / parts - first;
+    for (int64_t direction = 0; direction < 2; ++direction) {
+      Numbers<Number> own_errors;
+      const Number *errors = Matrix(d.get() + (direction * rows + first) * width, height * width, &own_errors);
+      Multiply(height, inputs, width, errors, width, weights[direction], inputs, static_cast<float>(direction),
+               output(0) + first * inputs, inputs);
+    }
+  });
+}
 }  // namespace
 
 extern "C" Shapes BothDirectionsInferShape(int *, int64_t **shapes, AotExtra *) {
@@ -168,25 +309,8 @@ extern "C" Shapes BothDirectionsInferShape(int *, int64_t **shapes, AotExtra *) 
   return {{steps, batch, units}, {2, steps, batch, units}, {2, steps, batch, units}, {2, steps, batch, 4 * units}};
 }
 
-extern "C" int BothDirections(int, void **data, int *, int64_t **shapes, const char **, void *, void *) {
-  const Layer l(shapes[0], shapes[3], data[1]);
-  const auto input = [&](int64_t i) { return static_cast<const float *>(data[i]); };
-  const auto output = [&](int64_t i) { return static_cast<float *>(data[8 + i]); };
-  float *y = output(0), *hidden = output(1), *cells = output(2), *gates = output(3);
-  l.InRows(l.rows(), [&](int64_t direction, int64_t first, int64_t rows) {
-    const float *w_x = input(2 + 3 * direction), *bias = input(4 + 3 * direction);
-    float *to = gates + (direction * l.rows() + first) * l.width();
-    for (int64_t row = 0; row < rows; ++row) std::copy_n(bias, l.width(), to + row * l.width());
-    MultiplyTransposed(rows, l.width(), l.inputs, input(0) + first * l.inputs, l.inputs, w_x, l.inputs, 1.0f, to,
-                       l.width());
-  });
-  Parallel(2, [&](int64_t direction) {
-    Forward(l, direction, input(3 + 3 * direction), hidden + direction * l.size(), cells + direction * l.size(),
-            gates + direction * l.rows() * l.width());
-  });
-  InBlocks(l.size(), [&](int64_t, int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) y[i] = hidden[i] + hidden[l.size() + i];
-  });
+extern "C" int BothDirections(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  (IsBFloat16(extra) ? BothForward<BFloat16> : BothForward<float>)(data, shapes);
   return 0;
 }
 
@@ -197,55 +321,7 @@ extern "C" Shapes BothDirectionsGradientInferShape(int *ndims, int64_t **shapes,
   return result;
 }
 
-extern "C" int BothDirectionsGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *) {
-  const Layer l(shapes[1], shapes[4], data[2]);
-  const auto input = [&](int64_t i) { return static_cast<const float *>(data[i]); };
-  const auto output = [&](int64_t i) { return static_cast<float *>(data[12 + i]); };
-  const float *dy = input(0), *x = input(1), *hidden = input(9), *cells = input(10), *gates = input(11);
-  const int64_t rows = l.rows(), width = l.width(), units = l.units, inputs = l.inputs;
-  const Memory d = Allocate(2 * rows * width);
-  Parallel(2, [&](int64_t direction) {
-    Backward(l, direction, dy, input(4 + 3 * direction), cells + direction * l.size(), gates + direction * rows * width,
-             d.get() + direction * rows * width);
-  });
-  // hidden one step before, for the weights between steps
-  const Memory before = Allocate(2 * l.size());
-  l.InRows(l.steps, [&](int64_t direction, int64_t first, int64_t steps) {
-    for (int64_t step = first; step < first + steps; ++step) {
-      for (int64_t b = 0; b < l.batch; ++b) {
-        float *to = before.get() + direction * l.size() + l.Row(direction, step, b) * units;
-        if (step == 0) {
-          std::fill_n(to, units, 0.0f);
-        } else {
-          std::copy_n(hidden + direction * l.size() + l.Row(direction, step - 1, b) * units, units, to);
-        }
-      }
-    }
-  });
-  const Memory turned = Allocate(2 * width * rows);  // dnnl_sgemm takes twice as long to read a transpose
-  l.InRows(width, [&](int64_t direction, int64_t first, int64_t height) {
-    const float *from = d.get() + direction * rows * width + first;
-    float *part = turned.get() + (direction * width + first) * rows;
-    for (int64_t begin = 0; begin < rows; begin += kUnits) {
-      for (int64_t row = 0; row < height; ++row) {
-        for (int64_t i = begin; i < std::min(begin + kUnits, rows); ++i) part[row * rows + i] = from[i * width + row];
-      }
-    }
-    Multiply(height, inputs, rows, part, rows, x, inputs, 0.0f, output(1 + 3 * direction) + first * inputs, inputs);
-    Multiply(height, units, rows, part, rows, before.get() + direction * l.size(), units, 0.0f,
-             output(2 + 3 * direction) + first * units, units);
-    float *dbias = output(3 + 3 * direction) + first;
-    for (int64_t row = 0; row < height; ++row) {
-      dbias[row] = static_cast<float>(Sum(rows, [&](int64_t i) { return part[row * rows + i]; }));
-    }
-  });
-  const int64_t parts = std::max<int64_t>(Threads(), (rows + 511) / 512);
-  Parallel(parts, [&](int64_t part) {
-    const int64_t first = rows * part / parts, height = rows * (part + 1) / parts - first;
-    for (int64_t direction = 0; direction < 2; ++direction) {
-      Multiply(height, inputs, width, d.get() + (direction * rows + first) * width, width, input(3 + 3 * direction),
-               inputs, static_cast<float>(direction), output(0) + first * inputs, inputs);
-    }
-  });
+extern "C" int BothDirectionsGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  (IsBFloat16(extra) ? BothBackward<BFloat16> : BothBackward<float>)(data, shapes);
   return 0;
 }

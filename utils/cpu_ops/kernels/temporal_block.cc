@@ -98,13 +98,14 @@ struct Norm {
   }
 
   // All rows (width, count) of a piece, also of padding. x: (width, stride).
-  Memory Rows(int64_t item, const float *x, int64_t width, int64_t stride, int64_t count) const {
-    Memory rows = Allocate(width * count);
+  template <typename Number>
+  Numbers<Number> Rows(int64_t item, const float *x, int64_t width, int64_t stride, int64_t count) const {
+    Numbers<Number> rows = AllocateOf<Number>(width * count);
     for (int64_t c = 0; c < width; ++c) {
       const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
       const float *from = x + c * stride;
-      float *to = rows.get() + c * count;
-      for (int64_t t = 0; t < count; ++t) to[t] = ParametricRelu(from[t], bend) * factor + offset;
+      Number *to = rows.get() + c * count;
+      for (int64_t t = 0; t < count; ++t) to[t] = Rounded<Number>(ParametricRelu(from[t], bend) * factor + offset);
     }
     return rows;
   }
@@ -175,7 +176,10 @@ extern "C" Shapes TemporalBlockInferShape(int *, int64_t **shapes, AotExtra *) {
           {items, 4}};
 }
 
-extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+namespace {
+// Numbers: what the products of matrices take.
+template <typename Number>
+void Forward(void **data, int64_t **shapes, void *extra) {
   const Block b(shapes, Settings(extra));
   const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
   const auto out = [&](int64_t i) { return static_cast<float *>(data[kInputs + i]); };
@@ -184,11 +188,17 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
   const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics};
   const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2};
   std::vector<double> sums(b.items * b.pieces * 2), more(b.items * b.pieces * 2);
+  Numbers<Number> own_expand, own_residual, own_skip;
+  const Number *expand = Matrix(in(kExpand), b.wide * b.narrow, &own_expand);
+  const Number *to_y = Matrix(in(kResidual), b.narrow * b.wide, &own_residual);
+  const Number *to_skip = Matrix(in(kSkip), b.skip * b.wide, &own_skip);
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
     float *to = hidden + item * b.wide * b.frames + first;
     for (int64_t c = 0; c < b.wide; ++c) std::fill_n(to + c * b.frames, count, in(kExpandBias)[c]);
-    Multiply(b.wide, count, b.narrow, in(kExpand), b.narrow, in(kX) + item * b.narrow * b.frames + first, b.frames,
-             1.0f, to, b.frames);
+    Numbers<Number> own;
+    int64_t stride = b.frames;
+    const Number *x = Matrix(in(kX) + item * b.narrow * b.frames + first, b.narrow, count, &stride, &own);
+    Multiply(b.wide, count, b.narrow, expand, b.narrow, x, stride, 1.0f, to, b.frames);
     for (int64_t c = 0; c < b.wide; ++c) {
       AddSums(to + c * b.frames, first_norm.slope, shares.data() + item * b.frames + first, count, &sums[2 * piece]);
     }
@@ -205,32 +215,28 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
   });
   Statistics(b, more, statistics + 2);
   b.InPieces([&](int64_t, int64_t item, int64_t first, int64_t count) {
-    const Memory normalised =
-        second_norm.Rows(item, middle + item * b.wide * b.frames + first, b.wide, b.frames, count);
+    const auto normalised =
+        second_norm.Rows<Number>(item, middle + item * b.wide * b.frames + first, b.wide, b.frames, count);
     float *to = y + item * b.narrow * b.frames + first;
     const float *from = in(kX) + item * b.narrow * b.frames + first;
     for (int64_t c = 0; c < b.narrow; ++c) {
       const float add = in(kResidualBias)[c];
       for (int64_t t = 0; t < count; ++t) to[c * b.frames + t] = from[c * b.frames + t] + add;
     }
-    Multiply(b.narrow, count, b.wide, in(kResidual), b.wide, normalised.get(), count, 1.0f, to, b.frames);
+    Multiply(b.narrow, count, b.wide, to_y, b.wide, normalised.get(), count, 1.0f, to, b.frames);
     to = skip + item * b.skip * b.frames + first;
     for (int64_t c = 0; c < b.skip; ++c) std::fill_n(to + c * b.frames, count, in(kSkipBias)[c]);
-    Multiply(b.skip, count, b.wide, in(kSkip), b.wide, normalised.get(), count, 1.0f, to, b.frames);
+    Multiply(b.skip, count, b.wide, to_skip, b.wide, normalised.get(), count, 1.0f, to, b.frames);
   });
+}
+}  // namespace
+
+extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  (IsBFloat16(extra) ? Forward<BFloat16> : Forward<float>)(data, shapes, extra);
   return 0;
 }
 
 namespace {
-// A matrix (rows, columns) turned: (columns, rows).
-Memory Turned(const float *matrix, int64_t rows, int64_t columns) {
-  Memory turned = Allocate(rows * columns);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) turned[j * rows + i] = matrix[i * columns + j];
-  }
-  return turned;
-}
-
 // The way back through a norm: what its sums are made of, and the gradients that follow from them.
 struct NormGradient {
   const Block &b;
@@ -306,16 +312,9 @@ void AddPieces(const float *parts, int64_t pieces, int64_t width, float *to) {
     }
   });
 }
-}  // namespace
 
-// dy, dskip, then what TemporalBlock takes, then hidden, middle, statistics -> dx and the gradients of the weights.
-extern "C" Shapes TemporalBlockGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  Shapes result = {ShapeOf(2 + kX, ndims, shapes)};
-  for (int i = kExpand; i < kInputs; ++i) result.push_back(ShapeOf(2 + i, ndims, shapes));
-  return result;
-}
-
-extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+template <typename Number>
+void Backward(void **data, int64_t **shapes, void *extra) {
   const Block b(shapes + 2, Settings(extra));
   const auto in = [&](int64_t i) { return static_cast<const float *>(data[2 + i]); };
   const auto out = [&](int64_t i) { return static_cast<float *>(data[2 + kInputs + 3 + (i ? i - 1 : 0)]); };
@@ -327,25 +326,28 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
   NormGradient first_back(b, first_norm), second_back(b, second_norm);
   const int64_t all = b.items * b.pieces, tall = b.narrow + b.skip;
   const Memory by_middle = Allocate(b.size()), by_hidden = Allocate(b.size());
-  const Memory from_residual = Turned(in(kResidual), b.narrow, b.wide), from_skip = Turned(in(kSkip), b.skip, b.wide);
-  const Memory from_expand = Turned(in(kExpand), b.wide, b.narrow);
+  const auto from_residual = Turned<Number>(in(kResidual), b.narrow, b.wide);
+  const auto from_skip = Turned<Number>(in(kSkip), b.skip, b.wide);
+  const auto from_expand = Turned<Number>(in(kExpand), b.wide, b.narrow);
   // gradients of each piece: of the matrices, of biases and of taps
   const Memory by_outputs = Allocate(all * tall * b.wide), by_expand = Allocate(all * b.wide * b.narrow);
   const Memory by_output_bias = Allocate(all * tall), by_filter = Allocate(all * b.wide * b.taps);
   const Memory by_filter_bias = Allocate(all * b.wide), by_expand_bias = Allocate(all * b.wide);
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
     const float *x = middle + item * b.wide * b.frames + first;
-    const Memory normalised = second_norm.Rows(item, x, b.wide, b.frames, count);
+    const auto normalised = second_norm.Rows<Number>(item, x, b.wide, b.frames, count);
     const float *ends[] = {dy + item * b.narrow * b.frames + first, dskip + item * b.skip * b.frames + first};
-    const float *turned[] = {from_residual.get(), from_skip.get()};
+    const Number *turned[] = {from_residual.get(), from_skip.get()};
     const int64_t heights[] = {b.narrow, b.skip};
     float *d = by_middle.get() + item * b.wide * b.frames + first;
     float *weights = by_outputs.get() + piece * tall * b.wide, *biases = by_output_bias.get() + piece * tall;
     for (int end = 0; end < 2; ++end) {
-      Multiply(b.wide, count, heights[end], turned[end], heights[end], ends[end], b.frames, static_cast<float>(end), d,
+      Numbers<Number> own;
+      int64_t stride = b.frames;
+      const Number *errors = Matrix(ends[end], heights[end], count, &stride, &own);
+      Multiply(b.wide, count, heights[end], turned[end], heights[end], errors, stride, static_cast<float>(end), d,
                b.frames);
-      MultiplyTransposed(heights[end], b.wide, count, ends[end], b.frames, normalised.get(), count, 0.0f, weights,
-                         b.wide);
+      MultiplyTransposed(heights[end], b.wide, count, errors, stride, normalised.get(), count, 0.0f, weights, b.wide);
       for (int64_t c = 0; c < heights[end]; ++c) {
         const float *row = ends[end] + c * b.frames;
         biases[c] = PieceSum(count, [&](int64_t t) { return row[t]; });
@@ -395,8 +397,12 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
     for (int64_t c = 0; c < b.narrow; ++c) {
       std::copy_n(dy + start + c * b.frames, count, out(kX) + start + c * b.frames);
     }
-    Multiply(b.narrow, count, b.wide, from_expand.get(), b.wide, d, b.frames, 1.0f, out(kX) + start, b.frames);
-    MultiplyTransposed(b.wide, b.narrow, count, d, b.frames, in(kX) + start, b.frames, 0.0f,
+    Numbers<Number> own_errors, own_x;
+    int64_t error_stride = b.frames, stride = b.frames;
+    const Number *errors = Matrix(d, b.wide, count, &error_stride, &own_errors);
+    const Number *x = Matrix(in(kX) + start, b.narrow, count, &stride, &own_x);
+    Multiply(b.narrow, count, b.wide, from_expand.get(), b.wide, errors, error_stride, 1.0f, out(kX) + start, b.frames);
+    MultiplyTransposed(b.wide, b.narrow, count, errors, error_stride, x, stride, 0.0f,
                        by_expand.get() + piece * b.wide * b.narrow, b.narrow);
   });
   *out(kSlope1) = first_back.slope();
@@ -412,5 +418,17 @@ extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, 
   AddPieces(by_filter.get(), all, b.wide * b.taps, out(kFilter));
   AddPieces(by_filter_bias.get(), all, b.wide, out(kFilterBias));
   AddPieces(by_expand_bias.get(), all, b.wide, out(kExpandBias));
+}
+}  // namespace
+
+// dy, dskip, then what TemporalBlock takes, then hidden, middle, statistics -> dx and the gradients of the weights.
+extern "C" Shapes TemporalBlockGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  Shapes result = {ShapeOf(2 + kX, ndims, shapes)};
+  for (int i = kExpand; i < kInputs; ++i) result.push_back(ShapeOf(2 + i, ndims, shapes));
+  return result;
+}
+
+extern "C" int TemporalBlockGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  (IsBFloat16(extra) ? Backward<BFloat16> : Backward<float>)(data, shapes, extra);
   return 0;
 }
