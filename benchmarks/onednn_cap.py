@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-SETTINGS = {"capped at AVX2 (the default here)": "AVX2", "not capped": "DEFAULT"}
+SETTINGS = {"capped at AVX2 (the default of these)": "AVX2", "not capped": "DEFAULT"}
 STEPS = 5
 
 

@@ -3,24 +3,27 @@
     python benchmarks/runner.py [--rounds 3] [--repeat 20] [--only ecapatdnn]
 
 Every program runs in a process of its own that is bound to 1 or 2 cores; the programs take turns, `rounds` times, and
-the median of the rounds' medians counts. PyTorch is left out where it is not installed (pip install torch==2.13.0).
+the median of the rounds' medians counts: by the clock, and of all cores together (CPU). `bf16` is amp_level bf16, in
+PyTorch autocast. PyTorch is left out where it is not installed (pip install torch==2.13.0).
 """
 import argparse
 import os
+import resource
 import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from side_by_side import ROOT, answer, available, call, cores, in_turns, measure
+from side_by_side import ROOT, answer, available, call, cores, in_turns, measure, print_machine
 
 NAMES = {"ecapatdnn": "ECAPA-TDNN C=512, 3 s", "conv_tasnet": "Conv-TasNet 5.05 M, 4 s",
          "deepspeech2": "DeepSpeech2 5 x biLSTM 512, 5 s"}
-PROGRAMS = ["C++ runner", "MindSpore graph", "PyTorch"]
+PROGRAMS = ["C++ runner", "MindSpore graph", "graph bf16", "PyTorch", "PyTorch bf16"]
+RATIOS = [("C++ runner", "PyTorch"), ("MindSpore graph", "PyTorch"), ("graph bf16", "PyTorch bf16")]
 
 
 def main():
-    """Prints the table, and how far the outputs are from each other."""
+    """Prints the table, and how far the outputs are from each other; ratios by the clock, in brackets of CPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=20, help="timed runs a round")
@@ -31,21 +34,27 @@ def main():
         worker(*args.worker, args.repeat)
         return
     programs, models = available(PROGRAMS), [args.only] if args.only else list(NAMES)
+    ratios = [ratio for ratio in RATIOS if set(ratio) <= set(programs)]
+    print_machine()
     subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)
     with tempfile.TemporaryDirectory() as folder:
         for model in models:
             run("export", model, folder, cores(), args.repeat)
-        print("| | threads | " + " | ".join(programs) + " | runner / PyTorch | graph / PyTorch | largest difference |")
-        print("|---" * (len(programs) + 5) + "|")
+        heads = [f"{program} | CPU" for program in programs] + [f"{one} / {other}" for one, other in ratios]
+        print(f"| | threads | {' | '.join(heads)} | largest difference | in bf16 |")
+        print("|---" * (2 * len(programs) + len(ratios) + 4) + "|")
         for model in models:
             for threads in (1, 2):
                 results = in_turns(programs, lambda program, model=model, threads=threads: run(
                     program, model, folder, cores()[:threads], args.repeat), args.rounds)
-                times = " | ".join(f"{1000 * results[program][0]:.1f} ms" for program in programs)
-                ratios = " | ".join(f"{results[program][0] / results['PyTorch'][0]:.2f}" if "PyTorch" in results
-                                    else "-" for program in PROGRAMS[:2])
-                apart = difference(folder, model, programs)
-                print(f"| {NAMES[model]} | {threads} | {times} | {ratios} | {apart:.0e} |", flush=True)
+                columns = [f"{1000 * times.seconds:.1f} ms | {1000 * times.processor:.1f} ms"
+                           for times in results.values()]
+                columns += [f"{results[one].seconds / results[other].seconds:.2f} "
+                            f"({results[one].processor / results[other].processor:.2f})" for one, other in ratios]
+                columns += [f"{difference(folder, model, [program for program in programs if keep(program)]):.0e}"
+                            for keep in (lambda program: "bf16" not in program,
+                                         lambda program: "bf16" in program or program == programs[0])]
+                print(f"| {NAMES[model]} | {threads} | {' | '.join(columns)} |", flush=True)
 
 
 def run(program, model, folder, bound_to, repeat):
@@ -59,13 +68,15 @@ def worker(program, model, folder, repeat):
     threads = len(os.sched_getaffinity(0))
     if program == "export":
         export(model, place)
-        answer([0.0])
+        answer([0.0], [0.0])
     elif program == "C++ runner":
-        seconds, output = run_cpp(place, threads, repeat)
+        used = [run_cpp(place, threads, repeat, warm_up=5)[2], run_cpp(place, threads, repeat, warm_up=5 + repeat)[2]]
+        seconds, output, _ = run_cpp(place, threads, repeat, warm_up=5)
         np.save(place / f"{program}.npy", output)
-        answer(seconds)
+        answer(seconds, [(used[1] - used[0]) / repeat])     # without loading the graph
     else:
-        infer = graph(model) if program == "MindSpore graph" else torch_module(model, place, threads)
+        bfloat16 = program.endswith("bf16")
+        infer = torch_module(model, place, threads, bfloat16) if "PyTorch" in program else graph(model, bfloat16)
         x = np.load(place / "input.npy", allow_pickle=False)
         np.save(place / f"{program}.npy", infer(x))
         measure(lambda: infer(x), repeat)
@@ -117,28 +128,31 @@ def export(model, place):
                  step_seconds=0.01, branches=2 if model == "deepspeech2" else 1)
 
 
-def run_cpp(place, threads, repeat):
-    """Its own report of one item after `repeat` runs that warm up, `repeat` times in all by links to the file."""
+def run_cpp(place, threads, repeat, warm_up):
+    """(its own report of `repeat` items, links to one file, the first output, CPU seconds of all it did)."""
     for source in (place / "in").glob("*/0.bin"):
         for i in range(1, repeat):
             link = source.with_name(f"{i}.bin")
             if not link.exists():
                 os.link(source, link)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([ROOT / "ascend310_infer" / "build" / "main", "--mindir_path", place / "net.mindir", "--input_path",
                     place / "in", "--output_path", place / "out", "--device_target", "CPU", "--threads", str(threads),
-                    "--warmup", "5"], check=True, stdout=subprocess.DEVNULL, env=os.environ | {"GLOG_v": "4"})
+                    "--warmup", str(warm_up)], check=True, stdout=subprocess.DEVNULL, env=os.environ | {"GLOG_v": "4"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     report = dict(line.split() for line in (place / "out" / "time_report.txt").read_text().splitlines())
-    return [float(report["p50_ms"]) / 1000], np.fromfile(place / "out" / "0_0.bin", np.float32)
+    return [float(report["p50_ms"]) / 1000], np.fromfile(place / "out" / "0_0.bin", np.float32), used
 
 
-def graph(model):
+def graph(model, bfloat16):
     """Our network, compiled."""
     import mindspore as ms
 
     from utils.cpu_ops import fast
 
     cell, x = network(model)
-    fast(cell)
+    fast(cell, bfloat16)
     more = (ms.Tensor([x.shape[1]], ms.int32),) if model == "deepspeech2" else ()
 
     def run(x):
@@ -147,7 +161,7 @@ def graph(model):
     return run
 
 
-def torch_module(model, place, threads):
+def torch_module(model, place, threads, bfloat16):
     """The same network in PyTorch, with the same weights."""
     import torch
     import torch_models
@@ -163,8 +177,8 @@ def torch_module(model, place, threads):
         torch_models.load(module, torch_models.our_names(dict(weights)))
 
     def run(x):
-        with torch.inference_mode():
-            return module(torch.from_numpy(x)).numpy()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            return module(torch.from_numpy(x)).float().numpy()
     return run
 
 

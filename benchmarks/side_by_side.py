@@ -8,8 +8,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class Times(NamedTuple):
+    """Of a program: medians over its rounds of the median of a round, and the largest MiB."""
+
+    seconds: float      # by the clock
+    processor: float    # seconds of all cores together, which hold on a shared machine too
+    mib: float
+
+
+def print_machine():
+    """Processor, instruction sets, kernels and what they reach."""
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "-m", "utils.cpu_ops"], cwd=ROOT, check=True)
+    print()
 
 
 def cores():
@@ -18,8 +34,8 @@ def cores():
 
 
 def available(programs):
-    """`programs` without PyTorch where it is not installed."""
-    return [program for program in programs if program != "PyTorch" or importlib.util.find_spec("torch")]
+    """`programs` without PyTorch's where it is not installed."""
+    return [program for program in programs if "PyTorch" not in program or importlib.util.find_spec("torch")]
 
 
 def call(arguments, bound_to, **environment):
@@ -31,27 +47,30 @@ def call(arguments, bound_to, **environment):
 
 
 def in_turns(programs, once, rounds):
-    """{program: (median of its medians of seconds, largest MiB)} of `once(program)` -> answer of `measure`."""
+    """{program: Times} of `once(program)` -> answer of `measure`."""
     answers = {program: [] for program in programs}
     for _ in range(rounds):
         for program in programs:
             answers[program].append(once(program))
-    return {program: (statistics.median(statistics.median(row["seconds"]) for row in rows),
-                      max(row["mib"] for row in rows)) for program, rows in answers.items()}
+    return {program: Times(*(statistics.median(statistics.median(row[kind]) for row in rows)
+                             for kind in ("seconds", "processor")), max(row["mib"] for row in rows))
+            for program, rows in answers.items()}
 
 
 def measure(run, repeat, warm_up=5):
     """Prints the seconds of `repeat` calls of `run` after some that warm up, and the peak memory of this process."""
     for _ in range(warm_up):
         run()
-    seconds = []
+    seconds, processor = [], []
     for _ in range(repeat):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         run()
         seconds.append(time.perf_counter() - started)
-    answer(seconds)
+        processor.append(time.process_time() - used)
+    answer(seconds, processor)
 
 
-def answer(seconds):
+def answer(seconds, processor):
     """Prints what `in_turns` reads."""
-    print(json.dumps({"seconds": seconds, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps({"seconds": seconds, "processor": processor,
+                      "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))

@@ -4,21 +4,24 @@
 
 A step is forward, loss, gradients and Adam, on random batches with random weights. Every program runs in a process of
 its own that is bound to two cores; the programs take turns, `rounds` times, and the median of the rounds' medians
-counts. PyTorch is left out where it is not installed (pip install torch==2.13.0).
+counts: seconds by the clock, of both cores together (CPU), and MiB. `bf16` is amp_level bf16, in PyTorch autocast;
+where bfloat16 is no faster than float32 ours takes float32. PyTorch is left out where it is not installed
+(pip install torch==2.13.0).
 """
 import argparse
 
 import numpy as np
-from side_by_side import available, call, cores, in_turns, measure
+from side_by_side import available, call, cores, in_turns, measure, print_machine
 
 SIZES = {"ECAPA-TDNN C=512": "32 x 2 s", "ECAPA-TDNN C=1024": "32 x 2 s", "Conv-TasNet 5.05 M": "4 x 4 s",
          "Conv-TasNet 8.7 M": "4 x 4 s", "DeepSpeech2 5 x biLSTM 512": "8 x 10 s"}
-PROGRAMS = ["ours", "stock", "PyTorch"]
+PROGRAMS = ["ours", "ours bf16", "stock", "PyTorch", "PyTorch bf16"]
+RATIOS = [("ours", "PyTorch"), ("ours bf16", "PyTorch bf16"), ("ours bf16", "ours"), ("ours", "stock")]
 SPEAKERS = 1000
 
 
 def main():
-    """Prints the table."""
+    """Prints the table; ratios by the clock, in brackets of CPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=5, help="timed steps per round")
@@ -28,20 +31,23 @@ def main():
     args = parser.parse_args()
     if args.worker:
         program, name = args.worker
-        step = torch_step(name) if program == "PyTorch" else our_step(name, stock=program == "stock")
+        bfloat16 = program.endswith("bf16")
+        step = torch_step(name, bfloat16) if "PyTorch" in program else our_step(name, program == "stock", bfloat16)
         measure(step, args.repeat, warm_up=2)
         return
     programs = available(args.programs)
-    heads = " | ".join(f"{program} | MiB" for program in programs)
-    print(f"| | batch | {heads} | ours / PyTorch | ours / stock |")
-    print("|---" * (2 * len(programs) + 4) + "|")
+    ratios = [ratio for ratio in RATIOS if set(ratio) <= set(programs)]
+    print_machine()
+    heads = [f"{program} | CPU | MiB" for program in programs] + [f"{one} / {other}" for one, other in ratios]
+    print(f"| | batch | {' | '.join(heads)} |")
+    print("|---" * (2 + 3 * len(programs) + len(ratios)) + "|")
     for name in [args.only] if args.only else SIZES:
         results = in_turns(programs, lambda program, name=name: call(
             ["--worker", program, name, "--repeat", args.repeat], cores()[:2]), args.rounds)
-        columns = " | ".join(f"{seconds:.3f} s | {mib:.0f}" for seconds, mib in results.values())
-        ratios = " | ".join(f"{results['ours'][0] / results[other][0]:.2f}" if {"ours", other} <= set(results) else "-"
-                            for other in ("PyTorch", "stock"))
-        print(f"| {name} | {SIZES[name]} | {columns} | {ratios} |", flush=True)
+        columns = [f"{times.seconds:.3f} s | {times.processor:.3f} s | {times.mib:.0f}" for times in results.values()]
+        columns += [f"{results[one].seconds / results[other].seconds:.2f} "
+                    f"({results[one].processor / results[other].processor:.2f})" for one, other in ratios]
+        print(f"| {name} | {SIZES[name]} | {' | '.join(columns)} |", flush=True)
 
 
 def batch(name):
@@ -64,7 +70,7 @@ def conv_tasnet_config(name):
     return Config(variant="kaituoxu", B=256, Sc=0, R=4) if name.endswith("8.7 M") else Config()
 
 
-def our_step(name, stock):
+def our_step(name, stock, bfloat16=False):
     """A function that trains one step, compiled as train.py compiles it."""
     from mindspore import Tensor, nn
 
@@ -99,14 +105,14 @@ def our_step(name, stock):
             return loss(log_probs, frames, labels, counts)
     model.set_train()
     if not stock:
-        fast(model)
+        fast(model, bfloat16)
     step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-4))
     tensors = [Tensor(array) for array in batch(name)]
     return lambda: float(step(*tensors)[0])
 
 
-def torch_step(name):
-    """The same in PyTorch."""
+def torch_step(name, bfloat16=False):
+    """The same in PyTorch; `bfloat16`: its autocast around the network, the loss in float32."""
     import torch
     import torch_models
     from torch.nn import functional
@@ -121,18 +127,23 @@ def torch_step(name):
         classes = torch.nn.Parameter(torch.randn(SPEAKERS, 192))
 
         def objective(features, speaker):
-            return torch_models.aam_softmax(model(features), classes, speaker.long())
+            return torch_models.aam_softmax(run(features), classes, speaker.long())
     elif name.startswith("Conv"):
         model, classes = torch_models.ConvTasNet(conv_tasnet_config(name)), None
 
         def objective(mixture, sources, lengths):
-            return torch_models.pit_si_snr(model(mixture), sources)
+            return torch_models.pit_si_snr(run(mixture), sources)
     else:
         model, classes = torch_models.DeepSpeech2(DeepSpeech2Config(hidden_size=512)), None
 
         def objective(features, frames, labels, counts):
-            return functional.ctc_loss(model(features), labels, (frames + 1) // 2, counts, zero_infinity=True)
+            return functional.ctc_loss(run(features), labels, (frames + 1) // 2, counts, zero_infinity=True)
     model.train()
+
+    def run(x):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            return model(x).float()
+
     optimizer = torch.optim.Adam([*model.parameters(), *([classes] if classes is not None else [])], 1e-4)
 
     def step():
