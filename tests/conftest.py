@@ -24,12 +24,15 @@ LONGEST = ("ecapatdnn_train", "ascend310_infer", "deepspeech2_train", "conv_tasn
 
 @pytest.fixture(scope="session", autouse=True)
 def device():
-    """Graph mode on the CPU, as every program sets it up."""
+    """Graph mode on the CPU, as every program sets it up; oneDNN capped at AVX2 or as the environment says."""
     os.environ["DEVICE_TARGET"] = "CPU"
     os.environ[TRACEBACK] = "1"     # for those who read a failure
     from utils.device import setup_device
 
-    return setup_device()
+    device = setup_device()
+    # oneDNN decides at its first operator what instructions it takes: here for stock layers, which many tests run
+    ms.ops.matmul(ms.Tensor([[1.0]]), ms.Tensor([[1.0]])).asnumpy()
+    return device
 
 
 @pytest.fixture

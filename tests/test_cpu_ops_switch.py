@@ -1,6 +1,5 @@
 """When the CPU kernels are not used: CPU_OPS, another MindSpore, a machine that cannot have them. One line says why."""
 import functools
-import os
 import re
 import sys
 
@@ -47,7 +46,6 @@ def test_switched_off_all_layers_stay_stock(monkeypatch, capsys, nothing_compile
     monkeypatch.setenv("CPU_OPS", "0")
     assert not is_fast() and not is_fast()
     assert capsys.readouterr().out == f"CPU_OPS=0{STOCK}"
-    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"      # or stock convolutions are up to 100 times slower
 
 
 def test_another_mindspore_than_the_tested_ones_keeps_stock_layers(monkeypatch, capsys, nothing_compiles):

@@ -30,6 +30,13 @@ cpu MHz : 1400.9
 flags : fpu avx2 fma avx512f avx512_bf16
 """
 
+ARM = """processor : 0
+BogoMIPS : 2000.00
+Features : fp asimd sve bf16
+CPU implementer : 0x41
+CPU part : 0xd40
+"""
+
 
 @pytest.fixture
 def environment(monkeypatch):
@@ -104,6 +111,7 @@ from deepspeech2.src.model import DeepSpeech2
 from ecapatdnn.src.identification import SpeakerId
 from ecapatdnn.src.model import EcapaTdnn
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
+from utils.cpu_ops import exchange
 from utils.device import setup_device
 from utils.training.loop import trainable
 from utils.training.settings import RunSettings
@@ -134,14 +142,20 @@ for network, inputs in runs:
 
     optimizer(ms.value_and_grad(objective, None, optimizer.parameters)(*inputs)[1])
     network.set_train(False)(*inputs)
-print("done")
+
+layer = exchange(nn.Conv2d(70, 90, (1, 3), pad_mode="pad", padding=(0, 0, 1, 1)), True).set_train(False)
+x, weight = noise(2, 70, 1, 50).asnumpy(), layer.weight.asnumpy()
+half = lambda array: Tensor(array).astype(ms.bfloat16).astype(ms.float32).asnumpy()
+x = np.pad(half(x)[:, :, 0], ((0, 0), (0, 0), (1, 1)))
+y = sum(np.einsum("oi,bit->bot", half(weight)[:, :, 0, tap], x[:, :, tap:tap + 50]) for tap in range(3))
+print("bfloat16", np.abs(layer(noise(2, 70, 1, 50)).asnumpy()[:, :, 0] - y).max() < 1e-5 * np.abs(y).max())
 """
 
 
 @pytest.mark.skipif("avx512f" not in build.processor().get("flags", ""),
                     reason="a processor without AVX-512: oneDNN takes no reference convolution on it, capped or not")
 def test_no_network_runs_a_reference_convolution_and_onednn_has_avx512():
-    """Training step and evaluation of each."""
+    """Training step and evaluation of each; and bfloat16 with those instructions."""
     variables = {name: value for name, value in os.environ.items() if name not in MAX_ISA}
     done = subprocess.run([sys.executable, "-c", NETWORKS], env=variables | {"ONEDNN_VERBOSE": "1"}, cwd=ROOT,
                           stdout=subprocess.PIPE, text=True, check=True)
@@ -150,7 +164,7 @@ def test_no_network_runs_a_reference_convolution_and_onednn_has_avx512():
     kinds = {(line[5], line[6]) for line in lines if line[2:4] == ["primitive", "exec"]}
     assert ("gemm_api", "") in kinds, "or nothing is seen"
     assert {kind for kind in kinds if kind[0] in ("convolution", "deconvolution") and "ref" in kind[1]} == set()
-    assert done.stdout.splitlines()[-1] == "done"
+    assert done.stdout.splitlines()[-1] == "bfloat16 True", "wrong with all instructions only"
 
 
 # the compiled kernels are of one processor
@@ -165,15 +179,15 @@ def cpuinfo(monkeypatch, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("text", [
-    PROCESSOR.replace(" avx512f avx512_bf16", ""), PROCESSOR.replace(" avx512_bf16", ""),
-    PROCESSOR.replace("Fast CPU", "Other CPU"), PROCESSOR.replace("flags", "Features")],
-    ids=["no AVX-512", "no bfloat16", "another name", "Arm"])
-def test_kernels_of_another_processor_are_not_taken(cpuinfo, text):
+@pytest.mark.parametrize("text, other", [
+    (PROCESSOR, PROCESSOR.replace(" avx512f avx512_bf16", "")), (PROCESSOR, PROCESSOR.replace(" avx512_bf16", "")),
+    (PROCESSOR, PROCESSOR.replace("Fast CPU", "Other CPU")), (ARM, ARM.replace(" bf16", "")),
+    (ARM, ARM.replace("0xd40", "0xd0c"))], ids=["no AVX-512", "no bfloat16", "another name", "Arm", "another Arm"])
+def test_kernels_of_another_processor_are_not_taken(cpuinfo, text, other):
     """A cache may lie in a home that several machines share."""
-    cpuinfo(PROCESSOR)
-    first = build.fingerprint(["g++"])
     cpuinfo(text)
+    first = build.fingerprint(["g++"])
+    cpuinfo(other)
     assert build.fingerprint(["g++"]) != first
 
 

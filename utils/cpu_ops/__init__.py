@@ -49,8 +49,8 @@ def fast(network: Network, bfloat16: bool = False) -> Network:
     return network
 
 
-def exchange(network: nn.Cell, bfloat16: bool) -> None:
-    """Makes those layers of `network` fast that the kernels know, in place; others plain."""
+def exchange(network: Network, bfloat16: bool) -> Network:
+    """`network` with fast layers where the kernels know them, in place, plain ones elsewhere."""
     from utils.cpu_ops.layers import FAST  # only now: it derives from classes of the MindSpore that was tested
 
     fast_cells: Mapping[type, type] = FAST | getattr(network, "fast_cells", {})
@@ -63,3 +63,4 @@ def exchange(network: nn.Cell, bfloat16: bool) -> None:
             cell.bfloat16 = bfloat16
             if not cell.prepare():
                 cell.__class__ = plain
+    return network
