@@ -151,7 +151,7 @@ def torch_step(name, bfloat16=False):
         loss = objective(*tensors)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
     return step
 
 
