@@ -24,13 +24,15 @@ LONGEST = ("ecapatdnn_train", "ascend310_infer", "deepspeech2_train", "conv_tasn
 
 @pytest.fixture(scope="session", autouse=True)
 def device():
-    """Graph mode on the CPU, as every program sets it up; oneDNN capped at AVX2 or as the environment says."""
+    """Graph mode on the CPU, as every program sets it up."""
     os.environ["DEVICE_TARGET"] = "CPU"
+    # for stock layers, which many tests run, and alike in the programs they start, whose numbers they compare
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     os.environ[TRACEBACK] = "1"     # for those who read a failure
     from utils.device import setup_device
 
     device = setup_device()
-    # oneDNN decides at its first operator what instructions it takes: here for stock layers, which many tests run
+    # oneDNN decides at its first operator what instructions it takes, and some tests change the variable
     ms.ops.matmul(ms.Tensor([[1.0]]), ms.Tensor([[1.0]])).asnumpy()
     return device
 
