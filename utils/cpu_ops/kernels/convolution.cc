@@ -98,9 +98,8 @@ template <typename Number>
 const Number *ToMatrices(const Geometry &g, const float *x, Numbers<Number> *own) {
   if (g.pointwise && std::is_same_v<Number, float>) return Matrix(x, 0, own);
   *own = AllocateOf<Number>(g.batch * g.matrix_size());
-  Parallel(g.batch, [&](int64_t b) {
-    ToMatrix(g, x + b * g.inputs * g.bins * g.frames, own->get() + b * g.matrix_size());
-  });
+  Parallel(g.batch,
+           [&](int64_t b) { ToMatrix(g, x + b * g.inputs * g.bins * g.frames, own->get() + b * g.matrix_size()); });
   return own->get();
 }
 
@@ -179,9 +178,8 @@ void Forward(const Geometry &g, const float *x, const float *weight, const float
     const int64_t first = g.outputs * part / parts, last = g.outputs * (part + 1) / parts;
     Numbers<Number> own;
     const Number *a = kernel + first * g.taps * g.rows;
-    const Number *under = matrices
-                              ? matrices + b * g.matrix_size() + bin * g.bin_step * g.step * g.inputs * g.columns
-                              : Matrix(x + b * g.matrix_size(), g.matrix_size(), &own);
+    const Number *under = matrices ? matrices + b * g.matrix_size() + bin * g.bin_step * g.step * g.inputs * g.columns
+                                   : Matrix(x + b * g.matrix_size(), g.matrix_size(), &own);
     float *out = y + (b * g.outputs + first) * g.y_stride() + bin * g.frames_after;
     if (g.taps == 1) {
       for (int64_t o = first; o < last; ++o) {
@@ -231,11 +229,11 @@ void InputGradient(const Geometry &g, const float *dy, const float *weight, floa
     Numbers<Number> own;
     for (int64_t bin = 0; bin < g.bins_after; ++bin) {
       int64_t stride;
-      const Number *errors = Errors(g, dy + b * g.outputs * g.y_stride() + bin * g.frames_after, 0, g.outputs, &stride,
-                                    &own);
+      const Number *errors =
+          Errors(g, dy + b * g.outputs * g.y_stride() + bin * g.frames_after, 0, g.outputs, &stride, &own);
       Multiply(last - first, g.columns, height, kernel.get() + first * height, height, errors, stride,
-               g.bins_after > 1 ? 1.0f : 0.0f,
-               matrix + (bin * g.bin_step * g.step * g.inputs + first) * g.columns, g.columns);
+               g.bins_after > 1 ? 1.0f : 0.0f, matrix + (bin * g.bin_step * g.step * g.inputs + first) * g.columns,
+               g.columns);
     }
   });
   if (matrices) {
@@ -298,8 +296,8 @@ extern "C" Shape ConvolutionInputInferShape(int *ndims, int64_t **shapes, AotExt
 
 extern "C" int ConvolutionInput(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
   const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
-  (IsBFloat16(extra) ? InputGradient<BFloat16> : InputGradient<float>)(
-      Geometry(shapes[1], shapes[2], Settings(extra)), in(0), in(2), static_cast<float *>(data[3]));
+  (IsBFloat16(extra) ? InputGradient<BFloat16> : InputGradient<float>)(Geometry(shapes[1], shapes[2], Settings(extra)),
+                                                                       in(0), in(2), static_cast<float *>(data[3]));
   return 0;
 }
 
@@ -310,8 +308,8 @@ extern "C" Shapes ConvolutionWeightInferShape(int *ndims, int64_t **shapes, AotE
 
 extern "C" int ConvolutionWeight(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
   const auto in = [&](int64_t i) { return static_cast<const float *>(data[i]); };
-  (IsBFloat16(extra) ? WeightGradient<BFloat16> : WeightGradient<float>)(
-      Geometry(shapes[1], shapes[2], Settings(extra)), in(0), in(1), static_cast<float *>(data[3]),
-      static_cast<float *>(data[4]));
+  (IsBFloat16(extra) ? WeightGradient<BFloat16>
+                     : WeightGradient<float>)(Geometry(shapes[1], shapes[2], Settings(extra)), in(0), in(1),
+                                              static_cast<float *>(data[3]), static_cast<float *>(data[4]));
   return 0;
 }

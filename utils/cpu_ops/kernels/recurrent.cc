@@ -230,8 +230,8 @@ void BothForward(void **data, int64_t **shapes) {
     MultiplyTransposed(rows, l.width(), l.inputs, x, l.inputs, weights[direction], l.inputs, 1.0f, to, l.width());
   });
   Parallel(2, [&](int64_t direction) {
-    Forward<Number>(l, direction, input(3 + 3 * direction), hidden + direction * l.size(),
-                    cells + direction * l.size(), gates + direction * l.rows() * l.width());
+    Forward<Number>(l, direction, input(3 + 3 * direction), hidden + direction * l.size(), cells + direction * l.size(),
+                    gates + direction * l.rows() * l.width());
   });
   InBlocks(l.size(), [&](int64_t, int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) y[i] = hidden[i] + hidden[l.size() + i];
