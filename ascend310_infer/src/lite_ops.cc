@@ -10,12 +10,28 @@
 #include "common.h"  // of utils/cpu_ops/kernels
 #include "include/api/context.h"
 #include "include/api/data_type.h"
-#include "include/api/kernel.h"
+#include "include/api/kernel_api.h"
 #include "include/api/status.h"
 
-// What MindSpore Lite 2.0.0's headers include/kernel_interface.h, include/registry/register_kernel.h and
-// register_kernel_interface.h declare, which its Python package leaves out.
+// What headers of MindSpore Lite 2.0.0 declare that its Python package leaves out or that need one it leaves out:
+// include/api/kernel.h, include/kernel_interface.h, include/registry/register_kernel.h and register_kernel_interface.h.
+namespace mindspore::schema {
+struct Primitive;  // of an operator, as flatbuffers stores it
+enum PrimitiveType : uint8_t { PrimitiveType_NONE };
+enum QuantType : int32_t { QuantType_QUANT_NONE };
+}  // namespace mindspore::schema
+
 namespace mindspore::kernel {
+class Kernel : public IKernel<schema::Primitive> {
+ public:
+  virtual schema::PrimitiveType type() const { return type_; }
+  virtual schema::QuantType quant_type() const { return quant_type_; }
+
+ protected:
+  schema::PrimitiveType type_ = schema::PrimitiveType_NONE;
+  schema::QuantType quant_type_ = schema::QuantType_QUANT_NONE;
+};
+
 class KernelInterface {
  public:
   virtual ~KernelInterface() = default;

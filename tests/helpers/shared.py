@@ -62,7 +62,8 @@ def _fingerprint(arguments):
     compiler = os.environ.get("CXX", "c++")
     parts = [*arguments, ms.__version__, os.environ.get("MS_LITE_HOME", ""),
              subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout]
-    files = [RUNNER / "CMakeLists.txt", RUNNER / "build.sh", *RUNNER.glob("src/*"), *RUNNER.glob("inc/*")]
+    files = [RUNNER / "CMakeLists.txt", RUNNER / "build.sh", *RUNNER.glob("src/*"), *RUNNER.glob("inc/*"),
+             *(ROOT / "utils" / "cpu_ops" / "kernels").glob("*")]
     parts += [f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in sorted(files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
