@@ -8,9 +8,6 @@
 #include "include/api/context.h"
 #include "include/api/data_type.h"
 #include "include/api/types.h"
-#ifdef HAS_LITE_2_0_0
-#include "lite_ops.h"
-#endif
 
 namespace {
 std::string ToText(const std::vector<int64_t> &shape) {
@@ -61,9 +58,6 @@ mindspore::DataType TypeOf(const Port &port) {
 
 Session::Session(const Options &options, const Interface &interface) {
   CheckRuntime(options, interface);
-#ifdef HAS_LITE_2_0_0
-  RegisterCpuOps(options.threads);
-#endif
   if (!interface.config.empty() && model_.LoadConfig(interface.config.string()) != mindspore::kSuccess) {
     throw UserError(interface.config.string() +
                     ": cannot be loaded; export.py writes it beside the graph, keep the two "

@@ -16,7 +16,6 @@ from helpers.documents import ROOT
 from utils.files import CACHE
 
 RUNNER = ROOT / "ascend310_infer"
-KERNELS = ROOT / "utils" / "cpu_ops" / "kernels"      # that the runner has, too
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
 
@@ -50,7 +49,6 @@ def runner_program(sanitize: bool = False) -> Path:
             with tempfile.TemporaryDirectory(dir=CACHE) as folder:
                 copy = Path(folder, RUNNER.name)
                 shutil.copytree(RUNNER, copy, ignore=shutil.ignore_patterns("build", "build_sanitize"))
-                shutil.copytree(KERNELS, Path(folder, KERNELS.relative_to(ROOT)))
                 environment = os.environ | {"PYTHON": sys.executable, "PATH": search_path()}
                 done = subprocess.run(["bash", copy / "build.sh", *arguments], env=environment, capture_output=True,
                                       text=True, check=False)
@@ -64,8 +62,7 @@ def _fingerprint(arguments):
     compiler = os.environ.get("CXX", "c++")
     parts = [*arguments, ms.__version__, os.environ.get("MS_LITE_HOME", ""),
              subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout]
-    files = [RUNNER / "CMakeLists.txt", RUNNER / "build.sh", *RUNNER.glob("src/*"), *RUNNER.glob("inc/*"),
-             *KERNELS.glob("*")]
+    files = [RUNNER / "CMakeLists.txt", RUNNER / "build.sh", *RUNNER.glob("src/*"), *RUNNER.glob("inc/*")]
     parts += [f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in sorted(files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

@@ -26,7 +26,7 @@ from utils.cpu_ops.speed import BF16, bfloat16_is_faster
 from utils.device import uncap_onednn
 
 __all__ = ["BF16", "BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU",
-           "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "fuse", "unit_of"]
+           "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "unit_of"]
 
 STOCK = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose, Depthwise)
 Network = TypeVar("Network", bound=nn.Cell)
@@ -49,27 +49,11 @@ def fast(network: Network, bfloat16: bool = False) -> Network:
     return network
 
 
-def fuse(network: Network) -> Network:
-    """`network` for the C++ runner, in place: with the fast cells that networks in it name as their own, no others.
-
-    MindSpore Lite has its own of the rest, which are as fast. Unchanged where there is no C++ compiler.
-    """
-    if library():
-        for _, cell in network.cells_and_names():
-            if hasattr(cell, "fast_cells"):
-                _exchange(cell, cell.fast_cells, False)
-    return network
-
-
 def exchange(network: Network, bfloat16: bool) -> Network:
     """`network` with fast layers where the kernels know them, in place, plain ones elsewhere."""
     from utils.cpu_ops.layers import FAST  # only now: it derives from classes of the MindSpore that was tested
 
-    _exchange(network, FAST | getattr(network, "fast_cells", {}), bfloat16)
-    return network
-
-
-def _exchange(network: nn.Cell, fast_cells: Mapping[type, type], bfloat16: bool) -> None:
+    fast_cells: Mapping[type, type] = FAST | getattr(network, "fast_cells", {})
     plain_cells = {quick: plain for plain, quick in fast_cells.items()}
     cell: Any       # its class changes
     for _, cell in network.cells_and_names():
@@ -79,3 +63,4 @@ def _exchange(network: nn.Cell, fast_cells: Mapping[type, type], bfloat16: bool)
             cell.bfloat16 = bfloat16
             if not cell.prepare():
                 cell.__class__ = plain
+    return network
