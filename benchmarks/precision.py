@@ -17,6 +17,8 @@ from pathlib import Path
 
 from side_by_side import ROOT
 
+from utils.texts import read_json, read_text
+
 LEVELS = {"float32": "O0", "bfloat16": "bf16"}
 SCORES = {      # {model: (what, how eval.py prints it)}
     "ecapatdnn": ("EER, %", r"^EER = ([\d.]+)%"),
@@ -64,12 +66,12 @@ def trained(model, level, seed, folder):
         score = re.search(SCORES[model][1], printed, re.MULTILINE)
         seconds = sum(getattr(after, name) - getattr(before, name) for name in ("ru_utime", "ru_stime"))
         kept.write_text(json.dumps({"score": float(score[1]), "minutes": seconds / 60}))
-    return json.loads(kept.read_text())
+    return read_json(kept, "what precision.py keeps of a run")
 
 
 def preset(model, lists, folder):
     """The mini preset of `model` with the lists and the corpus of `folder`."""
-    text = (ROOT / model / "configs/mini.yaml").read_text(encoding="utf-8")
+    text = read_text(ROOT / model / "configs/mini.yaml", "a preset")
     path = folder / model / "mini.yaml"
     path.write_text(text.replace("lists/mini", str(lists)).replace("../corpora/mini", str(folder / "mini")),
                     encoding="utf-8")
