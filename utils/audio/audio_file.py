@@ -93,11 +93,11 @@ class Recordings:
     def random_crop(self, path: str, length: int, generator: np.random.Generator) -> np.ndarray:
         """As the function `random_crop` with `resample`, to the bit."""
         if path not in self.kept:
-            frames, rate = header(path)
             with open_audio(path) as stream:
-                fits = rate == self.rate and stream.decoder.exact and frames <= self.room
+                frames = _frames(stream)
+                fits = stream.rate == self.rate and stream.decoder.exact and frames <= self.room
             self.room -= frames if fits else 0
-            self.kept[path] = read(path, rate) if fits else None
+            self.kept[path] = read(path, self.rate) if fits else None
         samples = self.kept[path]
         if samples is None:
             return random_crop(path, self.rate, length, generator, resample=True)

@@ -98,8 +98,8 @@ def open_recording(source: audio_file.Source, rate: int, window: int, window_rat
     if not isinstance(source, np.ndarray):
         return inspect(source, window, window_rate, resample)
     if source.dtype.kind != "f" or source.ndim not in (1, 2) or not source.size:
-        raise AudioError(f"recording: found {source.dtype} of shape {source.shape}, expected floating point "
-                                    "in [-1, 1] of shape (N,) or (N, channels); divide int16 by 32768")
+        raise AudioError(f"recording: found {source.dtype} of shape {source.shape}, expected floating point in [-1, 1] "
+                         "of shape (N,) or (N, channels); divide int16 by 32768")
     samples = source.reshape(len(source), -1).astype(np.float32)
     return _fit("recording", measured(samples), rate, window, window_rate, samples)
 
