@@ -1,37 +1,25 @@
 """Damaged audio files through the reader, the three infer.py and the C++ runner: read or refused, nothing else."""
 import collections
-import dataclasses
 import re
 import struct
 
 import numpy as np
 import pytest
 from helpers.audio_fuzz import PROGRAMS, RATE, read_all, write_damaged
+from helpers.halves import export_halves
 from helpers.programs import run_runner
 from helpers.shared import runner_program
-from mindspore import nn
 
-from ecapatdnn.src.config import Config
 from utils.audio.recording import inspect
 from utils.errors import UserError
-from utils.export.graph import Port, export_model
 
 GROWTH = 100 * 2 ** 20      # bytes that a process may grow by; a leak of each file would be more
-
-
-class Halves(nn.Cell):
-    def construct(self, x):
-        return x / 2.0, x * 1.0
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
     """A graph that gives half of a recording."""
-    path = tmp_path_factory.mktemp("halves") / "net.mindir"
-    config = dataclasses.replace(Config(), runtime="lite2.0-cpu", file_name=str(path))
-    outputs = [Port("x", "float32", (1, None)), Port("y", "float32", (1, None))]
-    return export_model(Halves(), config, [Port("waveform", "float32", (1, None))], outputs, "net",
-                        sample_rate=RATE, step_seconds=1 / RATE, wav_multiple=1, raise_quiet=True)
+    return export_halves(tmp_path_factory.mktemp("halves"))
 
 
 def assert_read_or_refused(target, files):

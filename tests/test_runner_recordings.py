@@ -1,5 +1,4 @@
 """The C++ runner and recordings: it reads, refuses and mixes them as Python does, whatever files are called."""
-import dataclasses
 import json
 import os
 import resource
@@ -10,32 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.errors import assert_line, assert_refusal
+from helpers.halves import RATE, export_halves
 from helpers.programs import run_runner
-from mindspore import nn
 
-from ecapatdnn.src.config import Config
 from utils.audio.recording import inspect
 from utils.audio.stream import AudioError
-from utils.export.graph import Port, export_model
-
-RATE = 16000
-
-
-class Halves(nn.Cell):
-    """x / 2 twice: one output that is as loud as the input, and one that is not."""
-
-    def construct(self, x):
-        return x / 2.0, x * 0.5
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
     """The exported Halves."""
-    path = tmp_path_factory.mktemp("halves") / "net.mindir"
-    outputs = [Port("same", "float32", (1, None)), Port("scaled", "float32", (1, None), scales=True)]
-    config = dataclasses.replace(Config(), runtime="lite2.0-cpu", file_name=str(path))
-    return export_model(Halves(), config, [Port("waveform", "float32", (1, None))], outputs, "net",
-                        sample_rate=RATE, step_seconds=1 / RATE, wav_multiple=1, raise_quiet=True)
+    return export_halves(tmp_path_factory.mktemp("halves"))
 
 
 @pytest.fixture(scope="module")
