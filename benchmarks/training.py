@@ -7,9 +7,14 @@ its own that is bound to two cores; the programs take turns, `rounds` times, and
 counts: seconds by the clock, of both cores together (CPU), and MiB. `bf16` is amp_level bf16, in PyTorch autocast;
 where bfloat16 is no faster than float32 ours takes float32. PyTorch is left out where it is not installed
 (pip install torch==2.13.0).
+
+The second table is the share of the limit: what the products of matrices of a step alone would take on these cores, and
+what share of each program's step that is.
 """
 import argparse
+import json
 
+import limit
 import numpy as np
 from side_by_side import available, call, cores, in_turns, measure, print_machine
 
@@ -25,12 +30,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=5, help="timed steps per round")
-    parser.add_argument("--only", help="one network instead of all", choices=SIZES)
+    parser.add_argument("--only", nargs="+", help="some networks instead of all", choices=SIZES)
     parser.add_argument("--programs", nargs="+", default=PROGRAMS, choices=PROGRAMS)
     parser.add_argument("--worker", nargs=2, metavar=("PROGRAM", "NAME"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         program, name = args.worker
+        if program == "operations":
+            print(json.dumps(operations(name)))
+            return
         bfloat16 = program.endswith("bf16")
         step = torch_step(name, bfloat16) if "PyTorch" in program else our_step(name, program == "stock", bfloat16)
         measure(step, args.repeat, warm_up=2)
@@ -41,26 +49,31 @@ def main():
     heads = [f"{program} | CPU | MiB" for program in programs] + [f"{one} / {other}" for one, other in ratios]
     print(f"| | batch | {' | '.join(heads)} |")
     print("|---" * (2 + 3 * len(programs) + len(ratios)) + "|")
-    for name in [args.only] if args.only else SIZES:
-        results = in_turns(programs, lambda program, name=name: call(
-            ["--worker", program, name, "--repeat", args.repeat], cores()[:2]), args.rounds)
-        columns = [f"{times.seconds:.3f} s | {times.processor:.3f} s | {times.mib:.0f}" for times in results.values()]
-        columns += [f"{results[one].seconds / results[other].seconds:.2f} "
-                    f"({results[one].processor / results[other].processor:.2f})" for one, other in ratios]
+    bound_to, results, gflop = cores()[:2], {}, {}
+    for name in args.only or SIZES:
+        results[name] = times = in_turns(programs, lambda program, name=name: call(
+            ["--worker", program, name, "--repeat", args.repeat], bound_to), args.rounds)
+        columns = [f"{took.seconds:.3f} s | {took.processor:.3f} s | {took.mib:.0f}" for took in times.values()]
+        columns += [f"{times[one].seconds / times[other].seconds:.2f} "
+                    f"({times[one].processor / times[other].processor:.2f})" for one, other in ratios]
         print(f"| {name} | {SIZES[name]} | {' | '.join(columns)} |", flush=True)
+        gflop[name] = call(["--worker", "operations", name], bound_to)
+    limit.print_limits(gflop, results, len(bound_to))
 
 
-def batch(name):
-    """Arrays of a batch of the network `name`."""
+def batch(name, items=None):
+    """Arrays of a batch of the network `name`, or of as many items."""
     generator = np.random.default_rng(0)
     if name.startswith("ECAPA"):
-        return (generator.standard_normal((32, 200, 80)).astype(np.float32), np.arange(32, dtype=np.int32))
+        items = items or 32
+        return (generator.standard_normal((items, 200, 80)).astype(np.float32), np.arange(items, dtype=np.int32))
     if name.startswith("Conv"):
-        sources = generator.standard_normal((4, 2, 32000)).astype(np.float32)
-        return sources.sum(1), sources, np.full(4, 32000, np.int32)
-    labels = generator.integers(1, 29, (8, 100)).astype(np.int32)
-    return (generator.standard_normal((8, 1000, 161)).astype(np.float32), np.full(8, 1000, np.int32), labels,
-            np.full(8, 100, np.int32))
+        sources = generator.standard_normal((items or 4, 2, 32000)).astype(np.float32)
+        return sources.sum(1), sources, np.full(len(sources), 32000, np.int32)
+    items = items or 8
+    labels = generator.integers(1, 29, (items, 100)).astype(np.int32)
+    return (generator.standard_normal((items, 1000, 161)).astype(np.float32), np.full(items, 1000, np.int32), labels,
+            np.full(items, 100, np.int32))
 
 
 def conv_tasnet_config(name):
@@ -70,10 +83,8 @@ def conv_tasnet_config(name):
     return Config(variant="kaituoxu", B=256, Sc=0, R=4) if name.endswith("8.7 M") else Config()
 
 
-def our_step(name, stock, bfloat16=False):
-    """A function that trains one step, compiled as train.py compiles it."""
-    from mindspore import Tensor, nn
-
+def our_network(name):
+    """Network, loss and `objective(*batch)` -> loss, metric."""
     from conv_tasnet.src.loss import PitSiSnr
     from conv_tasnet.src.model import ConvTasNet
     from deepspeech2.src.config import Config as DeepSpeech2Config
@@ -81,10 +92,7 @@ def our_step(name, stock, bfloat16=False):
     from deepspeech2.src.model import DeepSpeech2
     from ecapatdnn.src.loss import AamSoftmax
     from ecapatdnn.src.model import EcapaTdnn
-    from utils.cpu_ops import fast
     from utils.device import setup_device
-    from utils.training.loop import trainable
-    from utils.training.train_step import TrainStep
 
     setup_device("CPU", seed=0)
     if name.startswith("ECAPA"):
@@ -103,12 +111,35 @@ def our_step(name, stock, bfloat16=False):
         def objective(features, frames, labels, counts):
             log_probs, frames = model(features, frames)
             return loss(log_probs, frames, labels, counts)
+    return model, loss, objective
+
+
+def our_step(name, stock, bfloat16=False):
+    """A function that trains one step, compiled as train.py compiles it."""
+    from mindspore import Tensor, nn
+
+    from utils.cpu_ops import fast
+    from utils.training.loop import trainable
+    from utils.training.train_step import TrainStep
+
+    model, loss, objective = our_network(name)
     model.set_train()
     if not stock:
         fast(model, bfloat16)
     step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-4))
     tensors = [Tensor(array) for array in batch(name)]
     return lambda: float(step(*tensors)[0])
+
+
+def operations(name):
+    """GFLOP of a step: of one item as often as there are in a batch."""
+    import mindspore as ms
+    from mindspore import Tensor
+
+    model, *_ = our_network(name)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    inputs = batch(name, 1)[:2 if name.startswith("Deep") else 1]
+    return len(batch(name)[0]) * limit.gflop_of(model, *map(Tensor, inputs))
 
 
 def torch_step(name, bfloat16=False):

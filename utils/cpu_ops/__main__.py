@@ -38,11 +38,13 @@ def facts() -> dict[str, str]:
     }
     if onednn().is_file():
         lines["oneDNN takes"] = effective_isa()
-        speed = products()
+        speed, cores = products(), len(os.sched_getaffinity(0))
+        together = products(cores)
         ratio = speed["bfloat16"] / speed["float32"]
         advice = f"{ratio:.2g} of float32" + (f": --amp_level {BF16} pays" if ratio > 1 and path else "")
-        lines |= {"float32 products": f"{speed['float32']:.3g} GFLOPS of one core",
-                  "bfloat16 products": f"{speed['bfloat16']:.3g} GFLOPS of one core, {advice}"}
+        for kind, note in (("float32", ""), ("bfloat16", f"; {advice}")):
+            found = f"{speed[kind]:.3g} GFLOPS of one core, {together[kind]:.3g} of {cores} together"
+            lines[f"{kind} products"] = found + note
     return {"MindSpore": ms.__version__} | lines
 
 
