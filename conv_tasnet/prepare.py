@@ -8,12 +8,14 @@ an interrupted run goes on where it stopped).
 """
 import dataclasses
 import os
+import re
 import sys
 from typing import ClassVar
 
 from conv_tasnet.src import corpora
 from utils.audio.packed import SUFFIX
 from utils.config import parse_config
+from utils.corpora import kaldi
 from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
@@ -36,6 +38,7 @@ class PrepareConfig(corpora.MixtureSettings):
                        librispeech        speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
                        an4                wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
                        tree               speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
+                       kaldi              wav.scp, utt2spk, segments of folders train*, dev and others in the folder
                        mini               made in the data folder by utils/mini_corpus.py
                        librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
     --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them
@@ -77,9 +80,26 @@ def prepare_speakers(config):
     """train.txt to mix on the fly, and fixed mixtures of other speakers; rows of the table."""
     parts = SCANNERS[config.corpus](config)
     require_speakers(parts, config, config.C)
+    return prepare_parts(parts, config)
+
+
+def prepare_kaldi(config):
+    """As prepare_speakers, of data folders of Kaldi."""
+    corpus = kaldi.read_corpus(config, config.sample_rate)
+    folders, reasons = kaldi.speaker_parts(corpus)
+    parts = {}
+    for name, items in folders.items():
+        part = "train" if name == "train" else "valid" if re.match("dev|cv|valid", name) else "test"
+        parts.setdefault(part, []).extend(items)
+    require_speakers(parts, config, config.C)
+    return prepare_parts(parts, dataclasses.replace(config, data_folder=corpus.root), corpus.reasons + reasons)
+
+
+def prepare_parts(parts, config, reasons=()):
+    """The lists of parts of speakers; rows of the table. `reasons`: why files of the corpus are in none."""
     folder, parts, jobs = plan(parts, config, config.sample_rate)
-    good, reasons = verify(jobs, config, folder)
-    write_rejected(reasons, len(jobs), config)
+    good, bad = verify(jobs, config, folder)
+    write_rejected([*reasons, *bad], len(jobs) + len(reasons), config)
     parts = split({name: [item for item in items if item[1] in good] for name, items in parts.items()}, config)
     require_speakers(parts, config, config.C)
     folders = pack_parts(folder, {part: [path for _, path in items] for part, items in parts.items()}, config)
@@ -204,8 +224,9 @@ def prepare_generated(config):
              sum(good[paths[0]] for _, paths in rows) / config.sample_rate) for part, rows in parts.items()]
 
 
-CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "librispeech_an4": prepare_librispeech_an4,
-           "librimix": prepare_generated, "wsj0": prepare_generated, "librimix_metadata": prepare_metadata}
+CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "kaldi": prepare_kaldi,
+           "librispeech_an4": prepare_librispeech_an4, "librimix": prepare_generated, "wsj0": prepare_generated,
+           "librimix_metadata": prepare_metadata}
 
 
 def main(argv):

@@ -45,6 +45,7 @@ class PrepareConfig(CorpusSettings):
                        deepspeech   *_{train,val,test}_manifest.csv or .json as deepspeech.pytorch writes them
                        tree         {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/;
                                     m4a, webm, amr, wma, ... are decoded to wav
+                       kaldi        wav.scp, text, utt2spk, segments: of the folder, or of train*, dev*, ... in it
                        mini         made in the data folder by utils/mini_corpus.py
     --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
     --labels           the characters a network writes, the blank first; transcripts may have no other
@@ -93,8 +94,9 @@ def normalised(parts, labels):
 
 def divided(parts, config):
     """{manifest: [Spoken]}: LibriSpeech's splits together too, and speakers held out of training as valid."""
-    for name, splits in (("train", "train-"), ("valid", "dev-")):
-        if together := [item for part in parts if part.startswith(splits) for item in parts[part]]:
+    for name, splits in (("train", ("train-", "train_")), ("valid", ("dev-", "dev_"))):
+        together = [item for part in parts if part.startswith(splits) for item in parts[part]]
+        if together and name not in parts:
             parts = parts | {name: together}
     count, prefix = valid_speakers(config, VALID_SPEAKERS)
     if not count:

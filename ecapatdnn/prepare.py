@@ -16,6 +16,7 @@ from ecapatdnn.src.features import RATE
 from utils.audio import audio_file
 from utils.audio.recording import inspect
 from utils.config import parse_config
+from utils.corpora import kaldi
 from utils.corpora.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.settings import CorpusSettings
@@ -41,6 +42,7 @@ class PrepareConfig(CorpusSettings):
                        librispeech      speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
                        an4              wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
                        tree             speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
+                       kaldi            wav.scp, utt2spk, segments, trials: of the folder, or of folders in it
                        musan            musan/{music,noise,speech}: cut into pieces of 5 s, musan_split/
                        rirs             RIRS_NOISES/simulated_rirs: verified, rirs.txt
                        mini             made in the data folder by utils/mini_corpus.py
@@ -92,6 +94,7 @@ TEST_LISTS = {   # corpus: {list: (part, its trials)}
                         "dev_clean_cross.txt": ("dev_clean", corpora.cross_chapter_pairs),
                         "an4_test.txt": ("an4_test", corpora.all_pairs)},
 }
+DRAWN = ("kaldi",)      # corpora whose test parts may come without trials
 
 
 def prepare_speakers(config):
@@ -100,15 +103,32 @@ def prepare_speakers(config):
     require_speakers(parts, config)
     if config.corpus == "voxceleb":
         note_counts(parts["train"], config)
+    prepare_parts(parts, config)
+
+
+def prepare_kaldi(config):
+    """As prepare_speakers, of data folders of Kaldi: a list of trials for each that is not for training."""
+    corpus = kaldi.read_corpus(config, RATE)
+    parts, reasons = kaldi.speaker_parts(corpus)
+    require_speakers(parts, config)
+    prepare_parts(parts, dataclasses.replace(config, data_folder=corpus.root),
+                  {f"{name}.txt": trials for name, trials in corpus.trials.items()}, corpus.reasons + reasons)
+
+
+def prepare_parts(parts, config, pairs=None, reasons=()):
+    """The lists of parts of speakers; `pairs` {list: [(target, path, path)]} come with them, and [reason] of others."""
     folder, parts, jobs = plan(parts, config, RATE)
     trials = given_trials(parts, config)
-    good, reasons = verify(jobs, config, folder)
-    write_rejected(reasons, len(jobs), config)
+    listed = {os.path.relpath(job.source, config.data_folder): job.path for job in jobs}
+    trials |= {name: [f"{int(target)} {listed.get(left, left)} {listed.get(right, right)}"
+                      for target, left, right in given] for name, given in (pairs or {}).items()}
+    good, bad = verify(jobs, config, folder)
+    write_rejected([*reasons, *bad], len(jobs) + len(reasons), config)
     if config.pack:
         folder = pack(folder, good, config)
     usable = {name: [item for item in items if item[1] in good] for name, items in parts.items()}
     require_speakers(usable, config)
-    lists = make_lists(usable, config)
+    lists = make_lists(usable, config, trials)
     for name, lines in trials.items():
         lists[name] = lines
         broken = {path for line in lines for path in line.split()[1:]} - {_cut(path, config) for path in good}
@@ -133,8 +153,11 @@ def given_trials(parts, config):
     return {}
 
 
-def make_lists(parts, config):
-    """{list: lines}; takes the validation speakers out of parts["train"] into parts["valid"]."""
+def make_lists(parts, config, given):
+    """{list: lines}; takes the validation speakers out of parts["train"] into parts["valid"].
+
+    A test part gets the trials of TEST_LISTS, or a sample of all where none are `given`.
+    """
     count, prefix = valid_speakers(config, VALID_SPEAKERS)
     parts["train"], valid = hold_out(parts["train"], count, "valid_speakers", prefix)
     lists = {"train.txt": [f"{speaker} {_cut(path, config)}" for speaker, path in parts["train"]]}
@@ -145,6 +168,11 @@ def make_lists(parts, config):
     for name, (part, pairs) in TEST_LISTS.get(config.corpus, {}).items():
         if part in parts:
             lists[name] = pairs(parts[part])
+    if config.corpus in DRAWN:
+        for part in parts.keys() - {"train", "valid"}:
+            several = len({speaker for speaker, _ in parts[part]}) < len(parts[part])
+            if several and not any(name.startswith(f"{part}_trials") for name in given):
+                lists[f"{part}_trials.txt"] = corpora.validation_trials(parts[part], config.seed)
     return lists
 
 
@@ -206,8 +234,8 @@ def split_musan(job):
 def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
-    prepare = choose_corpus(config, {**dict.fromkeys(SCANNERS, prepare_speakers), "musan": prepare_musan,
-                                     "rirs": prepare_rirs})
+    prepare = choose_corpus(config, {**dict.fromkeys(SCANNERS, prepare_speakers), "kaldi": prepare_kaldi,
+                                     "musan": prepare_musan, "rirs": prepare_rirs})
     if config.trials and config.corpus not in ("voxceleb", "librispeech", "an4", "tree"):
         raise SettingError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
     if config.pack and config.corpus in ("musan", "rirs"):

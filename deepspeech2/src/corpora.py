@@ -9,6 +9,7 @@ import numpy as np
 from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import read_samples, read_transcript
 from utils.audio import audio_file
+from utils.corpora import kaldi
 from utils.corpora.corpus import parallel, wav_folder
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
@@ -186,6 +187,23 @@ def scan_tree(config: CorpusSettings) -> Scanned:
     return config.data_folder, parts, reasons
 
 
+def scan_kaldi(config: CorpusSettings) -> Scanned:
+    """Data folders of Kaldi; dev and cv are the part to validate on."""
+    corpus = kaldi.read_corpus(config, RATE)
+    parts, reasons = {}, corpus.reasons
+    for name, items in corpus.parts.items():
+        part = "valid" if name in ("dev", "cv", "val") else name
+        for item in items:
+            if item.text is None:
+                reasons.append(f"{item.path}: {item.key} of {name} has no line in text; complete it")
+            else:
+                where = f"{name}/text: {item.key}"
+                parts.setdefault(part, []).append(Spoken(item.speaker, item.path, item.text, where))
+    if not parts:
+        raise ContentError(f"{config.data_folder}: no utterance has a line in text, the first: {reasons[0]}")
+    return corpus.root, parts, reasons
+
+
 def scan_mini(config: CorpusSettings) -> Scanned:
     """The synthetic corpus, made first where it is missing."""
     parts, source = SCANNERS["mini"](config), os.path.join(config.data_folder, "transcripts.tsv")
@@ -214,4 +232,4 @@ def stem(path: str) -> str:
 
 CORPORA = {"an4": scan_an4, "librispeech": scan_librispeech,
            "librispeech_an4": scan_librispeech_an4, "deepspeech": scan_deepspeech, "tree": scan_tree,
-           "mini": scan_mini}
+           "kaldi": scan_kaldi, "mini": scan_mini}
