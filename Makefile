@@ -1,3 +1,4 @@
+# make install only installs
 # make demo    train, evaluate, export and use every model on a small synthetic corpus
 # make test    lint and tests
 # Both make .venv first; a second run finds it finished.
@@ -18,8 +19,10 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_meta rewritten_network test/output
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
+.PHONY: install demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
   seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean
+
+install: $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py

@@ -289,35 +289,6 @@ def test_requirements_of_an_ascend_fit_those_of_mindspore():
         assert requirement.specifier.contains(installed, prereleases=True), requirement
 
 
-def blocks(document):
-    """[(language, content)] of a page's code blocks."""
-    return re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / document).read_text(encoding="utf-8"), re.S)
-
-
-@pytest.mark.parametrize("name", ["ascend", "ascend_check"])
-def test_pages_of_both_languages_have_the_same_blocks_tables_and_sources(name):
-    english, chinese = ([(language, re.sub(r"(?:^|\s+)# .*", "", block, flags=re.M))
-                         for language, block in blocks(f"{name}{suffix}.md")] for suffix in ("", "_CN"))
-    assert english == chinese
-    texts = [(ROOT / "docs" / f"{name}{suffix}.md").read_text(encoding="utf-8") for suffix in ("", "_CN")]
-    english, chinese = (len(re.findall(r"^\|.*\|$", text, re.M)) for text in texts)
-    assert english == chinese
-    english, chinese = (sorted(re.findall(r"\]\((http[^)]+)\)", text)) for text in texts)
-    assert english == chinese
-
-
-@pytest.mark.parametrize("document, mark", [("ascend.md", "# not run by us"), ("ascend_CN.md", "# 我们没有运行过")])
-def test_what_needs_an_ascend_is_marked_as_not_run_by_us(document, mark):
-    """And nothing else is: a block that is not marked was run, on a CPU."""
-    for language, block in blocks(document):
-        lines = block.splitlines()
-        needs = [line for line in lines if "DEVICE_TARGET=CPU" not in line and re.search(
-            r"npu-smi|^bash Ascend-|^source .*set_env|converter_lite|'Ascend'|^bash ascend_report|"
-            r"run_\w+_(ascend|msrun|310)\.sh|/test/train_|MS_LITE_HOME", line)]
-        assert (lines[0] == mark) == bool(needs), block
-        assert language in ("bash", "text")
-
-
 def test_page_names_the_versions_that_are_required():
     text = (ROOT / "docs" / "ascend.md").read_text(encoding="utf-8")
     folder = Path(importlib.metadata.distribution("mindspore").locate_file("mindspore"))
