@@ -38,6 +38,7 @@ class PrepareConfig(corpora.MixtureSettings):
                        librispeech        speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
                        an4                wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
                        tree               speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
+                       aishell            data_aishell/: wav/{train,dev,test}/S*/*.wav
                        kaldi              wav.scp, utt2spk, segments of folders train*, dev and others in the folder
                        mini               made in the data folder by utils/mini_corpus.py
                        librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz

@@ -4,6 +4,7 @@ import sys
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import save_log_probs
 from deepspeech2.src.evaluation import recognise, report
+from deepspeech2.src.text import Alphabet
 from utils.audio.survey import require_all
 from utils.config import parse_use_config
 from utils.errors import run
@@ -19,7 +20,7 @@ def main(config: Config) -> dict[str, float]:
     rates = {}
     if results.keys:
         print(f"{config.test_manifest}: {len(results.keys)} utterances, {results.seconds / 60:.1f} minutes")
-        rates = report(results.keys, results.references, results.hypotheses, folder)
+        rates = report(results.keys, results.references, results.hypotheses, folder, Alphabet(config.labels))
         print(f"real-time factor {results.taken / results.seconds:.3f}, reading and compilation included", flush=True)
         if config.save_log_probs and folder:
             items = list(zip(results.keys, results.references, results.log_probs, strict=True))

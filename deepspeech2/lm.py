@@ -19,7 +19,7 @@ import numpy as np
 from deepspeech2.src.decoder import LanguageModelDecoder, greedy, load_log_probs
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import check_arpa, write_arpa
-from deepspeech2.src.text import LABELS, Alphabet
+from deepspeech2.src.text import LABELS, Alphabet, read_labels, shown
 from utils.config import parse_config, require
 from utils.corpora.corpus import parallel
 from utils.errors import ContentError, OutputError, SettingError, nearest, run
@@ -40,7 +40,8 @@ class EstimateConfig(Ranged):
     --texts    one sentence a line; training transcripts, or any text of the domain but the test set's
     --order    words of the longest n-gram, 2 to 6
     --output   the file to write
-    --labels   of the network: sentences are put into their case, those with other characters are left out
+    --labels   of the network, or its labels.json: sentences are put into their case, those with other characters are
+               left out; with the labels of Mandarin the model is one of characters
     """
 
     texts: str = ""
@@ -52,6 +53,8 @@ class EstimateConfig(Ranged):
 @dataclasses.dataclass(frozen=True)
 class TuneConfig(Ranged):
     """Find the weights alpha (of the model) and beta (of a word) with the fewest word errors, over a grid.
+
+    Of Mandarin, with the fewest errors of characters.
 
     --log_probs  of a validation set, from eval.py --save_log_probs true
     --lm         ARPA file or KenLM binary
@@ -91,19 +94,19 @@ def estimate(config):
             raise OutputError(f"output: {config.output} exists already and is no language model; name another "
                               "file") from None
     require_writable(os.path.dirname(config.output) or ".", "name another --output")
-    alphabet = Alphabet(config.labels)
+    alphabet = Alphabet(read_labels(config.labels))
     lines = open_lines(config.texts, "a text of one sentence per line")
     texts = [text for text in map(alphabet.normalise, lines) if text]
     good = [text for text in texts if set(text) <= alphabet.number.keys()]
     if len(good) < len(texts):
         print(f"{len(texts) - len(good)} of {len(texts)} sentences left out: they hold characters that are no labels, "
-              f"expected {config.labels[1:]!r}")
-    write_arpa(good, config.order, config.output)
+              f"expected {shown(alphabet.labels[1:])}")
+    write_arpa([" ".join(alphabet.words(text)) for text in good], config.order, config.output)
     print(f"{config.output}: order {config.order}, {len(check_arpa(config.output))} words, from {len(good)} sentences")
 
 
 def tune(config):
-    """Prints the word error rates of the grid, writes the best weights to lm.json and returns them."""
+    """Prints the error rates of the grid, writes the best weights to lm.json and returns them."""
     require(config, "log_probs", "lm")
     items, alphabet, _ = load(config.log_probs, config.lm, config.width)
     rates = error_rates([text for _, text, _ in items], [greedy(log_probs, alphabet) for _, _, log_probs in items])
@@ -112,11 +115,12 @@ def tune(config):
     betas = np.linspace(config.beta_from, config.beta_to, config.beta_steps).round(6).tolist()
     trials = [Trial(config.log_probs, config.lm, config.width, a, b) for a in alphas for b in betas]
     scores = dict(zip(trials, parallel(measure, trials, config.workers, "weights"), strict=True))
-    print("WER %   beta " + "".join(f"{beta:>9g}" for beta in betas))
+    rate = alphabet.rate
+    print(f"{rate.upper()} %   beta " + "".join(f"{beta:>9g}" for beta in betas))
     for i, alpha in enumerate(alphas):
         row = trials[i * len(betas):(i + 1) * len(betas)]
-        print(f"alpha {alpha:>6g} " + "".join(f"{scores[trial]['wer']:>9.3f}" for trial in row))
-    best = min(trials, key=lambda trial: (scores[trial]["wer"], scores[trial]["cer"]))
+        print(f"alpha {alpha:>6g} " + "".join(f"{scores[trial][rate]:>9.3f}" for trial in row))
+    best = min(trials, key=lambda trial: (scores[trial][rate], scores[trial]["cer"]))
     print(f"best: alpha {best.alpha:g} beta {best.beta:g} WER {scores[best]['wer']:.3f} CER {scores[best]['cer']:.3f}")
     values = {"lm_path": os.path.abspath(config.lm), "alpha": best.alpha, "beta": best.beta, "beam_width": config.width}
     path = Path(config.log_probs).parent / "lm.json"

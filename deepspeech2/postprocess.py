@@ -33,7 +33,7 @@ def main(config: Config) -> dict[str, float]:
             raise MismatchError(f"{RESULTS}/{number:06d}_1.bin: found {frames[:3].tolist()}, expected one number of "
                                 f"frames, at most {len(log_probs)}; run preprocess.py and the runner again")
         hypotheses.append(text_of(log_probs[:frames[0]], decode))
-    return report([utterance.audio for utterance in utterances], scored, hypotheses, RESULTS)
+    return report([utterance.audio for utterance in utterances], scored, hypotheses, RESULTS, alphabet)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python prepare.py --corpus an4 --data_folder an4 --output_folder lists/an4
 
 Into the output folder go train.json, valid.json and test.json (deepspeech.pytorch's manifests), txt/ (their
-transcripts), texts.txt (those of train.json), with --lm 3 lm.arpa (a language model of them), rejected.txt (why a file
-is in no manifest) and verified.txt (what was read already: an interrupted run goes on where it stopped).
+transcripts), texts.txt (those of train.json), labels.json (what a network writes, where that is not English), with
+--lm 3 lm.arpa (a language model of them), rejected.txt (why a file is in no manifest) and verified.txt (what was read
+already: an interrupted run goes on where it stopped).
 """
 import dataclasses
 import os
@@ -16,7 +17,7 @@ from deepspeech2.src.download import download_an4, download_librispeech
 from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import Sample, write_manifest
 from deepspeech2.src.ngram import write_arpa
-from deepspeech2.src.text import LABELS, Alphabet
+from deepspeech2.src.text import LABELS, LABELS_FILE, Alphabet, collect_labels, read_labels, write_labels
 from utils.config import parse_config, require
 from utils.corpora.corpus import choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
@@ -31,6 +32,8 @@ from utils.ranges import Range
 
 Words = Annotated[int, Range(2, 6, or_zero=True)]     # those that KenLM is built for
 VALID_SPEAKERS = {"an4": (8, ""), "librispeech_an4": (8, "an4-"), "mini": (8, "")}     # how many, of what prefix
+AUTO = "auto"           # labels: those of the training transcripts
+DEFAULT_LABELS = {"aishell": AUTO}
 ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's splits
 
 
@@ -46,9 +49,12 @@ class PrepareConfig(CorpusSettings):
                        tree         {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/;
                                     m4a, webm, amr, wma, ... are decoded to wav
                        kaldi        wav.scp, text, utt2spk, segments: of the folder, or of train*, dev*, ... in it
+                       aishell      data_aishell/: wav/{train,dev,test}/S*/*.wav, transcript/aishell_transcript_v0.8.txt
                        mini         made in the data folder by utils/mini_corpus.py
     --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
-    --labels           the characters a network writes, the blank first; transcripts may have no other
+    --labels           the characters a network writes, the blank first, or a labels.json with them; transcripts may
+                       have no other. auto: the characters of the training transcripts, as aishell has it; others may
+                       then have more, which count as errors
     --resample         true: a corpus of another rate is written once as 16 kHz wav to the wav folder
     --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, and the
                        manifests name that folder
@@ -63,7 +69,7 @@ class PrepareConfig(CorpusSettings):
     --checksum         of an4: MD5 or SHA-256 that the archive must have; CMU publishes none
     """
 
-    labels: str = LABELS
+    labels: str = ""
     min_seconds: float = 0.1
     lm: Words = 0
     download: bool = False
@@ -72,16 +78,27 @@ class PrepareConfig(CorpusSettings):
     checksum: str = ""
 
 
-def normalised(parts, labels):
+def choose_labels(config, parts):
+    """(the labels that config.labels asks for, whether they were collected from the training transcripts)."""
+    if (config.labels or DEFAULT_LABELS.get(config.corpus, LABELS)) != AUTO:
+        return read_labels(config.labels) or LABELS, False
+    return collect_labels(item.text for part, items in parts.items() if part.startswith("train")
+                          for item in items), True
+
+
+def normalised(parts, labels, collected=False):
     """({part: [Spoken]} with texts as the labels write them, [reason] of empty ones); every file once in a part.
 
-    UserError for a character that is no label.
+    UserError for a character that is no label; where the labels are `collected`, a line that counts them.
     """
     alphabet, reasons, whole = Alphabet(labels), [], {}
     for part, items in parts.items():
         texts = [item._replace(text=alphabet.normalise(item.text)) for item in items]
-        for item in texts:
+        for item in () if collected else texts:
             alphabet.encode(item.text, item.where)
+        if other := sum(not set(item.text) <= alphabet.number.keys() for item in texts):
+            print(f"note: {other} of {len(texts)} transcripts of {part} hold characters that no training transcript "
+                  "has; they count as errors")
         reasons += [f"{item.where}: empty transcript, expected words; correct it" for item in texts if not item.text]
         names = {}
         for item in (item for item in texts if item.text):
@@ -125,19 +142,21 @@ def write_texts(parts, config):
         write_text(text_path(item, config), item.text + "\n", flush=False)
 
 
-def write_part(part, items, good, folder, config):
+def write_part(part, items, good, folder, config, alphabet):
     """part.json of utterances in `folder`; a row of the table."""
     rows = [Sample(item.path, text_path(item, config), item.text, good[item.path] / RATE) for item in items]
     write_manifest(os.path.join(config.output_folder, f"{part}.json"), folder, rows)
     return (part, len(rows), {item.speaker for item in items} - {""}, sum(row.seconds for row in rows),
-            sum(len(item.text.split()) for item in items))
+            sum(len(alphabet.words(item.text)) for item in items))
 
 
 def prepare(scan, config):
     """All manifests of a corpus; rows of the table."""
     root, parts, reasons = scan(config)
     config = dataclasses.replace(config, data_folder=root)
-    parts, empty = normalised(parts, config.labels)
+    labels, collected = choose_labels(config, parts)
+    alphabet = Alphabet(labels)
+    parts, empty = normalised(parts, labels, collected)
     folder, paths, jobs = plan({part: [item[:2] for item in items] for part, items in parts.items()}, config, RATE)
     jobs = [job._replace(min_seconds=config.min_seconds) for job in jobs]
     good, bad = verify(jobs, config, folder) if jobs else ({}, [])
@@ -156,9 +175,13 @@ def prepare(scan, config):
     texts = [item.text for item in parts.get("train", ())]
     write_list(os.path.join(config.output_folder, "texts.txt"), texts)
     if config.lm:
-        write_arpa(texts, config.lm, os.path.join(config.output_folder, "lm.arpa"))
+        write_arpa([" ".join(alphabet.words(text)) for text in texts], config.lm,
+                   os.path.join(config.output_folder, "lm.arpa"))
+    if labels != LABELS:
+        write_labels(os.path.join(config.output_folder, LABELS_FILE), labels)
+        print(f"{len(labels)} labels: train.py needs --labels {os.path.join(config.output_folder, LABELS_FILE)}")
     print(f"paths of the manifests are relative to {folder}")
-    return [write_part(part, parts[part], good, folder, config)
+    return [write_part(part, parts[part], good, folder, config, alphabet)
             for part in sorted(parts, key=lambda part: (part in ORDER and ORDER.index(part) + 1, part))]
 
 
@@ -179,7 +202,8 @@ def download(config):
 def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
-    Alphabet(config.labels)
+    if config.labels not in ("", AUTO):
+        Alphabet(read_labels(config.labels))
     if config.download:
         download(config)
     scan = choose_corpus(config, CORPORA)

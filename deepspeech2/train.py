@@ -54,8 +54,8 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
 
     schedule = make_schedule(config, config.updates(train_set.steps))
     optimizer = make_optimizer(config, trainable(model), schedule(0))
-    return Recipe(weights, precision, objective, "infinite", optimizer, schedule, criterion="valid_wer",
-                  validate=validation(config, model, device))
+    return Recipe(weights, precision, objective, "infinite", optimizer, schedule,
+                  criterion=f"valid_{Alphabet(config.labels).rate}", validate=validation(config, model, device))
 
 
 def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[], dict[str, float]] | None:

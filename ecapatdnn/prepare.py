@@ -42,6 +42,9 @@ class PrepareConfig(CorpusSettings):
                        librispeech      speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
                        an4              wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
                        tree             speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
+                       cnceleb          CN-Celeb_flac, CN-Celeb2_flac or the folder of both: data/id*/*.flac,
+                                        dev/dev.lst, eval/{enroll,test,lists}
+                       aishell          data_aishell/: wav/{train,dev,test}/S*/*.wav
                        kaldi            wav.scp, utt2spk, segments, trials: of the folder, or of folders in it
                        musan            musan/{music,noise,speech}: cut into pieces of 5 s, musan_split/
                        rirs             RIRS_NOISES/simulated_rirs: verified, rirs.txt
@@ -94,7 +97,7 @@ TEST_LISTS = {   # corpus: {list: (part, its trials)}
                         "dev_clean_cross.txt": ("dev_clean", corpora.cross_chapter_pairs),
                         "an4_test.txt": ("an4_test", corpora.all_pairs)},
 }
-DRAWN = ("kaldi",)      # corpora whose test parts may come without trials
+DRAWN = ("aishell", "kaldi")        # corpora whose other parts may come without trials
 
 
 def prepare_speakers(config):
@@ -104,6 +107,13 @@ def prepare_speakers(config):
     if config.corpus == "voxceleb":
         note_counts(parts["train"], config)
     prepare_parts(parts, config)
+
+
+def prepare_cnceleb(config):
+    """As prepare_speakers, of CN-Celeb with its trials."""
+    parts, pairs = corpora.scan_cnceleb(config)
+    require_speakers(parts, config)
+    prepare_parts(parts, config, pairs)
 
 
 def prepare_kaldi(config):
@@ -169,7 +179,7 @@ def make_lists(parts, config, given):
         if part in parts:
             lists[name] = pairs(parts[part])
     if config.corpus in DRAWN:
-        for part in parts.keys() - {"train", "valid"}:
+        for part in parts.keys() - {"train", *(["valid"] if valid else [])}:
             several = len({speaker for speaker, _ in parts[part]}) < len(parts[part])
             if several and not any(name.startswith(f"{part}_trials") for name in given):
                 lists[f"{part}_trials.txt"] = corpora.validation_trials(parts[part], config.seed)
@@ -231,11 +241,14 @@ def split_musan(job):
         return 0, str(error)
 
 
+CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "cnceleb": prepare_cnceleb, "kaldi": prepare_kaldi,
+           "musan": prepare_musan, "rirs": prepare_rirs}
+
+
 def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
-    prepare = choose_corpus(config, {**dict.fromkeys(SCANNERS, prepare_speakers), "kaldi": prepare_kaldi,
-                                     "musan": prepare_musan, "rirs": prepare_rirs})
+    prepare = choose_corpus(config, CORPORA)
     if config.trials and config.corpus not in ("voxceleb", "librispeech", "an4", "tree"):
         raise SettingError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
     if config.pack and config.corpus in ("musan", "rirs"):

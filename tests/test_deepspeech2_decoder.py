@@ -7,6 +7,7 @@ import pytest
 from helpers.errors import refused
 
 from deepspeech2 import lm
+from deepspeech2.src import decoder
 from deepspeech2.src.alignment import align, word_times
 from deepspeech2.src.decoder import LanguageModelDecoder, beam_search, greedy, load_log_probs, save_log_probs
 from deepspeech2.src.ngram import write_arpa
@@ -145,6 +146,29 @@ def test_end_of_an_utterance_is_no_unknown_word(model, case):
     assert text == "" and -6 < score < 0
 
 
+@pytest.mark.parametrize(("seed", "width"), [(0, 1), (1, 3), (2, 8), (3, 20)])
+def test_many_labels_give_the_beams_of_a_search_among_all(seed, width, monkeypatch):
+    """Ties apart, the labels that are passed over could not have been kept."""
+    alphabet = Alphabet("_" + "".join(chr(0x4e00 + i) for i in range(300)))
+    log_probs = random_log_probs(seed, 12, 301, 3)
+    few = beam_search(log_probs, alphabet, width)
+    monkeypatch.setattr(decoder, "_useful_labels", lambda frame, last, width: np.arange(len(frame)))
+    every = beam_search(log_probs, alphabet, width)
+    assert [text for text, _ in few] == [text for text, _ in every]
+    assert [score for _, score in few] == [score for _, score in every]
+
+
+def test_a_model_of_characters_decides_between_homophones(tmp_path):
+    alphabet, path = Alphabet("_他她在是说话"), tmp_path / "lm.arpa"
+    write_arpa([" ".join(alphabet.words(text)) for text in ("她在说话", "她是她", "她在", "说话")], 2, path)
+    log_probs = says(alphabet, "他她", "_", "在", "在", "_", "说", "话", "_", "话")
+    plain = LanguageModelDecoder(alphabet, path, 0.0, 0.0, 50)
+    assert {text for text, score in plain.beams(log_probs) if score > -3} >= {"他在说话话", "她在说话话"}
+    text = LanguageModelDecoder(alphabet, path, 1.0, 0.0, 50)(log_probs)
+    assert text == "她在说话话"
+    assert [word for word, _, _ in word_times(log_probs, text, alphabet, 0.02)] == list(text)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_weights_of_zero_leave_no_language_model(seed, tmp_path):
     """But for spaces, of which pyctcdecode takes any number as one."""
@@ -166,6 +190,7 @@ def test_models_that_do_not_fit_are_refused_in_one_line(model, case, tmp_path):
     for labels, file, kind, facts in [
             (alphabet.labels.swapcase(), path, MismatchError, [path, alphabet.labels.swapcase()[1:]]),
             (alphabet.labels.strip(), path, MismatchError, ["labels", "no space"]),
+            ("_你好", path, MismatchError, [path, "characters"]),
             (alphabet.labels, tmp_path / "none.arpa", NotFoundError, [tmp_path / "none.arpa"])]:
         with refused(kind, *facts):
             LanguageModelDecoder(Alphabet(labels), file, 1.0, 1.0, 8)

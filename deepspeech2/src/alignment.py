@@ -33,7 +33,7 @@ def word_times(log_probs: np.ndarray, text: str, alphabet: Alphabet, seconds_per
     """
     states = _best_states(log_probs, alphabet.encode(text))
     times, place = [], 0
-    for word in text.split():
+    for word in alphabet.words(text):
         place = text.index(word, place)
         frames = np.flatnonzero((states >= 2 * place + 1) & (states <= 2 * (place + len(word)) - 1))
         times.append(Word(word, float(frames[0] * seconds_per_frame), float((frames[-1] + 1) * seconds_per_frame)))

@@ -5,7 +5,7 @@ The network's are deepspeech.pytorch's, the others the MindSpore zoo's.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from deepspeech2.src.text import LABELS
+from deepspeech2.src.text import LABELS, read_labels
 from utils.ranges import Amount, Count, Decibels, Depth, Factor, Range, Rate, Share, Size, Span, Weight
 from utils.training.settings import ModelSettings
 
@@ -28,7 +28,7 @@ class Config(ModelSettings):
         "optim.weight_decay": "weight_decay", "apex.opt_level": "amp_level", "apex.loss_scale": "loss_scale"}
 
     # network
-    labels: str = LABELS            # of the outputs; the first is the blank of CTC
+    labels: str = LABELS            # of the outputs; the first is the blank of CTC; or a labels.json of prepare.py
     conv_channels: Size = 32        # of the two convolutions
     rnn_type: str = "lstm"          # or gru, whose graph takes minutes to compile (README_CN.md)
     hidden_size: Size = 1024        # of each recurrent layer and direction
@@ -75,3 +75,7 @@ class Config(ModelSettings):
     save_log_probs: bool = False    # eval.py keeps the network's outputs, for lm.py tune
     length: int = 800               # frames of 10 ms
     input: str = "features"         # or waveform: the front-end is a part of the graph
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "labels", read_labels(self.labels))    # the run keeps the characters, not the file

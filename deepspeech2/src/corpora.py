@@ -2,6 +2,7 @@
 import dataclasses
 import os
 import re
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from utils.audio import audio_file
 from utils.corpora import kaldi
 from utils.corpora.corpus import parallel, wav_folder
 from utils.corpora.settings import CorpusSettings
-from utils.corpora.speakers import SCANNERS, find, find_in, libri_speaker
+from utils.corpora.speakers import SCANNERS, aishell_folder, find, find_in, libri_speaker
 from utils.errors import ContentError, NotFoundError
 from utils.files import StrPath
 from utils.paths import inside, walk_files
@@ -187,6 +188,26 @@ def scan_tree(config: CorpusSettings) -> Scanned:
     return config.data_folder, parts, reasons
 
 
+def scan_aishell(config: CorpusSettings) -> Scanned:
+    """AISHELL-1, some of whose recordings have no transcript."""
+    prefix = aishell_folder(config)
+    root = os.path.join(config.data_folder, prefix)
+    source = os.path.join(root, "transcript", "aishell_transcript_v0.8.txt")
+    rows = (line.split(maxsplit=1) for line in open_lines(source, "AISHELL's transcripts") if line.strip())
+    texts = {row[0]: unicodedata.normalize("NFKC", row[1] if row[1:] else "") for row in rows}   # wide Latin as plain
+    parts, reasons = {}, []
+    for part, items in SCANNERS["aishell"](config).items():
+        parts[part] = []
+        for speaker, path in items:
+            text = texts.pop(stem(os.path.basename(path)), None)
+            if text is None:
+                reasons.append(f"{path}: no line of it in {source}, as of some recordings of the corpus")
+            else:
+                parts[part].append(Spoken(speaker, path, text, f"{source}: {stem(os.path.basename(path))}"))
+    reasons += [f"{source}: {name}: no such audio in wav/; unpack all of wav/*.tar.gz" for name in texts]
+    return config.data_folder, parts, reasons
+
+
 def scan_kaldi(config: CorpusSettings) -> Scanned:
     """Data folders of Kaldi; dev and cv are the part to validate on."""
     corpus = kaldi.read_corpus(config, RATE)
@@ -232,4 +253,4 @@ def stem(path: str) -> str:
 
 CORPORA = {"an4": scan_an4, "librispeech": scan_librispeech,
            "librispeech_an4": scan_librispeech_an4, "deepspeech": scan_deepspeech, "tree": scan_tree,
-           "kaldi": scan_kaldi, "mini": scan_mini}
+           "aishell": scan_aishell, "kaldi": scan_kaldi, "mini": scan_mini}

@@ -1,4 +1,6 @@
-"""What the network computes -> text: greedy, CTC prefix beam search, beam search with a word n-gram language model.
+"""What the network computes -> text: greedy, CTC prefix beam search, beam search with an n-gram language model.
+
+The model is one of words, or of characters where labels are wide and none is a space, as those of Mandarin.
 
 Letters: T frames, L labels, K prefixes held. `log_probs` (T, L) are natural logs of one utterance throughout.
 """
@@ -10,6 +12,7 @@ from typing import Any
 
 import kenlm
 import numpy as np
+from pyctcdecode.alphabet import BPE_TOKEN
 from pyctcdecode.alphabet import Alphabet as DecoderAlphabet
 from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
 from pyctcdecode.decoder import BeamSearchDecoderCTC
@@ -17,7 +20,7 @@ from pyctcdecode.language_model import LanguageModel
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.ngram import check_arpa, for_kenlm
-from deepspeech2.src.text import BLANK, Alphabet, collapse
+from deepspeech2.src.text import BLANK, Alphabet, collapse, shown
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import StrPath, write_arrays
 
@@ -42,26 +45,41 @@ def beam_search(log_probs: np.ndarray, alphabet: Alphabet, width: int) -> list[t
     for frame in np.asarray(log_probs, np.float64):
         last, parent = tree.arrays(prefixes)
         total = np.logaddexp(blank, label)
-        grown = total[:, None] + frame                                  # (K, L)
+        used = _useful_labels(frame, last, width)
+        place = np.zeros(len(frame), int)
+        place[used] = np.arange(len(used))
+        grown = total[:, None] + frame[used]                            # (K, labels that can matter)
         here = np.flatnonzero(last != BLANK)
-        grown[here, last[here]] = blank[here] + frame[last[here]]       # the same label again needs a blank between
-        grown[:, BLANK] = -np.inf
+        grown[here, place[last[here]]] = blank[here] + frame[last[here]]    # the same again needs a blank between
+        grown[:, place[BLANK]] = -np.inf
         stay_blank = total + frame[BLANK]
         stay_label = np.where(last == BLANK, -np.inf, label + frame[last])
         child, mother = np.nonzero(parent[:, None] == prefixes)         # prefixes that others, grown, become
-        stay_label[child] = np.logaddexp(stay_label[child], grown[mother, last[child]])
-        grown[mother, last[child]] = -np.inf
+        stay_label[child] = np.logaddexp(stay_label[child], grown[mother, place[last[child]]])
+        grown[mother, place[last[child]]] = -np.inf
         scores = np.append(np.logaddexp(stay_blank, stay_label), grown)
         kept = np.argpartition(-scores, width - 1)[:width] if len(scores) > width else np.arange(len(scores))
         kept = kept[scores[kept] > -np.inf]
         old, new = kept[kept < len(prefixes)], kept[kept >= len(prefixes)] - len(prefixes)
-        row, column = np.divmod(new, len(alphabet))
+        row, column = np.divmod(new, len(used))
         blank = np.append(stay_blank[old], np.full(len(new), -np.inf))
         label = np.append(stay_label[old], grown[row, column])
-        prefixes = np.append(prefixes[old], tree.grow(prefixes[row], column))
+        prefixes = np.append(prefixes[old], tree.grow(prefixes[row], used[column]))
     total = np.logaddexp(blank, label)
     return [(alphabet.decode(tree.labels(int(prefixes[i]))), float(total[i]))
             for i in np.argsort(-total, kind="stable")]
+
+
+def _useful_labels(frame: np.ndarray, last: np.ndarray, width: int) -> np.ndarray:
+    """The labels (n,) that may follow a prefix which is kept: frame (L,), last labels (K,) of the prefixes.
+
+    A prefix grows by its best labels. At most `width` of its texts are kept; of the better ones some are its own label
+    again, the blank, or prefixes that are held already, so twice as many labels and two are enough.
+    """
+    enough = 2 * width + 2
+    if len(frame) <= enough:
+        return np.arange(len(frame))
+    return np.unique(np.concatenate(([BLANK], last, np.argpartition(-frame, enough)[:enough])))
 
 
 class PrefixTree:
@@ -118,18 +136,23 @@ class WordModel(LanguageModel):
 class LanguageModelDecoder:
     """Beam search for the text with the most log p(text | audio) + alpha log p(text) + beta words, by pyctcdecode.
 
-    `path`: ARPA file or KenLM binary. `unigrams`: the words that may be written without a penalty; by default those of
-    the model. `width`: prefixes held. UserError for a model that is damaged or in another spelling than the labels.
+    Of Mandarin each character is a word of the model. `path`: ARPA file or KenLM binary. `unigrams`: the
+    words that may be written without a penalty; by default those of the model. `width`: prefixes held. UserError for a
+    model that is damaged or in another spelling than the labels.
     """
 
     def __init__(self, alphabet: Alphabet, path: StrPath, alpha: float, beta: float, width: int,
                  unigrams: Iterable[str] | None = None):
         words = check_arpa(path)
-        if " " not in alphabet.number:
-            raise MismatchError(f"labels: {alphabet.labels!r} hold no space, a language model of words needs it")
+        if alphabet.spaced and " " not in alphabet.number:
+            raise MismatchError(f"labels: {shown(alphabet.labels)} hold no space, a language model of words needs it")
+        if not alphabet.spaced and 2 * sum(len(word) > 1 for word in words) > len(words):
+            word = next(word for word in words if len(word) > 1)
+            raise MismatchError(f"{path}: a model of words such as {word!r}, but no label is a space; take one of "
+                                "characters, which lm.py estimate --labels makes")
         if words and not any(set(word) <= alphabet.number.keys() for word in words):
-            raise MismatchError(f"{path}: words such as {words[0]!r}, none of which {alphabet.labels[1:]!r} can spell; "
-                                "take a model in the case of the labels")
+            raise MismatchError(f"{path}: words such as {words[0]!r}, none of which {shown(alphabet.labels[1:])} can "
+                                "spell; take a model in the case of the labels")
         quiet = kenlm.Config()
         quiet.show_progress, quiet.arpa_complain = False, kenlm.ARPALoadComplain.NONE
         try:
@@ -140,8 +163,11 @@ class LanguageModelDecoder:
             raise ContentError(f"{path}: KenLM refuses it ({reason.rstrip(')')}); estimate or copy it again") from None
         known = words if unigrams is None else list(unigrams)
         self.model = WordModel(model, known or None, alpha, beta)
-        labels = ["" if number == BLANK else label for number, label in enumerate(alphabet.labels)]
-        self.decoder, self.width = BeamSearchDecoderCTC(DecoderAlphabet(labels, is_bpe=False), self.model), width
+        self.space = " " if alphabet.spaced else ""
+        start = "" if alphabet.spaced else BPE_TOKEN        # pyctcdecode's sign of a label that begins a word
+        labels = ["" if number == BLANK else start + label for number, label in enumerate(alphabet.labels)]
+        self.decoder = BeamSearchDecoderCTC(DecoderAlphabet(labels, is_bpe=not alphabet.spaced), self.model)
+        self.width = width
 
     def __call__(self, log_probs: np.ndarray) -> str:
         """The best text."""
@@ -152,7 +178,7 @@ class LanguageModelDecoder:
         if len(log_probs) == 0:
             return [("", 0.0)]
         beams = self.decoder.decode_beams(log_probs, beam_width=self.width)
-        return [(text, score) for text, _, _, _, score in beams]
+        return [(self.space.join(text.split()), score) for text, _, _, _, score in beams]
 
     def set_weights(self, alpha: float, beta: float) -> None:
         """Other weights, without loading anything again."""

@@ -67,18 +67,20 @@ def recognise(config: Config) -> tuple[Results, Path | None]:
     except KeyboardInterrupt:
         if folder and hypotheses:
             keys, done, texts = results()[:3]
-            write_text(folder / PARTIAL, csv_text(worst(done, texts, keys, len(keys)), decimals=2))
+            write_text(folder / PARTIAL, csv_text(worst(done, texts, keys, len(keys), alphabet.rate), decimals=2))
             print(f"{folder / PARTIAL}: {len(hypotheses)} of {len(utterances)} utterances")
         raise
     return results(), folder
 
 
-def report(keys: Sequence[str], references: Sequence[str], hypotheses: Sequence[str],
-           folder: Path | None) -> dict[str, float]:
+def report(keys: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], folder: Path | None,
+           alphabet: Alphabet) -> dict[str, float]:
     """Prints the error rates and the worst utterances, writes texts.csv into `folder`; returns the rates, in %."""
-    rows = worst(references, hypotheses, keys, len(keys))
-    for row in [row for row in rows[:SHOWN] if row["wer"]]:
-        print(f"{row['key']}: WER {row['wer']:.1f} %\n{alignment_text(row['reference'], row['hypothesis'])}\n")
+    rate = alphabet.rate
+    rows = worst(references, hypotheses, keys, len(keys), rate)
+    for row in [row for row in rows[:SHOWN] if row[rate]]:
+        aligned = alignment_text(*(" ".join(alphabet.words(row[text])) for text in ("reference", "hypothesis")))
+        print(f"{row['key']}: {rate.upper()} {row[rate]:.1f} %\n{aligned}\n")
     rates = error_rates(references, hypotheses)
     print(f"Average WER {rates['wer']:.3f} Average CER {rates['cer']:.3f} "
           f"(without spaces {rates['cer_no_spaces']:.3f})", flush=True)

@@ -108,11 +108,12 @@ class Transcript(NamedTuple):
     """What is said in a recording."""
 
     segments: list[Segment]
+    space: str = " "            # between segments: "" of Mandarin
 
     @property
     def text(self) -> str:
         """All of it."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        return self.space.join(segment.text for segment in self.segments if segment.text)
 
     @property
     def words(self) -> list[Word]:
@@ -141,7 +142,8 @@ class Recognizer:
         `timestamps`: with the times of words. AudioError for a recording that is unfit.
         """
         opened = open_recording(recording, rate, WINDOW, RATE)
-        return Transcript(list(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps)))
+        segments = list(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps))
+        return Transcript(segments, " " if self.alphabet.spaced else "")
 
     def windows(self, longest: int) -> Windows:
         """What runs the network over recordings of up to `longest` samples, of any length, by windows that overlap."""

@@ -21,8 +21,8 @@ def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> dict[st
 
 
 def worst(references: Sequence[str], hypotheses: Sequence[str], keys: Sequence[str],
-          count: int) -> list[dict[str, Any]]:
-    """Rows {key, wer, cer, reference, hypothesis} of the `count` utterances of highest word error rate, in %.
+          count: int, rate: str = "wer") -> list[dict[str, Any]]:
+    """Rows {key, wer, cer, reference, hypothesis} of the `count` utterances of highest `rate`, wer or cer, in %.
 
     Of equal ones the longest come first.
     """
@@ -31,7 +31,7 @@ def worst(references: Sequence[str], hypotheses: Sequence[str], keys: Sequence[s
         rates = error_rates([reference], [hypothesis])
         rows.append({"key": key, "wer": rates["wer"], "cer": rates["cer"], "reference": reference,
                      "hypothesis": hypothesis})
-    return sorted(rows, key=lambda row: (-row["wer"], -len(row["reference"].split())))[:count]
+    return sorted(rows, key=lambda row: (-row[rate], -len(row["reference"].split())))[:count]
 
 
 def alignment_text(reference: str, hypothesis: str) -> str:

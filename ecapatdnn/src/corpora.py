@@ -9,10 +9,15 @@ from ecapatdnn.src.metric import read_trials
 from utils.corpora.corpus import Parts
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import evenly_spaced, find, find_in, libri_speaker, speaker_tree
-from utils.errors import MismatchError
+from utils.errors import ContentError, MismatchError
+from utils.texts import open_lines, read_text
 
 MAX_TRIALS = 200_000   # validation is run every few epochs: more trials are sampled down to this
 PER_SPEAKER = 30       # utterances of a dev-clean speaker in the trials
+
+
+Pairs = dict[str, list[tuple[bool, str, str]]]      # {list: its trials (target, path, path)}
+CN_LISTS = "eval/lists"
 
 
 # Scanners: config -> {part: [(speaker, path relative to the data folder)]}
@@ -21,6 +26,64 @@ def scan_voxceleb(config: CorpusSettings) -> Parts:
     """A VoxCeleb tree; an m4a stands before a wav of the same name."""
     paths = [path for path in find(config, (".m4a", ".wav")) if re.fullmatch(r"id[^/]*/[^/]+/[^/]+", path)]
     return {"train": [(path.split("/")[0], path) for path in paths]}
+
+
+def scan_cnceleb(config: CorpusSettings) -> tuple[Parts, Pairs]:
+    """CN-Celeb1, CN-Celeb2 or a folder of both: all speakers but those of the trials, and the trials of CN-Celeb1.
+
+    Its enrolment is one recording per speaker, of all utterances that enroll.map names (CNC-Eval-Concat).
+    """
+    parts, pairs = {"train": []}, {}
+    for prefix in ("", *(f"{name}/" for name in sorted(os.listdir(config.data_folder)))):
+        folder = os.path.join(config.data_folder, prefix)
+        if not os.path.isdir(os.path.join(folder, "data")):
+            continue
+        items = speaker_tree(config, f"{prefix}data")
+        listed = os.path.join(folder, "dev/dev.lst")
+        if os.path.isfile(listed):
+            chosen = set(read_text(listed, "CN-Celeb's speakers to train on").split())
+            items = [item for item in items if item[0] in chosen]
+        if os.path.isdir(os.path.join(folder, CN_LISTS)):
+            trials = _cnceleb_trials(config, prefix)
+            tested = sorted({path for _, *paths in trials for path in paths})
+            parts["test"] = [(_cnceleb_speaker(path), path) for path in tested]
+            speakers = {speaker for speaker, _ in parts["test"]}
+            items = [item for item in items if item[0] not in speakers]
+            pairs["eval_trials.txt"] = trials
+        parts["train"] += items
+    return parts, pairs
+
+
+def _cnceleb_trials(config, prefix):
+    """The official trials; the lists name wavs, the archives hold FLAC."""
+    enroll, trials = (os.path.join(config.data_folder, prefix, CN_LISTS, name) for name in ("enroll.lst", "trials.lst"))
+    models = dict(_cnceleb_rows(enroll, 2))
+    places: dict[str, str] = {}
+    for number, (model, name, label) in enumerate(_cnceleb_rows(trials, 3), 1):
+        if model not in models or label not in ("0", "1"):
+            raise ContentError(f"{trials}: line {number} is {f'{model} {name} {label}'[:100]!r}, expected `model path "
+                               f"1|0` with a model of {enroll}; unpack CN-Celeb again")
+        for file in (models[model], name):
+            if file not in places:
+                path = f"{prefix}eval/{file}"
+                there = os.path.isfile(os.path.join(config.data_folder, path))
+                places[file] = path if there else os.path.splitext(path)[0] + ".flac"
+    return [(label == "1", places[models[model]], places[name]) for model, name, label in _cnceleb_rows(trials, 3)]
+
+
+def _cnceleb_rows(path, count):
+    """The lines of one of its lists, each of `count` columns."""
+    for number, line in enumerate(open_lines(path, "one of CN-Celeb's lists", names=True), 1):
+        columns = line.split()
+        if len(columns) != count:
+            raise ContentError(f"{path}: line {number} is {line[:100]!r}, expected {count} columns; unpack CN-Celeb "
+                               "again")
+        yield columns
+
+
+def _cnceleb_speaker(path):
+    """`id00800` of eval/test/id00800-singing-01-001.flac and of eval/enroll/id00800-enroll.flac."""
+    return os.path.basename(path).split("-")[0]
 
 
 def scan_librispeech_an4(config: CorpusSettings) -> Parts:

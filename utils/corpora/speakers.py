@@ -52,6 +52,26 @@ def scan_an4(config: CorpusSettings) -> Parts:
     return {name: part for name, part in parts.items() if part or name == "train"}
 
 
+def scan_aishell(config: CorpusSettings) -> Parts:
+    """AISHELL-1: wav/{train,dev,test}/speaker/*.wav, where its archives of speakers were unpacked."""
+    prefix, parts = aishell_folder(config), {}
+    for part, folder in (("train", "train"), ("valid", "dev"), ("test", "test")):
+        parts[part] = speaker_tree(config, f"{prefix}wav/{folder}")
+    if not parts["train"]:
+        raise NotFoundError(f"{config.data_folder}: no audio in {prefix}wav/train/SPEAKER/; unpack "
+                            f"{prefix}wav/*.tar.gz where they are")
+    return {part: items for part, items in parts.items() if items}
+
+
+def aishell_folder(config: CorpusSettings) -> str:
+    """"" where the data folder is data_aishell, data_aishell/ where it holds that. NotFoundError without a corpus."""
+    for prefix in ("", "data_aishell/"):
+        if os.path.isfile(os.path.join(config.data_folder, f"{prefix}transcript/aishell_transcript_v0.8.txt")):
+            return prefix
+    raise NotFoundError(f"{config.data_folder}: no transcript/aishell_transcript_v0.8.txt in it "
+                        f"({audio_file.describe_files(config.data_folder)}); name data_aishell as --data_folder")
+
+
 def scan_tree(config: CorpusSettings) -> Parts:
     """speaker/**/audio."""
     return {"train": [(path.split("/")[0], path) for path in find(config) if "/" in path]}
@@ -63,7 +83,8 @@ def scan_mini(config: CorpusSettings) -> Parts:
     return {part: speaker_tree(config, part) for part in ("train", "test")}
 
 
-SCANNERS = {"librispeech": scan_librispeech, "an4": scan_an4, "tree": scan_tree, "mini": scan_mini}
+SCANNERS = {"librispeech": scan_librispeech, "an4": scan_an4, "aishell": scan_aishell, "tree": scan_tree,
+            "mini": scan_mini}
 
 
 def find_in(config: CorpusSettings, folder: str) -> list[str]:
