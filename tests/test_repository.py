@@ -147,8 +147,9 @@ def test_importing_prints_and_writes_nothing():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_model_folder_has_the_skeleton(model):
-    for name in ("README_CN.md", "prepare.py", "train.py", "eval.py", "export.py", "infer.py", "import_torch.py",
-                 "preprocess.py", "postprocess.py", "configs/mini.yaml", "scripts/run_standalone_train_ascend.sh",
+    for name in ("README.md", "README_CN.md", "prepare.py", "train.py", "eval.py", "export.py", "infer.py",
+                 "import_torch.py", "preprocess.py", "postprocess.py", "configs/mini.yaml",
+                 "scripts/run_standalone_train_ascend.sh",
                  "scripts/run_eval_ascend.sh", "scripts/run_infer_310.sh", "src/config.py", "src/dataset.py",
                  "src/model.py", "src/loss.py", "src/metric.py", "src/inference.py", "src/evaluation.py",
                  "src/torch_layout.py", "test/recipe.sh", "test/train_full_1p.sh",
