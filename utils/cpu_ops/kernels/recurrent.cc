@@ -21,6 +21,8 @@ constexpr int64_t kUnits = 16;
 #else
 constexpr int64_t kUnits = 8;
 #endif
+constexpr int64_t kBlocks = 4;                  // of a panel, which are multiplied by the same numbers
+constexpr int64_t kColumns = kBlocks * kUnits;  // of a panel
 // Of a block: its units' weights of one gate, or pairs of them, fill a register.
 typedef float Vector __attribute__((vector_size(kUnits * sizeof(float))));
 typedef uint32_t Pairs __attribute__((vector_size(kUnits * sizeof(uint32_t))));
@@ -37,22 +39,17 @@ int64_t Padded(int64_t rows) {
   return (rows + kTogether<Number> - 1) / kTogether<Number> * kTogether<Number>;
 }
 
-// A matrix (k, n) in blocks of kUnits columns, each (padded k / together, kUnits, together) in a piece, zeros beyond k
-// and n. `at` gives its numbers.
+// Columns of a matrix (k, columns), at most kUnits, as a block (padded k / together, kUnits, together); zeros beyond k
+// and `columns`. `at` gives its numbers.
 template <typename Number, typename At>
-Numbers<Number> Pack(int64_t k, int64_t n, const At &at) {
-  Numbers<Number> packed = AllocateOf<Number>((n + kUnits - 1) / kUnits * kUnits * Padded<Number>(k));
-  Number *to = packed.get();
-  for (int64_t first = 0; first < n; first += kUnits) {
-    for (int64_t begin = 0; begin < k; begin += kTogether<Number>) {
-      for (int64_t u = first; u < first + kUnits; ++u) {
-        for (int64_t row = begin; row < begin + kTogether<Number>; ++row) {
-          *to++ = Rounded<Number>(row < k && u < n ? at(row, u) : 0.0f);
-        }
+void PackBlock(int64_t k, int64_t columns, Number *to, const At &at) {
+  for (int64_t begin = 0; begin < k; begin += kTogether<Number>) {
+    for (int64_t u = 0; u < kUnits; ++u) {
+      for (int64_t row = begin; row < begin + kTogether<Number>; ++row) {
+        *to++ = Rounded<Number>(row < k && u < columns ? at(row, u) : 0.0f);
       }
     }
   }
-  return packed;
 }
 
 // sum + a times the weights of kUnits units.
@@ -76,22 +73,43 @@ inline Vector AddProduct(Vector sum, const BFloat16 *a, const BFloat16 *weights)
 #endif
 }
 
-// z (Rows, kUnits) = a (Rows, k) times a packed block; k is a padded one. The sums stay in registers.
-template <int Rows, typename Number>
-inline void BlockProduct(const Number *a, int64_t k, const Number *block, float *z) {
-  Vector sum[Rows] = {};
+// z (Blocks, all rows, kUnits) = a (Rows, k) times packed blocks; k is a padded one. The sums stay in registers, and
+// with eight of them, or four, none waits for the addition before, which takes four cycles.
+template <int Rows, int Blocks, typename Number>
+inline void BlockProduct(int64_t rows, const Number *a, int64_t k, const Number *block, float *z) {
+  Vector sum[Blocks][Rows] = {};
   for (int64_t i = 0; i < k; i += kTogether<Number>) {
+#pragma GCC unroll 4
+    for (int side = 0; side < Blocks; ++side) {
 #pragma GCC unroll 8
-    for (int row = 0; row < Rows; ++row) sum[row] = AddProduct(sum[row], a + row * k + i, block + i * kUnits);
+      for (int row = 0; row < Rows; ++row) {
+        sum[side][row] = AddProduct(sum[side][row], a + row * k + i, block + (side * k + i) * kUnits);
+      }
+    }
   }
-  std::memcpy(z, sum, sizeof(sum));
+  for (int side = 0; side < Blocks; ++side) std::memcpy(z + side * rows * kUnits, sum[side], sizeof(sum[side]));
 }
 
+// As many rows as there are whole `Rows` of, from `*first` on.
+template <int Rows, typename Number>
+void PanelRows(int64_t rows, const Number *a, int64_t k, const Number *panel, float *z, int64_t *first) {
+  constexpr int kSide = std::min<int>(kBlocks, 8 / Rows);
+  for (; rows - *first >= Rows; *first += Rows) {
+    for (int64_t block = 0; block < kBlocks; block += kSide) {
+      BlockProduct<Rows, kSide>(rows, a + *first * k, k, panel + block * k * kUnits,
+                                z + (block * rows + *first) * kUnits);
+    }
+  }
+}
+
+// z (kBlocks, rows, kUnits) = a (rows, k) times a packed panel.
 template <typename Number>
-void BlockProduct(int64_t rows, const Number *a, int64_t k, const Number *block, float *z) {
-  for (; rows >= 8; rows -= 8, a += 8 * k, z += 8 * kUnits) BlockProduct<8>(a, k, block, z);
-  for (; rows >= 4; rows -= 4, a += 4 * k, z += 4 * kUnits) BlockProduct<4>(a, k, block, z);
-  for (; rows >= 1; rows -= 1, a += k, z += kUnits) BlockProduct<1>(a, k, block, z);
+void PanelProduct(int64_t rows, const Number *a, int64_t k, const Number *panel, float *z) {
+  int64_t first = 0;
+  PanelRows<8>(rows, a, k, panel, z, &first);
+  PanelRows<4>(rows, a, k, panel, z, &first);
+  PanelRows<2>(rows, a, k, panel, z, &first);
+  PanelRows<1>(rows, a, k, panel, z, &first);
 }
 
 struct Layer {
@@ -126,10 +144,12 @@ struct Layer {
 template <typename Number>
 void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden, float *cells, float *gates) {
   const int64_t units = l.units, padded = Padded<Number>(units), all = l.batch * kUnits;
-  Numbers<Number> packed[4];
-  for (int64_t gate = 0; gate < 4; ++gate) {
-    packed[gate] =
-        Pack<Number>(units, units, [&](int64_t k, int64_t u) { return w_h[(gate * units + u) * units + k]; });
+  const Numbers<Number> packed = AllocateOf<Number>(l.blocks() * kColumns * padded);
+  for (int64_t i = 0; i < l.blocks() * kBlocks; ++i) {  // a panel is the four gates of a block of units
+    const int64_t first = i / kBlocks * kUnits;
+    const float *from = w_h + (i % kBlocks * units + first) * units;
+    PackBlock(units, std::min(kUnits, units - first), packed.get() + i * kUnits * padded,
+              [&](int64_t k, int64_t u) { return from[u * units + k]; });
   }
   const Numbers<Number> h = AllocateOf<Number>(l.batch * padded);
   const Memory c = Allocate(l.batch * units), z = Allocate(4 * all), next = Allocate(l.batch * units);
@@ -138,9 +158,7 @@ void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden,
   for (int64_t step = 0; step < l.steps; ++step) {
     for (int64_t block = 0; block < l.blocks(); ++block) {
       const int64_t first = block * kUnits, count = std::min(kUnits, units - first);
-      for (int64_t gate = 0; gate < 4; ++gate) {
-        BlockProduct(l.batch, h.get(), padded, packed[gate].get() + first * padded, z.get() + gate * all);
-      }
+      PanelProduct(l.batch, h.get(), padded, packed.get() + block * kColumns * padded, z.get());
       for (int64_t b = 0; b < l.batch; ++b) {
         const int64_t row = l.Row(direction, step, b);
         float *gate = gates + row * l.width() + first, *cell = c.get() + b * units + first;
@@ -174,8 +192,13 @@ template <typename Number>
 void Backward(const Layer &l, int64_t direction, const float *dy, const float *w_h, const float *cells,
               const float *gates, float *d) {
   const int64_t units = l.units, width = l.width();
-  const auto packed = Pack<Number>(width, units, [&](int64_t k, int64_t u) { return w_h[k * units + u]; });
-  const Memory dh = Allocate(l.batch * units), dc = Allocate(l.batch * units), z = Allocate(l.batch * kUnits);
+  const int64_t panels = (l.blocks() + kBlocks - 1) / kBlocks;
+  const Numbers<Number> packed = AllocateOf<Number>(panels * kColumns * width);
+  for (int64_t first = 0; first < panels * kColumns; first += kUnits) {
+    PackBlock(width, std::min(kUnits, units - first), packed.get() + first * width,
+              [&](int64_t k, int64_t u) { return w_h[k * units + first + u]; });
+  }
+  const Memory dh = Allocate(l.batch * units), dc = Allocate(l.batch * units), z = Allocate(l.batch * kColumns);
   const Numbers<Number> now = AllocateOf<Number>(l.batch * width);
   std::fill_n(dh.get(), l.batch * units, 0.0f);
   std::fill_n(dc.get(), l.batch * units, 0.0f);
@@ -200,10 +223,11 @@ void Backward(const Layer &l, int64_t direction, const float *dy, const float *w
       Round(to, width, now.get() + b * width);
     }
     for (int64_t block = 0; block < l.blocks(); ++block) {
-      const int64_t first = block * kUnits;
-      BlockProduct(l.batch, now.get(), width, packed.get() + first * width, z.get());
+      const int64_t first = block * kUnits, side = block % kBlocks;
+      if (side == 0) PanelProduct(l.batch, now.get(), width, packed.get() + first * width, z.get());
       for (int64_t b = 0; b < l.batch; ++b) {
-        std::copy_n(z.get() + b * kUnits, std::min(kUnits, units - first), dh.get() + b * units + first);
+        std::copy_n(z.get() + (side * l.batch + b) * kUnits, std::min(kUnits, units - first),
+                    dh.get() + b * units + first);
       }
     }
   }
