@@ -12,8 +12,6 @@ from utils.cpu_ops import functions
 from utils.cpu_ops.build import operator
 from utils.layers.shapes import ones_like
 
-MOST_UNITS = 320    # of an LSTM; with 512 a core reads its weights again at every step, and MindSpore's LSTM is faster
-
 
 class FastConv2d(nn.Conv2d):
     """(B, I, F, T) -> (B, O, F', T')."""
@@ -177,11 +175,9 @@ class FastBothDirections(functions.BothDirections):
     backward: nn.LSTM
 
     def prepare(self) -> bool:
-        """False for anything but LSTMs of one layer with biases, in float32 with weights that a core's cache holds."""
+        """False for anything but LSTMs of one layer with biases."""
         for cell in (self.forward, self.backward):
             if type(cell) is not nn.LSTM or cell.num_layers > 1 or cell.bidirectional or not cell.has_bias:
-                return False
-            if cell.hidden_size > MOST_UNITS and not self.bfloat16:
                 return False
         gradient = operator("BothDirectionsGradient", outputs=7, bfloat16=self.bfloat16)
 
