@@ -3,15 +3,14 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Callable, Iterable
 
-from conv_tasnet.src.config import Config
-from conv_tasnet.src.inference import load
-from conv_tasnet.src.outputs import output_paths, write_speakers
-from conv_tasnet.src.streaming import Stream
-from conv_tasnet.src.windows import WINDOW, Windows
+import numpy as np
+
+import conv_tasnet
+from conv_tasnet.src.outputs import Pieces, output_paths, write_speakers
+from conv_tasnet.src.windows import WINDOW
 from utils.audio.recording import Recording, work_through
-from utils.checkpoints.checkpoint import pretrained
-from utils.config import checkpoint_config
 from utils.errors import run
 from utils.progress import progress
 from utils.ranges import Range, number
@@ -21,25 +20,24 @@ from utils.results import require_writable
 def main(argv: list[str]) -> None:
     """Separates every file that can be; RunError at the end where one could not."""
     args = parse(argv)
-    config = checkpoint_config(Config, args.checkpoint_path, device_target=args.device_target)
-    outputs = output_paths(args.audio, args.output_dir, config.C)
+    separator = conv_tasnet.load(args.checkpoint_path, args.device_target)
+    outputs = output_paths(args.audio, args.output_dir, separator.config.C)
     require_writable(args.output_dir, "give another --output_dir")
-    separator = load(config)
 
     def prepare(recordings):
-        longest = max(recording.length(config.sample_rate) for recording in recordings)
+        longest = max(recording.length(separator.rate) for recording in recordings)
         method = separator.stream(1.0) if args.stream else separator.windows(longest, args.window)
-        return lambda recording: separate(recording, method, config.sample_rate, outputs[recording.path])
+        return lambda recording: separate(recording, method.separate, separator.rate, outputs[recording.path])
 
-    work_through(args.audio, config.L, config.sample_rate, prepare, "separated")
+    work_through(args.audio, separator.fewest, separator.rate, prepare, "separated")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="mixtures; mixture.wav becomes mixture_1.wav, mixture_2.wav, ...")
-    parser.add_argument("--checkpoint_path", default=pretrained(__file__),
-                        help="best.ckpt of a run folder (default: the one that ships)")
+    parser.add_argument("--checkpoint_path", default=None,
+                        help="run folder, .ckpt or an original's file (default: the one that ships)")
     parser.add_argument("--output_dir", default="separated")
     parser.add_argument("--stream", action="store_true",
                         help="block by block with a causal network, as live; instead of overlapping windows")
@@ -49,12 +47,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def separate(recording: Recording, method: Windows | Stream, rate: int, paths: list[str]) -> None:
+def separate(recording: Recording, method: Callable[[Iterable[np.ndarray]], Pieces], rate: int,
+             paths: list[str]) -> None:
     """Writes the speakers of a recording to `paths` and prints that; `rate`: the network's, Hz."""
     seconds = math.ceil(recording.samples / recording.rate)
     blocks = progress(recording.blocks(rate), os.path.basename(recording.path), unit="s", total=seconds,
                       disable=seconds < WINDOW)
-    peak = write_speakers(paths, recording, method.separate(blocks), rate)
+    peak = write_speakers(paths, recording, method(blocks), rate)
     if peak > 1:
         print(f"{recording.path}: all speakers turned down by {20 * math.log10(peak):.1f} dB, for one would peak at "
               f"{peak:.2f} and be clipped")

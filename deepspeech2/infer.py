@@ -5,12 +5,9 @@ import os
 import sys
 from collections.abc import Iterator
 
+import deepspeech2
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import RATE, WINDOW
-from deepspeech2.src.inference import Segment, load
 from utils.audio.recording import Recording, work_through
-from utils.checkpoints.checkpoint import pretrained
-from utils.config import checkpoint_config
 from utils.errors import run
 from utils.progress import progress
 from utils.ranges import number, ranges_of
@@ -22,22 +19,22 @@ def main(argv: list[str]) -> None:
     """Prints the text of every file that can be read; RunError at the end where one could not."""
     args = parse(argv)
     given = {name: getattr(args, name) for name in DECODING if getattr(args, name) is not None}
-    recognizer = load(checkpoint_config(Config, args.checkpoint_path, device_target=args.device_target, **given))
+    recognizer = deepspeech2.load(args.checkpoint_path, args.device_target, **given)
 
     def prepare(recordings):
-        longest = max(recording.length(RATE) for recording in recordings)
+        longest = max(recording.length(recognizer.rate) for recording in recordings)
         method = recognizer.stream() if args.stream else recognizer.windows(longest)
         return lambda recording: show(recording, recognizer.segments(recording, method, args.timestamps), args)
 
-    work_through(args.audio, WINDOW, RATE, prepare, "transcribed")
+    work_through(args.audio, recognizer.fewest, recognizer.rate, prepare, "transcribed")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
-    parser.add_argument("--checkpoint_path", default=pretrained(__file__),
-                        help="best.ckpt of a run folder (default: the one that ships)")
+    parser.add_argument("--checkpoint_path", default=None,
+                        help="run folder, .ckpt or an original's file (default: the one that ships)")
     parser.add_argument("--timestamps", action="store_true", help="one word per line with its start and end in seconds")
     parser.add_argument("--stream", action="store_true",
                         help="piece by piece with a unidirectional network, as live; instead of overlapping windows")
@@ -49,7 +46,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def show(recording: Recording, segments: Iterator[Segment], args: argparse.Namespace) -> None:
+def show(recording: Recording, segments: Iterator[deepspeech2.Segment], args: argparse.Namespace) -> None:
     """Prints the segments of a recording as they come: their texts, or their words with the times."""
     seconds = math.ceil(recording.samples / recording.rate)
     if len(args.audio) > 1:

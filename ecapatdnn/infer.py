@@ -7,12 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecapatdnn.src.config import Config
-from ecapatdnn.src.features import RATE
-from ecapatdnn.src.inference import Verifier, load
+import ecapatdnn
 from utils.audio.recording import work_through
-from utils.checkpoints.checkpoint import pretrained
-from utils.config import checkpoint_config
 from utils.errors import OutputError, SettingError, run
 from utils.files import write_arrays
 from utils.ranges import Range, number
@@ -26,20 +22,19 @@ def main(argv: list[str]) -> None:
         require_output(args.output, "name another --output")
         if os.path.exists(args.output) and not zipfile.is_zipfile(args.output):
             raise OutputError(f"output: {args.output} exists already and holds no embeddings; name another file")
-    verifier = load(checkpoint_config(Config, args.checkpoint_path, device_target=args.device_target, resample=True,
-                                      score_crops=0))
+    verifier = ecapatdnn.load(args.checkpoint_path, args.device_target)
     if args.embed:
         embed(args.audio, verifier, args.output)
         return
-    threshold = verifier.threshold if args.threshold is None else args.threshold
     first, second = [verifier.open(path) for path in args.audio]
     first.print_notes()
     second.print_notes()
-    score = verifier.score(first, second)
-    print(f"{'same' if score >= threshold else 'different'} speaker: score {score:.3f}, threshold {threshold:.3f}")
+    verdict = verifier.verify(first, second, threshold=args.threshold)
+    print(f"{'same' if verdict.same else 'different'} speaker: score {verdict.score:.3f}, threshold "
+          f"{verdict.threshold:.3f}")
 
 
-def embed(files: Sequence[str], verifier: Verifier, output: str) -> None:
+def embed(files: Sequence[str], verifier: ecapatdnn.Verifier, output: str) -> None:
     """Writes the embeddings of all files that can be used; RunError at the end where one could not."""
     embeddings = {}
 
@@ -47,7 +42,7 @@ def embed(files: Sequence[str], verifier: Verifier, output: str) -> None:
         return lambda recording: embeddings.update({recording.path: verifier.embed(recording)})
 
     try:
-        work_through(files, verifier.fewest, RATE, prepare, "embedded")
+        work_through(files, verifier.fewest, verifier.rate, prepare, "embedded")
     finally:
         if embeddings:
             write_arrays(output, files=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
@@ -58,8 +53,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line; SettingError where it does not fit together."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
-    parser.add_argument("--checkpoint_path", default=pretrained(__file__),
-                        help="best.ckpt of a run folder (default: the one that ships)")
+    parser.add_argument("--checkpoint_path", default=None,
+                        help="run folder, .ckpt or an original's file (default: the one that ships)")
     parser.add_argument("--threshold", type=number("--threshold", Range(-2, 2)),
                         help="default: at the EER of the run's validation")
     parser.add_argument("--embed", action="store_true", help="write embeddings instead of a verdict")

@@ -161,7 +161,16 @@ def config_file(checkpoint: StrPath) -> Path:
 def checkpoint_config(cls: type[Settings], checkpoint: StrPath, **settings: Any) -> Settings:
     """The config to use a checkpoint with: the one saved with it, but for its device, and for `settings`."""
     given = {"model_path": str(checkpoint), "device_target": "", "device_id": 0} | settings
-    return dataclasses.replace(load_config(cls, checkpoint), **given)
+    return with_settings(load_config(cls, checkpoint), **given)
+
+
+def with_settings(config: Settings, **settings: Any) -> Settings:
+    """`config` with other values of some settings. SettingError for a name or value that there is not."""
+    cls = type(config)
+    for name in settings:
+        if name not in _types(cls):
+            raise SettingError(f"{name}: no such setting{nearest(name, _types(cls))}")
+    return dataclasses.replace(config, **{name: _convert(cls, name, value, name) for name, value in settings.items()})
 
 
 def save_config(config: Dataclass, folder: StrPath) -> None:

@@ -1,26 +1,34 @@
 """A trained network: mixtures and recordings in, one signal per speaker out.
 
-`load(config)` is what eval.py, infer.py and other programs begin with. Nothing here prints; mistakes are exceptions,
+`load` is what eval.py, infer.py and other programs begin with. Nothing here prints; mistakes are exceptions,
 kinds of utils.errors.UserError. Letters as in model.py.
 """
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import pad_mixture, whole_strides
-from conv_tasnet.src.level import Level
+from conv_tasnet.src.level import Level, levelled
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.outputs import at_rate_of
 from conv_tasnet.src.streaming import Stream
+from conv_tasnet.src.torch_layout import ORIGINALS, shapes
 from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
 from utils.audio.audio_file import Source
 from utils.audio.recording import open_recording
-from utils.checkpoints.checkpoint import load_model
 from utils.cpu_ops import BF16, fast
-from utils.device import setup_device
+from utils.files import StrPath
+from utils.trained import Kind, find
 
 LONGEST = 60    # seconds separated as a whole
+BATCH = 8       # recordings separated together, at most
+KIND = Kind(Config, Path(__file__).parents[1], ORIGINALS, shapes)
 
 
 class MixtureNetwork:
@@ -37,6 +45,16 @@ class MixtureNetwork:
         padded = pad_mixture(mixture, self.stride, self.samples)
         lengths = (Tensor([whole_strides(len(mixture), self.stride)], ms.int32),) if self.samples else ()
         return self.network(Tensor(padded[None]), *lengths).asnumpy()[0, :, :len(mixture)]
+
+    def run_together(self, mixtures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """As `run`, of several mixtures of up to `samples`, each as it is alone. So many, 1, 2, 4, ..., are a shape."""
+        rows = 2 ** (len(mixtures) - 1).bit_length()
+        padded, lengths = np.zeros((rows, self.samples), np.float32), np.full(rows, self.stride, np.int32)
+        for i, mixture in enumerate(mixtures):
+            padded[i], lengths[i] = pad_mixture(mixture, self.stride, self.samples), whole_strides(len(mixture),
+                                                                                                   self.stride)
+        speakers = self.network(Tensor(padded), Tensor(lengths)).asnumpy()
+        return [row[:, :len(mixture)] for row, mixture in zip(speakers, mixtures, strict=False)]
 
 
 class _Graph(nn.Cell):
@@ -55,6 +73,7 @@ class Separator:
 
     def __init__(self, network: ConvTasNet, config: Config):
         self.network, self.config = network, config
+        self.rate, self.fewest = config.sample_rate, config.L       # Hz, samples of the shortest recording
         self.compiled: dict[int, MixtureNetwork] = {}       # by the samples that they are compiled for
 
     def run(self, mixture: np.ndarray) -> np.ndarray:
@@ -67,18 +86,51 @@ class Separator:
         pieces = self.windows(len(mixture)).separate([mixture])
         return np.concatenate([speakers for _, speakers in pieces], axis=1)
 
-    def separate(self, recording: Source, rate: int | None = None) -> np.ndarray:
+    @overload
+    def separate(self, recording: Source, rate: int | None = None) -> np.ndarray: ...
+    @overload
+    def separate(self, recording: Sequence[Source], rate: int | None = None) -> list[np.ndarray]: ...
+
+    def separate(self, recording: Source | Sequence[Source], rate: int | None = None) -> np.ndarray | list[np.ndarray]:
         """The speakers of a recording, at its rate and as long as it: (C, n) float32, each at its level in the mixture.
 
         `recording`: a file, or samples (n,) or (n, channels) in [-1, 1] at `rate` Hz (by default config.sample_rate).
-        Where speakers cancel each other, one alone may be louder than 1. AudioError for a recording that is unfit.
+        Of a list of recordings a list: computed together, each as it is alone. Where speakers cancel each other, one
+        alone may be louder than 1. AudioError for a recording that is unfit.
         """
-        network_rate = self.config.sample_rate
-        opened = open_recording(recording, rate or network_rate, self.config.L, network_rate)
-        level, windows = Level(self.config.C), self.windows(opened.rounded_length(network_rate))
-        pieces = windows.separate(opened.blocks(network_rate))
-        speakers = np.concatenate(list(at_rate_of(opened, pieces, network_rate, level)))
-        return (level.gains() / opened.gain * speakers).astype(np.float32).T
+        if isinstance(recording, (np.ndarray, str, os.PathLike)):
+            opened = self._open(recording, rate)
+            windows = self.windows(opened.rounded_length(self.rate))
+            return self._levelled(opened, windows.separate(opened.blocks(self.rate)))
+        return self._separate_together([self._open(item, rate) for item in recording])
+
+    def _open(self, source, rate):
+        return open_recording(source, rate or self.rate, self.fewest, self.rate)
+
+    def _levelled(self, recording, pieces):
+        """Pieces (mixture (n,), speakers (C, n)) at the network's rate -> (C, n) at that of `recording`."""
+        level = Level(self.config.C)
+        speakers = np.concatenate(list(at_rate_of(recording, pieces, self.rate, level)))
+        return (level.gains() / recording.gain * speakers).astype(np.float32).T
+
+    def _separate_together(self, recordings):
+        """[recording] -> [(C, n)]: from the shortest to the longest; those longer than a window are run by windows."""
+        results: dict[int, np.ndarray] = {}
+        order = sorted(range(len(recordings)), key=lambda i: recordings[i].samples / recordings[i].rate)
+        for first in range(0, len(order), BATCH):
+            here = order[first:first + BATCH]
+            size = window_sizes(WINDOW, max(recordings[i].rounded_length(self.rate) for i in here), self.config)[0]
+            mixtures = {i: recordings[i].whole(self.rate) for i in here if recordings[i].length(self.rate) <= size}
+            mixtures = {i: mixture for i, mixture in mixtures.items() if len(mixture) <= size}     # resampled ones
+            if mixtures:
+                separated = self._compiled_for(size).run_together(list(mixtures.values()))
+                for (i, mixture), speakers in zip(mixtures.items(), separated, strict=True):
+                    results[i] = self._levelled(recordings[i], [(mixture, levelled(mixture, speakers))])
+            for i in here:
+                if i not in results:
+                    results[i] = self._levelled(recordings[i], self.windows(size).separate(
+                        recordings[i].blocks(self.rate)))
+        return [results[i] for i in range(len(recordings))]
 
     def windows(self, longest: int, seconds: float = WINDOW) -> Windows:
         """What separates recordings of up to `longest` samples, of any length, by windows of `seconds` that overlap."""
@@ -95,13 +147,19 @@ class Separator:
         return self.compiled[samples]
 
 
-def load(config: Config) -> Separator:
-    """The Separator of the checkpoint config.model_path, on the device that `config` names.
+def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **settings: Any) -> Separator:
+    """A Separator, ready to work.
 
-    `config` is the one saved with the checkpoint, perhaps with other settings of evaluation. UserError where checkpoint
-    and config do not fit each other, or the device is not there.
+    `checkpoint`: None for the one that ships, a run folder, a .ckpt of one, a file of asteroid's or kaituoxu's, or a
+    Config whose model_path is a checkpoint. `device_target`: Ascend, GPU, CPU; "" for what there is. `settings`: of
+    src/config.py, in place of those saved with the checkpoint, such as `amp_level="bf16"`.
+
+    UserError where checkpoint and settings do not fit each other, or the device is not there.
+
+        separator = conv_tasnet.load()
+        first, second = separator.separate("mixture.wav")
     """
-    setup_device(config.device_target, device_id=config.device_id)
-    network = fast(ConvTasNet(config), config.amp_level == BF16)
-    load_model(config.model_path, network)
-    return Separator(network, config)
+    trained = find(KIND, checkpoint, device_target, settings)
+    network = fast(ConvTasNet(trained.config), trained.config.amp_level == BF16)
+    trained.fill(network)
+    return Separator(network, trained.config)

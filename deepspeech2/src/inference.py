@@ -1,12 +1,14 @@
 """A trained network behind its front-end and a decoder: recordings in, text and the times of words out.
 
-`load(config)` is what eval.py, infer.py and other programs begin with. Nothing here prints; mistakes are exceptions,
+`load` is what eval.py, infer.py and other programs begin with. Nothing here prints; mistakes are exceptions,
 kinds of utils.errors.UserError.
 
 Letters: T frames of 10 ms, T' frames of 20 ms, F frequency bins, K labels.
 """
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -20,16 +22,18 @@ from deepspeech2.src.manifest import Utterance, utterance_length
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.streaming import Stream, moments
 from deepspeech2.src.text import Alphabet
+from deepspeech2.src.torch_layout import ORIGINALS, shapes
 from deepspeech2.src.windows import FRAME, Windows, stretches
 from utils.audio import audio_file
 from utils.audio.recording import Recording, inspect, open_recording
-from utils.checkpoints.checkpoint import load_model
 from utils.cpu_ops import BF16, fast
-from utils.device import setup_device
+from utils.files import StrPath
+from utils.trained import Kind, find
 
 SHAPES = 4      # lengths that utterances are padded to
 LONGEST = 60 * RATE // HOP          # frames of an utterance that is run whole
 ROOM = 8 * 30 * RATE // HOP         # frames of a batch
+KIND = Kind(Config, Path(__file__).parents[1], ORIGINALS, shapes)
 
 
 class BatchNetwork:
@@ -127,6 +131,8 @@ class Recognizer:
     decode: log probabilities (T', K) -> text, see `make_decoder`.
     """
 
+    rate, fewest = RATE, WINDOW     # Hz, samples of the shortest recording
+
     def __init__(self, network: DeepSpeech2, config: Config, decode: Callable[[np.ndarray], str]):
         self.network, self.config, self.decode = network, config, decode
         self.alphabet = Alphabet(config.labels)
@@ -136,14 +142,46 @@ class Recognizer:
         """As that of BatchNetwork."""
         return BatchNetwork(self.network, self.config).run_files(utterances, unfit)
 
-    def transcribe(self, recording: audio_file.Source, rate: int = RATE, timestamps: bool = False) -> Transcript:
+    @overload
+    def transcribe(self, recording: audio_file.Source, rate: int = RATE, timestamps: bool = False) -> Transcript: ...
+    @overload
+    def transcribe(self, recording: Sequence[audio_file.Source], rate: int = RATE,
+                   timestamps: bool = False) -> list[Transcript]: ...
+
+    def transcribe(self, recording: audio_file.Source | Sequence[audio_file.Source], rate: int = RATE,
+                   timestamps: bool = False) -> Transcript | list[Transcript]:
         """What is said in a recording: a file, or samples (n,) or (n, channels) in [-1, 1] at `rate` Hz.
 
-        `timestamps`: with the times of words. AudioError for a recording that is unfit.
+        Of a list of recordings a list: computed together, each as it is alone. `timestamps`: with the times of words.
+        AudioError for a recording that is unfit.
         """
-        opened = open_recording(recording, rate, WINDOW, RATE)
-        segments = list(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps))
-        return Transcript(segments, " " if self.alphabet.spaced else "")
+        if isinstance(recording, (np.ndarray, str, os.PathLike)):
+            opened = open_recording(recording, rate, WINDOW, RATE)
+            return self._transcript(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps))
+        return self._transcribe_together([open_recording(item, rate, WINDOW, RATE) for item in recording], timestamps)
+
+    def _transcript(self, segments):
+        return Transcript(list(segments), " " if self.alphabet.spaced else "")
+
+    def _transcribe_together(self, recordings, timestamps):
+        """[recording] -> [transcript]: from the shortest to the longest; those longer than a window run by windows."""
+        results: dict[int, Transcript] = {}
+        order = sorted(range(len(recordings)), key=lambda i: recordings[i].samples / recordings[i].rate)
+        batch = BatchNetwork(self.network, self.config)
+        for first in range(0, len(order), batch.size):
+            here = order[first:first + batch.size]
+            windows = self.windows(max(recordings[i].rounded_length(RATE) for i in here))
+            sounds = {i: recordings[i].whole(RATE) for i in here if recordings[i].length(RATE) <= windows.size}
+            sounds = {i: samples for i, samples in sounds.items() if len(samples) <= windows.size}
+            if sounds:
+                log_probs = batch.run([spectrogram(samples) for samples in sounds.values()], frame_count(windows.size),
+                                      2 ** (len(sounds) - 1).bit_length())
+                for i, piece in zip(sounds, log_probs, strict=True):
+                    results[i] = self._transcript(self.decode_pieces([piece], timestamps))
+            for i in here:
+                if i not in results:
+                    results[i] = self._transcript(self.segments(recordings[i], windows, timestamps))
+        return [results[i] for i in range(len(recordings))]
 
     def windows(self, longest: int) -> Windows:
         """What runs the network over recordings of up to `longest` samples, of any length, by windows that overlap."""
@@ -174,14 +212,21 @@ class Recognizer:
             yield Segment(first * seconds, (first + len(log_probs)) * seconds, text, words)
 
 
-def load(config: Config) -> Recognizer:
-    """The Recognizer of the checkpoint config.model_path, on the device and with the decoder that `config` names.
+def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **settings: Any) -> Recognizer:
+    """A Recognizer, ready to work.
 
-    `config` is the one saved with the checkpoint, perhaps with other settings of evaluation. UserError where checkpoint
-    and config do not fit each other, or the device or the language model is not there.
+    `checkpoint`: None for the one that ships, a run folder, a .ckpt of one, a file of deepspeech.pytorch's, or a Config
+    whose model_path is a checkpoint. `device_target`: Ascend, GPU, CPU; "" for what there is. `settings`: of
+    src/config.py, in place of those saved with the checkpoint, such as `lm_path="lm.arpa"`.
+
+    UserError where checkpoint and settings do not fit each other, or the device or the language model is not there.
+
+        recognizer = deepspeech2.load()
+        recognizer.transcribe("talk.wav").text
     """
-    setup_device(config.device_target, device_id=config.device_id)
+    trained = find(KIND, checkpoint, device_target, settings)
+    config = trained.config
     decode = make_decoder(config, Alphabet(config.labels))
     network = fast(DeepSpeech2(config), config.amp_level == BF16)
-    load_model(config.model_path, network)
+    trained.fill(network)
     return Recognizer(network, config, decode)

@@ -1,6 +1,6 @@
 """A trained network behind its front-end: recordings in, embeddings and scores out.
 
-`load(config)` is what eval.py, infer.py and other programs begin with. Nothing here prints but progress bars; mistakes
+`load` is what eval.py, infer.py and other programs begin with. Nothing here prints but progress bars; mistakes
 are exceptions, kinds of utils.errors.UserError.
 
 Letters: N samples, T frames, F mel bands, B utterances, E embedding size, m files, k speakers of a cohort.
@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, overload
 
 import mindspore as ms
 import numpy as np
@@ -21,20 +22,23 @@ from ecapatdnn.src.metric import Trials
 from ecapatdnn.src.model import make_network
 from ecapatdnn.src.scoring import cosine_scores, speaker_means, unit
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
+from ecapatdnn.src.torch_layout import ORIGINALS, shapes
 from utils.audio.audio_file import AudioError, Source
 from utils.audio.recording import Recording, inspect_header, open_recording
 from utils.audio.survey import Stamp, require_all, stamp, survey
-from utils.checkpoints.checkpoint import load_model
 from utils.corpora.lists import read_train_list
 from utils.cpu_ops import BF16, fast
-from utils.device import setup_device
 from utils.errors import ContentError
+from utils.files import StrPath
 from utils.progress import progress
 from utils.results import why_not_writable
+from utils.trained import Kind, find
 
 SCORE_CROP = 300    # frames of the crops that TaoRuijie averages over
 LONGEST = 300       # seconds embedded at once: all of a recording's layers are in memory together
+BATCH = 16          # recordings embedded together, at most
 SAVE_SECONDS = 30   # of embedding that are lost at most where the process is killed
+KIND = Kind(Config, Path(__file__).parents[1], ORIGINALS, shapes)
 PAIR = Trials(np.array([True]), np.array([0]), np.array([1]), np.array([b"first", b"second"]))
 
 
@@ -44,9 +48,11 @@ class UtteranceNetwork:
     `network` takes features (B, T, F) as config.front_end computes them, and gives (B, E).
     """
 
+    rate = RATE     # Hz
+
     def __init__(self, network: nn.Cell, config: Config | SpeakerIdConfig):
-        self.network, self.config = network, config
-        self.fewest = sample_count(MIN_FRAMES, config.front_end)    # samples
+        self.network, self.config, self.padded = network, config, None
+        self.fewest = sample_count(MIN_FRAMES, config.front_end)    # samples of the shortest recording
         network.set_train(False)
         network.set_inputs(Tensor(shape=(None, None, config.in_channels), dtype=ms.float32))
 
@@ -76,6 +82,37 @@ class UtteranceNetwork:
         """(B, T, F) -> (B, E)."""
         return self.network(Tensor(features)).asnumpy()
 
+    def padded_outputs(self, features: Sequence[np.ndarray]) -> np.ndarray:
+        """B features (T, F) of any lengths -> (B, E), each as it is alone."""
+        if self.padded is None:
+            self.padded = _Padded(self.network).set_train(False)
+            self.padded.set_inputs(Tensor(shape=(None, None, self.config.in_channels), dtype=ms.float32),
+                                   Tensor(shape=(None,), dtype=ms.int32))
+        lengths = np.array([len(item) for item in features], np.int32)
+        batch = np.zeros((len(features), lengths.max(), self.config.in_channels), np.float32)
+        for row, item in zip(batch, features, strict=True):
+            row[:len(item)] = item
+        return self.padded(Tensor(batch), Tensor(lengths)).asnumpy()
+
+
+class _Padded(nn.Cell):
+    """A network over padded features, to be compiled separately. Parameters keep their names."""
+
+    def __init__(self, network: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, features, lengths):
+        return self.network(features, lengths)
+
+
+class Verdict(NamedTuple):
+    """Whether two recordings are of one speaker."""
+
+    score: float                # -1 to 1
+    threshold: float            # the least score of one speaker
+    same: bool
+
 
 class Verifier(UtteranceNetwork):
     """Speaker verification: embeddings of length 1, and how alike two recordings are.
@@ -97,18 +134,53 @@ class Verifier(UtteranceNetwork):
                                "threshold; pass --threshold")
         return self.saved_threshold
 
-    def embed(self, source: Source | Recording, rate: int = RATE) -> np.ndarray:
-        """The embedding of a recording, as for `run` but raised where it is quiet: (E,) float32 of length 1."""
-        return self._run_raised(source, rate)[0]
+    @overload
+    def embed(self, source: Source | Recording, rate: int = RATE) -> np.ndarray: ...
+    @overload
+    def embed(self, source: Sequence[Source | Recording], rate: int = RATE) -> np.ndarray: ...
+
+    def embed(self, source: Source | Recording | Sequence[Source | Recording], rate: int = RATE) -> np.ndarray:
+        """The embedding of a recording, as for `run` but raised where it is quiet: (E,) float32 of length 1.
+
+        Of a list of m recordings (m, E): computed together, each as it is alone.
+        """
+        if isinstance(source, (Recording, np.ndarray, str, os.PathLike)):
+            return self._run_raised(source, rate)[0]
+        return self._embed_together([self._raised(item, rate) for item in source])
 
     def score(self, first: Source | Recording, second: Source | Recording, rate: int = RATE) -> float:
         """How alike the speakers of two recordings, as for `embed`, are: the cosine, from -1 to 1."""
         embeddings = np.stack([self._run_raised(source, rate) for source in (first, second)])
         return float(cosine_scores(embeddings, PAIR)[0])
 
+    def verify(self, first: Source | Recording, second: Source | Recording, rate: int = RATE,
+               threshold: float | None = None) -> Verdict:
+        """Whether two recordings, as for `embed`, are of one speaker.
+
+        `threshold`: by default the checkpoint's own, see `threshold`.
+        """
+        threshold = self.threshold if threshold is None else threshold
+        score = self.score(first, second, rate)
+        return Verdict(score, threshold, score >= threshold)
+
+    def _raised(self, source, rate):
+        return source if isinstance(source, Recording) else self.open(source, rate)
+
     def _run_raised(self, source, rate):
-        recording = source if isinstance(source, Recording) else self.open(source, rate)
-        return self.run_samples(recording.whole(RATE))
+        return self.run_samples(self._raised(source, rate).whole(RATE))
+
+    def _embed_together(self, recordings):
+        """[recording] -> (m, E), from the shortest to the longest, those of a batch padded."""
+        embeddings = np.zeros((len(recordings), self.config.emb_size), np.float32)
+        lengths = np.array([recording.length(RATE) for recording in recordings])
+        order = np.argsort(lengths, kind="stable")
+        while len(order):
+            fits = np.arange(1, min(BATCH, len(order)) + 1) * lengths[order[:BATCH]] <= LONGEST * RATE
+            here, order = np.split(order, [max(1, int(fits.sum()))])
+            samples = [recordings[i].whole(RATE) for i in here]
+            embeddings[here] = self.padded_outputs([self.features(one) for one in samples]) if len(here) > 1 \
+                else unit(super().run_samples(samples[0]))
+        return embeddings
 
     def embed_files(self, files: Sequence[bytes] | np.ndarray, folder: str | Path,
                     label: str = "embeddings") -> np.ndarray:
@@ -157,6 +229,10 @@ class Verifier(UtteranceNetwork):
         """(B, T, F) -> (B, E) of length 1."""
         return unit(super().outputs(features))
 
+    def padded_outputs(self, features: Sequence[np.ndarray]) -> np.ndarray:
+        """As `outputs`, of features (T, F) of any lengths."""
+        return unit(super().padded_outputs(features))
+
 
 def survey_files(files: Sequence[bytes] | np.ndarray, folder: str | Path,
                  config: Config | SpeakerIdConfig, kept: Kept | None = None) -> dict[bytes, Stamp]:
@@ -185,18 +261,24 @@ def first_utterances(path: str | Path, utterances: int) -> tuple[np.ndarray, np.
     return paths[chosen], speaker[chosen]
 
 
-def load(config: Config) -> Verifier:
-    """The Verifier of the checkpoint config.model_path, on the device that `config` names; its cache is beside it.
+def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **settings: Any) -> Verifier:
+    """A Verifier, ready to work.
 
-    Where nothing can be written there, the cache is in config.output_folder.
+    `checkpoint`: None for the one that ships, a run folder, a .ckpt of one, a file of SpeechBrain's or TaoRuijie's, or
+    a Config whose model_path is a checkpoint. `device_target`: Ascend, GPU, CPU; "" for what there is. `settings`: of
+    src/config.py, in place of those saved with the checkpoint, such as `amp_level="bf16"`.
 
-    `config` is the one saved with the checkpoint, perhaps with other settings of evaluation. UserError where checkpoint
-    and config do not fit each other, or the device is not there.
+    UserError where checkpoint and settings do not fit each other, or the device is not there.
+
+        verifier = ecapatdnn.load()
+        verifier.verify("a.wav", "b.wav").same
     """
-    setup_device(config.device_target, device_id=config.device_id)
-    network = make_network(config)
-    record = load_model(config.model_path, network)
+    if not isinstance(checkpoint, Config):
+        settings = {"resample": True, "score_crops": 0} | settings
+    trained = find(KIND, checkpoint, device_target, settings)
+    config, network = trained.config, make_network(trained.config)
+    trained.fill(network)
     elsewhere = config.output_folder and why_not_writable(Path(config.model_path).parent) and config.output_folder
     cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample, config.amp_level,
                            folder=elsewhere)
-    return Verifier(fast(network, config.amp_level == BF16), config, cache, record.get("threshold"))
+    return Verifier(fast(network, config.amp_level == BF16), config, cache, trained.record.get("threshold"))

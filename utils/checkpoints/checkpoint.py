@@ -49,9 +49,9 @@ def load_into(path: StrPath, parameters: Mapping[str, Parameter], skip: Sequence
     return record
 
 
-def assign(saved: Mapping[str, Parameter], parameters: Mapping[str, Parameter], path: StrPath,
+def assign(saved: Mapping[str, Tensor], parameters: Mapping[str, Parameter], path: StrPath,
            skip: Sequence[str] = ()) -> None:
-    """Gives `parameters` {name: Parameter} the values `saved` {name: Parameter} of the checkpoint `path`, strictly.
+    """Gives `parameters` {name: Parameter} the values `saved` {name: Tensor} of the checkpoint `path`, strictly.
 
     A parameter that is missing, left over or of another shape is a MismatchError, unless its name starts with one of
     `skip`: then it keeps its value where the two do not fit.
@@ -73,11 +73,6 @@ def assign(saved: Mapping[str, Parameter], parameters: Mapping[str, Parameter], 
 def load_model(path: StrPath, model: nn.Cell) -> dict[str, Any]:
     """Loads the weights of `model` alone from a checkpoint of a training run; returns its record."""
     return load_into(path, {parameter.name: parameter for parameter in model.get_parameters()}, skip=("loss.",))
-
-
-def pretrained(program: str) -> str:
-    """The checkpoint that ships beside a model's `program`, its __file__."""
-    return os.path.join(os.path.dirname(os.path.abspath(program)), "pretrained", "best.ckpt")
 
 
 @contextmanager

@@ -3,7 +3,7 @@ import argparse
 import dataclasses
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,16 @@ class Original(NamedTuple):
     variant: dict               # settings that make our network this one
 
 
+class Converted(NamedTuple):
+    """A network of an original's file, as one of ours."""
+
+    config: Any
+    parameters: Tensors
+    record: dict[str, Any]      # of the checkpoint
+    guesses: dict[str, Any]     # settings that the file does not state
+    left: list[str]             # tensors beside the network that were not taken
+
+
 DESCRIPTION = """Takes over weights trained in PyTorch: FILE becomes a run folder as train.py leaves it, which eval.py,
 infer.py and export.py take. The other way, with --export: a checkpoint of ours becomes a file of the original. Needs no
 PyTorch. Files that end in .safetensors are read and written too."""
@@ -80,24 +90,44 @@ def parse(argv: list[str], cls: type, originals: dict[str, Original]) -> tuple[a
 def import_file(args: argparse.Namespace, given: dict[str, Any], cls: type, originals: dict[str, Original],
                 shapes: Callable) -> None:
     """Makes the run folder args.output of the original's file."""
-    original, output = originals[args.format], Path(args.output)
+    output = Path(args.output)
     if output.exists():
         raise OutputError(f"output: {output} exists already; give the name of a folder to make")
     require_writable(output, "name another --output")
-    network = find_network(read_file(args.file), original.landmark, args.file)
-    weights = original.read(network, read_hyper_parameters(args.hyper_parameters), given, args.file)
-    config = cls(**({"ckpt_save_dir": args.output} | weights.settings | original.variant | given | weights.fixed))
-    parameters = to_ours(original.table(config), weights.state, shapes(config), args.file) | weights.extra
-    record = {"imported": args.format, "file": os.path.basename(args.file)} | weights.record
-    write_run(output, config, parameters, record)
-    if left := list(network.others):
-        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-        print(f"{args.file}: beside the network, not taken: {left[0]}{more}")
-    guesses = [f"--{name} {getattr(config, name)}" for name in weights.assumed if name not in given]
-    if guesses:
-        print(f"{args.file} does not state and was taken to have {' '.join(guesses)}; give what is otherwise")
-    numbers = sum(array.size for array in parameters.values())
-    print(f"{output}: config.yaml and best.ckpt, {len(parameters)} tensors, {numbers:,} numbers")
+    hyper = read_hyper_parameters(args.hyper_parameters)
+    found = convert(read_file(args.file), args.file, args.format, hyper, {"ckpt_save_dir": args.output} | given, cls,
+                    originals, shapes)
+    write_run(output, found.config, found.parameters, found.record)
+    if found.left:
+        more = f" and {len(found.left) - 1} more" if len(found.left) > 1 else ""
+        print(f"{args.file}: beside the network, not taken: {found.left[0]}{more}")
+    if found.guesses:
+        print(guessed(args.file, found.guesses))
+    numbers = sum(array.size for array in found.parameters.values())
+    print(f"{output}: config.yaml and best.ckpt, {len(found.parameters)} tensors, {numbers:,} numbers")
+
+
+def convert(content: Any, path: str, name: str, hyper: dict[str, Any], given: dict[str, Any], cls: type,
+            originals: Mapping[str, Original], shapes: Callable) -> Converted:
+    """Our network of what `read_file` gave of the file `path` of the original `name`.
+
+    `hyper`: its hyper-parameters, beside those in the file. `given`: settings that hold whatever the file says.
+    UserError where the file holds no such network, or one that ours cannot be.
+    """
+    original = originals[name]
+    network = find_network(content, original.landmark, path)
+    weights = original.read(network, hyper, given, path)
+    config = cls(**(weights.settings | original.variant | given | weights.fixed))
+    parameters = to_ours(original.table(config), weights.state, shapes(config), path) | weights.extra
+    guesses = {guess: getattr(config, guess) for guess in weights.assumed if guess not in given}
+    record = {"imported": name, "file": os.path.basename(path)} | weights.record
+    return Converted(config, parameters, record, guesses, list(network.others))
+
+
+def guessed(path: str, guesses: dict[str, Any]) -> str:
+    """The line about settings that are a guess."""
+    flags = " ".join(f"--{name} {value}" for name, value in guesses.items())
+    return f"{path} does not state and was taken to have {flags}; give what is otherwise"
 
 
 def read_file(path: str) -> Any:

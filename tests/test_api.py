@@ -1,0 +1,149 @@
+"""The Python interface: the same `load` in every model, recordings alone and together, whose weights it takes."""
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.documents import ROOT
+from helpers.errors import refused
+
+import conv_tasnet
+import conv_tasnet.import_torch
+import deepspeech2
+import deepspeech2.import_torch
+import ecapatdnn
+import ecapatdnn.import_torch
+from utils.audio.audio_file import AudioError, read
+from utils.errors import ContentError, MismatchError, NotFoundError, SettingError
+from utils.torch_weights import safetensors_file, torch_file
+
+MODELS = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": deepspeech2}
+ORIGINALS = {"ecapatdnn": "taoruijie", "conv_tasnet": "asteroid", "deepspeech2": "deepspeech_pytorch"}
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    return ecapatdnn.load()
+
+
+@pytest.fixture(scope="module")
+def separator():
+    return conv_tasnet.load()
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return deepspeech2.load()
+
+
+@pytest.fixture(scope="module")
+def recordings(mini_corpus):
+    """Three files, of different lengths."""
+    lines = (mini_corpus / "train.txt").read_text().splitlines()
+    files = [mini_corpus / "train" / line.split()[1] for line in lines[:3]]
+    assert len({read(str(file), RATE).shape for file in files}) == 3
+    return files
+
+
+def test_the_packages_are_imported_without_mindspore():
+    code = f"import sys, {', '.join(MODELS)}; sys.exit('mindspore' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == 0
+    for model in MODELS.values():
+        assert set(model.__all__) <= set(dir(model)) and not hasattr(model, "no_such_name")
+
+
+def test_load_is_the_same_everywhere():
+    signatures = [inspect.signature(model.load).parameters for model in MODELS.values()]
+    assert [list(parameters) for parameters in signatures] == [["checkpoint", "device_target", "settings"]] * 3
+    assert {tuple(parameter.default for parameter in parameters.values()) for parameters in signatures} \
+        == {(None, "", inspect.Parameter.empty)}
+
+
+def test_recordings_together_are_embedded_as_alone(verifier, recordings):
+    alone = np.stack([verifier.embed(file) for file in recordings])
+    together = verifier.embed([recordings[0], read(str(recordings[1]), RATE), str(recordings[2])])
+    assert together.shape == (3, 192) and together.dtype == np.float32
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    assert verifier.embed([]).shape == (0, 192)
+
+
+def test_a_verdict_holds_the_score_against_the_threshold(verifier, recordings):
+    verdict = verifier.verify(*recordings[:2])
+    assert verdict == (verdict.score, verifier.threshold, verdict.score >= verifier.threshold)
+    assert verdict.score == pytest.approx(verifier.score(*recordings[:2]), abs=1e-6)
+    assert [verifier.verify(*recordings[:2], threshold=threshold).same for threshold in (-1, 1)] == [True, False]
+
+
+def test_recordings_together_are_separated_as_alone(separator, recordings):
+    together = separator.separate([recordings[0], read(str(recordings[1]), RATE)], RATE)
+    for file, found in zip(recordings, together, strict=False):
+        expected = separator.separate(file)
+        assert found.shape == expected.shape == (2, len(read(str(file), RATE))) and found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_recordings_together_are_transcribed_as_alone(recognizer, recordings):
+    together = recognizer.transcribe(recordings, timestamps=True)
+    assert together == [recognizer.transcribe(file, timestamps=True) for file in recordings]
+    assert together[0].words and all(word.start < word.end for word in together[0].words)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_load_takes_a_run_folder_a_checkpoint_and_an_original(name, tmp_path):
+    """Each gives the weights that ship."""
+    shipped, original = ROOT / name / "pretrained", tmp_path / "original.pt"
+    MODELS[name].import_torch.main(["--export", "--format", ORIGINALS[name], str(shipped / "best.ckpt"), "--output",
+                                    str(original)])
+    expected = weights(MODELS[name].load())
+    for checkpoint in (shipped, str(shipped / "best.ckpt"), original):
+        for parameter, value in weights(MODELS[name].load(checkpoint)).items():
+            np.testing.assert_array_equal(value, expected[parameter])
+
+
+def weights(loaded):
+    return {parameter.name: parameter.asnumpy() for parameter in loaded.network.get_parameters()}
+
+
+def test_what_an_original_does_not_state_is_a_warning(tmp_path):
+    bare = tmp_path / "bare.safetensors"
+    conv_tasnet.import_torch.main(["--export", "--format", "asteroid", str(ROOT / "conv_tasnet/pretrained/best.ckpt"),
+                                   "--output", str(tmp_path / "whole.pt")])
+    safetensors_file.write(str(bare), {"state_dict": torch_file.read(str(tmp_path / "whole.pt"))["state_dict"]})
+    with pytest.warns(UserWarning, match="bare.safetensors.*--sample_rate 8000"):
+        conv_tasnet.load(bare, X=7)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_load_cannot_take_is_named(name, tmp_path):
+    load, shipped = MODELS[name].load, ROOT / name / "pretrained" / "best.ckpt"
+    with refused(NotFoundError, tmp_path, "best.ckpt"):
+        load(tmp_path)
+    with refused(NotFoundError, tmp_path / "x.ckpt"):
+        load(tmp_path / "x.ckpt")
+    with refused(SettingError, "amp_levle", "amp_level"):
+        load(shipped, amp_levle="bf16")
+    with refused(SettingError, "length", "long"):
+        load(length="long")
+    other = next(model for model in MODELS if model != name)
+    MODELS[other].import_torch.main(["--export", "--format", ORIGINALS[other], str(ROOT / other / "pretrained" /
+                                    "best.ckpt"), "--output", str(tmp_path / "other.pt")])
+    with refused(MismatchError, tmp_path / "other.pt", other):
+        load(tmp_path / "other.pt")
+    shutil.copy(shipped.with_name("config.yaml"), tmp_path)
+    Path(tmp_path, "best.ckpt").write_bytes(b"\x0a no weights")
+    with refused(ContentError, tmp_path / "best.ckpt"):
+        load(tmp_path)
+
+
+def test_samples_that_are_no_recording_are_refused(verifier, separator, recognizer):
+    for use in (verifier.embed, separator.separate, recognizer.transcribe):
+        with refused(AudioError, "int16"):
+            use(np.zeros(RATE, np.int16))
+        with refused(AudioError, "missing.wav"):
+            use(["missing.wav"])
