@@ -16,7 +16,8 @@ from conv_tasnet.src.layers import GlobalNorm
 from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.model import DeepSpeech2
-from ecapatdnn.src.model import EcapaTdnn
+from ecapatdnn.src.block import SERes2Block
+from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from utils import cpu_ops
 from utils.cpu_ops import speed
 from utils.cpu_ops.layers import FAST
@@ -42,7 +43,8 @@ def rounded(array):
 def in_bfloat16(layer):
     """`layer` with our kernels, whatever this processor is fast at."""
     layer = cpu_ops.exchange(layer, True)
-    assert any(type(cell) in (*FAST.values(), *ConvTasNet.fast_cells.values()) for _, cell in layer.cells_and_names())
+    fast_cells = FAST | ConvTasNet.fast_cells | EcapaTdnn.fast_cells
+    assert any(type(cell) in fast_cells.values() for _, cell in layer.cells_and_names())
     return layer
 
 
@@ -190,15 +192,51 @@ class SlowBlock(nn.Cell):
         return y.transpose(0, 2, 1)
 
 
-class BothEnds(nn.Cell):
-    fast_cells = ConvTasNet.fast_cells
+class SlowRes2NetBlock(nn.Cell):
+    """ECAPA-TDNN's block with zeros at its ends; its squeeze-excitation rounds nothing."""
 
     def __init__(self, block):
         super().__init__()
-        self.block = block
+        self.block, self.product = block, Product()
 
-    def construct(self, x, mask):
-        return ops.cat(self.block(x, mask), 1)
+    def construct(self, x):
+        block = self.block
+        y = self.layer(block.reduce, x)
+        splits = ops.split(y, block.res2net.width, 1)
+        outputs, before = (), 0.0
+        for conv, split in zip(block.res2net.convs, splits[:-1], strict=True):
+            before = self.layer(conv, split + before)
+            outputs += (before,)
+        return x + block.se(self.layer(block.expand, ops.cat((*outputs, splits[-1]), 1)))
+
+    def layer(self, layer, x):
+        side, dilation, frames = layer.side, layer.conv.dilation[1], x.shape[3]
+        padded = ops.pad(x, (side, side)) if side else x
+        taps = layer.conv.weight.shape[3]
+        under = ops.cat([padded[..., k * dilation:k * dilation + frames] for k in range(taps)], 1)
+        weight = layer.conv.weight[:, :, 0].transpose(2, 1, 0).reshape(-1, layer.conv.weight.shape[0])
+        y = self.product(under[:, :, 0].transpose(0, 2, 1), weight).transpose(0, 2, 1).expand_dims(2)
+        return layer.norm(ops.relu(y + layer.conv.bias.reshape(1, -1, 1, 1)))
+
+
+class Around(nn.Cell):
+    """A layer of a network."""
+
+    fast_cells = ConvTasNet.fast_cells | EcapaTdnn.fast_cells
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def construct(self, *inputs):
+        return self.layer(*inputs)
+
+
+class BothEnds(Around):
+    """The two outputs of a layer, one above the other."""
+
+    def construct(self, *inputs):
+        return ops.cat(self.layer(*inputs), 1)
 
 
 def lstm(steps, frames, inputs, units):
@@ -227,6 +265,21 @@ def test_values_and_gradients_are_those_of_products_that_round(make, pynative):
     names = ["x", *(weight.name for weight in layer.trainable_params())]
     for name, gradient, reference in zip(names, gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(gradient, reference, rtol=0, atol=1e-3 * np.abs(reference).max(), err_msg=name)
+
+
+def test_the_block_of_ecapa_tdnn_is_that_of_products_that_round(pynative):
+    """Nine products follow each other: what rounds to the other side in one moves all that follow, so on the whole."""
+    ms.set_seed(0)
+    layer = SERes2Block(32, 2, VARIANTS["taoruijie"]).set_train()
+    slow, inputs = SlowRes2NetBlock(layer).set_train(), [noise(3, 32, 1, 40)]
+    around, errors = Around(layer), noise(3, 32, 1, 40, seed=1)
+    expected, expected_gradients = value_and_gradients(slow, inputs, errors)
+    float32, float32_gradients = value_and_gradients(cpu_ops.exchange(around, False), inputs, errors)
+    value, gradients = value_and_gradients(in_bfloat16(around), inputs, errors)
+    assert np.linalg.norm(value - expected) < 0.05 * np.linalg.norm(float32 - expected)
+    names = ["x", *(weight.name for weight in layer.trainable_params())]
+    for name, gradient, other, reference in zip(names, gradients, float32_gradients, expected_gradients, strict=True):
+        assert np.linalg.norm(gradient - reference) < 0.7 * np.linalg.norm(other - reference), name
 
 
 # networks

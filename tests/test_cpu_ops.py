@@ -17,7 +17,8 @@ from conv_tasnet.src.layers import GlobalNorm
 from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.model import DeepSpeech2
-from ecapatdnn.src.model import EcapaTdnn
+from ecapatdnn.src.block import FastSERes2Block, SERes2Block
+from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from utils import cpu_ops
 from utils.cpu_ops import build
 from utils.cpu_ops.layers import FAST
@@ -77,6 +78,30 @@ def block(x, mask, weights, dilation, left):
     return np.concatenate((x + pointwise("residual", y), pointwise("skip", y)), 1)
 
 
+def res2net_block(x, weights, dilation, kind):
+    """ECAPA-TDNN's in training, of {name: array}."""
+    def layer(name, x):
+        weight = weights[f"{name}.conv.weight"]
+        side = dilation * (weight.shape[3] - 1) // 2
+        x = np.pad(x, ((0, 0),) * 3 + ((side, side),), "reflect" if kind.reflect_padding else "constant")
+        y = np.maximum(convolution(x, weight, weights[f"{name}.conv.bias"], dilation=dilation), 0)
+        y = (y - y.mean((0, 3), keepdims=True)) / np.sqrt(y.var((0, 3), keepdims=True) + 1e-5)
+        return y * column(f"{name}.norm.gamma") + column(f"{name}.norm.beta")
+
+    def column(name):
+        return weights[name].reshape(1, -1, 1, 1)
+
+    parts = np.split(layer("reduce", x), 8, 1)
+    before = 0
+    for i in range(7):
+        place = i + kind.pass_first
+        parts[place] = before = layer(f"res2net.convs.{i}", parts[place] + before)
+    y = layer("expand", np.concatenate(parts, 1))
+    squeezed = convolution(y.mean(3, keepdims=True), weights["se.squeeze.weight"], weights["se.squeeze.bias"])
+    gate = convolution(np.maximum(squeezed, 0), weights["se.excite.weight"], weights["se.excite.bias"])
+    return x + y / (1 + np.exp(-gate))
+
+
 def time_statistics(x):
     return np.concatenate((x.mean(3, keepdims=True), x.var(3, keepdims=True)), 1)
 
@@ -128,14 +153,21 @@ def both_directions(steps, frames, inputs, units):
     return layer, [noise(steps, len(frames), inputs), np.array(frames, np.int32)], weights, lstm
 
 
-class BothEnds(nn.Cell):
-    """The two outputs of a layer, one above the other."""
+class Around(nn.Cell):
+    """A layer of a network."""
 
-    fast_cells = ConvTasNet.fast_cells
+    fast_cells = ConvTasNet.fast_cells | EcapaTdnn.fast_cells
 
     def __init__(self, layer):
         super().__init__()
         self.layer = layer
+
+    def construct(self, *inputs):
+        return self.layer(*inputs)
+
+
+class BothEnds(Around):
+    """The two outputs of a layer, one above the other."""
 
     def construct(self, *inputs):
         return ms.ops.cat(self.layer(*inputs), 1)
@@ -152,6 +184,15 @@ def temporal_block(items, frames, dilation, causal=False, **sizes):
     return layer, [noise(items, config.B, frames), frame_mask(items, frames)], list(weights.values()), (
         lambda x, mask, *values: block(x, mask, dict(zip(weights, values, strict=True)), dilation,
                                         context if causal else context // 2))
+
+
+def ecapa_block(items, channels, frames, dilation, variant):
+    layer = SERes2Block(channels, dilation, VARIANTS[variant]).set_train()
+    for i, weight in enumerate(layer.trainable_params()):
+        weight.set_data(Tensor(noise(*weight.shape, i + 1)[..., 0] * 0.5 + (1 if "gamma" in weight.name else 0)))
+    weights = {weight.name: weight.asnumpy() for weight in layer.trainable_params()}
+    return Around(layer), [noise(items, channels, 1, frames)], list(weights.values()), lambda x, *values: res2net_block(
+        x, dict(zip(weights, values, strict=True)), dilation, VARIANTS[variant])
 
 
 def noise(*shape):
@@ -185,6 +226,9 @@ CASES = {
     "block longer than a piece": lambda: temporal_block(2, 1100, 3),
     "block whose taps reach beyond both ends": lambda: temporal_block(1, 9, 8, P=5),
     "causal block": lambda: temporal_block(2, 30, 4, causal=True, B=3, Sc=2),
+    "block of ECAPA-TDNN": lambda: ecapa_block(3, 24, 13, 2, "taoruijie"),
+    "block of ECAPA-TDNN, mirrored ends": lambda: ecapa_block(2, 16, 9, 4, "speechbrain"),
+    "block of ECAPA-TDNN, taps beyond both ends": lambda: ecapa_block(4, 16, 3, 3, "taoruijie"),
     "time statistics": lambda: (BothEnds(cpu_ops.TimeStatistics()), [noise(3, 50, 1, 13) + 4], [], time_statistics),
     "softmax statistics": lambda: (BothEnds(cpu_ops.SoftmaxStatistics()),
                                    [noise(3, 50, 1, 13) + 4, noise(3, 50, 1, 13, 2)[..., 0] * 3], [],
@@ -217,15 +261,15 @@ def value_and_gradients(layer, arrays, slope):
 def test_value_is_the_formula_and_gradients_are_its_differences(name):
     layer, inputs, weights, formula = CASES[name]()
     cpu_ops.fast(layer)
-    quick = [cell for _, cell in layer.cells_and_names() if type(cell) in (*FAST.values(), FastBlock)]
-    assert quick, "a slow layer would pass too"
+    kinds = {type(cell) for _, cell in layer.cells_and_names()}
+    assert kinds & {*FAST.values(), FastBlock, FastSERes2Block}, "a slow layer would pass too"
     arguments = [array.astype(np.float64) for array in (*inputs, *weights)]
     expected = formula(*arguments)
     slope = noise(*expected.shape)
     value, gradients = value_and_gradients(layer, inputs, slope)
     np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     for i, gradient in enumerate(gradients):
-        if (name, i) == ("global norm", 3) or (name[:4], i) == ("LSTM", 1) or "block" in name and i == 1:
+        if (name, i) == ("global norm", 3) or i == 1 < len(inputs) and ("LSTM" in name or "block" in name):
             continue      # masks and numbers of frames are no weights
         direction = noise(*gradient.shape, 1)[..., 0].astype(np.float64)
         either = []
@@ -274,10 +318,14 @@ def test_a_fast_network_learns_what_the_plain_one_learns(network, shape, mode, p
         names = [parameter.name for parameter in model.get_parameters()]
         if quick:
             assert sum(type(cell) in FAST.values() for _, cell in cpu_ops.fast(model).cells_and_names()) > 2
-        found.append((*loss_and_gradients(model, noise(*shape)), names))
-    (value, gradients, names), (fast_value, fast_gradients, fast_names) = found
+        value, gradients = loss_and_gradients(model, noise(*shape))
+        statistics = {one.name: one.asnumpy() for one in model.get_parameters() if "moving" in one.name}
+        found.append((value, gradients, statistics, names))
+    (value, gradients, statistics, names), (fast_value, fast_gradients, fast_statistics, fast_names) = found
     assert fast_names == names
     np.testing.assert_allclose(fast_value, value, rtol=1e-4)
+    for name, statistic in statistics.items():
+        np.testing.assert_allclose(fast_statistics[name], statistic, rtol=0, atol=1e-5, err_msg=name)
     largest = max(np.abs(gradient).max() for gradient in gradients.values())
     for name, gradient in gradients.items():
         atol = 2e-4 * np.abs(gradient).max() + 1e-6 * largest      # a bias before a norm has no gradient but rounding

@@ -7,32 +7,15 @@ Letters: B utterances, F mel bands, T frames, C channels, M aggregated channels,
 E embedding size. Between input and embedding everything is (B, C, 1, T): a 1-D convolution is a 2-D one of
 height 1 on every backend, and one layout throughout spares two reshapes per layer.
 """
-from dataclasses import dataclass
-
 from mindspore import Tensor, nn, ops
 
+from ecapatdnn.src.block import RES2NET_SCALE, ConvReluNorm, FastSERes2Block, SERes2Block, Variant, batch_norm, conv1x1
 from ecapatdnn.src.config import Config
 from utils import cpu_ops
 from utils.errors import SettingError
-from utils.layers.shapes import length_mask, mirror_ends, ones_like, unbiased
+from utils.layers.shapes import length_mask, ones_like, unbiased
 
 DILATIONS = (2, 3, 4)
-RES2NET_SCALE = 8
-SE_CHANNELS = 128
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What the two published networks do differently. Weights move only within a variant."""
-
-    sum_inputs: bool          # a block takes the sum of all outputs before it (the paper), or only the last
-    pass_first: bool          # Res2Net leaves its first split unconvolved, or its last
-    reflect_padding: bool     # of convolutions wider than 1, or zeros
-    mfa_norm: bool            # BatchNorm after the aggregation
-    attention_channels: int
-    min_variance: float       # floor under the square root of a standard deviation
-    unbiased_context: bool    # the context's standard deviation divides by T - 1, or by T
-    embedding_norm: bool      # BatchNorm after the last layer
 
 
 VARIANTS = {
@@ -47,6 +30,8 @@ class EcapaTdnn(nn.Cell):
     `lengths` (B,) int: the frames of each utterance where the batch is padded; the result is then what each
     utterance gives alone. T is at least 9: the widest padding of a convolution must fit.
     """
+
+    fast_cells = {SERes2Block: FastSERes2Block}     # for utils.cpu_ops.fast
 
     def __init__(self, in_channels: int = 80, channels: int = 1024, emb_size: int = 192, mfa_channels: int = 1536,
                  variant: str = "taoruijie"):
@@ -88,58 +73,6 @@ class EcapaTdnn(nn.Cell):
 def make_network(config: Config) -> EcapaTdnn:
     """The network that `config` describes."""
     return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
-
-
-class SERes2Block(nn.Cell):
-    """1x1 convolution, Res2Net, 1x1 convolution, squeeze-excitation, around a residual: (B, C, 1, T) -> same."""
-
-    def __init__(self, channels: int, dilation: int, kind: Variant):
-        super().__init__()
-        self.reduce = ConvReluNorm(channels, channels)
-        self.res2net = Res2Net(channels, dilation, kind)
-        self.expand = ConvReluNorm(channels, channels)
-        self.se = SqueezeExcitation(channels)
-
-    def construct(self, x, lengths=None, mask=None):
-        y = self.res2net(self.reduce(x), lengths, mask)
-        return x + self.se(self.expand(y), mask)
-
-
-class Res2Net(nn.Cell):
-    """Splits of C / 8 channels; each is added the previous one's output, then convolved: (B, C, 1, T) -> same."""
-
-    def __init__(self, channels: int, dilation: int, kind: Variant):
-        super().__init__()
-        self.width = channels // RES2NET_SCALE
-        self.pass_first = kind.pass_first
-        self.convs = nn.CellList([ConvReluNorm(self.width, self.width, 3, dilation, kind.reflect_padding)
-                                  for _ in range(RES2NET_SCALE - 1)])
-
-    def construct(self, x, lengths=None, mask=None):
-        splits = ops.split(x, self.width, 1)
-        first, last = (splits[:1], ()) if self.pass_first else ((), splits[-1:])
-        splits = splits[1:] if self.pass_first else splits[:-1]
-        y = self.convs[0](splits[0], lengths, mask)
-        outputs = (y,)
-        for i in range(1, RES2NET_SCALE - 1):
-            y = self.convs[i](splits[i] + y, lengths, mask)
-            outputs += (y,)
-        return ops.cat(first + outputs + last, 1)
-
-
-class SqueezeExcitation(nn.Cell):
-    """Scales every channel by a gate computed from the mean over time of all: (B, C, 1, T) -> same."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.squeeze = conv1x1(channels, SE_CHANNELS)
-        self.excite = conv1x1(SE_CHANNELS, channels)
-        self.statistics = cpu_ops.TimeStatistics()
-
-    def construct(self, x, mask=None):
-        mean, _ = self.statistics(x, mask)
-        gate = self.excite(ops.relu(self.squeeze(mean)))                 # (B, C, 1, 1)
-        return x * ops.sigmoid(gate)
 
 
 class AttentiveStatistics(nn.Cell):
@@ -184,35 +117,6 @@ class Deviation(nn.Cell):
 
     def construct(self, variance):
         return ops.sqrt(ops.maximum(variance, self.floor))
-
-
-class ConvReluNorm(nn.Cell):
-    """Convolution over time that keeps T, ReLU, BatchNorm (in this order): (B, C_in, 1, T) -> (B, C_out, 1, T)."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1, reflect: bool = False,
-                 norm: bool = True):
-        super().__init__()
-        self.side = dilation * (kernel - 1) // 2
-        self.reflect = reflect and self.side > 0
-        pad = 0 if self.reflect else self.side
-        self.conv = nn.Conv2d(in_channels, out_channels, (1, kernel), pad_mode="pad", padding=(0, 0, pad, pad),
-                              dilation=(1, dilation), has_bias=True)
-        self.norm = batch_norm(out_channels) if norm else nn.Identity()
-
-    def construct(self, x, lengths=None, mask=None):
-        if self.reflect:
-            x = mirror_ends(x, self.side, lengths)
-        elif mask is not None and self.side > 0:
-            x = x * mask
-        return self.norm(ops.relu(self.conv(x)))
-
-
-def conv1x1(in_channels: int, out_channels: int, has_bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 1, has_bias=has_bias)
-
-
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, momentum=0.9)   # PyTorch's 0.1
 
 
 def frame_mask(x: Tensor, lengths: Tensor) -> Tensor:

@@ -99,6 +99,23 @@ def temporal_block(dilation: int, left: int, bfloat16: bool) -> Callable[..., An
     return operator("TemporalBlock", (dilation, left), 5, gradients, bfloat16)
 
 
+def res2net_block(settings: Sequence[int], bfloat16: bool) -> Callable[..., Any]:
+    """The operator that is a whole block of ECAPA-TDNN; inputs, outputs and `settings` as in res2net_block.cc."""
+    gradient = operator("Res2NetBlockGradient", settings, 17, bfloat16=bfloat16)
+
+    def gradients(x, reduce, reduce_bias, gain1, offset1, mean1, variance1, convs, convs_bias, gain2, offset2, mean2,
+                  variance2, expand, expand_bias, gain3, offset3, mean3, variance3, squeeze, squeeze_bias, excite,
+                  excite_bias, out, dout):
+        d = gradient(dout[0], x, reduce, reduce_bias, gain1, offset1, mean1, variance1, convs, convs_bias, gain2,
+                     offset2, mean2, variance2, expand, expand_bias, gain3, offset3, mean3, variance3, squeeze,
+                     squeeze_bias, excite, excite_bias, out[1], out[2], out[3], out[4], out[5], out[6])
+        none, no_convs = ops.zeros_like(mean1), ops.zeros_like(mean2)       # of moving statistics
+        return (d[0], d[1], d[2], d[3], d[4], none, none, d[5], d[6], d[7], d[8], no_convs, no_convs,
+                d[9], d[10], d[11], d[12], none, none, d[13], d[14], d[15], d[16])
+
+    return operator("Res2NetBlock", settings, 25, gradients, bfloat16)
+
+
 class FastPReLU(functions.PReLU):
     def prepare(self) -> bool:
         gradient = operator("PReluGradient", outputs=2)

@@ -101,6 +101,12 @@ void Parallel(int64_t count, const std::function<void(int64_t)> &task);
 // How many threads these are.
 int64_t Threads();
 
+// Into how many parts `size` channels go so that `items` of them give every thread work.
+inline int64_t Parts(int64_t items, int64_t size) {
+  const int64_t threads = Threads();
+  return items >= threads ? 1 : std::min<int64_t>(threads, size);
+}
+
 // Calls task(block, first, last) for stretches of `size` numbers, on all threads.
 constexpr int64_t kBlock = 1 << 16;
 inline int64_t Blocks(int64_t size) { return (size + kBlock - 1) / kBlock; }
@@ -153,6 +159,16 @@ inline void MultiplyTransposed(int64_t m, int64_t n, int64_t k, const float *a, 
 inline void MultiplyTransposed(int64_t m, int64_t n, int64_t k, const BFloat16 *a, int64_t lda, const BFloat16 *b,
                                int64_t ldb, float beta, float *c, int64_t ldc) {
   dnnl_gemm_bf16bf16f32('N', 'T', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+}
+
+// c = a^T b + beta c of one thread, a (k, m), b (k, n).
+inline void MultiplyFirstTransposed(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                                    int64_t ldb, float beta, float *c, int64_t ldc) {
+  dnnl_sgemm('T', 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+}
+inline void MultiplyFirstTransposed(int64_t m, int64_t n, int64_t k, const BFloat16 *a, int64_t lda, const BFloat16 *b,
+                                    int64_t ldb, float beta, float *c, int64_t ldc) {
+  dnnl_gemm_bf16bf16f32('T', 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
 }
 
 // The sum over t < count of visit(t).

@@ -155,12 +155,6 @@ void Spread(const Geometry &g, const float *dy, int64_t first, int64_t last, Num
   }
 }
 
-// Into how many parts `size` channels go so that `items` of them give every thread work.
-int64_t Parts(int64_t items, int64_t size) {
-  const int64_t threads = Threads();
-  return items >= threads ? 1 : std::min<int64_t>(threads, size);
-}
-
 // Numbers: what the products of matrices take.
 template <typename Number>
 void Forward(const Geometry &g, const float *x, const float *weight, const float *bias, float *y) {
