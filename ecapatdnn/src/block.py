@@ -1,5 +1,6 @@
 """The block that ECAPA-TDNN repeats, and the layers it is made of. Letters as in model.py."""
 from dataclasses import dataclass
+from typing import Any
 
 from mindspore import nn, ops
 
@@ -86,39 +87,36 @@ class FastSERes2Block(SERes2Block):
     bfloat16: bool
 
     def prepare(self) -> bool:
-        """Makes the operators."""
+        """Makes the operators, and puts the parameters together; while a graph is compiled that takes seconds."""
         from utils.cpu_ops.layers import res2net_block  # only now: nobody comes here where CPU_OPS is 0
 
-        conv = self.res2net.convs[0]
-        settings = conv.conv.dilation[1], self.res2net.pass_first, conv.reflect
+        res2net = self.res2net
+        dilation, mirrored = res2net.convs[0].conv.dilation[1], res2net.convs[0].reflect
         self.train_function, self.function = (
-            res2net_block([int(one) for one in (settings[0], training, *settings[1:])], self.bfloat16)
-            for training in (True, False))
+            res2net_block((dilation, training, int(res2net.pass_first), int(mirrored)), self.bfloat16)
+            for training in (1, 0))
+        cells: Any = (self.reduce, *res2net.convs, self.expand)     # all of which have a norm
+        layers = [(cell.conv.weight, cell.conv.bias, cell.norm.gamma, cell.norm.beta, cell.norm.moving_mean,
+                   cell.norm.moving_variance) for cell in cells]
+        self.first, self.last = layers[0], layers[-1]
+        self.between = tuple(zip(*layers[1:-1], strict=True))       # the seven layers of Res2Net, to be stacked
+        self.moving = tuple(weight for layer in layers for weight in layer[4:])
         return True
 
     def construct(self, x, lengths=None, mask=None):
         if mask is not None or lengths is not None:
             return super().construct(x, lengths, mask)
+        between = ()
+        for weights in self.between:
+            between += (ops.stack(weights),)
+        se = self.se
         function = self.train_function if self.training else self.function
-        layers = (self.reduce, *self.res2net.convs, self.expand)
-        y = function(x, *self.weights(self.reduce), *self.convs_weights(), *self.weights(self.expand),
-                     self.se.squeeze.weight, self.se.squeeze.bias, self.se.excite.weight, self.se.excite.bias)
+        y = function(x, *self.first, *between, *self.last, se.squeeze.weight, se.squeeze.bias, se.excite.weight,
+                     se.excite.bias)
         if self.training:
-            for i, layer in enumerate(layers):
-                _, _, _, _, mean, variance = self.weights(layer)
-                ops.assign(mean, y[7 + 2 * i])
-                ops.assign(variance, y[8 + 2 * i])
+            for i, statistic in enumerate(self.moving):
+                ops.assign(statistic, y[7 + i])
         return y[0]
-
-    def weights(self, layer):
-        """Of a layer, in the order of the operator."""
-        norm = layer.norm
-        return layer.conv.weight, layer.conv.bias, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance
-
-    def convs_weights(self):
-        """The same of the seven layers of Res2Net, stacked."""
-        weights = [self.weights(layer) for layer in self.res2net.convs]
-        return tuple(ops.stack([layer[i] for layer in weights]) for i in range(6))
 
 
 class ConvReluNorm(nn.Cell):
