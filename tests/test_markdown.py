@@ -1,22 +1,25 @@
 """All documents: links lead somewhere, both languages say the same, every code block is run or says why not."""
+import contextlib
+import functools
+import importlib
+import io
+import itertools
 import re
 import shlex
 
 import pytest
 from helpers.commands import flags_of, launcher_flags, recipe_flags, runner_flags
 from helpers.documents import ROOT, defined_tests, table
-from helpers.markdown import anchors, blocks, documents, headings, links, prose, read
+from helpers.markdown import Block, anchors, blocks, documents, headings, links, prose, read
+from helpers.programs import called
 
 DOCUMENTS = documents()
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 # in one language: lists of changes and of measurements, cards of checkpoints, what a program writes
 ALONE = re.compile(r"CHANGELOG\.md|SECURITY\.md|benchmarks/README\.md|.*/pretrained/README\.md|"
                    r"docs/ascend_check_table\.md|\.github/.*")
-# not yet rewritten
-PENDING = {"docs/documents.md"}
-PAIRS = [name for name in DOCUMENTS if not ALONE.fullmatch(name) and not name.endswith("_CN.md")
-         and name not in PENDING]
-SHELL = {name for name in DOCUMENTS if not name.startswith(("CHANGELOG", "benchmarks", ".github"))} - PENDING
+PAIRS = [name for name in DOCUMENTS if not ALONE.fullmatch(name) and not name.endswith("_CN.md")]
+SHELL = {name for name in DOCUMENTS if not name.startswith(("CHANGELOG", "benchmarks", ".github"))}
 # what is neither ours nor checked
 COMMON = {"cat", "cd", "cp", "export", "git", "ls", "make", "npu-smi", "pip", "printf", "source", "tar"}
 BEST = r"--checkpoint_path runs/\w+/best\.ckpt"
@@ -37,6 +40,10 @@ RUN_BY = {
         "ecapatdnn_prepare::test_mini",
         "conv_tasnet_prepare::test_mini",
         "deepspeech2_prepare::test_mini"],
+    r"python prepare\.py --corpus (cnceleb|aishell) .*|python train\.py .*/aishell/.*|python eval\.py .*/aishell/.*": [
+        "chinese_corpora::test_cnceleb_trains_on_its_dev_speakers_and_is_tested_on_its_trials",
+        "chinese_corpora::test_aishell_has_speakers_to_verify_and_to_mix",
+        "chinese_corpora::test_a_network_is_trained_and_scored_on_aishell"],
     r"python prepare\.py --corpus kaldi .*": [
         "kaldi::test_speakers_and_trials_are_listed_for_verification",
         "kaldi::test_speakers_are_listed_to_be_mixed",
@@ -110,7 +117,7 @@ def test_files_that_are_named_exist(document):
     """Of ours; a run folder's config.yaml is none."""
     folder = (ROOT / document).parent
     for code in re.findall(r"`([\w./]+\.(?:py|sh|yaml|md|toml))`", prose(read(document))):
-        if code in {"config.yaml", "NAME_CN.md"}:
+        if code in {"config.yaml", "NAME_CN.md"} or code.startswith("mindspore/"):
             continue
         places = (folder, ROOT, *(ROOT / model / part for model in MODELS for part in ("", "src")))
         assert any((place / code).exists() for place in places), code
@@ -127,6 +134,7 @@ def test_both_languages_say_the_same(document):
     assert len(rows[0]) == len(rows[1])
     for line, other in zip(*rows, strict=True):
         assert sorted(re.findall(r"\d+(?:[.,]\d+)+", line)) == sorted(re.findall(r"\d+(?:[.,]\d+)+", other))
+    assert len({tuple(re.findall(r"`(?:tests/)?(?:test_\w+\.py)?(?:::)?(test_\w+)`", text)) for text in texts}) == 1
     outside = [sorted(target for target in links(text) if target.startswith("http")) for text in texts]
     assert outside[0] == outside[1]
     images = [[target for target in links(text) if target.endswith(".png")] for text in texts]
@@ -135,7 +143,7 @@ def test_both_languages_say_the_same(document):
 
 def test_every_document_has_its_other_language():
     """And links to it at its top."""
-    names = {name for name in DOCUMENTS if not ALONE.fullmatch(name)} - PENDING
+    names = {name for name in DOCUMENTS if not ALONE.fullmatch(name)}
     for name in names:
         twin = name.replace("_CN.md", ".md") if name.endswith("_CN.md") else name.replace(".md", "_CN.md")
         assert twin in names, f"{name} has no {twin}"
@@ -172,8 +180,8 @@ def test_programs_and_flags_of_commands_exist(document):
             source = sources_of(program, model)
             assert source, command
             known = set(re.findall(r"--(\w[\w-]*)", source.read_text(encoding="utf-8")))
-            owner = source.relative_to(ROOT).parts[0]
-            known |= flags_of(owner) if owner in MODELS else set()
+            owner = source.relative_to(ROOT).parts[0] if model else "any"
+            known |= {name for other in MODELS if other == owner or not model for name in flags_of(other)}
             known |= launcher_flags() if "run_distribute_train" in program else set()
             known |= recipe_flags() if "/test/" in str(source) else set()
         elif words[0].endswith("ascend310_infer/build/main"):
@@ -199,6 +207,74 @@ def test_every_shell_block_is_run_by_a_test_or_says_what_it_needs(document):
         for names in filter(None, named):
             file, function = (names[MODELS.index(model)] if len(names) == 3 and model else names[0]).split("::")
             assert function in tests[f"tests/test_{file}.py"], f"{file}::{function}"
+
+
+def run_blocks(document):
+    """The blocks of a document that are run here, each with the `text` block after it, which shows what it prints."""
+    found = [*blocks(document), Block(document, 0, "", "", "")]
+    return [(block, following.text if following.language == "text" else "")
+            for block, following in itertools.pairwise(found)
+            if block.mark == "run" or (block.language == "python" and block.mark != "corpus")]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A folder that looks like a clone; what is written beside the models stays in it."""
+    folder = tmp_path_factory.mktemp("clone")
+    for path in ROOT.iterdir():
+        if not path.name.startswith(".") and path.name not in {"separated", "runs"}:
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """{model: its load}, which compiles each checkpoint once for all documents."""
+    return {model: functools.cache(importlib.import_module(f"{model}.src.inference").load) for model in MODELS}
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """{command: what it printed}: documents of both languages have the same commands."""
+    return {}
+
+
+def same_output(printed, shown):
+    """Whether every line that is shown was printed, its numbers but for rounding on another processor."""
+    number = r"-?\d+\.\d+"
+    lines = printed.splitlines()
+    for line in shown.splitlines():
+        alike = [other for other in lines if re.sub(number, "#", other) == re.sub(number, "#", line)]
+        assert any([float(value) for value in re.findall(number, other)]
+                   == pytest.approx([float(value) for value in re.findall(number, line)], abs=0.02)
+                   for other in alike), f"{line!r} is not in {printed!r}"
+    return True
+
+
+@pytest.mark.parametrize("document", [name for name in sorted(SHELL) if run_blocks(name)])
+def test_blocks_run_and_print_what_is_shown(document, clone, loaded, answers, monkeypatch):
+    """Python blocks of a document share their names; of shell blocks marked `run`, programs of ours are called."""
+    monkeypatch.chdir(clone)
+    for model in MODELS:
+        monkeypatch.setattr(importlib.import_module(model), "load", loaded[model], raising=False)
+    names = {}
+    for block, shown in run_blocks(document):
+        if block.language == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                exec(compile(block.text, f"{document}:{block.line}", "exec"), names)
+            printed = output.getvalue()
+        else:
+            printed = ""
+            for command in block.commands():
+                program, path, *arguments = shlex.split(command)
+                assert program == "python", command
+                if command not in answers:
+                    main = importlib.import_module(path.removesuffix(".py").replace("/", ".")).main
+                    answers[command] = called(main, *arguments)
+                code, text = answers[command]
+                assert code == 0, text
+                printed += text
+        assert same_output(printed, shown)
 
 
 @pytest.mark.parametrize("document", sorted(SHELL))
@@ -240,7 +316,5 @@ def test_anchors_are_those_of_github():
 
 def test_commands_of_a_block_are_read_as_a_shell_does():
     """Comments, settings of the environment and joined lines."""
-    from helpers.markdown import Block
-
     block = Block("x.md", 1, "bash", "", "# one\ncd a && A=1 python b.py --x \\\n  1   # two\n(cd c; python3 d.py)\n")
     assert block.commands() == ["cd a", "python b.py --x   1", "cd c", "python3 d.py"]
