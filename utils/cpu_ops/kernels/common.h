@@ -124,13 +124,29 @@ inline const BFloat16 *SharedMatrix(const float *from, int64_t size, Numbers<BFl
   return own->get();
 }
 
-// A matrix (rows, columns) turned: (columns, rows).
+// A matrix (rows, columns), whose rows are `stride` apart, turned: (columns, rows). By squares, that are copied first:
+// at widths of a power of two the rows of a square would push one another out of the cache.
+template <typename Number>
+void Turn(const float *matrix, int64_t rows, int64_t columns, int64_t stride, Number *turned) {
+  constexpr int64_t kSide = 16;
+  float square[kSide][kSide];
+  for (int64_t i = 0; i < rows; i += kSide) {
+    const int64_t height = std::min(kSide, rows - i);
+    for (int64_t j = 0; j < columns; j += kSide) {
+      const int64_t width = std::min(kSide, columns - j);
+      for (int64_t row = 0; row < height; ++row) std::copy_n(matrix + (i + row) * stride + j, width, square[row]);
+      for (int64_t column = 0; column < width; ++column) {
+        Number *to = turned + (j + column) * rows + i;
+        for (int64_t row = 0; row < height; ++row) to[row] = Rounded<Number>(square[row][column]);
+      }
+    }
+  }
+}
+
 template <typename Number>
 Numbers<Number> Turned(const float *matrix, int64_t rows, int64_t columns) {
   Numbers<Number> turned = AllocateOf<Number>(rows * columns);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) turned[j * rows + i] = Rounded<Number>(matrix[i * columns + j]);
-  }
+  Turn(matrix, rows, columns, columns, turned.get());
   return turned;
 }
 

@@ -290,17 +290,11 @@ void BothBackward(void **data, int64_t **shapes) {
   });
   Numbers<Number> own_x;
   const Number *x = SharedMatrix(input(1), rows * inputs, &own_x);
-  const Numbers<Number> turned = AllocateOf<Number>(2 * width * rows);  // a product takes twice as long to turn it
   l.InRows(width, [&](int64_t direction, int64_t first, int64_t height) {
     const float *from = d.get() + direction * rows * width + first;
-    Number *part = turned.get() + (direction * width + first) * rows;
-    for (int64_t begin = 0; begin < rows; begin += kUnits) {
-      for (int64_t row = 0; row < height; ++row) {
-        for (int64_t i = begin; i < std::min(begin + kUnits, rows); ++i) {
-          part[row * rows + i] = Rounded<Number>(from[i * width + row]);
-        }
-      }
-    }
+    const Numbers<Number> turned = AllocateOf<Number>(height * rows);  // a product takes twice as long to turn it
+    const Number *part = turned.get();
+    Turn(from, rows, height, width, turned.get());
     Multiply(height, inputs, rows, part, rows, x, inputs, 0.0f, output(1 + 3 * direction) + first * inputs, inputs);
     Multiply(height, units, rows, part, rows, before.get() + direction * l.size(), units, 0.0f,
              output(2 + 3 * direction) + first * units, units);
