@@ -32,6 +32,9 @@ struct Norm {
   float scale(int64_t c) const { return gain[c] * statistics[2 * c + 1]; }
   float shift(int64_t c) const { return offset[c] - statistics[2 * c] * scale(c); }
 
+  // The norm of channels from `first` on.
+  Norm From(int64_t first) const { return {statistics + 2 * first, gain + first, offset + first}; }
+
   // Of one row of channel c.
   void Row(int64_t c, const float *x, int64_t count, float *to) const {
     const float factor = scale(c), add = shift(c);
@@ -88,8 +91,9 @@ void InputGradient(const Layer &l, const Number *weight, const Number *errors, c
   }
 }
 
-// ReLU(weight x + bias) of all items into y, whose items are `step` apart, and of each row the sums (B, O, 2) of its
-// numbers and of their squares. under(item, &own) gives the matrix (I K, T) of an item, which may be in `own`.
+// ReLU(weight x + bias) of all items into y, whose items are `step` apart, and of each row the
+// mean and the sum of squared distances from it (B, O, 2). under(item, &own) gives the matrix (I K, T) of an item,
+// which may be in `own`.
 template <typename Number, typename Under>
 void Forward(const Layer &l, const Under &under, float *y, int64_t step, std::vector<double> *sums) {
   sums->resize(l.items * l.outputs * 2);
@@ -107,9 +111,17 @@ void Forward(const Layer &l, const Under &under, float *y, int64_t step, std::ve
     for (int64_t o = first; o < last; ++o, to += l.frames) {
       const float bias = l.bias[o];
       double *sum = sums->data() + (item * l.outputs + o) * 2;
-      for (int64_t t = 0; t < l.frames; ++t) to[t] = std::max(to[t] + bias, 0.0f);
-      sum[0] = Sum(l.frames, [&](int64_t t) { return static_cast<double>(to[t]); });
-      sum[1] = Sum(l.frames, [&](int64_t t) { return static_cast<double>(to[t]) * to[t]; });
+      float total = 0.0f, squares = 0.0f;
+#pragma omp simd reduction(+ : total)
+      for (int64_t t = 0; t < l.frames; ++t) {
+        to[t] = std::max(to[t] + bias, 0.0f);
+        total += to[t];
+      }
+      const float mean = total / static_cast<float>(l.frames);
+#pragma omp simd reduction(+ : squares)
+      for (int64_t t = 0; t < l.frames; ++t) squares += (to[t] - mean) * (to[t] - mean);
+      sum[0] = mean;
+      sum[1] = squares;
     }
   });
 }
@@ -120,20 +132,21 @@ struct Moving {
   float *moved_mean, *moved_variance;
 };
 
-// Mean and 1 / deviation (O, 2): in training of the batch, from the sums of its rows, else the moving ones, which stay.
+// Mean and 1 / deviation (O, 2): in training of the batch, from `sums` of Forward, else the moving ones, which stay.
 inline void Statistics(const Layer &l, bool training, const std::vector<double> &sums, const Moving &m,
                        float *statistics) {
   const double count = static_cast<double>(l.items * l.frames);
   for (int64_t o = 0; o < l.outputs; ++o) {
     double mean = m.mean[o], variance = m.variance[o], unbiased = variance;
     if (training) {
+      const auto row = [&](int64_t item) { return &sums[(item * l.outputs + o) * 2]; };
       double sum = 0.0, squares = 0.0;
+      for (int64_t item = 0; item < l.items; ++item) sum += row(item)[0];
+      mean = sum / static_cast<double>(l.items);
       for (int64_t item = 0; item < l.items; ++item) {
-        sum += sums[(item * l.outputs + o) * 2];
-        squares += sums[(item * l.outputs + o) * 2 + 1];
+        squares += row(item)[1] + static_cast<double>(l.frames) * (row(item)[0] - mean) * (row(item)[0] - mean);
       }
-      mean = sum / count;
-      variance = std::max(squares / count - mean * mean, 0.0);
+      variance = squares / count;
       unbiased = variance * count / std::max(count - 1.0, 1.0);
     }
     statistics[2 * o] = static_cast<float>(mean);
@@ -146,8 +159,9 @@ inline void Statistics(const Layer &l, bool training, const std::vector<double> 
 // The way back through norm and ReLU, whose result was x.
 class NormGradient {
  public:
-  NormGradient(int64_t items, int64_t channels, int64_t frames)
-      : items_(items),
+  NormGradient(const Norm &norm, int64_t items, int64_t channels, int64_t frames)
+      : norm_(norm),
+        items_(items),
         channels_(channels),
         frames_(frames),
         sums_(items * channels * 2),
@@ -155,30 +169,36 @@ class NormGradient {
         add_(channels),
         by_(channels) {}
 
-  // Of one row the sums of dy and of dy x.
+  // Of one row the sums of dy and of dy (x - mean of the channel).
   void Set(int64_t item, int64_t c, double sum, double product) {
     sums_[(item * channels_ + c) * 2] = sum;
     sums_[(item * channels_ + c) * 2 + 1] = product;
   }
   void Add(int64_t item, int64_t c, const float *dy, const float *x) {
-    Set(item, c, Sum(frames_, [&](int64_t t) { return static_cast<double>(dy[t]); }),
-        Sum(frames_, [&](int64_t t) { return static_cast<double>(dy[t]) * x[t]; }));
+    const float mean = norm_.statistics[2 * c];
+    float sum = 0.0f, product = 0.0f;
+#pragma omp simd reduction(+ : sum, product)
+    for (int64_t t = 0; t < frames_; ++t) {
+      sum += dy[t];
+      product += dy[t] * (x[t] - mean);
+    }
+    Set(item, c, sum, product);
   }
 
   // dgain and doffset, once all rows are there.
-  void Finish(const Norm &norm, float *dgain, float *doffset) {
+  void Finish(float *dgain, float *doffset) {
     const double count = static_cast<double>(items_ * frames_);
     for (int64_t c = 0; c < channels_; ++c) {
-      const double mean = norm.statistics[2 * c], inverse = norm.statistics[2 * c + 1];
+      const double mean = norm_.statistics[2 * c], inverse = norm_.statistics[2 * c + 1];
       double sum = 0.0, product = 0.0;
       for (int64_t item = 0; item < items_; ++item) {
         sum += sums_[(item * channels_ + c) * 2];
         product += sums_[(item * channels_ + c) * 2 + 1];
       }
-      product = (product - mean * sum) * inverse;
+      product *= inverse;
       doffset[c] = static_cast<float>(sum);
       dgain[c] = static_cast<float>(product);
-      const double scale = norm.gain[c] * inverse, by = -scale * inverse * product / count;
+      const double scale = norm_.gain[c] * inverse, by = -scale * inverse * product / count;
       scale_[c] = static_cast<float>(scale);
       by_[c] = static_cast<float>(by);
       add_[c] = static_cast<float>(-scale * sum / count - by * mean);
@@ -200,6 +220,7 @@ class NormGradient {
   }
 
  private:
+  Norm norm_;
   int64_t items_, channels_, frames_;
   std::vector<double> sums_;
   std::vector<float> scale_, add_, by_;

@@ -124,11 +124,11 @@ struct Block {
 };
 
 // The mean over time of each channel after the last norm: (B, C).
-std::vector<float> Pooled(const Block &b, const std::vector<double> &sums) {
+std::vector<float> Pooled(const Block &b, const std::vector<double> &means) {
   std::vector<float> pooled(b.items * b.channels);
   for (int64_t i = 0; i < b.items * b.channels; ++i) {
     const int64_t c = i % b.channels;
-    pooled[i] = b.expand_norm.scale(c) * static_cast<float>(sums[2 * i] / b.frames) + b.expand_norm.shift(c);
+    pooled[i] = b.expand_norm.scale(c) * static_cast<float>(means[2 * i]) + b.expand_norm.shift(c);
   }
   return pooled;
 }
@@ -269,29 +269,40 @@ void Backward(void **data, int64_t **shapes, void *extra) {
 
   // squeeze-excitation and the norm of `expand`, from sums of rows
   const int64_t rows = b.items * b.channels;
-  std::vector<double> levels(2 * rows);
-  std::vector<float> by_gate(rows), plain(rows), product(rows);  // sums of dy, and of dy times `expanded`
+  std::vector<double> means(2 * rows);  // of `expanded`, as Forward has them
+  std::vector<float> by_gate(rows), sums(rows),
+      products(rows);  // of dy, and of dy times what `expanded` is above its mean
   Parallel(b.items, [&](int64_t item) {
     for (int64_t c = 0; c < b.channels; ++c) {
       const int64_t row = item * b.channels + c;
-      const float *d = dy + row * b.frames, *x = b.ExpandedRow(item, c);
-      levels[2 * row] = Sum(b.frames, [&](int64_t t) { return static_cast<double>(x[t]); });
-      plain[row] = static_cast<float>(Sum(b.frames, [&](int64_t t) { return static_cast<double>(d[t]); }));
-      product[row] = static_cast<float>(Sum(b.frames, [&](int64_t t) { return static_cast<double>(d[t]) * x[t]; }));
-      by_gate[row] = b.expand_norm.scale(c) * product[row] + b.expand_norm.shift(c) * plain[row];
+      const float *d = dy + row * b.frames, *x = b.ExpandedRow(item, c), mean = b.expand_norm.statistics[2 * c];
+      float total = 0.0f, sum = 0.0f, product = 0.0f;
+#pragma omp simd reduction(+ : total, sum, product)
+      for (int64_t t = 0; t < b.frames; ++t) {
+        total += x[t];
+        sum += d[t];
+        product += d[t] * (x[t] - mean);
+      }
+      means[2 * row] = total / static_cast<float>(b.frames);
+      sums[row] = sum;
+      products[row] = product;
+      by_gate[row] = b.expand_norm.scale(c) * product + b.expand_norm.offset[c] * sum;
     }
   });
-  const GateGradient through_gate(b, Pooled(b, levels), saved[kSqueezed], gate, by_gate, out + kBySqueeze);
-  NormGradient expand(b.items, b.channels, b.frames);
+  const GateGradient through_gate(b, Pooled(b, means), saved[kSqueezed], gate, by_gate, out + kBySqueeze);
+  NormGradient expand(b.expand_norm, b.items, b.channels, b.frames);
   for (int64_t row = 0; row < rows; ++row) {
+    const int64_t c = row % b.channels;
     const float by_mean = through_gate.by_pooled[row];
-    expand.Set(row / b.channels, row % b.channels, static_cast<double>(gate[row]) * plain[row] + by_mean,
-               static_cast<double>(gate[row]) * product[row] + by_mean * levels[2 * row] / b.frames);
+    expand.Set(
+        row / b.channels, c, static_cast<double>(gate[row]) * sums[row] + by_mean,
+        static_cast<double>(gate[row]) * products[row] + by_mean * (means[2 * row] - b.expand_norm.statistics[2 * c]));
   }
-  expand.Finish(b.expand_norm, out[kByExpand + 2], out[kByExpand + 3]);
+  expand.Finish(out[kByExpand + 2], out[kByExpand + 3]);
 
-  NormGradient reduce(b.items, b.channels, b.frames);
-  std::vector<NormGradient> convs(kConvs, NormGradient(b.items, b.width, b.frames));
+  NormGradient reduce(b.reduce_norm, b.items, b.channels, b.frames);
+  std::vector<NormGradient> convs;
+  for (int64_t i = 0; i < kConvs; ++i) convs.emplace_back(b.convs_norm.From(i * b.width), b.items, b.width, b.frames);
   // rows of dx of part i are those of the result of layer i, or of what it takes
   const auto results_there = [&](int64_t item, int64_t i) {
     for (int64_t c = 0; c < b.width; ++c) {
@@ -317,8 +328,7 @@ void Backward(void **data, int64_t **shapes, void *extra) {
       out[kByExpand], out[kByExpand + 1]);
   for (int64_t i = kConvs - 1; i >= 0; --i) {
     const int64_t first = i * b.width;
-    const Norm norm = {b.convs_norm.statistics + 2 * first, b.convs_norm.gain + first, b.convs_norm.offset + first};
-    convs[i].Finish(norm, out[kByConvs + 2] + first, out[kByConvs + 3] + first);
+    convs[i].Finish(out[kByConvs + 2] + first, out[kByConvs + 3] + first);
     Backward<Number>(
         b.convs[i],
         [&](int64_t item, int64_t c, Number *to) {
@@ -339,7 +349,7 @@ void Backward(void **data, int64_t **shapes, void *extra) {
         },
         out[kByConvs] + i * b.convs[i].weights(), out[kByConvs + 1] + first);
   }
-  reduce.Finish(b.reduce_norm, out[kByReduce + 2], out[kByReduce + 3]);
+  reduce.Finish(out[kByReduce + 2], out[kByReduce + 3]);
   Backward<Number>(
       b.reduce,
       [&](int64_t item, int64_t c, Number *to) {
