@@ -64,6 +64,10 @@ def test_export_and_import_are_inverse(settings, tmp_path):
     checkpoint = our_run(tmp_path, **settings)
     give_back(import_torch, FORM, checkpoint, tmp_path / "theirs.ckpt")
     assert_round_trip(import_torch, FORM, tmp_path / "theirs.ckpt", checkpoint, tmp_path)
+    import_torch.main(["--export", "--format", FORM, str(checkpoint), "--output", str(tmp_path / "a.safetensors")])
+    again = load_checkpoint(take_over(import_torch, FORM, tmp_path / "a.safetensors", tmp_path / "tensors"))[0]
+    for name, value in load_checkpoint(checkpoint)[0].items():
+        np.testing.assert_array_equal(again[name].asnumpy(), value.asnumpy(), err_msg=name)
 
 
 def test_hyper_parameters_of_another_front_end_are_refused(tmp_path, capsys):

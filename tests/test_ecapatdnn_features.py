@@ -13,7 +13,7 @@ from ecapatdnn.src.features import filter_bank, frame_count, mel_filters, sample
 from utils.errors import SettingError
 
 RATE = 16000
-NAMES = ["taoruijie", "speechbrain", "kaldi"]
+NAMES = ["taoruijie", "speechbrain", "kaldi", "3dspeaker"]
 
 
 def signal(length=RATE, seed=0):
@@ -78,17 +78,23 @@ def kaldi_filters(bands):
     return filters
 
 
-def kaldi_fbank(samples, bands):
-    frames = cut(samples.astype(np.float64) * 32768, 400)
+def kaldi_fbank(samples, bands, scale=32768, window=None):
+    window = hamming(400, 399) if window is None else window
+    frames = cut(samples.astype(np.float64) * scale, 400)
     frames = frames - frames.mean(axis=1, keepdims=True)
     emphasised = frames.copy()
     emphasised[:, 1:] -= 0.97 * frames[:, :-1]
     emphasised[:, 0] -= 0.97 * frames[:, 0]
-    mel = dft_power(emphasised * hamming(400, 399), 512) @ kaldi_filters(bands)
+    mel = dft_power(emphasised * window, 512) @ kaldi_filters(bands)
     return np.log(np.maximum(mel, 1.1920928955078125e-07))
 
 
-REFERENCES = {"taoruijie": torchaudio_mel, "speechbrain": speechbrain_fbank, "kaldi": kaldi_fbank}
+def povey_fbank(samples, bands):
+    return kaldi_fbank(samples, bands, 1, (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)) ** 0.85)
+
+
+REFERENCES = {"taoruijie": torchaudio_mel, "speechbrain": speechbrain_fbank, "kaldi": kaldi_fbank,
+              "3dspeaker": povey_fbank}
 
 
 @pytest.mark.parametrize("name", NAMES)

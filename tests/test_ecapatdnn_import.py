@@ -86,13 +86,92 @@ def test_taoruijie_equals_the_original(tmp_path):
     assert_round_trip(import_torch, "taoruijie", path, checkpoint, tmp_path)
 
 
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("context", [True, False])
 @pytest.mark.parametrize("form", ORIGINALS)
-def test_export_and_import_are_inverse(form, tmp_path):
+def test_export_and_import_are_inverse(form, context, ending, tmp_path):
     """Every parameter of ours has its place, and no two the same."""
-    config = Config(**SMALL, **ORIGINALS[form].variant, ckpt_save_dir=str(tmp_path / "run"))
+    config = Config(**SMALL, **ORIGINALS[form].variant, global_context=context, ckpt_save_dir=str(tmp_path / "run"))
     checkpoint = random_run(shapes, config, write_run, tmp_path / "run")
-    give_back(import_torch, form, checkpoint, tmp_path / "theirs.pt")
-    assert_round_trip(import_torch, form, tmp_path / "theirs.pt", checkpoint, tmp_path)
+    import_torch.main(["--export", "--format", form, str(checkpoint), "--output", str(tmp_path / f"theirs.{ending}")])
+    again = take_over(import_torch, form, tmp_path / f"theirs.{ending}", tmp_path / "taken")
+    assert dataclasses.replace(load_config(Config, again), ckpt_save_dir=config.ckpt_save_dir) == config
+    assert_same_tensors(*({name: value.asnumpy() for name, value in load_checkpoint(run)[0].items()}
+                          for run in (again, checkpoint)))
+    if ending == "pt":
+        assert_round_trip(import_torch, form, tmp_path / "theirs.pt", checkpoint, tmp_path)
+
+
+def wespeaker_forward(state, features):
+    """wespeaker's models/ecapa_tdnn.py with ASTP pooling, in numpy: features (B, T, F) -> embeddings (B, E)."""
+    def conv(name, x, dilation=1):
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        side = dilation * (weight.shape[2] - 1) // 2
+        x = np.pad(x, ((0, 0), (0, 0), (side, side)))
+        frames = x.shape[2] - 2 * side
+        taps = (x[:, :, k * dilation:k * dilation + frames] for k in range(weight.shape[2]))
+        return bias[:, None] + sum(np.einsum("oi,bit->bot", weight[:, :, k], tap) for k, tap in enumerate(taps))
+
+    def norm(name, x):
+        mean, variance, gain, shift = (state[f"{name}.{part}"].reshape(-1, *[1] * (x.ndim - 2)) for part in (
+            "running_mean", "running_var", "weight", "bias"))
+        return (x - mean) / np.sqrt(variance + 1e-5) * gain + shift
+
+    def layer(conv_name, norm_name, x, dilation=1):
+        return norm(norm_name, np.maximum(conv(conv_name, x, dilation), 0))
+
+    def linear(name, x):
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    x = layer("layer1.conv", "layer1.bn", features.transpose(0, 2, 1).astype(np.float64))
+    outputs = []
+    for number in (2, 3, 4):
+        block = f"layer{number}.se_res2block"
+        splits, parts = np.split(layer(f"{block}.0.conv", f"{block}.0.bn", x), 8, 1), []
+        for i in range(7):
+            split = splits[i] + parts[-1] if parts else splits[i]
+            parts.append(layer(f"{block}.1.convs.{i}", f"{block}.1.bns.{i}", split, number))
+        y = layer(f"{block}.2.conv", f"{block}.2.bn", np.concatenate([*parts, splits[7]], 1))
+        gate = linear(f"{block}.3.linear2", np.maximum(linear(f"{block}.3.linear1", y.mean(2)), 0))
+        x = x + y / (1 + np.exp(-gate[:, :, None]))
+        outputs.append(x)
+    x = np.maximum(conv("conv", np.concatenate(outputs, 1)), 0)
+    seen = x
+    if state["pool.linear1.weight"].shape[1] > x.shape[1]:
+        mean, deviation = x.mean(2, keepdims=True), np.sqrt(x.var(2, ddof=1, keepdims=True) + 1e-10)
+        seen = np.concatenate([x, mean + 0 * x, deviation + 0 * x], 1)
+    score = conv("pool.linear2", np.tanh(conv("pool.linear1", seen)))
+    weight = np.exp(score - score.max(2, keepdims=True))
+    weight = weight / weight.sum(2, keepdims=True)
+    mean = (weight * x).sum(2)
+    deviation = np.sqrt(np.maximum((weight * x ** 2).sum(2) - mean ** 2, 1e-10))
+    return linear("linear", norm("bn", np.concatenate([mean, deviation], 1)))
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_wespeaker_computes_what_its_published_layers_do(context, tmp_path, capsys):
+    """None of its files is at hand: tensors under its names, and its layers written down again."""
+    config = Config(**SMALL, **ORIGINALS["wespeaker"].variant, global_context=context)
+    state = give_back(import_torch, "wespeaker", random_run(shapes, config, write_run, tmp_path / "run"),
+                      tmp_path / "theirs.pt")
+    generator = np.random.default_rng(3)
+    state = {name: value if value.ndim == 0 else value if "running_var" in name
+             else generator.normal(0, 0.3, value.shape).astype(np.float32) for name, value in state.items()}
+    write(tmp_path / "model.pt", state | {"projection.weight": np.zeros((7, 12), np.float32)})
+    checkpoint = take_over(import_torch, "wespeaker", tmp_path / "model.pt", tmp_path / "taken")
+    assert "projection.weight" in capsys.readouterr().out
+    features = generator.normal(size=(2, 40, 80)).astype(np.float32)
+    assert_same_numbers(net(checkpoint)(Tensor(features)).asnumpy(), wespeaker_forward(state, features))
+
+
+def test_3dspeaker_is_speechbrains_network_on_other_features(tmp_path):
+    config = Config(**SMALL, **ORIGINALS["speechbrain"].variant, ckpt_save_dir=str(tmp_path / "run"))
+    state = give_back(import_torch, "speechbrain", random_run(shapes, config, write_run, tmp_path / "run"),
+                      tmp_path / "a.pt")
+    checkpoint = take_over(import_torch, "3dspeaker", tmp_path / "a.pt", tmp_path / "taken")
+    assert load_config(Config, checkpoint).front_end == "3dspeaker"
+    assert "threshold" not in load_checkpoint(checkpoint)[1]        # that is SpeechBrain's
+    assert_same_tensors(give_back(import_torch, "3dspeaker", checkpoint, tmp_path / "b.pt"), state)
 
 
 def test_model_of_taoruijie_with_classes_and_front_end(tmp_path):

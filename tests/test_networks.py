@@ -109,7 +109,8 @@ def test_what_is_not_unambiguous_is_told_how_to_be_saved():
 @pytest.mark.parametrize(("name", "whose"), [
     ("masker.net.0.intra_RNN.rnn.weight_ih_l0", "DPRNNTasNet"), ("sm.0.proj_1x1.conv.weight", "SuDORMRF"),
     ("masker.encoders.0.conv.weight", "DCCRNet"), ("encoder.filterbank.torch_window", "stft"),
-    ("dual_mdl.0.intra_mdl.mdl.layers.0.norm1.weight", "SepFormer"), ("layer2.se_res2block.0.conv.weight", "wespeaker"),
+    ("dual_mdl.0.intra_mdl.mdl.layers.0.norm1.weight", "SepFormer"),
+    ("layer2.se_res2block.0.conv.weight", "--format wespeaker"),
     ("xvector.tdnn.linear.weight", "CAM++"), ("encoder.blocks.0.attn.query.weight", "Whisper"),
     ("wav2vec2.encoder.layers.0.attention.k_proj.weight", "wav2vec"), ("layer1.0.conv1.weight", "ResNet"),
     ("encoder.conv1d_U.weight", "--format kaituoxu"), ("conv.0.weight", "version 2")])

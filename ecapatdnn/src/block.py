@@ -13,7 +13,7 @@ SE_CHANNELS = 128
 
 @dataclass(frozen=True)
 class Variant:
-    """What the two published networks do differently. Weights move only within a variant."""
+    """What the published networks do differently. Weights move only within a variant."""
 
     sum_inputs: bool          # a block takes the sum of all outputs before it (the paper), or only the last
     pass_first: bool          # Res2Net leaves its first split unconvolved, or its last
@@ -22,6 +22,7 @@ class Variant:
     attention_channels: int
     min_variance: float       # floor under the square root of a standard deviation
     unbiased_context: bool    # the context's standard deviation divides by T - 1, or by T
+    attention_norm: bool      # ReLU and BatchNorm in the attention, before its tanh
     embedding_norm: bool      # BatchNorm after the last layer
 
 

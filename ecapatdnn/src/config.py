@@ -22,7 +22,7 @@ class CropSettings(Ranged):
 
     # features
     in_channels: Size = 80          # mel bands
-    front_end: str = "taoruijie"    # or speechbrain, kaldi: whose features (src/features.py)
+    front_end: str = "taoruijie"    # or speechbrain, kaldi, 3dspeaker: whose features (src/features.py)
 
     # data
     train_list: str = ""            # `speaker path` per line (voxceleb_trainer)
@@ -51,7 +51,8 @@ class Config(CropSettings, ModelSettings):
     channels: Size = 1024           # of the SE-Res2 blocks; a multiple of 8
     mfa_channels: Size = 1536       # of the multi-layer feature aggregation
     emb_size: Size = 192            # embedding dimension
-    variant: str = "taoruijie"      # or speechbrain: whose network, where the two differ (src/model.py)
+    variant: str = "taoruijie"      # or speechbrain, wespeaker: whose network, where they differ (src/model.py)
+    global_context: bool = True     # the attention sees the mean and the deviation of the whole recording as well
 
     # loss
     margin: Angle = 0.2             # of AAM-softmax, radians

@@ -3,6 +3,7 @@
     taoruijie    TaoRuijie/ECAPA-TDNN: torchaudio MelSpectrogram after pre-emphasis
     speechbrain  speechbrain.lobes.features.Fbank with sentence mean normalisation
     kaldi        kaldi fbank as wespeaker calls it, dithered in training
+    3dspeaker    kaldi fbank as 3D-Speaker calls it: Povey's window, samples in [-1, 1], no dither
 
 Weights trained on one do not transfer to another, so the name is saved with every run.
 Letters: N samples, T frames, F mel bands, K frequency bins.
@@ -37,16 +38,18 @@ class FrontEnd:
     filters: str        # shape of the mel triangles
     low: float          # Hz
     high: float         # Hz
-    periodic: bool      # Hamming window of a discrete Fourier transform, or symmetric
+    periodic: bool      # window of a discrete Fourier transform, or symmetric
     pre_emphasis: float = 0.0
     scale: float = 1.0
     dither: float = 0.0   # standard deviation of the noise added in training, in scaled samples
+    window: str = "hamming"     # or povey, Kaldi's: a Hann window to the power of 0.85
 
 
 FRONT_ENDS = {
     "taoruijie": FrontEnd(512, "reflect", "hz", 20, 7600, True, pre_emphasis=0.97),
     "speechbrain": FrontEnd(400, "zeros", "speechbrain", 0, 8000, True),
     "kaldi": FrontEnd(512, "snip", "mel", 20, 8000, False, pre_emphasis=0.97, scale=32768.0, dither=1.0),
+    "3dspeaker": FrontEnd(512, "snip", "mel", 20, 8000, False, pre_emphasis=0.97, window="povey"),
 }
 
 
@@ -135,11 +138,14 @@ def _slide(x, width):
 
 @cache
 def window(name: str) -> np.ndarray:
-    """Hamming window centred in n_fft samples, or as long as the frame where frames are WINDOW long."""
+    """The window centred in n_fft samples, or as long as the frame where frames are WINDOW long."""
     front_end = FRONT_ENDS[name]
-    hamming = scipy.signal.get_window("hamming", WINDOW, fftbins=front_end.periodic)
+    kind = "hann" if front_end.window == "povey" else front_end.window
+    samples = np.asarray(scipy.signal.get_window(kind, WINDOW, fftbins=front_end.periodic))
+    if front_end.window == "povey":
+        samples = samples ** 0.85
     side = 0 if front_end.frames == "snip" else (front_end.n_fft - WINDOW) // 2
-    return np.pad(hamming, side).astype(np.float32)
+    return np.pad(samples, side).astype(np.float32)
 
 
 def _log(mel):

@@ -19,8 +19,9 @@ DILATIONS = (2, 3, 4)
 
 
 VARIANTS = {
-    "taoruijie": Variant(True, False, False, False, 256, 1e-4, True, True),
-    "speechbrain": Variant(False, True, True, True, 128, 1e-12, False, False),
+    "taoruijie": Variant(True, False, False, False, 256, 1e-4, True, True, True),
+    "speechbrain": Variant(False, True, True, True, 128, 1e-12, False, True, False),
+    "wespeaker": Variant(False, False, False, False, 128, 1e-10, True, False, False),
 }
 
 
@@ -34,7 +35,7 @@ class EcapaTdnn(nn.Cell):
     fast_cells = {SERes2Block: FastSERes2Block}     # for utils.cpu_ops.fast
 
     def __init__(self, in_channels: int = 80, channels: int = 1024, emb_size: int = 192, mfa_channels: int = 1536,
-                 variant: str = "taoruijie"):
+                 variant: str = "taoruijie", global_context: bool = True):
         super().__init__()
         if variant not in VARIANTS:
             raise SettingError(f"variant: found {variant!r}, expected one of {', '.join(VARIANTS)}")
@@ -45,7 +46,7 @@ class EcapaTdnn(nn.Cell):
         self.stem = ConvReluNorm(in_channels, channels, kernel=5, reflect=kind.reflect_padding)
         self.blocks = nn.CellList([SERes2Block(channels, dilation, kind) for dilation in DILATIONS])
         self.mfa = ConvReluNorm(len(DILATIONS) * channels, mfa_channels, norm=kind.mfa_norm)
-        self.pool = AttentiveStatistics(mfa_channels, kind)
+        self.pool = AttentiveStatistics(mfa_channels, kind, global_context)
         self.pool_norm = batch_norm(2 * mfa_channels)
         self.fc = conv1x1(2 * mfa_channels, emb_size)
         self.norm = batch_norm(emb_size) if kind.embedding_norm else nn.Identity()
@@ -72,7 +73,8 @@ class EcapaTdnn(nn.Cell):
 
 def make_network(config: Config) -> EcapaTdnn:
     """The network that `config` describes."""
-    return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant)
+    return EcapaTdnn(config.in_channels, config.channels, config.emb_size, config.mfa_channels, config.variant,
+                     config.global_context)
 
 
 class AttentiveStatistics(nn.Cell):
@@ -80,29 +82,39 @@ class AttentiveStatistics(nn.Cell):
 
     The published first layer convolves [x; mean; std] with the statistics repeated T times. A 1x1 convolution of
     something constant in time need not be repeated: `hidden` holds its columns for x, `context` those for the rest.
+    Without the global context there is x alone.
     """
 
-    def __init__(self, channels: int, kind: Variant):
+    def __init__(self, channels: int, kind: Variant, global_context: bool = True):
         super().__init__()
         self.deviation = Deviation(kind.min_variance)
         self.unbiased_context = kind.unbiased_context
+        self.has_context, self.has_norm = global_context, kind.attention_norm
         self.hidden = conv1x1(channels, kind.attention_channels)
-        self.context = conv1x1(2 * channels, kind.attention_channels, has_bias=False)
-        self.norm = batch_norm(kind.attention_channels)
+        if global_context:
+            self.context = conv1x1(2 * channels, kind.attention_channels, has_bias=False)
+        self.norm = batch_norm(kind.attention_channels) if kind.attention_norm else nn.Identity()
         self.score = conv1x1(kind.attention_channels, channels)
         self.statistics, self.weighted_statistics = cpu_ops.TimeStatistics(), cpu_ops.SoftmaxStatistics()
 
     def construct(self, x, mask=None):
+        hidden = self.hidden(x)                                           # (B, A, 1, T)
+        if self.has_context:
+            hidden = hidden + self.context(self.statistics_of(x, mask))
+        if self.has_norm:
+            hidden = self.norm(ops.relu(hidden))
+        score = self.score(ops.tanh(hidden))                              # (B, M, 1, T)
+        if mask is not None:
+            score = score + (mask - 1) * 1e4                              # within float16, and exp gives exactly 0
+        mean, variance = self.weighted_statistics(x, score)
+        return ops.cat((mean, self.deviation(variance)), 1)
+
+    def statistics_of(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Means and deviations over the whole utterance: (B, M, 1, T) -> (B, 2M, 1, 1)."""
         mean, variance = self.statistics(x, mask)                         # (B, M, 1, 1)
         if self.unbiased_context:
             frames = (ones_like(x[:, :1]) if mask is None else mask).sum(3, keepdims=True)
             variance = variance * unbiased(frames)
-        context = ops.cat((mean, self.deviation(variance)), 1)            # (B, 2M, 1, 1)
-        x_hidden = ops.relu(self.hidden(x) + self.context(context))       # (B, A, 1, T)
-        score = self.score(ops.tanh(self.norm(x_hidden)))                 # (B, M, 1, T)
-        if mask is not None:
-            score = score + (mask - 1) * 1e4                              # within float16, and exp gives exactly 0
-        mean, variance = self.weighted_statistics(x, score)
         return ops.cat((mean, self.deviation(variance)), 1)
 
 

@@ -77,11 +77,11 @@ class FilterBank(nn.Cell):
 def fourier_kernel(name: str) -> np.ndarray:
     """What turns WINDOW samples into the real, then the imaginary parts of their spectrum: (2 K, WINDOW)."""
     front_end = get_front_end(name)
-    hamming = window(name)
-    first = (len(hamming) - WINDOW) // 2
+    shape = window(name)
+    first = (len(shape) - WINDOW) // 2
     frames = np.eye(WINDOW)                                                         # the response to each sample
     if front_end.frames == "snip":
         frames = frames - frames.mean(axis=1, keepdims=True)
         frames = frames - front_end.pre_emphasis * np.concatenate((frames[:, :1], frames[:, :-1]), axis=1)
-    spectrum = np.asarray(scipy.fft.rfft(frames * hamming[first:first + WINDOW], n=front_end.n_fft, axis=1))
+    spectrum = np.asarray(scipy.fft.rfft(frames * shape[first:first + WINDOW], n=front_end.n_fft, axis=1))
     return np.concatenate((spectrum.real, spectrum.imag), axis=1).T

@@ -30,7 +30,6 @@ OTHERS = (
     (r"(^|\.)masker\.(encoders|decoders|rnn|mask_layer)\b", "a spectral or recurrent network of asteroid's (DCCRNet, "
                                                             "DCUNet, LSTMTasNet), not Conv-TasNet"),
     (r"(^|\.)mask_generator\.input_conv\.", "torchaudio's Conv-TasNet, whose tensors are laid out differently"),
-    (r"(^|\.)se_res2block\.", "wespeaker's ECAPA-TDNN, whose tensors are laid out differently"),
     (r"(^|\.)xvector\.(tdnn|block1|dense)", "CAM++ or another D-TDNN of 3D-Speaker's, not ECAPA-TDNN"),
     (r"(^|\.)layer1\.0\.(conv1|bn1)\.", "a ResNet, not ECAPA-TDNN"),
     (r"(^|\.)encoder\.encoder\.\d+\.mconv\.", "NeMo's QuartzNet, Citrinet or TitaNet"),
@@ -47,8 +46,10 @@ TAKEN = (
                                               "asteroid"),
     (r"(^|\.)rnns\.0\.rnn\.weight_hh_l0$", "deepspeech.pytorch's network, for deepspeech2/import_torch.py --format "
                                            "deepspeech_pytorch"),
-    (r"(^|\.)mfa\.conv\.conv\.weight$", "SpeechBrain's ECAPA-TDNN, for ecapatdnn/import_torch.py --format "
-                                              "speechbrain"),
+    (r"(^|\.)mfa\.conv\.conv\.weight$", "SpeechBrain's or 3D-Speaker's ECAPA-TDNN, for ecapatdnn/import_torch.py "
+                                          "--format speechbrain or 3dspeaker"),
+    (r"(^|\.)se_res2block\.0\.conv\.weight$", "wespeaker's ECAPA-TDNN, for ecapatdnn/import_torch.py --format "
+                                               "wespeaker"),
     (r"(^|\.)layer1\.convs\.0\.weight$", "TaoRuijie's ECAPA-TDNN, for ecapatdnn/import_torch.py --format taoruijie"),
 )
 
