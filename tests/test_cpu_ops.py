@@ -217,6 +217,10 @@ CASES = {
     "one dimension": lambda: conv1d((3, 6, 29), 7, 3, 2),
     "PReLU": lambda: (cpu_ops.PReLU(), [noise(2, 3, 70000), np.float32([0.3])], [], prelu),
     "clipped ReLU": lambda: (cpu_ops.ClippedReLU(2), [noise(3, 5, 7)], [], clipped_relu),
+    "mask of frames": lambda: (cpu_ops.Masking(), [noise(3, 4, 5, 37), frame_mask(3, 37)[:, None]], [], np.multiply),
+    "mask of rows": lambda: (cpu_ops.Masking(), [noise(37, 3, 5), frame_mask(37, 37)[:, 0, :3, None]], [], np.multiply),
+    "mask without an axis that repeats": lambda: (cpu_ops.Masking(), [noise(2, 3), noise(2, 3, 1)[..., 0]], [],
+                                                  np.multiply),
     "global norm": lambda: (cpu_ops.GlobalNorm(), [noise(3, 5, 37) * 3 + 2, noise(1, 5, 1), noise(1, 5, 1),
                                                    frame_mask(3, 37)], [], global_norm),
     "LSTM": lambda: both_directions(9, [9, 4, 1], 5, 7),
@@ -269,7 +273,7 @@ def test_value_is_the_formula_and_gradients_are_its_differences(name):
     value, gradients = value_and_gradients(layer, inputs, slope)
     np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     for i, gradient in enumerate(gradients):
-        if (name, i) == ("global norm", 3) or i == 1 < len(inputs) and ("LSTM" in name or "block" in name):
+        if (name, i) == ("global norm", 3) or i == 1 < len(inputs) and re.search("LSTM|block|mask", name):
             continue      # masks and numbers of frames are no weights
         direction = noise(*gradient.shape, 1)[..., 0].astype(np.float64)
         either = []

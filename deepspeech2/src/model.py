@@ -36,6 +36,7 @@ class DeepSpeech2(nn.Cell):
         self.conv = ConvStack(config.conv_channels)
         if ms.get_context("device_target") == "Ascend":
             self.conv.for_ascend()
+        self.mask = cpu_ops.Masking()
         width = config.conv_channels * bins_after(BINS)
         sizes = [width] + [config.hidden_size] * (config.hidden_layers - 1)
         self.layers = nn.CellList([Recurrent(config, size, has_norm=i > 0) for i, size in enumerate(sizes)])
@@ -45,7 +46,7 @@ class DeepSpeech2(nn.Cell):
 
     def construct(self, features, frames):
         mask = time_mask(features, frames)
-        return self.listen(features * mask.expand_dims(2), frames, mask)
+        return self.listen(self.mask(features, mask.expand_dims(2)), frames, mask)
 
     def listen(self, features: Tensor, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """`construct` with the mask of the frames, (B, T), and zeros in the padding of the features.
@@ -116,6 +117,7 @@ class ConvStack(nn.Cell):
         self.second = conv(channels, channels, (21, 11), (2, 1))
         self.second_norm = nn.BatchNorm2d(channels, momentum=0.9)
         self.clip = cpu_ops.ClippedReLU(CEILING)
+        self.mask = cpu_ops.Masking()
         self.upright = False
 
     def for_ascend(self) -> None:
@@ -132,8 +134,8 @@ class ConvStack(nn.Cell):
         x = self.first(self.image(features))                                # (B, C, 81, T')
         mask = mask[:, ::2]
         inside = self.image_mask(mask)
-        x = self.clip(self.first_norm(x * inside)) * inside
-        x = self.clip(self.second_norm(self.second(x) * inside)) * inside   # (B, C, 41, T')
+        x = self.mask(self.clip(self.first_norm(self.mask(x, inside))), inside)
+        x = self.mask(self.clip(self.second_norm(self.mask(self.second(x), inside))), inside)   # (B, C, 41, T')
         return self.flatten(x), mask
 
     def slide(self, features: Tensor, inside: Tensor) -> Tensor:
@@ -199,6 +201,7 @@ class Recurrent(nn.Cell):
         rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[config.rnn_type]
         self.states = 2 if config.rnn_type == "lstm" else 1      # h and c, or h
         self.norm = FrameBatchNorm(size) if has_norm else None
+        self.mask = cpu_ops.Masking()
         self.bidirectional = config.bidirectional
         self.rnn = rnn(size, config.hidden_size)
         if self.bidirectional:
@@ -208,7 +211,7 @@ class Recurrent(nn.Cell):
         if self.norm is not None:
             x = self.norm(x)
         y = self.rnn(x, frames) if self.bidirectional else self.rnn(x)[0]
-        return y.astype(x.dtype) * mask     # Ascend's kernels return float16
+        return self.mask(y.astype(x.dtype), mask)   # Ascend's kernels return float16
 
     def stream(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(n, 1, I), the layer's states -> (n, 1, H), the states after it."""

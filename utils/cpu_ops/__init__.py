@@ -17,6 +17,7 @@ from utils.cpu_ops.functions import (
     Depthwise,
     FrameNorm,
     GlobalNorm,
+    Masking,
     PReLU,
     SoftmaxStatistics,
     TimeStatistics,
@@ -25,7 +26,7 @@ from utils.cpu_ops.functions import (
 from utils.cpu_ops.speed import BF16, bfloat16_is_faster
 from utils.device import uncap_onednn
 
-__all__ = ["BF16", "BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "PReLU",
+__all__ = ["BF16", "BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "Masking", "PReLU",
            "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "unit_of"]
 
 STOCK = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose, Depthwise)

@@ -29,6 +29,13 @@ class ClippedReLU(nn.Cell):
         return ops.clamp(x, 0, self.ceiling)
 
 
+class Masking(nn.Cell):
+    """x of any shape, mask of the same, but 1 on neighbouring axes -> x times the mask, which gets no gradient."""
+
+    def construct(self, x, mask):
+        return x * mask
+
+
 class GlobalNorm(nn.Cell):
     """x (B, C, T), gain and bias (1, C, 1) -> each item at mean 0 and variance 1, times gain, plus bias.
 

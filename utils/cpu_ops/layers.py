@@ -144,6 +144,20 @@ class FastClippedReLU(functions.ClippedReLU):
         return self.function(x)
 
 
+class FastMasking(functions.Masking):
+    def prepare(self) -> bool:
+        gradient = operator("Masking")
+
+        def gradients(x, mask, out, dout):
+            return gradient(dout, mask), ops.zeros_like(mask)
+
+        self.function = operator("Masking", bprop=gradients)
+        return True
+
+    def construct(self, x, mask):
+        return self.function(x, mask)
+
+
 class FastGlobalNorm(functions.GlobalNorm):
     def prepare(self) -> bool:
         gradient = operator("GlobalNormGradient", outputs=3)
@@ -228,5 +242,5 @@ class FastDepthwise(functions.Depthwise):
 
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
-    FastConv1d, FastConv2d, FastDense, FastPReLU, FastClippedReLU, FastGlobalNorm, FastTimeStatistics,
+    FastConv1d, FastConv2d, FastDense, FastPReLU, FastClippedReLU, FastMasking, FastGlobalNorm, FastTimeStatistics,
     FastSoftmaxStatistics, FastBothDirections, FastDepthwise)}
