@@ -1,7 +1,9 @@
-# make install only installs
-# make demo    train, evaluate, export and use every model on a small synthetic corpus
-# make test    lint and tests
-# Both make .venv first; a second run finds it finished.
+# make install  makes .venv, and nothing more
+# make demo     uses the checkpoints that ship, then trains, evaluates, exports and uses every model on synthetic speech
+# make demo-short  the same with less training
+# make samples  the first minute of it: pictures of what the shipped checkpoints make of the shipped samples
+# make test     lint and tests
+# All make .venv first; a second run finds it finished.
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
 # make results-deepspeech2 CHECKPOINT=pretrained/best.ckpt    evaluate only; likewise the other two
 # make seeds-ecapatdnn       the same training with three seeds, their mean and spread
@@ -19,10 +21,13 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_meta rewritten_network test/output
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install demo demo-short test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
+.PHONY: install demo demo-short samples test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
   seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean
 
 install: $(VENV)/.demo
+
+samples: $(VENV)/.demo
+	$(RUN) samples.py
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py

@@ -1,7 +1,7 @@
-"""make demo: every model on the mini corpus, as a user would: prepare, train, evaluate, export, run in C++; a table.
+"""make demo: what the shipped checkpoints make of the shipped samples; then every model from scratch, and a table.
 
-Runs the commands of the READMEs in the model folders, on the run folder runs/demo, and stops at the first that fails.
---short trains less.
+From scratch is, on the mini corpus: prepare, train, evaluate, export, run in C++, with the commands of the READMEs in
+the model folders, on the run folder runs/demo. Stops at the first that fails. --short trains less.
 """
 import argparse
 import os
@@ -87,13 +87,16 @@ MODELS = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": dee
 def main(argv):
     """Runs the demo of the models named, or of all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; default: all")
+    parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; default: the samples and all")
     parser.add_argument("--short", action="store_true", help="a third of the training, to see that everything runs")
     args = parser.parse_args(argv)
     if unknown := [name for name in args.models if name not in MODELS]:
         raise SettingError(f"models: found {unknown[0]!r}, expected some of {', '.join(MODELS)}"
                            f"{nearest(unknown[0], MODELS)}")
     rows = []
+    if not args.models:
+        finish(ROOT, Step("samples", ["samples.py"], r"picture: .*"))
+        print("\nNow each model from scratch, on synthetic speech:")
     for model in args.models or MODELS:
         shutil.rmtree(ROOT / model / RUN, ignore_errors=True)
         for step in MODELS[model](args.short):

@@ -1,5 +1,6 @@
 """Pictures of a run, as PNG."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first
 from matplotlib.figure import Figure  # noqa: E402
 
 from utils.files import StrPath, whole_file  # noqa: E402
+
+CARD = (6.0, 4.5)       # inches of `card`, and its letters: still read where it is shown a third as wide
+LETTERS: dict[Any, Any] = {
+    "font.size": 13, "axes.titlesize": 14, "axes.labelsize": 13, "xtick.labelsize": 12, "ytick.labelsize": 12,
+    "legend.fontsize": 12, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#52606d",
+    "xtick.color": "#52606d", "ytick.color": "#52606d", "axes.labelcolor": "#1f2933", "text.color": "#1f2933"}
+BLUE, ORANGE, GREY = "#1f77b4", "#e8590c", "#9aa5b1"
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: str) -> None:
@@ -36,9 +44,24 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: 
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: StrPath) -> None:
+@contextmanager
+def card(path: StrPath, rows: int = 1, columns: int = 1, **options: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure to draw on and its axes (rows, columns), written to `path` at the end: all cards are of one size.
+
+    Its ground is white, so that it is read on a dark page, too. `options`: of `plt.subplots`.
+    """
+    with plt.rc_context(LETTERS):
+        figure, axes = plt.subplots(rows, columns, figsize=CARD, squeeze=False, **options)
+        try:
+            yield figure, axes
+            save_figure(figure, path, 150)
+        finally:
+            plt.close(figure)
+
+
+def save_figure(figure: Figure, path: StrPath, dots_per_inch: int = 110) -> None:
     """Writes `figure` to `path`, as PNG, and closes it."""
     figure.tight_layout()
     with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png", dpi=dots_per_inch)
     plt.close(figure)

@@ -1,30 +1,53 @@
-"""DET plot: miss rate over false alarm rate on normal-deviate axes, where Gaussian scores give straight lines."""
+"""Pictures of scores: over many trials a DET plot, over a few each score beside the threshold.
+
+A DET plot has miss rate over false alarm rate on normal-deviate axes, where Gaussian scores give straight lines.
+"""
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 from scipy.stats import norm
 
 from ecapatdnn.src.metric import Errors
 from utils.files import StrPath
-from utils.plots import save_figure
+from utils.plots import BLUE, GREY, ORANGE, card
 
-TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+TICKS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 
 def draw_det(rates: Mapping[str, Errors], eers: Mapping[str, float], path: StrPath) -> None:
     """One curve per kind of score from {kind: Errors}, its EER marked, as PNG."""
-    figure, axis = plt.subplots(figsize=(4.6, 4.6))
-    for kind, errors in rates.items():
-        line, = axis.plot(norm.ppf(errors.false_alarm.clip(1e-6, 1 - 1e-6)), norm.ppf(errors.miss.clip(1e-6, 1 - 1e-6)),
-                          linewidth=1.4, label=f"{kind}: EER {100 * eers[kind]:.2f} %")
-        axis.plot(*[norm.ppf(max(eers[kind], 1e-6))] * 2, "o", color=line.get_color(), markersize=5)
-    limits = norm.ppf([TICKS[0], TICKS[-1]])
-    axis.plot(limits, limits, color="grey", linewidth=0.6, linestyle=":")
-    for set_ticks, set_limits in ((axis.set_xticks, axis.set_xlim), (axis.set_yticks, axis.set_ylim)):
-        set_ticks(norm.ppf(TICKS), [f"{100 * tick:g}" for tick in TICKS])
-        set_limits(*limits)
-    axis.set_xlabel("false alarms, %")
-    axis.set_ylabel("misses, %")
-    axis.grid(alpha=0.3)
-    axis.legend(loc="lower left", fontsize=9)
-    save_figure(figure, path)
+    with card(path) as (_, axes):
+        axis = axes[0, 0]
+        limits = norm.ppf([TICKS[0], TICKS[-1]])
+        axis.plot(limits, limits, color=GREY, linewidth=1, linestyle=":")
+        for (kind, errors), color in zip(rates.items(), (BLUE, ORANGE, "#2f9e44", "#9c36b5"), strict=False):
+            axis.plot(norm.ppf(errors.false_alarm.clip(1e-6, 1 - 1e-6)), norm.ppf(errors.miss.clip(1e-6, 1 - 1e-6)),
+                      color=color, linewidth=2.5, label=f"{kind}: EER {100 * eers[kind]:.2f} %")
+            axis.plot(*[norm.ppf(max(eers[kind], 1e-6))] * 2, "o", color=color, markersize=8)
+        for set_ticks, set_limits in ((axis.set_xticks, axis.set_xlim), (axis.set_yticks, axis.set_ylim)):
+            set_ticks(norm.ppf(TICKS), [f"{100 * tick:g}" for tick in TICKS])
+            set_limits(*limits)
+        axis.set_xlabel("false alarms, %")
+        axis.set_ylabel("misses, %")
+        axis.grid(alpha=0.3)
+        axis.legend(loc="lower left")
+
+
+def draw_verdicts(scores: Mapping[str, float], threshold: float, path: StrPath) -> None:
+    """The scores of {pair of recordings: score}, each on the side of the threshold that decides it, as PNG."""
+    with card(path) as (_, axes):
+        axis = axes[0, 0]
+        low, high = min(-0.1, *scores.values()), 1.0
+        for row, (pair, score) in enumerate(scores.items()):
+            same = score >= threshold
+            color = BLUE if same else ORANGE
+            axis.plot([low, score], [row, row], color=color, linewidth=2.5)
+            axis.plot(score, row, "o", color=color, markersize=13)
+            axis.text(score + 0.045, row, f"{score:.2f} {'same' if same else 'different'}", va="center", color=color,
+                      fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})
+            axis.text(low + 0.01, row - 0.16, pair, fontsize=12)
+        axis.axvline(threshold, color="#1f2933", linewidth=1.5, linestyle="--")
+        axis.text(threshold, -0.75, f"threshold {threshold:.2f}", ha="center", va="bottom")
+        axis.set(xlim=(low, high + 0.15), ylim=(len(scores) - 0.5, -0.75), yticks=[],
+                 xlabel="score: cosine of two embeddings")
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axis.spines["left"].set_visible(False)
