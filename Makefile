@@ -21,8 +21,8 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_meta rewritten_network test/output
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install demo demo-short samples test test-slow lint bench results-ecapatdnn results-conv_tasnet results-deepspeech2 \
-  seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean
+.PHONY: install demo demo-short samples test test-slow lint bench results-ecapatdnn results-conv_tasnet \
+  results-deepspeech2 seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean
 
 install: $(VENV)/.demo
 

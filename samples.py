@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from utils.checkpoints.checkpoint import pretrained
-from utils.config import checkpoint_config
+import conv_tasnet
+import deepspeech2
+import ecapatdnn
 from utils.errors import run
 from utils.results import require_writable
 
@@ -33,21 +34,17 @@ def main(argv: list[str]) -> None:
         print(f"   ({time.monotonic() - started:.0f} s)", flush=True)
 
 
-# Models are imported when their turn comes, and what draws after the answer: nobody waits for what is not yet needed.
+# What draws is imported after the answer, so that nobody waits for it.
 
 
 def verify(folder: Path) -> None:
     """Every pair of three recordings of two people."""
-    from ecapatdnn.src.config import Config
-    from ecapatdnn.src.inference import load
-
-    verifier = load(checkpoint_config(Config, checkpoint("ecapatdnn"), score_crops=0))
-    scores = {}
+    verifier, scores = ecapatdnn.load(), {}
     for first, second in (("speaker1_a", "speaker1_b"), ("speaker1_a", "speaker2"), ("speaker1_b", "speaker2")):
-        score = verifier.score(sample("ecapatdnn", first), sample("ecapatdnn", second))
-        scores[f"{first}, {second}"] = score
-        print(f"{first}.wav and {second}.wav: {'same' if score >= verifier.threshold else 'different'} speaker, "
-              f"score {score:.3f}, threshold {verifier.threshold:.3f}", flush=True)
+        verdict = verifier.verify(sample("ecapatdnn", first), sample("ecapatdnn", second))
+        scores[f"{first}, {second}"] = verdict.score
+        print(f"{first}.wav and {second}.wav: {'same' if verdict.same else 'different'} speaker, "
+              f"score {verdict.score:.3f}, threshold {verdict.threshold:.3f}", flush=True)
 
     from ecapatdnn.src.plots import draw_verdicts
     draw_verdicts(scores, verifier.threshold, folder / "verdicts.png")
@@ -58,12 +55,10 @@ def separate(folder: Path) -> None:
     """A mixture of two voices, and how much nearer each is to the recording it was mixed of."""
     import numpy as np
 
-    from conv_tasnet.src.config import Config
-    from conv_tasnet.src.inference import load
     from conv_tasnet.src.metric import best_order, si_snr
     from utils.audio.audio_file import read, write_wav
 
-    separator = load(checkpoint_config(Config, checkpoint("conv_tasnet")))
+    separator = conv_tasnet.load()
     rate = separator.config.sample_rate
     mixture, *sources = (read(sample("conv_tasnet", name), rate) for name in ("mixture", "source_1", "source_2"))
     voices, sources = separator.separate(mixture), np.stack(sources)
@@ -81,12 +76,10 @@ def separate(folder: Path) -> None:
 
 def transcribe(folder: Path) -> None:
     """Two recordings, one with a picture of its words."""
-    from deepspeech2.src.config import Config
     from deepspeech2.src.features import RATE
-    from deepspeech2.src.inference import load
     from utils.audio.audio_file import read
 
-    recognizer = load(checkpoint_config(Config, checkpoint("deepspeech2")))
+    recognizer = deepspeech2.load()
     for name in ("spelled", "command"):
         transcript = recognizer.transcribe(sample("deepspeech2", name), timestamps=True)
         print(f"{name}.wav: {transcript.text}", flush=True)
@@ -95,11 +88,6 @@ def transcribe(folder: Path) -> None:
     from deepspeech2.src.plots import draw_transcript
     draw_transcript(read(sample("deepspeech2", "command"), RATE), RATE, transcript.words, folder / "transcript.png")
     print(f"picture: {folder / 'transcript.png'}")
-
-
-def checkpoint(model: str) -> str:
-    """The path of the checkpoint that ships with a model."""
-    return pretrained(str(ROOT / model / "infer.py"))
 
 
 def sample(model: str, name: str) -> str:
