@@ -19,7 +19,7 @@ RUN := $(VENV)/bin/python
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # what programs and MindSpore leave where they are run; runs/, lists/, corpora/, results/ and logs are the user's
 PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_meta rewritten_network test/output
-PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+PIP := $(RUN) -m pip install -qq --disable-pip-version-check
 
 .PHONY: install demo demo-short samples test test-slow lint bench results-ecapatdnn results-conv_tasnet \
   results-deepspeech2 seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean

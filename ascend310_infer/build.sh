@@ -25,7 +25,7 @@ fetch() {  # the wheel into "$1", whole or not at all
   mkdir -p "$(dirname "$1")"
   place=$(mktemp -d "$1.XXXXXX")
   trap 'rm -rf "$place"' EXIT
-  "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.7 \
+  "$PYTHON" -m pip download -qq --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.7 \
     --platform manylinux1_x86_64 --dest "$place" "mindspore-lite==$VERSION"
   if ! echo "$SHA256  $(ls "$place"/*.whl)" | sha256sum --check --quiet; then
     echo "error: mindspore-lite $VERSION: not the file it was (sha256); expected $SHA256" >&2
@@ -50,4 +50,9 @@ fi
 json=$("$PYTHON" -c 'import importlib.util as u; s = u.find_spec("mindspore")
 print(s.submodule_search_locations[0] + "/include/third_party" if s else "")')
 "$CMAKE" -S . -B "$folder" -DMS_LITE_HOME="$MS_LITE_HOME" -DJSON_INCLUDE_DIR="$json" "${flags[@]}" > /dev/null
-"$CMAKE" --build "$folder" --parallel 2
+if [ ! -e "$folder/main" ]; then echo "== building the C++ runner (once) =="; fi
+if ! printed=$("$CMAKE" --build "$folder" --parallel 2 2>&1); then
+  echo "$printed" >&2
+  echo "error: the C++ runner cannot be built, see above" >&2
+  exit 1
+fi

@@ -1,5 +1,6 @@
 """The device a program runs on, set up once before the first operator."""
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from utils.errors import RunError, SettingError, UnsupportedError
 from utils.ranges import Range, environment
 
 TARGETS = ("Ascend", "CPU", "GPU")
+UNUSED = "'FusedSparseAdam' is deprecated"      # nn.Adam makes one for sparse gradients, which no network here has
 MAX_ISA = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")    # what oneDNN reads, the first before the second
 CAP, CAPPED = "AVX2", "CPU_OPS_CAPPED"      # the variable tells the cap set here from one that the user has set
 
@@ -85,12 +87,18 @@ class Device:
                 zip(np.split(flat, np.cumsum([array.size for array in arrays])[:-1]), arrays, strict=True)]
 
 
+def _concerns_user(record: logging.LogRecord) -> bool:
+    """Whether a line of MindSpore's log says what a user can do something about: all but one."""
+    return UNUSED not in record.getMessage()
+
+
 def setup_device(target: str = "", distribute: bool = False, device_id: int = 0, seed: int = 0) -> Device:
     """Selects the target and graph mode, seeds initial weights and joins the other processes.
 
     `target` "" takes the environment's DEVICE_TARGET, else Ascend where MindSpore has one, else CPU. With
     `distribute`, ranks come from the launcher's environment (a rank table or msrun).
     """
+    logging.getLogger(f"ME.mindspore.log.{os.getpid()}").addFilter(_concerns_user)      # MindSpore's own
     target = choose_target(target)
     if target not in TARGETS:
         raise SettingError(f"device_target: found {target}, expected one of {', '.join(TARGETS)}")
