@@ -2,7 +2,6 @@
 import sys
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.evaluation import report, score_mixtures
 from utils.audio.survey import require_all
 from utils.config import parse_use_config
 from utils.errors import run
@@ -13,6 +12,8 @@ def main(config: Config) -> dict[str, float]:
 
     AudioError, after all that, where mixtures could not be scored.
     """
+    from conv_tasnet.src.evaluation import report, score_mixtures  # MindSpore, which --help does not wait for
+
     rows, reasons, folder = score_mixtures(config)
     means = report(rows, config.eval_dir, folder) if rows else {}
     require_all(reasons, len(rows) + len(reasons))

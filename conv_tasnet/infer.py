@@ -15,6 +15,7 @@ from utils.errors import run
 from utils.progress import progress
 from utils.ranges import Range, number
 from utils.results import require_writable
+from utils.version import add_version
 
 
 def main(argv: list[str]) -> None:
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> None:
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add_version(parser)
     parser.add_argument("audio", nargs="+", help="mixtures; mixture.wav becomes mixture_1.wav, mixture_2.wav, ...")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")
@@ -60,5 +62,10 @@ def separate(recording: Recording, method: Callable[[Iterable[np.ndarray]], Piec
     print(f"{recording.path}: {seconds} s at {recording.rate} Hz -> {' '.join(paths)}")
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The command speech-separate."""
     run(main, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    command()

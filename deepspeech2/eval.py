@@ -3,7 +3,6 @@ import sys
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import save_log_probs
-from deepspeech2.src.evaluation import recognise, report
 from deepspeech2.src.text import Alphabet
 from utils.audio.survey import require_all
 from utils.config import parse_use_config
@@ -16,6 +15,8 @@ def main(config: Config) -> dict[str, float]:
     Log probabilities are kept where config.save_log_probs is set. AudioError, after all that, for files that could not
     be used.
     """
+    from deepspeech2.src.evaluation import recognise, report  # MindSpore, which --help does not wait for
+
     results, folder = recognise(config)
     rates = {}
     if results.keys:

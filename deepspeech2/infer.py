@@ -11,6 +11,7 @@ from utils.audio.recording import Recording, work_through
 from utils.errors import run
 from utils.progress import progress
 from utils.ranges import number, ranges_of
+from utils.version import add_version
 
 DECODING = ("lm_path", "alpha", "beta", "beam_width")       # settings that flags may change
 
@@ -32,6 +33,7 @@ def main(argv: list[str]) -> None:
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add_version(parser)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")
@@ -46,7 +48,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def show(recording: Recording, segments: Iterator[deepspeech2.Segment], args: argparse.Namespace) -> None:
+def show(recording: Recording, segments: "Iterator[deepspeech2.Segment]", args: argparse.Namespace) -> None:
     """Prints the segments of a recording as they come: their texts, or their words with the times."""
     seconds = math.ceil(recording.samples / recording.rate)
     if len(args.audio) > 1:
@@ -60,5 +62,10 @@ def show(recording: Recording, segments: Iterator[deepspeech2.Segment], args: ar
             bar.update(segment.end - segment.start)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The command speech-transcribe."""
     run(main, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    command()

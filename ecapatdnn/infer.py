@@ -13,6 +13,7 @@ from utils.errors import OutputError, SettingError, run
 from utils.files import write_arrays
 from utils.ranges import Range, number
 from utils.results import require_output
+from utils.version import add_version
 
 
 def main(argv: list[str]) -> None:
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> None:
           f"{verdict.threshold:.3f}")
 
 
-def embed(files: Sequence[str], verifier: ecapatdnn.Verifier, output: str) -> None:
+def embed(files: Sequence[str], verifier: "ecapatdnn.Verifier", output: str) -> None:
     """Writes the embeddings of all files that can be used; RunError at the end where one could not."""
     embeddings = {}
 
@@ -52,6 +53,7 @@ def embed(files: Sequence[str], verifier: ecapatdnn.Verifier, output: str) -> No
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line; SettingError where it does not fit together."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add_version(parser)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")
@@ -66,5 +68,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The command speech-verify."""
     run(main, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    command()

@@ -16,11 +16,13 @@ from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import MismatchError, OutputError, run
 from utils.ranges import Range, number
 from utils.results import require_output
+from utils.version import add_version
 
 
 def main(argv: Sequence[str]) -> Path:
     """Writes the mean of the last `num` of each run's checkpoints/epoch_*.ckpt; returns its path."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add_version(parser)
     parser.add_argument("runs", nargs="+", metavar="run", help="run folder")
     parser.add_argument("--num", type=number("--num", Range(1, 10 ** 6), int), default=10,
                         help="checkpoints of each run to average (%(default)s)")

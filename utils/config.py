@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
@@ -20,6 +21,7 @@ from utils.formats import KEY, Step, migrate, numbered, with_format
 from utils.paths import beside
 from utils.ranges import check_setting, ranges_of
 from utils.texts import read_text
+from utils.version import add_version
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
@@ -65,7 +67,9 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
     """
     parser = argparse.ArgumentParser(prog=program, description=cls.__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults")
+    add_version(parser)
+    parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults, or "
+                        "the name of a preset that ships: mini for configs/mini.yaml")
     types, defaults = _types(cls), {field.name: field.default for field in dataclasses.fields(cls)}
     aliases = getattr(cls, "ALIASES", {})
     for name, kind in types.items():
@@ -78,17 +82,29 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
         raise SettingError(f"{unknown[0]}: no such flag{nearest(name, [*types, *aliases])}; --help lists them all")
     given = vars(known)
     values = {} if base is None else dataclasses.asdict(base)
-    changes = read_yaml(cls, path) if (path := given.pop("config")) else {}
+    changes = read_yaml(cls, preset(cls, name)) if (name := given.pop("config")) else {}
     changes |= {name: _convert(cls, name, text, f"--{name}") for name, text in given.items() if text is not None}
     return cls(**values | {name: _expand(name, value) for name, value in changes.items()})
 
 
-def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConfig:
+def preset(cls: type[Dataclass], name: str) -> StrPath:
+    """The file that `--config name` means: one of that path, else the preset of that name beside the model of `cls`."""
+    if os.path.exists(name) or os.path.dirname(name):
+        return name
+    folder = Path(sys.modules[cls.__module__].__file__ or "").parents[1] / "configs"
+    shipped = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if shipped and (stem := name.removesuffix(".yaml")) not in shipped:
+        raise NotFoundError(f"config: {name}: no such file, nor one of the presets {', '.join(shipped)}"
+                            f"{nearest(stem, shipped)}")
+    return shipped.get(name.removesuffix(".yaml"), name)
+
+
+def parse_train_config(cls: type[TrainConfig], argv: Sequence[str], program: str | None = None) -> TrainConfig:
     """`parse_config`, where `--resume RUN` starts from the values that RUN was trained with.
 
     `--resume auto` names the run in ckpt_save_dir, which need not exist yet.
     """
-    config = parse_config(cls, argv)
+    config = parse_config(cls, argv, program=program)
     if not config.resume:
         return config
     folder = config.ckpt_save_dir if config.resume == AUTO else config.resume

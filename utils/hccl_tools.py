@@ -19,6 +19,7 @@ from utils.errors import ContentError, MismatchError, NotFoundError, SettingErro
 from utils.files import write_text
 from utils.launching.rank_table import Table, demands_of_910a, group_violations, load, violations
 from utils.texts import read_text
+from utils.version import add_version
 
 HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
 
@@ -56,6 +57,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_version(parser)
     parser.add_argument("--device_num", default="[0,8)",
                         help='the devices as a range, default "[0,8)"; an Atlas A3 has "[0,16)"')
     parser.add_argument("--visible_devices", default="", help="which are meant by 0, 1, ...: e.g. 4,5,6,7")

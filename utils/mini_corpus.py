@@ -7,11 +7,13 @@ from utils.corpora.mini import MARKER, make_mini_corpus
 from utils.errors import run
 from utils.ranges import Range, number
 from utils.texts import read_text
+from utils.version import add_version
 
 
 def main(argv: list[str]) -> None:
     """Makes the corpus, or finds it finished, and prints what it holds."""
     parser = argparse.ArgumentParser(description="Make a small synthetic speech corpus.", allow_abbrev=False)
+    add_version(parser)
     parser.add_argument("out_dir")
     parser.add_argument("--seed", type=number("--seed", Range(0, 2 ** 32 - 1), int), default=0)
     args = parser.parse_args(argv)

@@ -19,6 +19,7 @@ from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import CONFIG_FILE, config_file, read_mapping
 from utils.errors import ContentError, OutputError, run
 from utils.files import write_text
+from utils.version import add_version
 
 OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id"}
 
@@ -26,6 +27,7 @@ OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distrib
 def main(argv: Sequence[str]) -> Path:
     """Writes best.ckpt and config.yaml into the folder; returns the path of the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add_version(parser)
     parser.add_argument("checkpoint", help="of a run folder, with its config.yaml beside it")
     parser.add_argument("output", help="folder; a README.md in it is yours to write")
     args = parser.parse_args(argv)

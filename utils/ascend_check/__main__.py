@@ -20,6 +20,7 @@ from utils.errors import SettingError, nearest, run
 from utils.files import write_text
 from utils.ranges import Range, number
 from utils.results import require_writable
+from utils.version import add_version
 
 
 def main(argv: list[str]) -> None:
@@ -66,6 +67,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m utils.ascend_check", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_version(parser)
     parser.add_argument("--model", nargs="+", default=models(), metavar="NAME", help="default: all")
     parser.add_argument("--graph", nargs="+", default=[], metavar="NAME",
                         help="a kind such as train, or a whole name; default: all, --list shows them")

@@ -20,6 +20,7 @@ from utils.results import require_output, require_writable
 from utils.torch_weights import safetensors_file, torch_file
 from utils.torch_weights.names import Tensors, to_ours, to_theirs
 from utils.torch_weights.networks import find_network
+from utils.version import add_version
 
 
 class Weights(NamedTuple):
@@ -73,6 +74,7 @@ def parse(argv: list[str], cls: type, originals: dict[str, Original]) -> tuple[a
     """(arguments, the settings {name: value} given by flags) of an import_torch.py for configs of type `cls`."""
     parser = argparse.ArgumentParser(description=DESCRIPTION, allow_abbrev=False,
                                      epilog="--SETTING VALUE states what the file does not state; see src/config.py")
+    add_version(parser)
     parser.add_argument("file", help="the original's file; with --export a checkpoint of ours")
     parser.add_argument("--format", choices=originals, required=True, help="whose it is, or is to be")
     parser.add_argument("--output", required=True, help="run folder to make; with --export the file to write")

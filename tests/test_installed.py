@@ -1,0 +1,126 @@
+"""The wheel, installed where this repository is not: its commands, presets, checkpoints and samples."""
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib.metadata import version
+
+import pytest
+from helpers.documents import ROOT
+from helpers.errors import assert_refusal, refused
+from helpers.shared import shared_folder
+
+from ecapatdnn.src.config import Config
+from utils.config import preset
+from utils.errors import NotFoundError
+
+MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
+needs_setuptools = pytest.mark.skipif(int(version("setuptools").split(".")[0]) < 77,
+                                      reason="setuptools of before 77 cannot build it; requirements-dev.txt has one")
+
+
+def done(*command, **where):
+    """(exit code, what it printed), without this repository in PYTHONPATH."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            text=True, check=False, env=environment, **where)
+    return result.returncode, result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Path of the wheel that is built of what git tracks, or would."""
+    def make(folder):
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *MODELS, "utils", "pyproject.toml",
+                                 "requirements.txt", "LICENSE", "README.md"], cwd=ROOT, capture_output=True, text=True,
+                                check=True).stdout.splitlines()
+        for name in listed:
+            if (ROOT / name).is_file():
+                copy = folder / "tree" / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes((ROOT / name).read_bytes())
+        built = subprocess.run([sys.executable, "-c", "import sys; from setuptools import build_meta as build; "
+                                "build.build_wheel(sys.argv[1])", folder], cwd=folder / "tree", capture_output=True,
+                               text=True, check=False)
+        assert built.returncode == 0, built.stderr
+    return next(shared_folder(tmp_path_factory, "wheel", make).glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The bin folder of a fresh environment with the wheel; it borrows the packages that are installed here."""
+    def make(folder):
+        code, output = done(sys.executable, "-m", "venv", "--without-pip", folder / "env")
+        assert code == 0, output
+        site = next((folder / "env" / "lib").glob("python*")) / "site-packages"
+        python = folder / "env" / "bin" / "python"
+        code, output = done(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index",
+                            "--quiet", wheel)
+        assert code == 0, output
+        # not as a .pth there: that one's own .pth, which leads to this repository, would count too
+        (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return shared_folder(tmp_path_factory, "installed", make) / "env" / "bin"
+
+
+@needs_setuptools
+def test_the_wheel_holds_what_programs_need_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for model in MODELS:
+        kinds = "configs/*.yaml", "pretrained/*", "samples/*", "src/*.py"
+        expected = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / model).glob(kind)} \
+            | {f"{model}/py.typed", f"{model}/train.py"}
+        assert expected <= names
+    assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc"} <= names
+    assert not [name for name in names if re.search(r"(^|/)(tests?|results|benchmarks|runs)/|\.png$", name)]
+    assert wheel.stat().st_size < 25e6
+
+
+@needs_setuptools
+def test_installed_commands_work_in_another_folder(installed, mini_corpus, tmp_path):
+    code, output = done(installed / "python", "-c", "import ecapatdnn; print(ecapatdnn.__file__)", cwd=tmp_path)
+    assert code == 0 and str(installed.parent) in output, output
+    first, second = sorted((mini_corpus / "test").rglob("*.wav"))[:2]
+    code, output = done(installed / "speech-verify", first, second, cwd=tmp_path)
+    assert code == 0 and re.search(r"^(same|different) speaker: score -?0\.\d+, threshold 0\.\d+$", output, re.M), output
+    code, output = done(installed / "speech-separate", first, "--output_dir", "out", cwd=tmp_path)
+    assert code == 0 and len(list((tmp_path / "out").glob("*_[12].wav"))) == 2, output
+    code, output = done(installed / "speech-transcribe", first, "--timestamps", cwd=tmp_path)
+    assert code == 0 and re.search(r"^\d+\.\d\d \d+\.\d\d [A-Z']+$", output, re.M), output
+
+
+@needs_setuptools
+def test_an_installed_training_reads_and_writes_below_the_users_folder(installed, tmp_path):
+    """The shipped preset `mini` names lists/mini, which is not there."""
+    code, output = done(installed / "speech-train", "ecapatdnn", "--config", "mini", cwd=tmp_path)
+    assert_refusal(code, output, "lists/mini/train.txt")
+    code, output = done(installed / "speech-train", "conv_tasnet", "--config", "minni", cwd=tmp_path)
+    assert_refusal(code, output, "minni", "mini", "wsj0")
+    code, output = done(installed / "speech-train", "deepspeech", cwd=tmp_path)
+    assert_refusal(code, output, "deepspeech", "deepspeech2")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("program", ["ecapatdnn.infer", "conv_tasnet.infer", "deepspeech2.infer", "ecapatdnn.eval",
+                                     "conv_tasnet.eval", "deepspeech2.eval", "utils.train", "utils.train ecapatdnn"])
+def test_help_does_not_wait_for_mindspore(program):
+    module, *arguments = program.split()
+    code = (f"import runpy, sys; sys.argv = ['x', *{arguments}, '--help']\n"
+            f"try:\n    runpy.run_module('{module}', run_name='__main__')\n"
+            "except SystemExit as end:\n    sys.exit(end.code or 3 * ('mindspore' in sys.modules))")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                            env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert result.returncode == 0 and "--version" in result.stdout, result.stdout + result.stderr
+
+
+def test_a_preset_is_named_or_a_path(tmp_path, monkeypatch):
+    shipped = ROOT / "ecapatdnn" / "configs" / "mini.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert preset(Config, "mini") == preset(Config, "mini.yaml") == shipped
+    assert preset(Config, "configs/mini.yaml") == "configs/mini.yaml"
+    (tmp_path / "mini.yaml").touch()
+    assert preset(Config, "mini.yaml") == "mini.yaml"       # the user's own comes first
+    with refused(NotFoundError, "vox", "voxceleb"):
+        preset(Config, "vox")
