@@ -124,6 +124,30 @@ def test_stream_pairs_mixture_and_speakers(smallest_steps):
     assert speakers.shape == (2, 1003)
 
 
+@pytest.mark.parametrize("rate", [RATE, 2 * RATE])
+def test_speakers_come_while_the_mixture_arrives(smallest_steps, monkeypatch, rate):
+    """As long as it, each at the level that fits what has arrived."""
+    separator = Separator(*network(norm="cgLN", causal=True))
+    monkeypatch.setattr(separator, "stream", lambda seconds: smallest_steps)
+    arrived, pieces, samples = [], [], noise(2003)
+    waiting = (arrived.append(len(block)) or block for block in blocks_of(samples, 500))
+    for piece in separator.separate_stream(waiting, rate):
+        pieces.append(piece)
+        behind = sum(arrived) - sum(piece.shape[1] for piece in pieces)
+        assert 0 <= behind <= smallest_steps.latency or rate != RATE and behind >= 0
+    speakers = np.concatenate(pieces, 1)
+    assert speakers.shape == (2, 2003) and speakers.dtype == np.float32
+    if rate == RATE:
+        raw = joined(smallest_steps.separate([samples]))[1]
+        level = Level(2)
+        level.add(samples, raw)
+        np.testing.assert_allclose(pieces[-1], (level.gains()[:, None] * raw)[:, -pieces[-1].shape[1]:], atol=1e-5)
+    with refused(AudioError, "int16"):
+        list(separator.separate_stream([np.zeros(500, np.int16)]))
+    with refused(MismatchError, "stream", "--causal true"):
+        Separator(*network()).separate_stream([samples])
+
+
 # levels
 
 

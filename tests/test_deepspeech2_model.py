@@ -10,13 +10,16 @@ from helpers.errors import refused
 from helpers.graphs import python
 from mindspore import Parameter, Tensor
 
+from deepspeech2.src import windows
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, frame_count, log_magnitude, spectrogram
+from deepspeech2.src.inference import Recognizer
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2, Lookahead, frames_after
 from deepspeech2.src.optimizer import AdamW
 from deepspeech2.src.streaming import Spectrogram, Stream, moments
 from deepspeech2.src.text import BLANK, collapse
+from utils.audio.audio_file import AudioError
 from utils.errors import MismatchError, SettingError
 from utils.layers.mixed_precision import mixed
 
@@ -176,6 +179,23 @@ def test_streaming_equals_the_whole(stream, samples, block):
     live = np.concatenate(list(streamer.run(blocks)))        # with the statistics of what was heard so far
     assert live.shape == expected.shape and np.isfinite(live).all()
     assert model.output.weight.name == "output.weight"              # checkpoints of it stay as they were
+
+
+def test_what_is_said_comes_while_it_arrives(stream, monkeypatch):
+    """A segment before the last block has come; in all what the log probabilities say."""
+    model, streamer = stream
+    recognizer = Recognizer(model, dataclasses.replace(SMALL, bidirectional=False), lambda piece: f"N{len(piece)}")
+    monkeypatch.setattr(recognizer, "stream", lambda seconds: streamer)
+    monkeypatch.setattr(windows, "LONGEST", windows.SEGMENT + windows.PAUSE)       # cut without a pause, too
+    blocks, arrived = list(np.random.default_rng(0).normal(0, 0.1, (25, 16000)).astype(np.float32)), []
+    segments = []
+    for segment in recognizer.transcribe_stream(block for block in blocks if not arrived.append(1)):
+        segments.append(segment)
+        assert len(arrived) < 25 or segment.end > 20
+    assert len(segments) > 1 and segments[-1].end == pytest.approx(25, abs=0.05)
+    assert segments == list(recognizer.decode_pieces(streamer.run(blocks)))
+    with refused(AudioError, "int16"):
+        list(recognizer.transcribe_stream([np.zeros(160, np.int16)]))
 
 
 def test_a_bidirectional_network_cannot_stream():

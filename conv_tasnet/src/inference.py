@@ -4,7 +4,7 @@
 kinds of utils.errors.UserError. Letters as in model.py.
 """
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,7 +21,7 @@ from conv_tasnet.src.streaming import Stream
 from conv_tasnet.src.torch_layout import ORIGINALS, shapes
 from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
 from utils.audio.audio_file import Source
-from utils.audio.recording import open_recording
+from utils.audio.recording import arriving, open_recording, resampled
 from utils.cpu_ops import BF16, fast
 from utils.files import StrPath
 from utils.trained import Kind, find
@@ -103,6 +103,37 @@ class Separator:
             windows = self.windows(opened.rounded_length(self.rate))
             return self._levelled(opened, windows.separate(opened.blocks(self.rate)))
         return self._separate_together([self._open(item, rate) for item in recording])
+
+    def separate_stream(self, blocks: Iterable[np.ndarray], rate: int | None = None,
+                        seconds: float = 0.1) -> Iterator[np.ndarray]:
+        """The speakers of a recording while it arrives: blocks (n,) -> (C, any number) float32, in all as long.
+
+        `rate`: of blocks and speakers, Hz (by default config.sample_rate). `seconds`: of a step, by which a speaker
+        comes later. Each speaker has the level that fits the mixture so far. MismatchError for a network that looks
+        ahead, AudioError for what is no block.
+        """
+        return self._pieces(blocks, rate or self.rate, self.stream(seconds))
+
+    def _pieces(self, blocks, rate, stream):
+        level, left = Level(self.config.C), 0
+
+        def counted():
+            nonlocal left
+            for block in blocks:
+                left += len(block)
+                yield block
+
+        def sounds():
+            for mixture, speakers in stream.separate(arriving(counted(), rate, self.rate)):
+                level.add(mixture, speakers)
+                yield (level.gains()[:, None] * speakers).astype(np.float32).T.copy()
+
+        for piece in resampled(sounds(), self.rate, rate, self.config.C):
+            piece = piece[:left]     # there and back again, a few samples more or less come out
+            left -= len(piece)
+            yield piece.T
+        if left:
+            yield np.zeros((self.config.C, left), np.float32)
 
     def _open(self, source, rate):
         return open_recording(source, rate or self.rate, self.fewest, self.rate)

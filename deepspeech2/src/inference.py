@@ -25,7 +25,7 @@ from deepspeech2.src.text import Alphabet
 from deepspeech2.src.torch_layout import ORIGINALS, shapes
 from deepspeech2.src.windows import FRAME, Windows, stretches
 from utils.audio import audio_file
-from utils.audio.recording import Recording, inspect, open_recording
+from utils.audio.recording import Recording, arriving, inspect, open_recording
 from utils.cpu_ops import BF16, fast
 from utils.files import StrPath
 from utils.trained import Kind, find
@@ -159,6 +159,15 @@ class Recognizer:
             opened = open_recording(recording, rate, WINDOW, RATE)
             return self._transcript(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps))
         return self._transcribe_together([open_recording(item, rate, WINDOW, RATE) for item in recording], timestamps)
+
+    def transcribe_stream(self, blocks: Iterable[np.ndarray], rate: int = RATE, seconds: float = 1.0,
+                          timestamps: bool = False) -> Iterator[Segment]:
+        """What is said in a recording while it arrives: blocks (n,) at `rate` Hz -> segments, each after its pause.
+
+        A segment has 10 seconds at least. `seconds`: of a step. MismatchError for a bidirectional network, AudioError
+        for what is no block.
+        """
+        return self.decode_pieces(self.stream(seconds).run(arriving(blocks, rate, RATE)), timestamps)
 
     def _transcript(self, segments):
         return Transcript(list(segments), " " if self.alphabet.spaced else "")

@@ -104,6 +104,23 @@ def open_recording(source: audio_file.Source, rate: int, window: int, window_rat
     return _fit("recording", measured(samples), rate, window, window_rate, samples)
 
 
+def arriving(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator[np.ndarray]:
+    """Blocks (n,) in [-1, 1] at `rate` Hz, such as a microphone's -> (n,) float32 at `target` Hz, as they come.
+
+    AudioError for what is no such block.
+    """
+    def columns():
+        for block in blocks:
+            if not isinstance(block, np.ndarray) or block.dtype.kind != "f" or block.ndim != 1:
+                what = f"{block.dtype} {block.shape}" if isinstance(block, np.ndarray) else type(block).__name__
+                raise AudioError(f"recording: a block: found {what}, expected floating point in [-1, 1] (N,); "
+                                 "divide int16 by 32768")
+            yield block.astype(np.float32)[:, None]
+
+    for block in resampled(columns(), rate, target, 1):
+        yield block[:, 0]
+
+
 def _require_length(path, samples, rate, window, window_rate):
     if samples * window_rate < window * rate:
         raise AudioError(f"{path}: {samples / rate:.2f} s ({samples} samples at {rate} Hz), expected at least "
