@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.documents import ROOT
 from helpers.errors import refused
+from mindspore import Tensor
 
 import conv_tasnet
 import conv_tasnet.import_torch
@@ -17,7 +19,11 @@ import deepspeech2
 import deepspeech2.import_torch
 import ecapatdnn
 import ecapatdnn.import_torch
+from ecapatdnn.src.config import Config
+from ecapatdnn.src.torch_layout import shapes
 from utils.audio.audio_file import AudioError, read
+from utils.checkpoints.checkpoint import save_checkpoint
+from utils.config import save_config
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError
 from utils.torch_weights import safetensors_file, torch_file
 
@@ -117,6 +123,22 @@ def test_what_an_original_does_not_state_is_a_warning(tmp_path):
     safetensors_file.write(str(bare), {"state_dict": torch_file.read(str(tmp_path / "whole.pt"))["state_dict"]})
     with pytest.warns(UserWarning, match="bare.safetensors.*--sample_rate 8000"):
         conv_tasnet.load(bare, X=7)
+
+
+def test_originals_with_the_same_tensors_are_told_apart_by_a_setting(tmp_path):
+    """SpeechBrain's network and 3D-Speaker's; the first is a guess, which a warning names."""
+    config = Config(channels=8, mfa_channels=12, emb_size=6, variant="speechbrain", front_end="speechbrain")
+    arrays = {name: np.ones(shape, np.float32) for name, shape in shapes(config).items()}
+    save_config(config, tmp_path)
+    save_checkpoint(tmp_path / "best.ckpt", {name: Tensor(array) for name, array in arrays.items()})
+    path = tmp_path / "embedding_model.ckpt"
+    ecapatdnn.import_torch.main(["--export", "--format", "speechbrain", str(tmp_path / "best.ckpt"), "--output",
+                                 str(path)])
+    with pytest.warns(UserWarning, match="embedding_model.ckpt.*--front_end speechbrain"):
+        assert ecapatdnn.load(path).config.front_end == "speechbrain"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert ecapatdnn.load(path, front_end="3dspeaker").saved_threshold is None
 
 
 @pytest.mark.parametrize("name", MODELS)

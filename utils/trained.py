@@ -62,10 +62,10 @@ def find(kind: Kind[Settings], checkpoint: Settings | StrPath | None, device_tar
     setup_device(device_target)
     given = {"model_path": path, "device_target": device_target} | settings
     with_settings(kind.settings(), **given)
-    found = convert(content, path, _whose(content, path, kind.originals), {}, given, kind.settings, kind.originals,
-                    kind.shapes)
-    if found.guesses:
-        warnings.warn(guessed(path, found.guesses), stacklevel=3)
+    name, open_settings = _whose(content, path, kind.originals, given)
+    found = convert(content, path, name, {}, given, kind.settings, kind.originals, kind.shapes)
+    if guesses := found.guesses | open_settings:
+        warnings.warn(guessed(path, guesses), stacklevel=3)
     return Trained(found.config, {name: Tensor(array) for name, array in found.parameters.items()}, found.record)
 
 
@@ -97,14 +97,21 @@ def _is_ours(path):
     return start not in (b"PK", b"\x80\x02") and not is_safetensors(path)
 
 
-def _whose(content, path, originals):
-    """The original whose network is in `content`. UserError where it is none of them."""
-    errors = []
+def _whose(content, path, originals, given):
+    """(the original whose network is in `content`, {setting: value} by which others with the same tensors differ).
+
+    Of those the first that agrees with the settings `given`. UserError where it is none of them.
+    """
+    fitting, errors = {}, []
     for name, original in originals.items():
         try:
             find_network(content, original.landmark, path)
+            fitting[name] = original.variant
         except UserError as error:
             errors.append(error)
-        else:
-            return name
-    raise errors[0]
+    if not fitting:
+        raise errors[0]
+    name = next((name for name, variant in fitting.items() if variant.items() >= {
+        setting: value for setting, value in given.items() if setting in variant}.items()), next(iter(fitting)))
+    return name, {setting: value for setting, value in fitting[name].items() if setting not in given
+                  and any(variant.get(setting) != value for variant in fitting.values())}

@@ -264,9 +264,10 @@ def first_utterances(path: str | Path, utterances: int) -> tuple[np.ndarray, np.
 def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **settings: Any) -> Verifier:
     """A Verifier, ready to work.
 
-    `checkpoint`: None for the one that ships, a run folder, a .ckpt of one, a file of SpeechBrain's or TaoRuijie's, or
-    a Config whose model_path is a checkpoint. `device_target`: Ascend, GPU, CPU; "" for what there is. `settings`: of
-    src/config.py, in place of those saved with the checkpoint, such as `amp_level="bf16"`.
+    `checkpoint`: None for the one that ships, a run folder, a .ckpt of one, a file of one of the originals of
+    docs/weights.md, or a Config whose model_path is a checkpoint. SpeechBrain's files and 3D-Speaker's have the same
+    tensors: `front_end="3dspeaker"` says that it is one of the latter. `device_target`: Ascend, GPU, CPU; "" for what
+    there is. `settings`: of src/config.py, in place of those saved with the checkpoint, such as `amp_level="bf16"`.
 
     UserError where checkpoint and settings do not fit each other, or the device is not there.
 
