@@ -116,19 +116,32 @@ def our_network(name):
 
 def our_step(name, stock, bfloat16=False):
     """A function that trains one step, compiled as train.py compiles it."""
-    from mindspore import Tensor, nn
-
     from utils.cpu_ops import fast
-    from utils.training.loop import trainable
-    from utils.training.train_step import TrainStep
 
     model, loss, objective = our_network(name)
     model.set_train()
     if not stock:
         fast(model, bfloat16)
+    if bfloat16:
+        fast(loss, bfloat16)
+    return step_of(model, loss, objective, batch(name))
+
+
+def step_of(model, loss, objective, arrays):
+    """A function that trains one step on the batch `arrays`."""
+    from mindspore import Tensor, nn
+
+    from utils.training.loop import trainable
+    from utils.training.train_step import TrainStep
+
     step = TrainStep(objective, nn.Adam(trainable(model, loss), 1e-4))
-    tensors = [Tensor(array) for array in batch(name)]
+    tensors = [Tensor(array) for array in arrays]
     return lambda: float(step(*tensors)[0])
+
+
+def inputs(name, items=None):
+    """What the network itself takes of a `batch`."""
+    return batch(name, items)[:2 if name.startswith("Deep") else 1]
 
 
 def operations(name):
@@ -138,8 +151,7 @@ def operations(name):
 
     model, *_ = our_network(name)
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    inputs = batch(name, 1)[:2 if name.startswith("Deep") else 1]
-    return len(batch(name)[0]) * limit.gflop_of(model, *map(Tensor, inputs))
+    return len(batch(name)[0]) * limit.gflop_of(model, *map(Tensor, inputs(name, 1)))
 
 
 def torch_step(name, bfloat16=False):

@@ -14,6 +14,7 @@ from ecapatdnn.src.optimizer import make_optimizer, make_schedule
 from ecapatdnn.src.scoring import cosine_scores
 from utils.checkpoints.checkpoint import load_into
 from utils.config import parse_train_config, require
+from utils.cpu_ops import BF16, fast
 from utils.device import Device, setup_device
 from utils.errors import run
 from utils.training.loader import Batches
@@ -42,6 +43,8 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device,
     loss = AamSoftmax(config.emb_size, train_set.classes, config.margin, config.scale, config.sub_centers)
     loss.update_parameters_name("loss.")
     precision = adapt(model, config, device)
+    if precision.level == BF16:
+        fast(loss, bfloat16=True)
     model.set_train()
     weights = parameters(model, loss)
     if config.initial_model:

@@ -17,6 +17,7 @@ from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.model import DeepSpeech2
 from ecapatdnn.src.block import SERes2Block
+from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import VARIANTS, EcapaTdnn
 from utils import cpu_ops
 from utils.cpu_ops import speed
@@ -87,6 +88,23 @@ def dense(shape, outputs, bias=True):
     return layer, shape, lambda x, weight: x @ weight.T, (-1,)
 
 
+class Classes(nn.Cell):
+    """A product with a weight, as in a loss."""
+
+    has_bias = False
+
+    def __init__(self, outputs, inputs):
+        super().__init__()
+        self.weight, self.product = ms.Parameter(Tensor(noise(outputs, inputs, seed=3)), "weight"), cpu_ops.Product()
+
+    def construct(self, x):
+        return self.product(x, self.weight)
+
+
+def classes(shape, outputs):
+    return Classes(outputs, shape[-1]), shape, lambda x, weight: x @ weight.T, (-1,)
+
+
 LINEAR = {
     "pointwise": lambda: conv((3, 7, 1, 19), 5, 1),
     "pointwise, one item, no bias": lambda: conv((1, 33, 2, 17), 40, 1, bias=False),
@@ -95,6 +113,7 @@ LINEAR = {
     "second of DeepSpeech2": lambda: conv((2, 3, 25, 17), 4, (21, 11), stride=(2, 1), padding=(10, 10, 5, 5)),
     "dense": lambda: dense((13, 21), 5),
     "dense of three axes, no bias": lambda: dense((2, 3, 9), 4, bias=False),
+    "of two tensors": lambda: classes((13, 21), 5),
 }
 
 
@@ -302,6 +321,16 @@ def test_a_network_gives_nearly_what_it_gives_in_float32(network, shape, pynativ
     distance = np.abs(results[1] - results[0]).max() / np.abs(results[0]).max()
     assert 1e-5 < distance < 0.05
     assert {weight.dtype for weight in model.get_parameters()} == {ms.float32}
+
+
+def test_the_cosines_of_speakers_round(pynative):
+    embedding, speaker = Tensor(noise(6, 12)), Tensor(np.arange(6) % 5, ms.int32)
+    loss = AamSoftmax(12, 5)
+    values = []
+    for bfloat16 in (False, True):
+        cpu_ops.exchange(loss, bfloat16)
+        values.append(float(loss(embedding, speaker)[0]))
+    assert 1e-5 < abs(values[1] / values[0] - 1) < 0.01
 
 
 # when it is taken

@@ -7,6 +7,8 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import XavierNormal, initializer
 
+from utils import cpu_ops
+
 
 class AamSoftmax(nn.Cell):
     """Embeddings (B, E), speakers (B,) int -> mean cross entropy, share of right decisions; both scalar.
@@ -19,11 +21,12 @@ class AamSoftmax(nn.Cell):
         super().__init__()
         self.scale = scale
         self.sub_centers = sub_centers
+        self.product = cpu_ops.Product()
         self.weight = Parameter(initializer(XavierNormal(), (speakers * sub_centers, emb_size)), name="weight")
         self.margin = Parameter(Tensor(margin, ms.float32), name="margin", requires_grad=False)
 
     def construct(self, embedding, speaker):
-        cosine = ops.matmul(unit(embedding.astype(ms.float32)), unit(self.weight).T)      # (B, S K)
+        cosine = self.product(unit(embedding.astype(ms.float32)), unit(self.weight))      # (B, S K)
         if self.sub_centers > 1:
             cosine = cosine.reshape(cosine.shape[0], -1, self.sub_centers).max(axis=2)    # (B, S)
         sine = ops.sqrt(ops.clamp(1 - cosine.square(), 1e-9, 1.0))

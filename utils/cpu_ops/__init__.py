@@ -19,6 +19,7 @@ from utils.cpu_ops.functions import (
     GlobalNorm,
     Masking,
     PReLU,
+    Product,
     SoftmaxStatistics,
     TimeStatistics,
     unit_of,
@@ -27,7 +28,7 @@ from utils.cpu_ops.speed import BF16, bfloat16_is_faster
 from utils.device import uncap_onednn
 
 __all__ = ["BF16", "BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "Masking", "PReLU",
-           "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "unit_of"]
+           "Product", "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "unit_of"]
 
 STOCK = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose, Depthwise)
 Network = TypeVar("Network", bound=nn.Cell)

@@ -36,6 +36,13 @@ class Masking(nn.Cell):
         return x * mask
 
 
+class Product(nn.Cell):
+    """x (R, I), weight (O, I) -> x weight^T (R, O)."""
+
+    def construct(self, x, weight):
+        return ops.matmul(x, weight.T)
+
+
 class GlobalNorm(nn.Cell):
     """x (B, C, T), gain and bias (1, C, 1) -> each item at mean 0 and variance 1, times gain, plus bias.
 

@@ -66,12 +66,7 @@ class FastDense(nn.Dense):
     def prepare(self) -> bool:
         if not self.bfloat16:
             return False
-        gradient = operator("DenseGradient", outputs=3)
-
-        def gradients(x, weight, bias, out, dout):
-            return gradient(dout, x, weight)
-
-        self.function = operator("Dense", bprop=gradients)
+        self.function = dense()
         self.no_bias = ops.zeros(self.out_channels) if self.bias is None else None
         return True
 
@@ -80,6 +75,31 @@ class FastDense(nn.Dense):
         y = self.function(rows, self.weight, self.bias if self.has_bias else self.no_bias)
         y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], -1)
         return self.activation(y) if self.activation_flag else y
+
+
+def dense() -> Callable[..., Any]:
+    """x (R, I), weight (O, I), bias (O,) -> (R, O), of products that take bfloat16."""
+    gradient = operator("DenseGradient", outputs=3)
+
+    def gradients(x, weight, bias, out, dout):
+        return gradient(dout, x, weight)
+
+    return operator("Dense", bprop=gradients)
+
+
+class FastProduct(functions.Product):
+    """In bfloat16 only, as FastDense."""
+
+    bfloat16: bool
+
+    def prepare(self) -> bool:
+        if not self.bfloat16:
+            return False
+        self.function = dense()
+        return True
+
+    def construct(self, x, weight):
+        return self.function(x, weight, ops.zeros(weight.shape[0]))
 
 
 def temporal_block(dilation: int, left: int, bfloat16: bool) -> Callable[..., Any]:
@@ -242,5 +262,5 @@ class FastDepthwise(functions.Depthwise):
 
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
-    FastConv1d, FastConv2d, FastDense, FastPReLU, FastClippedReLU, FastMasking, FastGlobalNorm, FastTimeStatistics,
-    FastSoftmaxStatistics, FastBothDirections, FastDepthwise)}
+    FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastGlobalNorm,
+    FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastDepthwise)}
