@@ -198,10 +198,11 @@ def test_programs_and_flags_of_commands_exist(document):
 
 @pytest.mark.parametrize("document", sorted(SHELL))
 def test_every_shell_block_is_run_by_a_test_or_says_what_it_needs(document):
-    """`# not run by us` first in it: an Ascend. After the fence `corpus`: data from elsewhere; `run`: see below."""
+    """`# not run by us` first in it: an Ascend. After the fence `corpus`: data from elsewhere; `run`: see below;
+    `tutorial`: test_tutorials.py."""
     tests = defined_tests()
     for block, model, command in commands(document):
-        assert block.mark in {"", "corpus", "run"}, f"{block.line}: unknown mark {block.mark!r}"
+        assert block.mark in {"", "corpus", "run", "tutorial"}, f"{block.line}: unknown mark {block.mark!r}"
         if block.needs_ascend or block.mark:
             continue
         named = [names for pattern, names in RUN_BY.items() if re.fullmatch(pattern, command)]
@@ -216,7 +217,7 @@ def run_blocks(document):
     found = [*blocks(document), Block(document, 0, "", "", "")]
     return [(block, following.text if following.language == "text" else "")
             for block, following in itertools.pairwise(found)
-            if block.mark == "run" or (block.language == "python" and block.mark != "corpus")]
+            if block.mark == "run" or (block.language == "python" and block.mark not in {"corpus", "tutorial"})]
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,8 @@ class Block(NamedTuple):
 
     def commands(self) -> list[str]:
         """The lines of a shell block, joined where they go on, without comments and settings of the environment."""
-        lines = re.sub(r"\s+# .*|^# .*", "", self.text.replace("\\\n", ""), flags=re.M).splitlines()
+        text = re.sub(r" > \S+ <<'(\w+)'\n.*?\n\1$", "", self.text, flags=re.M | re.S)      # what a file is written of
+        lines = re.sub(r"\s+# .*|^# .*", "", text.replace("\\\n", ""), flags=re.M).splitlines()
         parts = (part.strip(" ()") for line in lines
                  for part in ([line] if " -c " in line else re.split(r" && |; ", line)))
         return [re.sub(r"^(?:\w+=\S*\s+)+(?=\S)", "", part) for part in parts if part]
