@@ -12,6 +12,7 @@ from helpers.shared import copy_tree
 # what makes a training short; the whole one is a slow test
 SMALL = {r"num_epochs: \d+": "num_epochs: 1", r"mixtures_per_epoch: \d+": "mixtures_per_epoch: 8",
          r"--mixtures 40": "--mixtures 4", r"(?<=train_manifest: lists/mini/)train": "valid",
+         r"(?<=lists/mini/)test\.json": "valid.json", r"lm\.py tune": "lm.py tune --alpha_steps 2 --beta_steps 2",
          r"--valid_speakers 12": "--valid_speakers 3", r"minibatch_size: 32": "minibatch_size: 32\ncrops_per_epoch: 64"}
 # a line of each evaluation: the score is its last number before the per cent sign or the end
 SCORES = {"speakers": (r"^EER = ([\d.]+)%", -1), "separation": (r"^Average SISNR improvement: (\S+)", 1),
