@@ -336,6 +336,17 @@ def test_a_fast_network_learns_what_the_plain_one_learns(network, shape, mode, p
         np.testing.assert_allclose(fast_gradients[name], gradient, rtol=0, atol=atol, err_msg=name)
 
 
+def test_gradients_of_the_block_outside_of_training_leave_its_statistics_alone(pynative):
+    layer, (x,), _, _ = ecapa_block(2, 16, 9, 2, "taoruijie")
+    layer.set_train(False)
+    slope = noise(*x.shape)
+    (value, gradients), (fast_value, fast_gradients) = (
+        value_and_gradients(cpu_ops.fast(layer) if quick else layer, [x], slope) for quick in (False, True))
+    np.testing.assert_allclose(fast_value, value, rtol=0, atol=1e-5 * np.abs(value).max())
+    for fast_gradient, gradient in zip(fast_gradients, gradients, strict=True):
+        np.testing.assert_allclose(fast_gradient, gradient, rtol=0, atol=1e-4 * np.abs(gradient).max())
+
+
 def test_one_graph_takes_any_length():
     layer = cpu_ops.fast(nn.Conv1d(3, 4, 5, pad_mode="pad", padding=2, has_bias=True)).set_train(False)
     any_length = cpu_ops.fast(nn.Conv1d(3, 4, 5, pad_mode="pad", padding=2, has_bias=True)).set_train(False)

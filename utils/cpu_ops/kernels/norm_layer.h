@@ -185,8 +185,8 @@ class NormGradient {
     Set(item, c, sum, product);
   }
 
-  // dgain and doffset, once all rows are there.
-  void Finish(float *dgain, float *doffset) {
+  // dgain and doffset, once all rows are there. Outside of training the statistics do not depend on x.
+  void Finish(bool training, float *dgain, float *doffset) {
     const double count = static_cast<double>(items_ * frames_);
     for (int64_t c = 0; c < channels_; ++c) {
       const double mean = norm_.statistics[2 * c], inverse = norm_.statistics[2 * c + 1];
@@ -200,8 +200,8 @@ class NormGradient {
       dgain[c] = static_cast<float>(product);
       const double scale = norm_.gain[c] * inverse, by = -scale * inverse * product / count;
       scale_[c] = static_cast<float>(scale);
-      by_[c] = static_cast<float>(by);
-      add_[c] = static_cast<float>(-scale * sum / count - by * mean);
+      by_[c] = training ? static_cast<float>(by) : 0.0f;
+      add_[c] = training ? static_cast<float>(-scale * sum / count - by * mean) : 0.0f;
     }
   }
 

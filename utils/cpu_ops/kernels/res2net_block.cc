@@ -298,7 +298,7 @@ void Backward(void **data, int64_t **shapes, void *extra) {
         row / b.channels, c, static_cast<double>(gate[row]) * sums[row] + by_mean,
         static_cast<double>(gate[row]) * products[row] + by_mean * (means[2 * row] - b.expand_norm.statistics[2 * c]));
   }
-  expand.Finish(out[kByExpand + 2], out[kByExpand + 3]);
+  expand.Finish(b.training, out[kByExpand + 2], out[kByExpand + 3]);
 
   NormGradient reduce(b.reduce_norm, b.items, b.channels, b.frames);
   std::vector<NormGradient> convs;
@@ -328,7 +328,7 @@ void Backward(void **data, int64_t **shapes, void *extra) {
       out[kByExpand], out[kByExpand + 1]);
   for (int64_t i = kConvs - 1; i >= 0; --i) {
     const int64_t first = i * b.width;
-    convs[i].Finish(out[kByConvs + 2] + first, out[kByConvs + 3] + first);
+    convs[i].Finish(b.training, out[kByConvs + 2] + first, out[kByConvs + 3] + first);
     Backward<Number>(
         b.convs[i],
         [&](int64_t item, int64_t c, Number *to) {
@@ -349,7 +349,7 @@ void Backward(void **data, int64_t **shapes, void *extra) {
         },
         out[kByConvs] + i * b.convs[i].weights(), out[kByConvs + 1] + first);
   }
-  reduce.Finish(out[kByReduce + 2], out[kByReduce + 3]);
+  reduce.Finish(b.training, out[kByReduce + 2], out[kByReduce + 3]);
   Backward<Number>(
       b.reduce,
       [&](int64_t item, int64_t c, Number *to) {
