@@ -5,7 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import distributions
 
 import pytest
 from helpers.documents import ROOT
@@ -17,8 +17,9 @@ from utils.config import preset
 from utils.errors import NotFoundError
 
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
-needs_setuptools = pytest.mark.skipif(int(version("setuptools").split(".")[0]) < 77,
-                                      reason="setuptools of before 77 cannot build it; requirements-dev.txt has one")
+FOUND = next((found.version for found in distributions(name="setuptools")), "0")
+needs_setuptools = pytest.mark.skipif(int(FOUND.split(".")[0]) < 77,
+                                      reason=f"setuptools {FOUND} cannot build it; requirements-dev.txt has another")
 
 
 def done(*command, **where):
