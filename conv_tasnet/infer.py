@@ -40,7 +40,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("audio", nargs="+", help="mixtures; mixture.wav becomes mixture_1.wav, mixture_2.wav, ...")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")
-    parser.add_argument("--output_dir", default="separated")
+    parser.add_argument("--output_dir", default="separated", help="where the speakers go (%(default)s)")
     parser.add_argument("--stream", action="store_true",
                         help="block by block with a causal network, as live; instead of overlapping windows")
     parser.add_argument("--window", type=number("--window", Range(1, 86400)), default=WINDOW,

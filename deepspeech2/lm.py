@@ -65,12 +65,12 @@ class TuneConfig(Ranged):
     log_probs: str = ""
     lm: str = ""
     width: Width = 32
-    alpha_from: Weight = 0.0
-    alpha_to: Weight = 2.0
-    alpha_steps: Steps = 5
-    beta_from: Weight = 0.0
-    beta_to: Weight = 3.0
-    beta_steps: Steps = 4
+    alpha_from: Weight = 0.0        # smallest weight of the model
+    alpha_to: Weight = 2.0          # largest
+    alpha_steps: Steps = 5          # how many are tried between them
+    beta_from: Weight = 0.0         # smallest reward of a word
+    beta_to: Weight = 3.0           # largest
+    beta_steps: Steps = 4           # how many are tried between them
     workers: Workers = 0
 
 

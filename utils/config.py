@@ -6,6 +6,7 @@ file, so features and hyper-parameters cannot differ between training and use.
 import argparse
 import dataclasses
 import functools
+import inspect
 import os
 import re
 import sys
@@ -25,6 +26,10 @@ from utils.version import add_version
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
+SECTION = re.compile(r"    # (.+)")                              # of the source of a config: network, data, ...
+FIRST = ("", "network", "features", "data", "loss", "trials", "training", "optimisation", "run")    # sections of --help
+FIELD = re.compile(r"    (\w+): .*?(?:  # (.+))?")            # a setting and what it means
+EXPLAINED = re.compile(r" *--(\w+) +(\S.*)")                  # a flag in the docstring of a config
 VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")     # of the environment, as os.path.expandvars finds it
 OPTIONAL: dict[str, Any] = {"nargs": "?", "const": "true"}   # of argparse: `--flag` alone means `--flag true`
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -66,16 +71,19 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
     SettingError for a flag or key that does not exist (naming the nearest) and for a value of the wrong type.
     """
     parser = argparse.ArgumentParser(prog=program, description=cls.__doc__, allow_abbrev=False,
+                                     usage="%(prog)s [--config FILE] [--SETTING VALUE] ...",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add_version(parser)
     parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults, or "
                         "the name of a preset that ships: mini for configs/mini.yaml")
     types, defaults = _types(cls), {field.name: field.default for field in dataclasses.fields(cls)}
-    aliases = getattr(cls, "ALIASES", {})
-    for name, kind in types.items():
+    aliases, meanings, groups = getattr(cls, "ALIASES", {}), explained(cls), {"": parser}
+    for name in sorted(types, key=list(meanings).index):
         flags = [f"--{flag}" for flag in (name, *(alias for alias, meant in aliases.items() if meant == name))]
-        parser.add_argument(*flags, dest=name, metavar=kind.__name__.upper(), help=_help(cls, name, defaults[name]),
-                            **OPTIONAL if kind is bool else {})
+        section, text = meanings[name]
+        group = groups[section] = groups.get(section) or parser.add_argument_group(section)
+        group.add_argument(*flags, dest=name, metavar=types[name].__name__.upper(),
+                           help=_help(cls, name, text, defaults[name]), **OPTIONAL if types[name] is bool else {})
     known, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].split("=")[0].lstrip("-")
@@ -214,9 +222,32 @@ def _types(cls: type[Dataclass]) -> dict[str, type]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _help(cls: type[Dataclass], name: str, default: Any) -> str:
+@functools.cache
+def explained(cls: type[Dataclass]) -> dict[str, tuple[str, str]]:
+    """{setting: (the section it stands in, what it means)}, in the order of --help.
+
+    Both are comments in the source of `cls` and of its bases; a subclass with another default need not repeat what it
+    means. A setting without a comment is explained in the docstring of `cls`, by a line that begins with its flag.
+    """
+    texts = dict(match.groups() for match in map(EXPLAINED.fullmatch, (cls.__doc__ or "").splitlines()) if match)
+    sections, placed = [], dict.fromkeys(_types(cls), "")
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        section = ""
+        for line in inspect.getsource(base).splitlines():
+            if match := SECTION.fullmatch(line):
+                section = match[1]
+            elif (match := FIELD.fullmatch(line)) and match[1] in placed:
+                placed[match[1]] = section
+                texts |= {match[1]: match[2]} if match[2] else {}
+        sections += [placed[name] for name in placed if placed[name] not in sections]
+    sections.sort(key=lambda section: FIRST.index(section) if section in FIRST else len(FIRST))
+    order = sorted(placed, key=lambda name: sections.index(placed[name]))
+    return {name: (placed[name], texts.get(name, "")) for name in order}
+
+
+def _help(cls: type[Dataclass], name: str, text: str, default: Any) -> str:
     limit = ranges_of(cls).get(name)
-    return f"{limit}; default: {default!r}" if limit else f"default: {default!r}"
+    return "; ".join(part.replace("%", "%%") for part in (text, str(limit or ""), f"default: {default!r}") if part)
 
 
 def _convert(cls: type[Dataclass], name: str, value: Any, where: str) -> Any:

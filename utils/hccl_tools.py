@@ -65,7 +65,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--hccn_conf", default=HCCN_CONF, help="the devices' addresses; else hccn_tool is asked")
     parser.add_argument("--merge", nargs="+", metavar="FILE", help="tables to join")
     parser.add_argument("--check", metavar="FILE", help="table to check")
-    parser.add_argument("--output_dir", default=".")
+    parser.add_argument("--output_dir", default=".", help="where the rank table goes (default: here)")
     return parser.parse_args(argv)
 
 

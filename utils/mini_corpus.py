@@ -14,8 +14,9 @@ def main(argv: list[str]) -> None:
     """Makes the corpus, or finds it finished, and prints what it holds."""
     parser = argparse.ArgumentParser(description="Make a small synthetic speech corpus.", allow_abbrev=False)
     add_version(parser)
-    parser.add_argument("out_dir")
-    parser.add_argument("--seed", type=number("--seed", Range(0, 2 ** 32 - 1), int), default=0)
+    parser.add_argument("out_dir", help="folder of the corpus, made where it is not there")
+    parser.add_argument("--seed", type=number("--seed", Range(0, 2 ** 32 - 1), int), default=0,
+                        help="of the voices and the sentences (%(default)s)")
     args = parser.parse_args(argv)
     folder = make_mini_corpus(args.out_dir, args.seed)
     print(f"{folder}: {read_text(Path(folder) / MARKER, 'its record')}")
