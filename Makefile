@@ -2,6 +2,7 @@
 # make demo     uses the checkpoints that ship, then trains, evaluates, exports and uses every model on synthetic speech
 # make demo-short  the same with less training
 # make samples  the first minute of it: pictures of what the shipped checkpoints make of the shipped samples
+# make pictures  draws docs/pictures again: those of the samples, and AN4's test speakers from SPEECH_DATA
 # make test     lint and tests
 # All make .venv first; a second run finds it finished.
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
@@ -21,13 +22,23 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_meta rewritten_network test/output
 PIP := $(RUN) -m pip install -qq --disable-pip-version-check
 
-.PHONY: install demo demo-short samples test test-slow lint bench results-ecapatdnn results-conv_tasnet \
+.PHONY: install demo demo-short samples pictures test test-slow lint bench results-ecapatdnn results-conv_tasnet \
   results-deepspeech2 seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean
 
 install: $(VENV)/.demo
 
 samples: $(VENV)/.demo
 	$(RUN) samples.py
+
+pictures: samples
+	@: "$${SPEECH_DATA:?is not set: the folder with librispeech/ and an4/}"
+	$(RUN) ecapatdnn/prepare.py --corpus librispeech_an4 --data_folder $$SPEECH_DATA --output_folder runs/pictures
+	$(RUN) ecapatdnn/eval.py --checkpoint_path ecapatdnn/pretrained/best.ckpt --eval_list runs/pictures/an4_test.txt \
+	  --eval_path $$SPEECH_DATA --train_list runs/pictures/train.txt --train_path $$SPEECH_DATA --as_norm true \
+	  --output_folder runs/pictures
+	$(RUN) -c 'import pathlib, sys; from PIL import Image; [Image.open(path).convert("RGB").quantize(128).save( \
+	  pathlib.Path("docs/pictures", pathlib.Path(path).name)) for path in sys.argv[1:]]' \
+	  runs/pictures/det.png runs/samples/verdicts.png runs/samples/separation.png runs/samples/transcript.png
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
