@@ -77,7 +77,8 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
     parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults, or "
                         "the name of a preset that ships: mini for configs/mini.yaml")
     types, defaults = _types(cls), {field.name: field.default for field in dataclasses.fields(cls)}
-    aliases, meanings, groups = getattr(cls, "ALIASES", {}), explained(cls), {"": parser}
+    aliases, meanings = getattr(cls, "ALIASES", {}), explained(cls)
+    groups: dict[str, Any] = {"": parser}
     for name in sorted(types, key=list(meanings).index):
         flags = [f"--{flag}" for flag in (name, *(alias for alias, meant in aliases.items() if meant == name))]
         section, text = meanings[name]
@@ -229,7 +230,8 @@ def explained(cls: type[Dataclass]) -> dict[str, tuple[str, str]]:
     Both are comments in the source of `cls` and of its bases; a subclass with another default need not repeat what it
     means. A setting without a comment is explained in the docstring of `cls`, by a line that begins with its flag.
     """
-    texts = dict(match.groups() for match in map(EXPLAINED.fullmatch, (cls.__doc__ or "").splitlines()) if match)
+    documented = map(EXPLAINED.fullmatch, (cls.__doc__ or "").splitlines())
+    texts: dict[str, str] = {match[1]: match[2] for match in documented if match}
     sections, placed = [], dict.fromkeys(_types(cls), "")
     for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
         section = ""
