@@ -6,4 +6,5 @@ VERSION = "0.1.0"
 
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Gives a program the flag --version."""
-    parser.add_argument("--version", action="version", version=f"mindspore-speech-zoo {VERSION}")
+    parser.add_argument("--version", action="version", version=f"mindspore-speech-zoo {VERSION}",
+                        help="print the version and end")
