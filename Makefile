@@ -38,7 +38,7 @@ pictures: samples
 	  --output_folder runs/pictures
 	$(RUN) -c 'import pathlib, sys; from PIL import Image; [Image.open(path).convert("RGB").quantize(128).save( \
 	  pathlib.Path("docs/pictures", pathlib.Path(path).name)) for path in sys.argv[1:]]' \
-	  runs/pictures/det.png runs/samples/verdicts.png runs/samples/separation.png runs/samples/transcript.png
+	  runs/pictures/det.png runs/samples/separation.png runs/samples/transcript.png
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
