@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -35,10 +36,12 @@ from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2 as pb
 
 from conv_tasnet.src.config import Config as ConvTasNetConfig
+from conv_tasnet.src.model import ConvTasNet, WholeStrides
 from ecapatdnn.src.config import Config as EcapaConfig
 from ecapatdnn.src.features import FRONT_ENDS, filter_bank
 from ecapatdnn.src.waveform import FilterBank
 from utils.config import load_config, parse_use_config
+from utils.cpu_ops.build import processor
 from utils.errors import MismatchError, SettingError, UnsupportedError
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, start_export
@@ -116,6 +119,50 @@ def test_graph_for_any_runtime_computes_the_same(run, tmp_path):
         found.append([np.fromfile(tmp_path / runtime / f"{item}_0.bin", np.float32) for item in items])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
+
+
+@pytest.fixture(scope="module")
+def block(tmp_path_factory):
+    """(A graph with the operator of a block, folder of its input, what the network computes)."""
+    folder = tmp_path_factory.mktemp("block")
+    generator = np.random.default_rng(0)
+    network = randomised(ConvTasNet(ConvTasNetConfig(N=24, L=16, B=18, H=20, Sc=19, X=2, R=1)), generator)
+    x = generator.standard_normal((1, 800)).astype(np.float32)
+    expected = network(Tensor(x)).asnumpy()
+    graph = export(WholeStrides(network), [Port("waveform", "float32", (1, None), example=400)], folder)
+    assert graph.read_bytes().count(b"TemporalBlock") == 2
+    write_inputs(folder / "in", {"0": [x]})
+    return graph, folder / "in", expected
+
+
+@pytest.mark.parametrize("level", ["sse2", "avx2", "avx512"])
+def test_operators_for_every_kind_of_processor(level, block, runner, tmp_path):
+    """Those of lesser ones in the place of those of this one."""
+    graph, inputs, expected = block
+    copy = tmp_path / "build"
+    copy.mkdir()
+    shutil.copy(runner, copy)
+    flags = processor()["flags"].split()
+    if level == "avx512" and "avx512f" not in flags:
+        pytest.skip("this processor has no AVX-512")
+    for name in ("sse2", "avx2", "avx512"):
+        (copy / f"libcpu_ops_{name}.so").symlink_to(runner.with_name(f"libcpu_ops_{level}.so"))
+    for threads in "12":
+        code, output = run_runner(copy / "main", graph, inputs, tmp_path / "out", "--threads", threads)
+        assert code == 0, output
+        found = np.fromfile(tmp_path / "out" / "0_0.bin", np.float32).reshape(expected.shape)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_operators_that_cannot_be_had_are_named(block, runner, tmp_path):
+    graph, inputs, _ = block
+    copy = tmp_path / "build" / "main"
+    copy.parent.mkdir()
+    shutil.copy(runner, copy)
+    assert_refusal(*run_runner(copy, graph, inputs, tmp_path / "out"), copy.parent, "No such file", "build.sh")
+    for library in runner.parent.glob("*.so"):
+        (copy.parent / library.name).symlink_to(runner)     # that has no operators
+    assert_refusal(*run_runner(copy, graph, inputs, tmp_path / "out"), copy.parent, "build.sh")
 
 
 def test_what_is_too_short_for_the_graph_is_named(run, tmp_path):

@@ -13,17 +13,20 @@ from helpers.graphs import exported as with_gears
 from helpers.mindir_numpy import Evaluator
 from mindspore import Tensor, nn, ops
 
+from conv_tasnet.src.config import Config as ConvTasNetConfig
+from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import greedy
 from deepspeech2.src.features import BINS, HOP, RATE, spectrogram
 from deepspeech2.src.model import DeepSpeech2, FixedLength
 from deepspeech2.src.text import Alphabet
+from utils import cpu_ops
 from utils.audio import audio_file
 from utils.checkpoints.checkpoint import save_checkpoint
 from utils.config import parse_use_config
 from utils.device import setup_device
 from utils.errors import SettingError, UnsupportedError
-from utils.export.graph import Port, export_model
+from utils.export.graph import RUNTIMES, Port, export_model
 from utils.export.graph_check import check_graph, example_inputs, run_network
 from utils.export.lite2 import downgrade
 from utils.layers.ascend import UNITS
@@ -262,6 +265,26 @@ def test_lite_takes_no_other_graph(converter, graph, tmp_path):
         path = graph[2] if runtime == "ascend" else exported(model, tmp_path, ports, runtime)
         done = converter(path)
         assert not done.succeeded and reason in done.output, runtime
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_only_graphs_for_the_runner_on_a_cpu_hold_our_operators(runtime, tmp_path):
+    network = ConvTasNet(ConvTasNetConfig(N=8, L=4, B=4, H=6, Sc=4, X=1, R=1))
+    graph = exported(network, tmp_path, [Port("waveform", "float32", (1, 40))], runtime)
+    assert (b"TemporalBlock" in graph.read_bytes()) == (runtime == "lite2.0-cpu")
+
+
+def test_without_kernels_the_graph_for_the_runner_has_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(cpu_ops, "library", lambda: None)
+    network = ConvTasNet(ConvTasNetConfig(N=8, L=4, B=4, H=6, Sc=4, X=1, R=1))
+    graph = exported(network, tmp_path, [Port("waveform", "float32", (1, 40))], "lite2.0-cpu")
+    assert b"Custom" not in graph.read_bytes()
+
+
+def test_our_operators_are_refused_where_no_runner_has_them(tmp_path):
+    network = cpu_ops.fast(ConvTasNet(ConvTasNetConfig(N=8, L=4, B=4, H=6, Sc=4, X=1, R=1)))
+    with refused(UnsupportedError, "Custom", "version 1"):
+        exported(network, tmp_path, [Port("waveform", "float32", (1, 40))], "lite2.0")
 
 
 def test_operators_without_a_kernel_are_refused_and_leave_no_file(tmp_path):

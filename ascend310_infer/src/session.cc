@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "cpu_ops.h"
 #include "error.h"
 #include "include/api/context.h"
 #include "include/api/data_type.h"
@@ -58,6 +59,11 @@ mindspore::DataType TypeOf(const Port &port) {
 
 Session::Session(const Options &options, const Interface &interface) {
   CheckRuntime(options, interface);
+#ifdef HAS_LITE_2_0_0
+  if (interface.runtime == "lite2.0-cpu") {
+    LoadCpuOps(options.threads);
+  }
+#endif
   if (!interface.config.empty() && model_.LoadConfig(interface.config.string()) != mindspore::kSuccess) {
     throw UserError(interface.config.string() +
                     ": cannot be loaded; export.py writes it beside the graph, keep the two "

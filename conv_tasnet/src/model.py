@@ -60,6 +60,7 @@ class ConvTasNet(nn.Cell):
     """
 
     fast_cells = {Block: FastBlock}     # for utils.cpu_ops.fast
+    runner_cells = fast_cells           # for utils.cpu_ops.fuse: ascend310_infer/src/lite_ops.cc has the operator
 
     def __init__(self, config: Config):
         super().__init__()

@@ -16,6 +16,7 @@ from helpers.documents import ROOT
 from utils.files import CACHE
 
 RUNNER = ROOT / "ascend310_infer"
+KERNELS = ROOT / "utils" / "cpu_ops" / "kernels"      # of which the runner has some
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
 
@@ -38,23 +39,26 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 def runner_program(sanitize: bool = False) -> Path:
     """The C++ runner, built by build.sh once for these sources, this compiler and this MindSpore.
 
-    The work tree is left alone: a copy of the sources is built in a temporary folder, and the program is kept where
-    downloads and the operators of utils/cpu_ops are.
+    The work tree is left alone: a copy of the sources is built in a temporary folder, and the program and its libraries
+    are kept in a folder where downloads and the operators of utils/cpu_ops are.
     """
     arguments = ["--sanitize"] if sanitize else []
-    path = CACHE / f"runner-{_fingerprint(arguments)}"
+    path = CACHE / f"runner-{_fingerprint(arguments)}"      # of the folder
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
             with tempfile.TemporaryDirectory(dir=CACHE) as folder:
                 copy = Path(folder, RUNNER.name)
                 shutil.copytree(RUNNER, copy, ignore=shutil.ignore_patterns("build", "build_sanitize"))
+                shutil.copytree(KERNELS, Path(folder, KERNELS.relative_to(ROOT)))
                 environment = os.environ | {"PYTHON": sys.executable, "PATH": search_path()}
                 done = subprocess.run(["bash", copy / "build.sh", *arguments], env=environment, capture_output=True,
                                       text=True, check=False)
                 assert done.returncode == 0, done.stdout + done.stderr
-                (copy / ("build_sanitize" if sanitize else "build") / "main").rename(path)
-    return path
+                build = copy / ("build_sanitize" if sanitize else "build")
+                shutil.rmtree(build / "CMakeFiles")
+                build.rename(path)
+    return path / "main"
 
 
 def _fingerprint(arguments):
@@ -62,7 +66,8 @@ def _fingerprint(arguments):
     compiler = os.environ.get("CXX", "c++")
     parts = [*arguments, ms.__version__, os.environ.get("MS_LITE_HOME", ""),
              subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout]
-    files = [RUNNER / "CMakeLists.txt", RUNNER / "build.sh", *RUNNER.glob("src/*"), *RUNNER.glob("inc/*")]
+    files = [RUNNER / "CMakeLists.txt", RUNNER / "build.sh", *RUNNER.glob("src/*"), *RUNNER.glob("inc/*"),
+             *KERNELS.glob("*")]
     parts += [f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in sorted(files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

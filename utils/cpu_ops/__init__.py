@@ -28,7 +28,8 @@ from utils.cpu_ops.speed import BF16, bfloat16_is_faster
 from utils.device import uncap_onednn
 
 __all__ = ["BF16", "BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "Masking", "PReLU",
-           "Product", "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "unit_of"]
+           "Product", "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "fuse",
+           "unit_of"]
 
 STOCK = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose, Depthwise)
 Network = TypeVar("Network", bound=nn.Cell)
@@ -51,11 +52,26 @@ def fast(network: Network, bfloat16: bool = False) -> Network:
     return network
 
 
+def fuse(network: Network) -> Network:
+    """`network` for the C++ runner, in place, with the fast cells that networks in it name as the runner's.
+
+    MindSpore Lite has its own of the rest, which are as fast. Unchanged where the kernels cannot be used.
+    """
+    if library():
+        for _, cell in network.cells_and_names():
+            _exchange(cell, getattr(cell, "runner_cells", {}), False)
+    return network
+
+
 def exchange(network: Network, bfloat16: bool) -> Network:
     """`network` with fast layers where the kernels know them, in place, plain ones elsewhere."""
     from utils.cpu_ops.layers import FAST  # only now: it derives from classes of the MindSpore that was tested
 
-    fast_cells: Mapping[type, type] = FAST | getattr(network, "fast_cells", {})
+    _exchange(network, FAST | getattr(network, "fast_cells", {}), bfloat16)
+    return network
+
+
+def _exchange(network: nn.Cell, fast_cells: Mapping[type, type], bfloat16: bool) -> None:
     plain_cells = {quick: plain for plain, quick in fast_cells.items()}
     cell: Any       # its class changes
     for _, cell in network.cells_and_names():
@@ -65,4 +81,3 @@ def exchange(network: Network, bfloat16: bool) -> Network:
             cell.bfloat16 = bfloat16
             if not cell.prepare():
                 cell.__class__ = plain
-    return network

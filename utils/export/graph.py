@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from utils.cpu_ops import fuse
 from utils.device import choose_target, setup_device
 from utils.errors import SettingError, UnsupportedError
 from utils.export.gears import converter_config
@@ -150,6 +151,8 @@ def _export_mindir(network, tensors, inputs, runtime, path):
     expected = run_network(network, examples)
     if runtime in ASCEND:
         for_ascend(network)
+    if runtime == "lite2.0-cpu":
+        fuse(network)       # the runner has these operators
     ms.export(network, *tensors, file_name=str(path), file_format="MINDIR")
     if runtime in ASCEND:
         downgrade(path, runtime, [port.shape for port in inputs])

@@ -301,6 +301,20 @@ def _clamp(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     return True
 
 
+def _custom(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
+    """An operator of utils/cpu_ops by its name, which the runner registers; its settings as its last input."""
+    if not graph.cpu:
+        return False
+    old = {attribute.name: attribute for attribute in graph.primitives[_reference(node)].attribute}
+    if "settings" in old:
+        inputs = [*inputs, graph.constant(_value(old["settings"]))]
+    new = copy.deepcopy(node)
+    new.input[:] = inputs
+    new.op_type = graph._primitive("Custom", {"type": old["reg_op_name"].s.decode(), "func_type": "aot"})
+    graph.nodes.append(new)
+    return True
+
+
 def _lstm(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
     """Batch 1 as batch 2, because Lite 2.0.0 computes batch 1 wrongly on a CPU.
 
@@ -396,7 +410,7 @@ REWRITES = {"ClampScalar": _clamp, "Divs": _scalar("RealDiv"), "MeanExt": _reduc
 # what MindSpore Lite 2.0.0 computes wrongly or slowly on a CPU
 CPU_REWRITES = {"Add": _pointwise, "Mul": _pointwise, "PReLU": _prelu, "ReLU": _pointwise, "Sigmoid": _pointwise,
                 "Square": _pointwise, "Sub": _pointwise, "Squeeze": _squeeze, "ExpandDims": _expand_dims,
-                "LSTM": _lstm, "TupleGetItem": _item}
+                "LSTM": _lstm, "Custom": _custom, "TupleGetItem": _item}
 
 
 # values of attributes
