@@ -7,6 +7,8 @@ from conv_tasnet.src.plots import draw_separation
 from deepspeech2.src.alignment import Word
 from deepspeech2.src.plots import draw_transcript, lay_out
 from ecapatdnn.src.plots import draw_verdicts
+from utils.errors import UserError
+from utils.plots import draw_curves
 
 RATE = 8000
 
@@ -57,3 +59,11 @@ def test_a_verdict_has_the_colour_of_its_side(tmp_path):
     orange = (pixels[..., 0] > 0.8) & (pixels[..., 2] < 0.2)
     assert np.flatnonzero(blue.any(0)).max() > np.flatnonzero(orange.any(0)).max()
     assert np.flatnonzero(blue.any(1)).max() < np.flatnonzero(orange.any(1)).min()
+
+
+def test_a_picture_that_cannot_be_written_is_closed(tmp_path):
+    """Else every epoch of a training on a full disk keeps one."""
+    (tmp_path / "file").touch()
+    with pytest.raises((UserError, OSError)):
+        draw_curves([{"epoch": 1, "loss": 0.5}], tmp_path / "file" / "x.png", "loss")
+    assert pyplot.get_fignums() == []

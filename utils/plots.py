@@ -60,8 +60,10 @@ def card(path: StrPath, rows: int = 1, columns: int = 1, **options: Any) -> Iter
 
 
 def save_figure(figure: Figure, path: StrPath, dots_per_inch: int = 110) -> None:
-    """Writes `figure` to `path`, as PNG, and closes it."""
-    figure.tight_layout()
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dots_per_inch)
-    plt.close(figure)
+    """Writes `figure` to `path`, as PNG, and closes it, also where nothing can be written."""
+    try:
+        figure.tight_layout()
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=dots_per_inch)
+    finally:
+        plt.close(figure)
