@@ -59,7 +59,7 @@ def separate(folder: Path) -> None:
     from utils.audio.audio_file import read, write_wav
 
     separator = conv_tasnet.load()
-    rate = separator.config.sample_rate
+    rate = separator.rate
     mixture, *sources = (read(sample("conv_tasnet", name), rate) for name in ("mixture", "source_1", "source_2"))
     voices, sources = separator.separate(mixture), np.stack(sources)
     voices = voices[best_order(voices, sources)]

@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from helpers.errors import refused
+from helpers.networks import Around, BothEnds
 from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.block import Block
@@ -236,26 +237,6 @@ class SlowRes2NetBlock(nn.Cell):
         weight = layer.conv.weight[:, :, 0].transpose(2, 1, 0).reshape(-1, layer.conv.weight.shape[0])
         y = self.product(under[:, :, 0].transpose(0, 2, 1), weight).transpose(0, 2, 1).expand_dims(2)
         return layer.norm(ops.relu(y + layer.conv.bias.reshape(1, -1, 1, 1)))
-
-
-class Around(nn.Cell):
-    """A layer of a network."""
-
-    fast_cells = ConvTasNet.fast_cells | EcapaTdnn.fast_cells
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def construct(self, *inputs):
-        return self.layer(*inputs)
-
-
-class BothEnds(Around):
-    """The two outputs of a layer, one above the other."""
-
-    def construct(self, *inputs):
-        return ops.cat(self.layer(*inputs), 1)
 
 
 def lstm(steps, frames, inputs, units):

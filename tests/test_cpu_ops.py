@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from helpers.documents import ROOT
+from helpers.networks import Around, BothEnds
 from mindspore import Tensor, nn
 
 from conv_tasnet.src.block import Block, FastBlock
@@ -151,26 +152,6 @@ def both_directions(steps, frames, inputs, units):
     layer = cpu_ops.BothDirections(nn.LSTM(inputs, units), nn.LSTM(inputs, units))
     weights = [parameter.asnumpy() for parameter in layer.get_parameters()]
     return layer, [noise(steps, len(frames), inputs), np.array(frames, np.int32)], weights, lstm
-
-
-class Around(nn.Cell):
-    """A layer of a network."""
-
-    fast_cells = ConvTasNet.fast_cells | EcapaTdnn.fast_cells
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def construct(self, *inputs):
-        return self.layer(*inputs)
-
-
-class BothEnds(Around):
-    """The two outputs of a layer, one above the other."""
-
-    def construct(self, *inputs):
-        return ms.ops.cat(self.layer(*inputs), 1)
 
 
 def temporal_block(items, frames, dilation, causal=False, **sizes):

@@ -21,7 +21,7 @@ from conv_tasnet.src.streaming import Stream
 from conv_tasnet.src.torch_layout import ORIGINALS, shapes
 from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
 from utils.audio.audio_file import Source
-from utils.audio.recording import arriving, open_recording, resampled
+from utils.audio.recording import arriving, by_length, open_recording, resampled, whole_up_to
 from utils.cpu_ops import BF16, fast
 from utils.files import StrPath
 from utils.trained import Kind, find
@@ -147,12 +147,9 @@ class Separator:
     def _separate_together(self, recordings):
         """[recording] -> [(C, n)]: from the shortest to the longest; those longer than a window are run by windows."""
         results: dict[int, np.ndarray] = {}
-        order = sorted(range(len(recordings)), key=lambda i: recordings[i].samples / recordings[i].rate)
-        for first in range(0, len(order), BATCH):
-            here = order[first:first + BATCH]
-            size = window_sizes(WINDOW, max(recordings[i].rounded_length(self.rate) for i in here), self.config)[0]
-            mixtures = {i: recordings[i].whole(self.rate) for i in here if recordings[i].length(self.rate) <= size}
-            mixtures = {i: mixture for i, mixture in mixtures.items() if len(mixture) <= size}     # resampled ones
+        for here, longest in by_length(recordings, self.rate, BATCH):
+            size = window_sizes(WINDOW, longest, self.config)[0]
+            mixtures = whole_up_to(size, recordings, here, self.rate)
             if mixtures:
                 separated = self._compiled_for(size).run_together(list(mixtures.values()))
                 for (i, mixture), speakers in zip(mixtures.items(), separated, strict=True):

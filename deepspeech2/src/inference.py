@@ -25,7 +25,7 @@ from deepspeech2.src.text import Alphabet
 from deepspeech2.src.torch_layout import ORIGINALS, shapes
 from deepspeech2.src.windows import FRAME, Windows, stretches
 from utils.audio import audio_file
-from utils.audio.recording import Recording, arriving, inspect, open_recording
+from utils.audio.recording import Recording, arriving, by_length, inspect, open_recording, whole_up_to
 from utils.cpu_ops import BF16, fast
 from utils.files import StrPath
 from utils.trained import Kind, find
@@ -175,13 +175,10 @@ class Recognizer:
     def _transcribe_together(self, recordings, timestamps):
         """[recording] -> [transcript]: from the shortest to the longest; those longer than a window run by windows."""
         results: dict[int, Transcript] = {}
-        order = sorted(range(len(recordings)), key=lambda i: recordings[i].samples / recordings[i].rate)
         batch = BatchNetwork(self.network, self.config)
-        for first in range(0, len(order), batch.size):
-            here = order[first:first + batch.size]
-            windows = self.windows(max(recordings[i].rounded_length(RATE) for i in here))
-            sounds = {i: recordings[i].whole(RATE) for i in here if recordings[i].length(RATE) <= windows.size}
-            sounds = {i: samples for i, samples in sounds.items() if len(samples) <= windows.size}
+        for here, longest in by_length(recordings, RATE, batch.size):
+            windows = self.windows(longest)
+            sounds = whole_up_to(windows.size, recordings, here, RATE)
             if sounds:
                 log_probs = batch.run([spectrogram(samples) for samples in sounds.values()], frame_count(windows.size),
                                       2 ** (len(sounds) - 1).bit_length())

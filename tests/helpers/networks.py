@@ -3,6 +3,10 @@ import contextlib
 from types import ModuleType
 
 import pytest
+from mindspore import nn, ops
+
+from conv_tasnet.src.model import ConvTasNet
+from ecapatdnn.src.model import EcapaTdnn
 
 
 @contextlib.contextmanager
@@ -20,3 +24,23 @@ def shared_networks(module: ModuleType, name: str = "make_network"):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, name, shared)
         yield
+
+
+class Around(nn.Cell):
+    """A layer of a network."""
+
+    fast_cells = ConvTasNet.fast_cells | EcapaTdnn.fast_cells
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def construct(self, *inputs):
+        return self.layer(*inputs)
+
+
+class BothEnds(Around):
+    """The two outputs of a layer, one above the other."""
+
+    def construct(self, *inputs):
+        return ops.cat(self.layer(*inputs), 1)

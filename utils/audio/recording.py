@@ -121,6 +121,20 @@ def arriving(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator[n
         yield block[:, 0]
 
 
+def by_length(recordings: Sequence[Recording], rate: int, count: int) -> Iterator[tuple[list[int], int]]:
+    """(indices of up to `count` recordings, the rounded length of the longest at `rate` Hz), from the shortest on."""
+    order = sorted(range(len(recordings)), key=lambda i: recordings[i].samples / recordings[i].rate)
+    for first in range(0, len(order), count):
+        here = order[first:first + count]
+        yield here, max(recordings[i].rounded_length(rate) for i in here)
+
+
+def whole_up_to(size: int, recordings: Sequence[Recording], here: Iterable[int], rate: int) -> dict[int, np.ndarray]:
+    """{index: samples at `rate` Hz} of those of the recordings `here` that have no more than `size`."""
+    samples = {i: recordings[i].whole(rate) for i in here if recordings[i].length(rate) <= size}
+    return {i: sound for i, sound in samples.items() if len(sound) <= size}     # resampled, one may be longer
+
+
 def _require_length(path, samples, rate, window, window_rate):
     if samples * window_rate < window * rate:
         raise AudioError(f"{path}: {samples / rate:.2f} s ({samples} samples at {rate} Hz), expected at least "
