@@ -1,16 +1,13 @@
-"""Pictures of a run, as PNG."""
+"""Pictures of a run, as PNG: figures without pyplot, which would keep each until it is closed."""
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first: machines without a screen)
-from matplotlib.figure import Figure  # noqa: E402
-
-from utils.files import StrPath, whole_file  # noqa: E402
+from utils.files import StrPath, whole_file
 
 CARD = (6.0, 4.5)       # inches of `card`, and its letters: still read where it is shown a third as wide
 LETTERS: dict[Any, Any] = {
@@ -26,7 +23,8 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: 
     rows: those of metrics.csv, {column: number or its text, "" where it is missing}
     """
     names = [name for name in rows[-1] if name not in ("epoch", "minutes")]
-    figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
+    figure = Figure(figsize=(3.6 * len(names), 3))
+    axes = figure.subplots(1, len(names), squeeze=False)
     curves = {name: [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in (None, "")]
               for name in names}
     validated = curves.get(criterion)
@@ -48,22 +46,16 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: 
 def card(path: StrPath, rows: int = 1, columns: int = 1, **options: Any) -> Iterator[tuple[Figure, Any]]:
     """A figure to draw on and its axes (rows, columns), written to `path` at the end: all cards are of one size.
 
-    Its ground is white, so that it is read on a dark page, too. `options`: of `plt.subplots`.
+    Its ground is white, so that it is read on a dark page, too. `options`: of `Figure.subplots`.
     """
-    with plt.rc_context(LETTERS):
-        figure, axes = plt.subplots(rows, columns, figsize=CARD, squeeze=False, **options)
-        try:
-            yield figure, axes
-            save_figure(figure, path, 150)
-        finally:
-            plt.close(figure)
+    with matplotlib.rc_context(LETTERS):
+        figure = Figure(figsize=CARD)
+        yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+        save_figure(figure, path, 150)
 
 
 def save_figure(figure: Figure, path: StrPath, dots_per_inch: int = 110) -> None:
-    """Writes `figure` to `path`, as PNG, and closes it, also where nothing can be written."""
-    try:
-        figure.tight_layout()
-        with whole_file(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=dots_per_inch)
-    finally:
-        plt.close(figure)
+    """Writes `figure` to `path`, as PNG."""
+    figure.tight_layout()
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dots_per_inch)
