@@ -58,7 +58,7 @@ def beam_search(log_probs: np.ndarray, alphabet: Alphabet, width: int) -> list[t
         stay_label[child] = np.logaddexp(stay_label[child], grown[mother, place[last[child]]])
         grown[mother, place[last[child]]] = -np.inf
         scores = np.append(np.logaddexp(stay_blank, stay_label), grown)
-        kept = np.argpartition(-scores, width - 1)[:width] if len(scores) > width else np.arange(len(scores))
+        kept = _best(scores, width)
         kept = kept[scores[kept] > -np.inf]
         old, new = kept[kept < len(prefixes)], kept[kept >= len(prefixes)] - len(prefixes)
         row, column = np.divmod(new, len(used))
@@ -79,7 +79,17 @@ def _useful_labels(frame: np.ndarray, last: np.ndarray, width: int) -> np.ndarra
     enough = 2 * width + 2
     if len(frame) <= enough:
         return np.arange(len(frame))
-    return np.unique(np.concatenate(([BLANK], last, np.argpartition(-frame, enough)[:enough])))
+    return np.unique(np.concatenate(([BLANK], last, _best(frame, enough))))
+
+
+def _best(scores: np.ndarray, count: int) -> np.ndarray:
+    """Where the `count` greatest of `scores` (n,) stand, of equals the first, in their order."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    least = np.partition(scores, -count)[-count]
+    kept = scores > least
+    kept[np.flatnonzero(scores == least)[:count - np.count_nonzero(kept)]] = True
+    return np.flatnonzero(kept)
 
 
 class PrefixTree:
