@@ -50,6 +50,8 @@ class PrepareConfig(CorpusSettings):
                        rirs             RIRS_NOISES/simulated_rirs: verified, rirs.txt
                        mini             made in the data folder by utils/mini_corpus.py
                        librispeech_an4  librispeech/train-251spk, librispeech/dev-clean, an4/wav/*
+                       open_speech      the same and mini_librispeech/, librispeech_three_more/, speechocean762/,
+                                        speech_commands/, alphanumeric/
     --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
     --trials           official trials (1|0 path path) to check against the tree and to write as eval.txt
     --expect_speakers  warn when the corpus has another number of speakers
@@ -90,12 +92,15 @@ def print_table(parts, good, lists):
               + ("" if path.endswith("train.txt") else f", {targets} targets, {len(lines) - targets} non-targets"))
 
 
-SCANNERS = {"voxceleb": corpora.scan_voxceleb, **SCANNERS, "librispeech_an4": corpora.scan_librispeech_an4}
+SCANNERS = {"voxceleb": corpora.scan_voxceleb, **SCANNERS, "librispeech_an4": corpora.scan_librispeech_an4,
+            "open_speech": corpora.scan_open_speech}
+REAL_TESTS = {"dev_clean_all.txt": ("dev_clean", corpora.all_pairs),
+              "dev_clean_cross.txt": ("dev_clean", corpora.cross_chapter_pairs),
+              "an4_test.txt": ("an4_test", corpora.all_pairs)}
 TEST_LISTS = {   # corpus: {list: (part, its trials)}
     "an4": {"test_trials.txt": ("test", corpora.all_pairs)},
-    "librispeech_an4": {"dev_clean_all.txt": ("dev_clean", corpora.all_pairs),
-                        "dev_clean_cross.txt": ("dev_clean", corpora.cross_chapter_pairs),
-                        "an4_test.txt": ("an4_test", corpora.all_pairs)},
+    "librispeech_an4": REAL_TESTS,
+    "open_speech": REAL_TESTS | {"valid_trials.txt": ("valid", corpora.pairs_within_corpora)},
 }
 DRAWN = ("aishell", "kaldi")        # corpora whose other parts may come without trials
 

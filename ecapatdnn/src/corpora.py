@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ecapatdnn.src.metric import read_trials
+from utils.corpora import open_speech
 from utils.corpora.corpus import Parts
+from utils.corpora.open_speech import Items
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import evenly_spaced, find, find_in, libri_speaker, speaker_tree
 from utils.errors import ContentError, MismatchError
@@ -88,18 +90,40 @@ def _cnceleb_speaker(path):
 
 def scan_librispeech_an4(config: CorpusSettings) -> Parts:
     """251 LibriSpeech and 74 AN4 speakers for training, 600 files of dev-clean and AN4's test part for trials."""
-    libri = {split: [(f"libri-{libri_speaker(path)}", f"librispeech/{split}/{path}")
-                     for path in find_in(config, f"librispeech/{split}")] for split in ("train-251spk", "dev-clean")}
-    an4 = {split: speaker_tree(config, f"an4/wav/{split}", "an4-") for split in ("an4_clstk", "an4test_clstk")}
-    dev = sorted(libri["dev-clean"])
-    chosen = [item for _, items in itertools.groupby(dev, key=lambda item: item[0])
-              for item in evenly_spaced(list(items), PER_SPEAKER)]
-    return {"train": libri["train-251spk"] + an4["an4_clstk"], "dev_clean": chosen, "an4_test": an4["an4test_clstk"]}
+    libri = _libri(config, "librispeech/train-251spk")
+    return {"train": libri + speaker_tree(config, "an4/wav/an4_clstk", "an4-"), **_test_parts(config)}
+
+
+def scan_open_speech(config: CorpusSettings) -> Parts:
+    """All of utils/corpora/open_speech.py for training; the test parts of librispeech_an4."""
+    train, development = open_speech.scan(config)
+    return {"train": train, "valid": at_most(PER_SPEAKER, development), **_test_parts(config)}
+
+
+def _libri(config, folder):
+    return [(f"libri-{libri_speaker(path)}", f"{folder}/{path}") for path in find_in(config, folder)]
+
+
+def _test_parts(config):
+    return {"dev_clean": at_most(PER_SPEAKER, _libri(config, "librispeech/dev-clean")),
+            "an4_test": speaker_tree(config, "an4/wav/an4test_clstk", "an4-")}
+
+
+def at_most(count: int, items: Items) -> Items:
+    """Up to `count` utterances of each speaker, from the first to the last."""
+    speakers = itertools.groupby(sorted(items), key=lambda item: item[0])
+    return [item for _, some in speakers for item in evenly_spaced(list(some), count)]
 
 
 def all_pairs(items: Sequence[tuple[str, str]]) -> list[str]:
     """Trial lines of every unordered pair of [(speaker, path)]."""
     return [f"{int(a[0] == b[0])} {a[1]} {b[1]}" for a, b in itertools.combinations(items, 2)]
+
+
+def pairs_within_corpora(items: Sequence[tuple[str, str]]) -> list[str]:
+    """Trial lines of every pair of one corpus of open speech, across chapters: others are told apart by the sound."""
+    corpora = itertools.groupby(items, key=open_speech.corpus_of)
+    return [line for _, some in corpora for line in cross_chapter_pairs(list(some))]
 
 
 def cross_chapter_pairs(items: Sequence[tuple[str, str]]) -> list[str]:
