@@ -99,6 +99,20 @@ def test_an_mp3_without_a_xing_tag_is_decoded_to_its_end(tmp_path, tags):
     assert length(path) % 576 == 0 and LENGTH <= length(path) <= LENGTH + 3 * 576
 
 
+def test_parts_of_an_mp3_are_those_of_the_whole_and_nothing_is_printed(tmp_path, capfd):
+    """Not even by libmpg123, which does so where a file is skipped through."""
+    generator = np.random.default_rng(0)
+    loudness = np.repeat(generator.random(200), RATE // 10)
+    with soundfile.SoundFile(tmp_path / "a.mp3", "w", RATE, 1, bitrate_mode="CONSTANT", compression_level=0.8) as file:
+        file.write(0.2 * generator.normal(size=len(loudness)) * loudness)
+    whole = audio_file.read(tmp_path / "a.mp3", RATE)
+    for start in generator.integers(0, len(whole) - 8000, 20):
+        with open_audio(tmp_path / "a.mp3") as stream:
+            stream.seek(start)
+            np.testing.assert_allclose(stream.read(8000)[:, 0], whole[start:start + 8000], atol=1e-6)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("behind", [b"", b"TAG" + bytes(125), bytes(1000), b"no frame " * 100])
 def test_what_follows_an_mp3_and_is_no_sound_is_passed_over(tmp_path, behind):
     path = written(tmp_path / "a.mp3")

@@ -1,4 +1,5 @@
 """ecapatdnn/prepare.py on tiny trees made here, and on the real corpus where SPEECH_DATA names one."""
+import itertools
 import os
 import subprocess
 import sys
@@ -381,7 +382,8 @@ def test_one_speaker_is_refused(tmp_path):
         prepare_corpus("tree", tree(tmp_path / "data", speakers=1), tmp_path / "out")
 
 
-@pytest.mark.parametrize("corpus", ["voxceleb", "librispeech", "an4", "tree", "musan", "rirs", "librispeech_an4"])
+@pytest.mark.parametrize("corpus", ["voxceleb", "librispeech", "an4", "tree", "musan", "rirs", "librispeech_an4",
+                                    "open_speech"])
 def test_empty_corpus_is_refused(corpus, tmp_path):
     (tmp_path / "data/other").mkdir(parents=True)
     with refused(NotFoundError, tmp_path / "data"):
@@ -426,3 +428,16 @@ def test_librispeech_an4(tmp_path):
     assert all(os.path.exists(os.path.join(DATA, path)) for path in named)
     train = {row.split()[1] for row in rows["train"]}
     assert not train & {path for name in rows if name != "train" for row in rows[name] for path in row.split()[1:]}
+
+
+@needs_data
+def test_open_speech():
+    """Nobody is in two parts, and each corpus has its development speakers."""
+    parts = corpora.scan_open_speech(prepare.PrepareConfig(corpus="open_speech", data_folder=DATA, output_folder="x"))
+    speakers = {part: {speaker for speaker, _ in items} for part, items in parts.items()}
+    assert {part: Counter(name.split("-")[0] for name in names) for part, names in speakers.items()} == {
+        "train": {"libri": 251 - 6, "an4": 74 - 14, "ocean": 215 - 20, "commands": 193 - 20, "alnum": 32},
+        "valid": {"libri": 6, "an4": 14, "ocean": 20, "commands": 20}, "dev_clean": {"libri": 20}, "an4_test": {"an4": 10}}
+    assert not any(speakers[one] & speakers[other] for one, other in itertools.combinations(speakers, 2))
+    trials = [line.split()[1:] for line in corpora.pairs_within_corpora(parts["valid"])]
+    assert all(left.split("/")[0] == right.split("/")[0] for left, right in trials)

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 
 Binary = BinaryIO | io.RawIOBase | io.BytesIO
+NEAR = 600                  # seconds of MP3 that are read, not skipped: it takes a thousandth of them, and nothing is printed
 BLOCK = 2 ** 22             # values decoded at once: a damaged header may promise terabytes
 # What damaged files make soundfile and PyAV raise is not only their own errors
 ERRORS = (soundfile.LibsndfileError, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
@@ -60,14 +61,22 @@ class Decoder(Protocol):
         """Ends the decoder, not the file."""
 
 
+class _Sequential(soundfile.SoundFile):
+    """A file that is not sought in after every read, as soundfile does: libmpg123 prints errors of its own then."""
+
+    def seekable(self) -> bool:
+        """Not for soundfile."""
+        return False
+
+
 class LibsndfileDecoder:
     """A file that libsndfile reads: open, or its descriptor."""
 
     def __init__(self, file: int | Binary):
         # soundfile takes open files too, which its annotation lacks
-        self.file = soundfile.SoundFile(file, closefd=False)    # pyright: ignore[reportArgumentType]
+        self.file = _Sequential(file, closefd=False)    # pyright: ignore[reportArgumentType]
         self.rate, self.channels, self.frames = self.file.samplerate, self.file.channels, self.file.frames
-        self.seekable, self.position = self.file.seekable(), 0
+        self.seekable, self.position = soundfile.SoundFile.seekable(self.file), 0
 
     @property
     def exact(self) -> bool:
@@ -77,7 +86,8 @@ class LibsndfileDecoder:
     def seek(self, frame: int) -> None:
         """Goes on from that sample. Sequential formats, such as GSM 6.10, are read up to it."""
         frame = min(frame, self.frames)
-        if self.seekable and frame != self.position:
+        near = self.file.subtype.startswith("MPEG") and 0 <= frame - self.position <= NEAR * self.rate
+        if self.seekable and frame != self.position and not near:
             self.file.seek(frame)
             self.position = frame
         while self.position < frame and len(self.read(min(max(1, BLOCK // self.channels), frame - self.position))):
