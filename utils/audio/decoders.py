@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 Binary = BinaryIO | io.RawIOBase | io.BytesIO
-NEAR = 600                  # seconds of MP3 that are read, not skipped: it takes a thousandth of them, and nothing is printed
+NEAR = 600                  # seconds of MP3 that are read, not skipped: in a thousandth of them, and without prints
 BLOCK = 2 ** 22             # values decoded at once: a damaged header may promise terabytes
 # What damaged files make soundfile and PyAV raise is not only their own errors
 ERRORS = (soundfile.LibsndfileError, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError,

@@ -1,9 +1,9 @@
 """The corpora of openly licensed speech that RESULTS.md trains on, side by side in one folder: who speaks where.
 
-    librispeech/train-251spk   251 speakers, one utterance each        librispeech/dev-clean   20 others, for tests
-    mini_librispeech           28 of the 251, 1519 utterances          librispeech_three_more  3 of the 251, 104 utterances
-    an4                        74 speakers, and 10 for tests           speechocean762          215 speakers
-    speech_commands            193 speakers                            alphanumeric            32 speakers
+    librispeech/train-251spk   251 speakers, one utterance each    librispeech/dev-clean   20 others, for tests
+    mini_librispeech           28 of the 251, 1519 utterances      librispeech_three_more  3 of the 251, 104 utterances
+    an4                        74 speakers, and 10 for tests       speechocean762          215 speakers
+    speech_commands            193 speakers                        alphanumeric            32 speakers
 """
 from typing import NamedTuple
 
