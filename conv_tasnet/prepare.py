@@ -15,7 +15,7 @@ from typing import ClassVar
 from conv_tasnet.src import corpora
 from utils.audio.packed import SUFFIX
 from utils.config import parse_config
-from utils.corpora import kaldi
+from utils.corpora import kaldi, open_speech
 from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
@@ -25,7 +25,7 @@ from utils.ranges import Count
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")
-VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (25, "")}     # how many, of what prefix
+VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (25, ""), "open_speech": (25, "")}     # how many, of what prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class PrepareConfig(corpora.MixtureSettings):
                        kaldi              wav.scp, utt2spk, segments of folders train*, dev and others in the folder
                        mini               made in the data folder by utils/mini_corpus.py
                        librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
+                       open_speech        the same and mini_librispeech/, librispeech_three_more/
     --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them
     --task             of librimix: mix_clean or mix_both (with noise)
     --wav_folder       where resampled files go; default: wav/ in the output folder
@@ -52,7 +53,8 @@ class PrepareConfig(corpora.MixtureSettings):
     --test_name        ... and those of the other parts as test_name.mindrecord
     --C                speakers in a mixture that is made here
     --mixtures         fixed mixtures that are made of the speakers of valid.csv, and as many of test.csv
-    --valid_speakers   training speakers kept for valid.csv; -1: 8 of mini, 25 of librispeech_an4, else 0
+    --valid_speakers   training speakers kept for valid.csv; -1: 8 of mini, 25 of librispeech_an4 and of
+                       open_speech, else 0
     --test_speakers    training speakers kept for test.csv, where the corpus has no test part
     --min_seconds      shorter training files are left out
     --workers          processes; 0: one per core
@@ -74,7 +76,13 @@ def scan_train_251(config):
     return {"train": [(libri_speaker(path), f"{folder}/{path}") for path in find_in(config, folder)]}
 
 
-SCANNERS = {**SCANNERS, "librispeech_an4": scan_train_251}
+def scan_open_speech(config):
+    """All of LibriSpeech in it. Other corpora sound so different that a mixture of two is too easy."""
+    train, development = open_speech.scan(config)
+    return {"train": [item for item in train + development if open_speech.corpus_of(item) == "libri"]}
+
+
+SCANNERS = {**SCANNERS, "librispeech_an4": scan_train_251, "open_speech": scan_open_speech}
 
 
 def prepare_speakers(config):
@@ -152,7 +160,7 @@ def print_folders(folders):
         print(f"paths of {lists} are relative to {folder}")
 
 
-def prepare_librispeech_an4(config):
+def prepare_official(config):
     """Training by mixing 226 speakers on the fly; the official Libri2Mix rows whose sources are there as test."""
     official = os.path.join(config.data_folder, "lists", "libri2mix_dev-clean.csv.gz")
     return prepare_speakers(config) + prepare_rows({"test": official}, config, "_test")
@@ -226,7 +234,7 @@ def prepare_generated(config):
 
 
 CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "kaldi": prepare_kaldi,
-           "librispeech_an4": prepare_librispeech_an4, "librimix": prepare_generated, "wsj0": prepare_generated,
+           **dict.fromkeys(("librispeech_an4", "open_speech"), prepare_official), "librimix": prepare_generated, "wsj0": prepare_generated,
            "librimix_metadata": prepare_metadata}
 
 
