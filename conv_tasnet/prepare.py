@@ -234,8 +234,8 @@ def prepare_generated(config):
 
 
 CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "kaldi": prepare_kaldi,
-           **dict.fromkeys(("librispeech_an4", "open_speech"), prepare_official), "librimix": prepare_generated, "wsj0": prepare_generated,
-           "librimix_metadata": prepare_metadata}
+           **dict.fromkeys(("librispeech_an4", "open_speech"), prepare_official),
+           **dict.fromkeys(("librimix", "wsj0"), prepare_generated), "librimix_metadata": prepare_metadata}
 
 
 def main(argv):
