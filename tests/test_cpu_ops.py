@@ -382,7 +382,7 @@ def test_without_a_compiler_layers_stay_plain_and_the_reason_is_said_once(monkey
     monkeypatch.setattr(cpu_ops, "library", build.functools.cache(build.library.__wrapped__))
     for _ in range(2):
         assert type(cpu_ops.fast(nn.Conv1d(2, 2, 1))) is nn.Conv1d
-    assert capsys.readouterr().out.count("no C++ compiler: ") == 1
+    assert capsys.readouterr().err.count("no C++ compiler: ") == 1
 
 
 def test_sources_that_do_not_compile_are_said_and_leave_nothing(monkeypatch, capsys, tmp_path):
@@ -391,7 +391,7 @@ def test_sources_that_do_not_compile_are_said_and_leave_nothing(monkeypatch, cap
     monkeypatch.setattr(build, "SOURCES", tmp_path / "sources")
     monkeypatch.setattr(build, "CACHE", tmp_path / "cache")
     assert build.library.__wrapped__() is None
-    assert "cannot compile" in capsys.readouterr().out and "bad.cc" not in os.listdir(tmp_path / "cache")
+    assert "cannot compile" in capsys.readouterr().err and "bad.cc" not in os.listdir(tmp_path / "cache")
     assert os.listdir(tmp_path / "cache") == []
 
 
@@ -400,4 +400,4 @@ def test_a_cache_that_cannot_be_written_is_said(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(build, "CACHE", tmp_path / "file")
     assert build.library.__wrapped__() is None
     assert re.search(rf"^{tmp_path / 'file'}/.*\.so: cannot be written \(File exists\).*: going on with",
-                     capsys.readouterr().out)
+                     capsys.readouterr().err)

@@ -3,7 +3,7 @@
 They rest upon what MindSpore promises nobody: the layout of a class of its (kernels/common.h) and the oneDNN that it
 carries. So they are taken with the versions that are TESTED only, and the environment variable CPU_OPS says otherwise:
 0 leaves MindSpore's own layers, 1 takes the operators with any version. Whatever keeps them from being used is printed
-in one line, and the network computes with MindSpore's own.
+in one line on stderr, and the network computes with MindSpore's own.
 """
 import ctypes
 import functools
@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def library() -> Path | None:
         reason = str(error)
     except OSError as error:        # no compiler that can be run; no /proc
         reason = f"{error.filename}: {error.strerror}"
-    print(f"{reason}: going on with MindSpore's own operators, several times slower", flush=True)
+    print(f"{reason}: going on with MindSpore's own operators, several times slower", file=sys.stderr, flush=True)
     return None
 
 
@@ -82,6 +83,7 @@ def compiled() -> Path:
     if not path.exists():
         with whole_file(path, remedy="XDG_CACHE_HOME names another folder") as temporary:    # others may compile, too
             sources = sorted(map(str, SOURCES.glob("*.cc")))
+            print("compiling the C++ kernels for this processor, once: some 20 seconds", file=sys.stderr, flush=True)
             done = run([compiler(), *FLAGS, *sources, *libraries, "-o", str(temporary)])
             if done.returncode:
                 reason = next((line for line in done.stderr.splitlines() if re.search(COMPLAINT, line)),
