@@ -254,13 +254,23 @@ def test_a_file_that_memory_does_not_hold_is_named_and_the_others_run(runner, gr
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a", "b", "c"):
-        (folder / f"{name}.wav").write_bytes(wav())
-    os.truncate(folder / "b.wav", 2 ** 40)      # of holes
+        noise().tofile(folder / f"{name}.bin")
+    os.truncate(folder / "b.bin", 2 ** 40)      # of holes
     done = subprocess.run([runner, "--mindir_path", graph, "--input_path", folder, "--output_path", tmp_path / "out",
                            "--device_target", "CPU"], capture_output=True, text=True, check=False,
                           preexec_fn=limited(resource.RLIMIT_AS, 2 ** 34), env=os.environ | {"GLOG_v": "4"})
     assert_refusal(done.returncode, done.stderr, "1 of 3 items")
-    assert_line(done.stderr, folder / "b.wav", "memory")
+    assert_line(done.stderr, folder / "b.bin", "memory")
+
+
+def test_what_is_behind_the_samples_of_a_wav_needs_no_memory(run, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(wav())
+    os.truncate(folder / "a.wav", 2 ** 40)
+    code, output, result = run(folder)
+    assert code == 0, output
+    np.testing.assert_allclose(result("a"), noise(), atol=2 ** -14)
 
 
 def test_a_full_disk_ends_the_work_in_one_line_and_the_report_is_shown(runner, graph, tmp_path):

@@ -13,9 +13,9 @@
 #include <system_error>
 
 #include "error.h"
-#include "fitness.h"
+#include "input_file.h"
+#include "recording.h"
 #include "text.h"
-#include "wav.h"
 
 namespace fs = std::filesystem;
 
@@ -123,39 +123,21 @@ std::string FolderName(size_t input) {
   return name;
 }
 
-std::string ReadFile(const fs::path &path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::is_regular_file(status)) {  // to open a pipe would wait for who writes to it
-    throw UserError(fs::exists(status) ? "is a folder, pipe or device, expected a file"
-                                       : "cannot be read (" + error.message() + ")");
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::string content(fs::file_size(path), '\0');
-  file.read(content.data(), static_cast<std::streamsize>(content.size()));
-  if (!file.is_open() || file.bad()) {
-    throw UserError(std::string("cannot be read (") + std::strerror(errno) + ")");
-  }
-  content.resize(static_cast<size_t>(file.gcount()));
-  return content;
+HostTensor FromWav(const fs::path &file, const Interface &interface) {
+  Recording recording = Recording::Wav(file, interface.sample_rate, interface.raise_quiet);
+  recording.PrintNotes();
+  std::vector<float> samples = recording.Whole(interface.sample_rate);
+  const auto multiple = static_cast<size_t>(interface.wav_multiple);
+  samples.resize((samples.size() + multiple - 1) / multiple * multiple);
+  std::string bytes(reinterpret_cast<const char *>(samples.data()), samples.size() * sizeof(float));
+  return {interface.inputs[0].ShapeOf(bytes.size()), std::move(bytes), recording.gain()};
 }
 
-HostTensor FromWav(const fs::path &file, const std::string &content, const Interface &interface) {
-  const Wav wav = ReadWav(content, file);
-  if (wav.rate != interface.sample_rate) {
-    const std::string rate = std::to_string(interface.sample_rate);
-    throw UserError(std::to_string(wav.rate) + " Hz, but the graph takes " + rate + " Hz; resample it: ffmpeg -i " +
-                    Quoted(file.string()) + " -ar " + rate + " " +
-                    Quoted(fs::path(file).replace_extension("." + rate + ".wav").string()));
-  }
-  Sound sound = FitSound(wav, interface.raise_quiet);
-  for (const std::string &note : sound.notes) {
-    PrintLine("note", file.string() + ": " + note);
-  }
-  const auto multiple = static_cast<size_t>(interface.wav_multiple);
-  sound.samples.resize((sound.samples.size() + multiple - 1) / multiple * multiple);
-  std::string bytes(reinterpret_cast<const char *>(sound.samples.data()), sound.samples.size() * sizeof(float));
-  return {interface.inputs[0].ShapeOf(bytes.size()), std::move(bytes), sound.gain};
+HostTensor FromBytes(const fs::path &path, const Port &port) {
+  const InputFile file(path);
+  std::string content = file.Read(0, file.size());
+  std::vector<int64_t> shape = port.ShapeOf(content.size());
+  return {std::move(shape), std::move(content)};
 }
 
 // UserError where two items, such as a.wav and a.WAV, would have the same results.
@@ -210,14 +192,12 @@ std::vector<Item> FindItems(const fs::path &folder, const fs::path &results, con
 std::vector<HostTensor> ReadItem(const Item &item, const Interface &interface) {
   std::vector<HostTensor> tensors;
   for (const fs::path &file : item.files) {
+    if (LowerSuffix(file) == ".wav") {
+      tensors.push_back(FromWav(file, interface));
+      continue;
+    }
     try {
-      std::string content = ReadFile(file);
-      if (LowerSuffix(file) == ".wav") {
-        tensors.push_back(FromWav(file, content, interface));
-      } else {
-        std::vector<int64_t> shape = interface.inputs[tensors.size()].ShapeOf(content.size());
-        tensors.push_back({std::move(shape), std::move(content)});
-      }
+      tensors.push_back(FromBytes(file, interface.inputs[tensors.size()]));
     } catch (const UserError &error) {
       throw UserError(file.string() + ": " + error.what());
     }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
+#include "input_file.h"
 #include "text.h"
 
 namespace {
@@ -69,22 +69,26 @@ struct Format {
   size_t Width() const { return (bits + 7U) / 8; }
 };
 
-// A little-endian number at `offset`; the caller has checked the size.
+// A little-endian number.
 template <typename T>
-T Read(std::string_view content, size_t offset) {
+T Read(const char *bytes) {
   T value;
-  std::memcpy(&value, content.data() + offset, sizeof(T));
+  std::memcpy(&value, bytes, sizeof(T));
   return value;
 }
 
-bool Holds(std::string_view content, size_t offset, std::string_view bytes) {
-  return offset <= content.size() && content.substr(offset, bytes.size()) == bytes;
+// That in a file; 0 for what is behind its end.
+template <typename T>
+T Read(const InputFile &file, uint64_t offset) {
+  char bytes[sizeof(T)] = {};
+  file.Read(offset, sizeof(T), bytes);
+  return Read<T>(bytes);
 }
 
 [[noreturn]] void RefuseFormat(const std::string &format, const std::filesystem::path &path) {
   const std::filesystem::path wav = std::filesystem::path(path).replace_extension(".pcm.wav");
-  throw UserError(format + ", expected a wav file of PCM, float, A-law or mu-law; convert it: ffmpeg -i " +
-                  Quoted(path.string()) + " -c:a pcm_s16le " + Quoted(wav.string()));
+  throw OtherFormat(format,
+                    "convert it: ffmpeg -i " + Quoted(path.string()) + " -c:a pcm_s16le " + Quoted(wav.string()));
 }
 
 std::string Hexadecimal(uint16_t number) {
@@ -93,16 +97,16 @@ std::string Hexadecimal(uint16_t number) {
   return text;
 }
 
-Format ReadFormat(std::string_view content, size_t offset, size_t size, const std::filesystem::path &path) {
+Format ReadFormat(const InputFile &file, uint64_t offset, uint64_t size, const std::filesystem::path &path) {
   if (size < 16) {
     throw UserError("its fmt chunk has " + std::to_string(size) + " bytes, expected 16 or more");
   }
-  Format format{Read<uint16_t>(content, offset), Read<uint16_t>(content, offset + 2),
-                Read<uint32_t>(content, offset + 4), Read<uint16_t>(content, offset + 14)};
+  Format format{Read<uint16_t>(file, offset), Read<uint16_t>(file, offset + 2), Read<uint32_t>(file, offset + 4),
+                Read<uint16_t>(file, offset + 14)};
   if (format.encoding == kExtensible && size >= 40 &&
-      (Holds(content, offset + 26, std::string_view(kGuid, 14)) ||
-       Holds(content, offset + 28, std::string_view(kAmbisonic, 12)))) {
-    format.encoding = Read<uint16_t>(content, offset + 24);
+      (file.Holds(offset + 26, std::string_view(kGuid, 14)) ||
+       file.Holds(offset + 28, std::string_view(kAmbisonic, 12)))) {
+    format.encoding = Read<uint16_t>(file, offset + 24);
   }
   const bool pcm = format.encoding == kPcm && format.bits >= 1 && format.bits <= 32;
   const bool floats = format.encoding == kFloat && (format.bits == 32 || format.bits == 64);
@@ -145,97 +149,154 @@ bool IsUnknown(uint64_t size) {
          size > std::numeric_limits<uint64_t>::max() / 4;
 }
 
+// Whether a chunk may be named so: a walk over zeros would take each eight of them for a chunk.
+bool IsName(const std::string &name) {
+  return std::all_of(name.begin(), name.end(), [](unsigned char letter) { return letter >= 32 && letter < 127; });
+}
+
 // Whether there are whole chunks from `offset` to the end.
-bool AreChunks(std::string_view content, size_t offset) {
-  while (offset + 8 <= content.size()) {
-    offset += 8 + Read<uint32_t>(content, offset + 4) + Read<uint32_t>(content, offset + 4) % 2;
+bool AreChunks(const InputFile &file, uint64_t offset) {
+  while (offset + 8 <= file.size() && IsName(file.Read(offset, 4))) {
+    offset += 8 + Read<uint32_t>(file, offset + 4) + Read<uint32_t>(file, offset + 4) % 2;
   }
-  return offset == content.size() || offset == content.size() + 1;
+  return offset == file.size() || offset == file.size() + 1;
 }
 
 // Where another wav file begins behind samples that end at `offset`, 0 for nowhere: cat has joined them.
-size_t FindSecond(std::string_view content, size_t offset) {
-  for (const size_t place : {offset, offset + offset % 2}) {
-    if ((Holds(content, place, "RIFF") || Holds(content, place, "RF64")) && Holds(content, place + 8, "WAVE")) {
+uint64_t FindSecond(const InputFile &file, uint64_t offset) {
+  for (const uint64_t place : {offset, offset + offset % 2}) {
+    if ((file.Holds(place, "RIFF") || file.Holds(place, "RF64")) && file.Holds(place + 8, "WAVE")) {
       return place;
     }
   }
   return 0;
 }
-}  // namespace
+// Samples in [-1, 1].
+float Unsigned8(const char *bytes) { return static_cast<float>(Read<uint8_t>(bytes) - 128) / 128; }
+float Signed16(const char *bytes) { return static_cast<float>(Read<int16_t>(bytes)) / 32768; }
+float Signed24(const char *bytes) {
+  return static_cast<float>(Read<uint16_t>(bytes) + 65536 * Read<int8_t>(bytes + 2)) / 8388608;
+}
+float Signed32(const char *bytes) { return static_cast<float>(Read<int32_t>(bytes)) / 2147483648; }
+float Float32(const char *bytes) { return Read<float>(bytes); }
+float Float64(const char *bytes) { return static_cast<float>(Read<double>(bytes)); }
+float MuLaw8(const char *bytes) { return static_cast<float>(MuLaw(Read<uint8_t>(bytes))); }
+float ALaw8(const char *bytes) { return static_cast<float>(ALaw(Read<uint8_t>(bytes))); }
 
-double Wav::At(size_t place, size_t channel) const {
-  const size_t offset = (place * channels + channel) * width;
-  if (encoding == kMuLaw) {
-    return MuLaw(Read<uint8_t>(data, offset));
+using Decoder = float (*)(const char *);
+
+Decoder DecoderOf(const Format &format) {
+  if (format.encoding == kMuLaw || format.encoding == kALaw) {
+    return format.encoding == kMuLaw ? &MuLaw8 : &ALaw8;
   }
-  if (encoding == kALaw) {
-    return ALaw(Read<uint8_t>(data, offset));
-  }
-  switch (width) {
+  switch (format.Width()) {
     case 1:
-      return (Read<uint8_t>(data, offset) - 128) / 128.0;
+      return &Unsigned8;
     case 2:
-      return Read<int16_t>(data, offset) / 32768.0;
+      return &Signed16;
     case 3:
-      return (Read<uint16_t>(data, offset) + 65536 * Read<int8_t>(data, offset + 2)) / 8388608.0;
+      return &Signed24;
     case 4:
-      return encoding == kFloat ? Read<float>(data, offset) : Read<int32_t>(data, offset) / 2147483648.0;
+      return format.encoding == kFloat ? &Float32 : &Signed32;
     default:
-      return Read<double>(data, offset);
+      return &Float64;
   }
 }
 
-Wav ReadWav(std::string_view content, const std::filesystem::path &path) {
-  const bool large = Holds(content, 0, "RF64") || Holds(content, 0, "BW64");
-  if (!(large || Holds(content, 0, "RIFF")) || !Holds(content, 8, "WAVE")) {
+// Where the samples of a file are, and what they are.
+struct Header {
+  Format format;
+  uint64_t start = 0;
+  uint64_t size = 0;  // bytes, of whole frames
+};
+
+Header ReadHeader(const InputFile &file, const std::filesystem::path &path) {
+  const bool large = file.Holds(0, "RF64") || file.Holds(0, "BW64");
+  if (!(large || file.Holds(0, "RIFF")) || !file.Holds(8, "WAVE")) {
     for (const Signature &signature : kFormats) {
-      if (Holds(content, signature.offset, signature.bytes)) {
+      if (file.Holds(signature.offset, signature.bytes)) {
         RefuseFormat(std::string("is ") + signature.format, path);
       }
     }
-    throw UserError("not a RIFF WAVE file; convert it");
+    RefuseFormat("not a RIFF WAVE file", path);
   }
   Format format;
   uint64_t large_size = std::numeric_limits<uint64_t>::max();
-  for (size_t offset = 12; offset + 8 <= content.size();) {
-    const std::string id(content.substr(offset, 4));
-    uint64_t size = Read<uint32_t>(content, offset + 4);
+  for (uint64_t offset = 12; offset + 8 <= file.size();) {
+    const std::string id = file.Read(offset, 4);
+    uint64_t size = Read<uint32_t>(file, offset + 4);
     offset += 8;
-    const size_t there = content.size() - offset;
+    const uint64_t there = file.size() - offset;
+    if (id == std::string(4, '\0')) {
+      throw UserError("damaged, at byte " + std::to_string(offset - 8) + " is no chunk of a wav; copy the file again");
+    }
     if (id == "data") {
       size = large && size == std::numeric_limits<uint32_t>::max() ? large_size : size;
-      if (IsUnknown(size) ? size > there : size == 0 && !AreChunks(content, offset)) {
+      if (IsUnknown(size) ? size > there : size == 0 && !AreChunks(file, offset)) {
         size = there;
       }
     }
-    const size_t frame = id == "data" ? std::max<size_t>(format.Width() * format.channels, 1) : 1;
+    const uint64_t frame = id == "data" ? std::max<uint64_t>(format.Width() * format.channels, 1) : 1;
     if (size / frame > there / frame) {
       throw UserError("truncated, its " + OneLine(id) + " chunk has " + std::to_string(there) + " of " +
                       std::to_string(size) + " bytes; copy the file again");
     }
     if (id == "ds64" && size >= 16) {
-      large_size = Read<uint64_t>(content, offset + 8);
+      large_size = Read<uint64_t>(file, offset + 8);
     } else if (id == "fmt ") {
-      format = ReadFormat(content, offset, size, path);
+      format = ReadFormat(file, offset, size, path);
     } else if (id == "data") {
       if (format.encoding == 0) {
         throw UserError("its data chunk comes before its fmt chunk");
       }
       size = std::min<uint64_t>(size, there);
-      if (const size_t second = FindSecond(content, offset + size); second > 0) {
+      if (const uint64_t second = FindSecond(file, offset + size); second > 0) {
         throw UserError("holds a second recording from byte " + std::to_string(second) +
                         " on, which would be lost; join recordings with sox or ffmpeg instead of cat");
       }
       if (size < frame) {
         throw UserError("holds no samples; leave the file out");
       }
-      return {content.substr(offset, size / frame * frame), format.rate, format.channels, format.Width(),
-              format.encoding};
+      return {format, offset, size / frame * frame};
     }
     offset += size;
     // a chunk of odd size is followed by a byte that not all programs write
-    offset += size % 2 == 1 && !Holds(content, offset, "data") && !Holds(content, offset, "fmt ") ? 1 : 0;
+    offset += size % 2 == 1 && !file.Holds(offset, "data") && !file.Holds(offset, "fmt ") ? 1 : 0;
   }
   throw UserError("truncated, it has no data chunk; copy the file again");
 }
+
+class WavSource : public AudioSource {
+ public:
+  explicit WavSource(const std::filesystem::path &path)
+      : file_(path), header_(ReadHeader(file_, path)), decode_(DecoderOf(header_.format)) {}
+
+  int64_t rate() const override { return header_.format.rate; }
+  size_t channels() const override { return header_.format.channels; }
+
+  std::vector<float> Read(size_t count) override {
+    const size_t width = header_.format.Width();
+    const uint64_t wanted = std::min<uint64_t>(count * width * channels(), header_.size - place_);
+    const std::string bytes = file_.Read(header_.start + place_, wanted);
+    if (bytes.size() < wanted) {
+      throw UserError("was cut while it was read; copy the file again");
+    }
+    place_ += wanted;
+    std::vector<float> samples(bytes.size() / width);
+    for (size_t i = 0; i < samples.size(); ++i) {
+      samples[i] = decode_(bytes.data() + i * width);
+    }
+    return samples;
+  }
+
+  void Rewind() override { place_ = 0; }
+
+ private:
+  InputFile file_;
+  Header header_;
+  Decoder decode_;
+  uint64_t place_ = 0;  // bytes of the samples that were read
+};
+}  // namespace
+
+std::unique_ptr<AudioSource> OpenWav(const std::filesystem::path &path) { return std::make_unique<WavSource>(path); }
