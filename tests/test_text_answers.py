@@ -6,9 +6,10 @@ from helpers.text_answers import Facts, TextAnswers
 
 from deepspeech2.src.alignment import word_times
 from deepspeech2.src.config import Config
-from deepspeech2.src.decoder import beam_search, greedy
+from deepspeech2.src.decoder import LanguageModelDecoder, beam_search, greedy
 from deepspeech2.src.features import RATE, spectrogram
 from deepspeech2.src.inference import Recognizer
+from deepspeech2.src.ngram import write_arpa
 from deepspeech2.src.text import BLANK, LABELS, Alphabet
 from deepspeech2.src.windows import FRAME, LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW, Windows
 from utils.errors import MismatchError
@@ -49,6 +50,51 @@ def test_texts_are_those_of_python(answers, kind):
             found, expected = answers.decode(log_probs, labels, width), beam_search(log_probs, alphabet, width)
             assert [text for text, _ in found] == [text for text, _ in expected], (seed, width)
             np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], rtol=1e-12)
+
+
+SENTENCES = {" ": ["SEE THE CAT", "SEE THE SEA", "DON'T SEE THE DOG", "THE CAT SEES THE DOG", "DON'T", "O A SEE"],
+             "": ["丐丑丒专且", "丑专丒", "且且丕世丗", "丐丒", "世丕丐丑"]}
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def models(request, tmp_path_factory):
+    """{what is between words: ARPA file}."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, between in (("words", " "), ("characters", "")):
+        texts = [" ".join(text.split() if between else text) for text in SENTENCES[between]]
+        write_arpa(texts, request.param, folder / f"{name}.arpa")
+    return {" ": folder / "words.arpa", "": folder / "characters.arpa"}
+
+
+def spoken(seed, alphabet):
+    """Log probabilities (T, labels) of sentences of a model, not quite understood."""
+    generator = np.random.default_rng(seed)
+    sentences = SENTENCES[" " if alphabet.spaced else ""]
+    text = (" " if alphabet.spaced else "").join(generator.choice(sentences, generator.integers(1, 4)))
+    path = np.repeat(alphabet.encode(text), 2)
+    path[1::2] = np.where(generator.random(len(path) // 2) < 0.8, BLANK, path[::2])
+    scores = generator.standard_normal((len(path), len(alphabet)))
+    scores[np.arange(len(path)), path] += 4
+    return log_softmax(generator.choice([0.7, 1.0, 2.0]) * scores)
+
+
+def test_texts_by_a_language_model_are_those_of_python(answers, models):
+    """Words that it knows and does not, at the end too; of Mandarin characters."""
+    if not answers.has_models:
+        pytest.skip("build.sh has not built KenLM")
+    changed = 0
+    for seed in range(24):
+        alphabet = Alphabet([LABELS, MANDARIN[:60]][seed % 2])
+        path, generator = models[" " if alphabet.spaced else ""], np.random.default_rng(seed)
+        alpha, beta = [(0.8, 1.0), (0, 0), (2.5, -1.0), (0.3, 5.0)][seed // 2 % 4]
+        width = int(generator.choice([1, 8, 100]))
+        log_probs = outputs(seed, len(alphabet), "any") if seed % 3 == 0 else spoken(seed, alphabet)
+        python = LanguageModelDecoder(alphabet, path, alpha, beta, width)
+        expected, score = python.beams(log_probs)[0]
+        found = answers.decode_by_model(log_probs, alphabet.labels, alphabet.spaced, path, alpha, beta, width)
+        assert found == (expected, pytest.approx(score, abs=1e-4)), seed
+        changed += expected != greedy(log_probs, alphabet)
+    assert changed > 5
 
 
 @pytest.mark.parametrize("kind", ["any", "ties", "impossible"])

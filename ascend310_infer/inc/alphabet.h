@@ -21,6 +21,9 @@ class Alphabet {
 
   std::string Decode(const Labels &labels) const;
 
+  // Whether every character of a text has a label.
+  bool Spells(const std::string &text) const;
+
   // The labels of a text. UserError for a character without one.
   Labels Encode(const std::string &text) const;
 

@@ -12,6 +12,7 @@
 
 #include "alignment.h"
 #include "alphabet.h"
+#include "decoder.h"
 #include "log_probs.h"
 
 // What inputs.json says of the text of a graph.
@@ -100,9 +101,9 @@ class Transcriber {
  public:
   using Take = std::function<void(const Segment &)>;
 
-  // `beam_width`: prefixes held, 0: greedy. `take` gets each segment as soon as it is known.
-  Transcriber(const AnswerKind &answer, int64_t sample_rate, GraphLength length, TextNetwork network, size_t beam_width,
-              bool timestamps, Take take);
+  // `decode`: the text of log probabilities. `take` gets each segment as soon as it is known.
+  Transcriber(const AnswerKind &answer, int64_t sample_rate, GraphLength length, TextNetwork network,
+              TextDecoder decode, bool timestamps, Take take);
   Transcriber(const Transcriber &) = delete;  // its parts refer to it
   Transcriber &operator=(const Transcriber &) = delete;
 
@@ -116,7 +117,7 @@ class Transcriber {
 
   Alphabet alphabet_;
   double seconds_per_frame_;
-  size_t beam_width_;
+  TextDecoder decode_;
   bool timestamps_;
   Take take_;
   Stretches stretches_;

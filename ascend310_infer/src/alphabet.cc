@@ -1,5 +1,6 @@
 #include "alphabet.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -40,6 +41,12 @@ std::string Alphabet::Decode(const Labels &labels) const {
     text += characters_.at(static_cast<size_t>(label));
   }
   return text;
+}
+
+bool Alphabet::Spells(const std::string &text) const {
+  const std::vector<std::string> characters = Characters(text);
+  return std::all_of(characters.begin(), characters.end(),
+                     [&](const std::string &character) { return numbers_.count(character) > 0; });
 }
 
 Labels Alphabet::Encode(const std::string &text) const {

@@ -5,8 +5,15 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <unordered_map>
+
+#ifdef HAS_KENLM
+#include "language_model.h"
+#else
+#include "error.h"
+#endif
 
 namespace {
 constexpr double kNever = -std::numeric_limits<double>::infinity();
@@ -187,4 +194,26 @@ std::vector<std::pair<Labels, double>> BeamSearch(const LogProbs &log_probs, int
     texts.emplace_back(tree.Path(prefix.node), prefix.Total());
   }
   return texts;
+}
+
+TextDecoder MakeDecoder(const Alphabet &alphabet, const DecoderSettings &settings) {
+  const auto width = static_cast<size_t>(settings.beam_width);
+  if (!settings.lm_path.empty()) {
+#ifdef HAS_KENLM
+    const auto model = std::make_shared<LanguageModel>(settings.lm_path, alphabet, settings.alpha, settings.beta);
+    return [model, held = width > 0 ? width : kModelWidth](const LogProbs &log_probs) {
+      return model->Decode(log_probs, held).first;
+    };
+#else
+    throw UserError(settings.lm_path + ": this program was built without language models; build it where KenLM is " +
+                    "to be had, see KENLM_HOME in build.sh");
+#endif
+  }
+  return [alphabet, width](const LogProbs &log_probs) {
+    if (width == 0) {
+      return alphabet.Decode(Greedy(log_probs, alphabet.blank()));
+    }
+    const auto texts = BeamSearch(log_probs, alphabet.blank(), width);
+    return texts.empty() ? "" : alphabet.Decode(texts[0].first);
+  };
 }

@@ -5,7 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include "decoder.h"
 #include "error.h"
 
 namespace {
@@ -126,10 +125,10 @@ size_t Stretches::Cut() const {
 }
 
 Transcriber::Transcriber(const AnswerKind &answer, int64_t sample_rate, GraphLength length, TextNetwork network,
-                         size_t beam_width, bool timestamps, Take take)
+                         TextDecoder decode, bool timestamps, Take take)
     : alphabet_(answer.labels, answer.blank, answer.spaced),
       seconds_per_frame_(static_cast<double>(answer.frame_samples) / static_cast<double>(sample_rate)),
-      beam_width_(beam_width),
+      decode_(std::move(decode)),
       timestamps_(timestamps),
       take_(std::move(take)),
       stretches_(answer, [this](int64_t first, const LogProbs &log_probs) { Decode(first, log_probs); }),
@@ -141,17 +140,11 @@ void Transcriber::Finish() {
 }
 
 void Transcriber::Decode(int64_t first, const LogProbs &log_probs) {
-  Labels labels;
-  if (beam_width_ == 0) {
-    labels = Greedy(log_probs, alphabet_.blank());
-  } else if (auto texts = BeamSearch(log_probs, alphabet_.blank(), beam_width_); !texts.empty()) {
-    labels = std::move(texts[0].first);
-  }
   const auto seconds = [&](double frame) { return frame * seconds_per_frame_; };
   const double start = seconds(static_cast<double>(first));
   Segment segment{start,
                   seconds(static_cast<double>(first) + static_cast<double>(log_probs.Frames())),
-                  Join(Words(alphabet_.Decode(labels)), " "),
+                  Join(Words(decode_(log_probs)), " "),
                   {}};
   if (timestamps_) {
     segment.words = WordTimes(log_probs, segment.text, alphabet_, seconds_per_frame_);

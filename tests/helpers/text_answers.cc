@@ -9,6 +9,9 @@
 #include "alphabet.h"
 #include "decoder.h"
 #include "transcript.h"
+#ifdef HAS_KENLM
+#include "language_model.h"
+#endif
 
 namespace {
 std::string result;  // of the last call
@@ -84,6 +87,19 @@ const char *Decode(const char *labels, int spaced, const float *values, int64_t 
   });
 }
 
+#ifdef HAS_KENLM
+// The best text by a language model and its score.
+const char *DecodeByModel(const char *labels, int spaced, const char *path, double alpha, double beta,
+                          const float *values, int64_t frames, int64_t width) {
+  return Call([&] {
+    const Alphabet alphabet(Characters(labels), 0, spaced != 0);
+    const LanguageModel model(path, alphabet, alpha, beta);
+    const auto [text, score] = model.Decode(Matrix(alphabet, values, frames), static_cast<size_t>(width));
+    result += Number(score) + "\t" + text + "\n";
+  });
+}
+#endif
+
 // A line for each word: start, end and it.
 const char *Align(const char *labels, int spaced, const float *values, int64_t frames, const char *text,
                   double seconds) {
@@ -101,13 +117,15 @@ const char *Transcribe(const char *labels, int spaced, const int64_t *facts, con
                        Network network) {
   return Call([&] {
     const AnswerKind answer = Answer(labels, spaced, facts);
-    Transcriber transcriber(answer, facts[6], {facts[7], facts[8] != 0}, Wrapped(answer, network),
-                            static_cast<size_t>(facts[10]), true, [](const Segment &segment) {
-                              result += "segment\t" + Line({segment.text, segment.start, segment.end});
-                              for (const Word &word : segment.words) {
-                                result += "word\t" + Line(word);
-                              }
-                            });
+    Transcriber transcriber(
+        answer, facts[6], {facts[7], facts[8] != 0}, Wrapped(answer, network),
+        MakeDecoder(Alphabet(answer.labels, 0, answer.spaced), {static_cast<int>(facts[10]), "", 0, 0}), true,
+        [](const Segment &segment) {
+          result += "segment\t" + Line({segment.text, segment.start, segment.end});
+          for (const Word &word : segment.words) {
+            result += "word\t" + Line(word);
+          }
+        });
     Feed(&transcriber, samples, count, facts[9]);
   });
 }

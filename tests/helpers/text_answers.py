@@ -9,8 +9,10 @@ import numpy as np
 
 from helpers.documents import ROOT
 from utils.errors import MismatchError
+from utils.files import CACHE
 
 RUNNER = ROOT / "ascend310_infer"
+KENLM = CACHE / "kenlm-0.3.0"       # as build.sh leaves it
 PARTS = ("alphabet", "decoder", "alignment", "transcript")
 SAMPLES, NUMBERS = ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_int64)
 NETWORK = ctypes.CFUNCTYPE(None, SAMPLES, ctypes.c_int64, SAMPLES)
@@ -34,21 +36,37 @@ class Facts(NamedTuple):
 
 
 class TextAnswers:
-    """`folder`: where the library is built. MismatchError is what the runner would say."""
+    """The library is built in `folder`; with language models where build.sh has built KenLM.
+
+    MismatchError is what the runner would say.
+    """
 
     def __init__(self, folder: Path):
-        path = folder / "libtext_answers.so"
-        sources = [RUNNER / "src" / f"{part}.cc" for part in PARTS]
-        subprocess.run(["g++", "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{RUNNER / 'inc'}", *sources,
-                        ROOT / "tests" / "helpers" / "text_answers.cc", "-o", path], check=True)
+        path, options, parts = folder / "libtext_answers.so", [], PARTS
+        self.has_models = (KENLM / "lib" / "libkenlm.so").exists()
+        if self.has_models:
+            parts = (*PARTS, "language_model")
+            options = ["-DHAS_KENLM", "-DKENLM_MAX_ORDER=6", f"-I{KENLM}", f"-L{KENLM / 'lib'}", "-lkenlm",
+                       f"-Wl,-rpath,{KENLM / 'lib'}"]
+        subprocess.run(["g++", "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{RUNNER / 'inc'}",
+                        *(RUNNER / "src" / f"{part}.cc" for part in parts),
+                        ROOT / "tests" / "helpers" / "text_answers.cc", *options, "-o", path], check=True)
         self.library = ctypes.CDLL(path)
-        for name in ("Decode", "Align", "Transcribe", "Join"):
+        for name in ("Decode", "Align", "Transcribe", "Join", *(["DecodeByModel"] if self.has_models else [])):
             getattr(self.library, name).restype = ctypes.c_char_p
 
     def decode(self, log_probs: np.ndarray, labels: str, width: int) -> list[tuple[str, float]]:
         """[(text, log probability)], best first; of width 0 that of greedy decoding, without its probability."""
         lines = self._lines("Decode", labels.encode(), 1, *_matrix(log_probs), ctypes.c_int64(width))
         return [(text, float(score)) for score, text in lines]
+
+    def decode_by_model(self, log_probs: np.ndarray, labels: str, spaced: bool, path: Path, alpha: float, beta: float,
+                        width: int) -> tuple[str, float]:
+        """(text, score) that a language model finds the best."""
+        (score, text), = self._lines("DecodeByModel", labels.encode(), spaced, str(path).encode(),
+                                     ctypes.c_double(alpha), ctypes.c_double(beta), *_matrix(log_probs),
+                                     ctypes.c_int64(width))
+        return text, float(score)
 
     def word_times(self, log_probs: np.ndarray, text: str, labels: str, spaced: bool,
                    seconds: float) -> list[tuple[str, float, float]]:
