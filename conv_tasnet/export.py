@@ -8,35 +8,15 @@ import sys
 from pathlib import Path
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.frames import frame_count, sample_count
-from conv_tasnet.src.model import ConvTasNet, WholeStrides
-from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.errors import SettingError, run
-from utils.export.gears import read_gears
-from utils.export.graph import Port, export_model, note_columns, start_export
+from utils.errors import run
 
 
 def main(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of whole strides."""
-    stride = config.L // 2
-    if config.length % stride or config.length == stride:
-        raise SettingError(f"length: {config.length} samples, expected two or more strides of {stride}; or 0 for any")
-    start_export(config)
-    model = ConvTasNet(config)
-    load_model(config.model_path, model)
-    # MindSpore Lite 2.0.0 writes beyond its memory where a convolution has more zeros on a side than there are frames
-    reach = (config.P - 1) * 2 ** (config.X - 1) // (1 if config.causal else 2)
-    shortest = sample_count(reach + 1 if config.runtime else 1, stride)
-    gears = read_gears(config.gears, stride, shortest)
-    length = None if gears else config.length or None
-    note_columns(config, frame_count(max([*gears, length or 0]), stride))
-    inputs = [Port("mixture", "float32", (1, length), 300 * stride), Port("lengths", "int32", (1,))]
-    return export_model(WholeStrides(model), config, inputs if gears else inputs[:1],
-                        outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1), scales=True)],
-                        name="conv_tasnet", gears=gears, sample_rate=config.sample_rate,
-                        step_seconds=1 / config.sample_rate, wav_multiple=stride, raise_quiet=True,
-                        shortest=sample_count(1, stride) if gears else shortest)
+    from conv_tasnet.src.export import export  # MindSpore, which --help does not wait for
+
+    return export(config)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.evaluation import report, score
 from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from utils.config import parse_use_config, require
 from utils.errors import MismatchError, run
@@ -17,6 +16,8 @@ from utils.paths import inside
 
 def main(config: Config) -> dict[str, float]:
     """Prints what eval.py prints and returns the means."""
+    from conv_tasnet.src.evaluation import report, score  # MindSpore, which --help does not wait for
+
     require(config, "eval_dir")
     length = graph_input(config).length
     rows = []

@@ -5,14 +5,19 @@ Or, with --export, writes a checkpoint of ours as a file of the original. --help
 import sys
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.torch_layout import ORIGINALS, shapes
 from utils.errors import run
-from utils.torch_weights.importer import work
+from utils.torch_weights.command_line import parse
+
+FORMATS = ("deepspeech_pytorch",)
 
 
 def main(argv: list[str]) -> None:
     """Makes the run folder, or writes the original's file."""
-    work(argv, Config, ORIGINALS, shapes)
+    args, given = parse(argv, Config, FORMATS)
+    from deepspeech2.src.torch_layout import ORIGINALS, shapes  # MindSpore, which --help does not wait for
+    from utils.torch_weights.importer import work
+
+    work(args, given, Config, ORIGINALS, shapes)
 
 
 if __name__ == "__main__":

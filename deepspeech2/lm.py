@@ -6,6 +6,7 @@
 tune writes lm.json beside the log probabilities (eval.py --save_log_probs true makes them): a preset for eval.py
 --config; infer.py takes the same values as flags.
 """
+import argparse
 import dataclasses
 import functools
 import json
@@ -27,6 +28,7 @@ from utils.files import write_text
 from utils.ranges import Range, Ranged, Weight, Workers
 from utils.results import noting_failure, require_writable
 from utils.texts import open_lines
+from utils.version import add_version
 
 Order = Annotated[int, Range(2, 6)]             # those that KenLM is built for
 Width = Annotated[int, Range(1, 10_000)]
@@ -150,7 +152,12 @@ COMMANDS = {"estimate": (EstimateConfig, estimate), "tune": (TuneConfig, tune)}
 
 def main(argv):
     """Runs the command that is the first word of the command line."""
-    command = argv[0] if argv else ""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                     epilog="lm.py estimate --help and lm.py tune --help list their flags",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_version(parser)
+    parser.add_argument("command", nargs="?", default="", help=" or ".join(COMMANDS))
+    command = parser.parse_args(argv[:1]).command
     if command not in COMMANDS:
         raise SettingError(f"command: found {command!r}, expected {' or '.join(COMMANDS)}{nearest(command, COMMANDS)}")
     kind, function = COMMANDS[command]

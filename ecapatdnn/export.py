@@ -9,40 +9,15 @@ import sys
 from pathlib import Path
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.features import HOP, MIN_FRAMES, RATE, sample_count
-from ecapatdnn.src.model import make_network
-from ecapatdnn.src.waveform import FromWaveform
-from utils.checkpoints.checkpoint import load_model
 from utils.config import parse_use_config
-from utils.errors import SettingError, run
-from utils.export.gears import read_gears
-from utils.export.graph import Port, export_model, note_columns, start_export
-from utils.export.lite2 import ASCEND
+from utils.errors import run
 
 
 def main(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
-    start_export(config)
-    model = make_network(config)
-    load_model(config.model_path, model)
-    gears = read_gears(config.gears, least=MIN_FRAMES)
-    length = None if gears else config.length or None
-    note_columns(config, max([*gears, length or 0]))
-    if config.input == "features":
-        inputs = [Port("features", "float32", (1, length, config.in_channels)), Port("lengths", "int32", (1,))]
-        facts = {"step_seconds": HOP / RATE}
-    elif config.input == "waveform":
-        model = FromWaveform(model, config.front_end, config.in_channels)
-        samples = length and sample_count(length, config.front_end)
-        gears = [-(-sample_count(gear, config.front_end) // HOP) * HOP for gear in gears]
-        inputs = [Port("waveform", "float32", (1, samples), RATE), Port("samples", "int32", (1,))]
-        multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
-        facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True}
-    else:
-        raise SettingError(f"input: found {config.input!r}, expected features or waveform")
-    return export_model(model, config, inputs if gears else inputs[:1],
-                        outputs=[Port("embedding", "float32", (1, config.emb_size))], name="ecapatdnn", gears=gears,
-                        front_end=config.front_end, sample_rate=RATE, **facts)
+    from ecapatdnn.src.export import export  # MindSpore, which --help does not wait for
+
+    return export(config)
 
 
 if __name__ == "__main__":

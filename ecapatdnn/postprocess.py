@@ -8,7 +8,6 @@ import sys
 import numpy as np
 
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.evaluation import report
 from ecapatdnn.src.metric import read_trials
 from ecapatdnn.src.scoring import cosine_scores
 from utils.config import parse_use_config, require
@@ -18,6 +17,8 @@ from utils.export.runner import RESULTS, read_output
 
 def main(config: Config) -> dict[str, float]:
     """Prints what eval.py prints, and a line that grep eer finds; returns {kind: EER}."""
+    from ecapatdnn.src.evaluation import report  # MindSpore, which --help does not wait for
+
     require(config, "eval_list")
     trials = read_trials(config.eval_list)
     names = [os.path.splitext(os.fsdecode(file))[0] for file in trials.files]

@@ -5,76 +5,31 @@ Splits the utterances of every speaker in DIR, trains, and tests the best epoch.
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mindspore import Tensor, nn
-
-from ecapatdnn.src.dataset import TrainSet
-from ecapatdnn.src.identification import SpeakerId, epoch_line, evaluate, likelihood_and_error, number
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
-from ecapatdnn.src.speaker_split import prepare, with_room_noises
-from utils.checkpoints.checkpoint import load_into
+from ecapatdnn.src.speaker_split import prepare
 from utils.config import parse_train_config
-from utils.device import Device, choose_target, setup_device
 from utils.errors import run
 from utils.launching.jobs import cluster_jobs
 from utils.launching.watch import Watch
-from utils.training.loader import Batches
-from utils.training.loop import fit, trainable
-from utils.training.recipe import Recipe
 from utils.training.run_folder import RunFolder
-from utils.training.schedules import linear
-from utils.training.state import Progress, parameters
-from utils.training.train_step import adapt
+
+if TYPE_CHECKING:
+    from utils.training.state import Progress
 
 
-def main(config: SpeakerIdConfig) -> Progress:
+def main(config: SpeakerIdConfig) -> "Progress":
     """Trains and tests as `config` says, as one of rank_size processes."""
-    config = with_room_noises(config)
-    device = setup_device(config.device_target, config.rank_size > 1, config.device_id, config.seed)
-    with RunFolder(config, device.rank, checkpoints="save") as folder:
-        if config.rank_size == 1:
-            prepare(config)
-        train_set = TrainSet(config.crops(), device.rank, device.size)
-        with Batches(train_set, config.num_workers) as batches:
-            model = SpeakerId(config, train_set.classes)
-            recipe = make_recipe(config, model, train_set, device)
-            folder.log(f"network {config.network}")
-            progress = fit(recipe, batches, folder, config, device)
-        if not config.max_steps:
-            load_into(folder.best, parameters(model))
-            error, loss = map(number, evaluate(model, config, "test", device))
-            write_log(folder, f"Epoch loaded: {progress.best_epoch} - test loss: {loss}, test error: {error}")
-    return progress
+    from ecapatdnn.src.speaker_id_training import train  # MindSpore, which --help does not wait for
 
-
-def make_recipe(config: SpeakerIdConfig, model: SpeakerId, train_set: TrainSet, device: Device) -> Recipe:
-    """Loss, optimiser and validation of the network."""
-    precision = adapt(model, config, device)
-    model.set_train()
-
-    def objective(features: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:     # (B, T, F), (B,) -> scalar, scalar
-        return likelihood_and_error(model(features), speaker)
-
-    def validate() -> dict[str, float]:
-        error, loss = evaluate(model, config, "valid", device)
-        return {"valid_error": error, "valid_loss": loss}
-
-    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, config.updates(train_set.steps))
-    optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
-    return Recipe(parameters(model), precision, objective, "error", optimizer, schedule, criterion="valid_error",
-                  validate=validate, after_epoch=write_log)
-
-
-def write_log(folder: RunFolder, last: str = "") -> None:
-    """train_log.txt as SpeechBrain writes it, and its last line on the screen."""
-    lines = [*map(epoch_line, folder.rows), *filter(None, [last])]
-    folder.write("train_log.txt", "\n".join(lines) + "\n")
-    if folder.writes:
-        print(lines[-1], flush=True)
+    return train(config)
 
 
 def start(config: SpeakerIdConfig) -> None:
     """Runs `main`, in rank_size processes where that is more than one; a launcher's process is one of them."""
+    from utils.device import choose_target  # MindSpore, which --help does not wait for
+
     if config.rank_size == 1 or "MS_ROLE" in os.environ:
         main(config)
         return

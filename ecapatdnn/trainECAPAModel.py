@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ecapatdnn import train
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.evaluation import report, score_trials
 from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detection_cost
 from utils.config import AUTO, load_config, parse_config, parse_train_config
 from utils.errors import MismatchError, NotFoundError, SettingError, run
@@ -52,8 +50,11 @@ def main(argv: list[str]) -> None:
     """Trains or scores as the command line says."""
     scoring = "--eval" in argv
     config = parse([word for word in argv if word != "--eval"], scoring)
+    from ecapatdnn.src.evaluation import report, score_trials  # MindSpore, which --help does not wait for
+    from ecapatdnn.src.training import train
+
     if not scoring:
-        train.main(config, after_epoch)
+        train(config, after_epoch)
         return
     results, trials, folder = score_trials(dataclasses.replace(config, model_path=config.initial_model))
     report(results, trials, folder)
@@ -97,7 +98,9 @@ def as_checkpoint(path: Path) -> Path:
 
 def after_epoch(folder: RunFolder) -> None:
     """score.txt, its new line on the screen, and `model` as his name for the folder of checkpoints."""
-    lines = train.write_score(folder)
+    from ecapatdnn.src.training import write_score
+
+    lines = write_score(folder)
     if "valid_eer" in folder.rows[-1]:
         folder.log(lines[-1])
     if folder.writes and not (folder.path / "model").exists():

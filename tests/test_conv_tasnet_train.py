@@ -27,6 +27,7 @@ from mindspore import Parameter, Tensor, nn
 
 from conv_tasnet import eval as evaluation
 from conv_tasnet import export, prepare, train
+from conv_tasnet.src import training
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer
@@ -165,7 +166,7 @@ def test_evaluation_agrees_with_validation_and_keeps_examples(trained, evaluated
     model = ConvTasNet(trained)
     load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
     config = dataclasses.replace(trained, valid_dir=trained.eval_dir, cv_maxlen=6.0)
-    validated = train.validation(config, model, Device("CPU"))()
+    validated = training.validation(config, model, Device("CPU"))()
     assert validated["valid_si_snri"] == pytest.approx(means["si_snri"], abs=1e-3)
     assert len(list(folder.glob("*.wav"))) == 5 and len(list(folder.glob("*.png"))) == 1
 

@@ -27,6 +27,7 @@ from mindspore import Parameter, Tensor, nn
 
 from deepspeech2 import eval as evaluation
 from deepspeech2 import export, infer, lm, prepare, preprocess, train
+from deepspeech2.src import training
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS
 from deepspeech2.src.manifest import read_samples, write_manifest
@@ -136,7 +137,7 @@ def test_evaluation_agrees_with_validation(trained, evaluated):
     assert len(Path(trained.ckpt_save_dir, "eval_test", "texts.csv").read_text().splitlines()) == 7
     model = DeepSpeech2(trained)
     load_model(f"{trained.ckpt_save_dir}/best.ckpt", model)
-    validated = train.validation(dataclasses.replace(trained, val_manifest=trained.test_manifest), model,
+    validated = training.validation(dataclasses.replace(trained, val_manifest=trained.test_manifest), model,
                                  Device("CPU"))()
     assert validated == {"valid_wer": pytest.approx(rates["wer"]), "valid_cer": pytest.approx(rates["cer"])}
 

@@ -9,8 +9,8 @@ from helpers.errors import refused
 from helpers.networks import shared_networks
 from helpers.originals import give_back
 
-from ecapatdnn import import_torch, train, trainECAPAModel
-from ecapatdnn.src import inference
+from ecapatdnn import import_torch, trainECAPAModel
+from ecapatdnn.src import inference, training
 from ecapatdnn.src.config import Config
 from ecapatdnn.trainECAPAModel import Flags
 from utils.config import load_config, parse_config, read_yaml
@@ -144,7 +144,7 @@ class Rows:
 def test_score_has_a_line_for_each_validated_epoch(eers, numbers, best):
     """test_step 2; an EER of zero; rows read back by a resumed run; a run without validation."""
     folder = Rows(*eers)
-    lines = train.write_score(folder)
+    lines = training.write_score(folder)
     assert folder.text == ("score.txt", "\n".join(lines) + "\n")
     assert [int(line.split()[0]) for line in lines] == numbers
     assert lines[-1].endswith(f"bestEER {best}%" if best else "ACC 50.00%")

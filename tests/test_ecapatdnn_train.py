@@ -16,7 +16,7 @@ from mindspore import Tensor, nn
 
 from ecapatdnn import eval as evaluation
 from ecapatdnn import export, infer, postprocess, preprocess, train
-from ecapatdnn.src import inference
+from ecapatdnn.src import inference, training
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.model import EcapaTdnn
 from utils.audio.audio_file import AudioError
@@ -205,7 +205,7 @@ def test_inference_verdict_and_embeddings(trained, mini_corpus, tmp_path, capsys
 def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path, monkeypatch):
     """What a training starts with, of one speed instead of two and so of half as many classes."""
     begun = []
-    monkeypatch.setattr(train, "fit", lambda *arguments, **settings: begun.append(arguments))
+    monkeypatch.setattr(training, "fit", lambda *arguments, **settings: begun.append(arguments))
     train.main(dataclasses.replace(trained, initial_model=f"{trained.ckpt_save_dir}/best.ckpt", speeds="1.0",
                                    ckpt_save_dir=str(tmp_path / "fine")))
     actual = {name: value.asnumpy() for name, value in begun[0][0].weights.items()}
@@ -262,7 +262,7 @@ def test_trial_without_its_file_is_refused_before_training(trained, tmp_path):
     (tmp_path / "trials.txt").write_text(f"1 {first} {first}\n0 {first} nobody/1.wav\n")
     config = using(trained, valid_list=str(tmp_path / "trials.txt"))
     with refused(AudioError, "nobody/1.wav"):
-        train.validation(config, inference.load(config).network, Device("CPU"))
+        training.validation(config, inference.load(config).network, Device("CPU"))
 
 
 def test_exit_code_and_single_line(tmp_path):

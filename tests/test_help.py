@@ -2,9 +2,12 @@
 import ast
 import dataclasses
 import importlib
+import subprocess
+import sys
 
 import pytest
 from helpers import imports
+from helpers.documents import ROOT
 
 from utils.config import explained, parse_config
 
@@ -60,3 +63,41 @@ def test_every_other_option_has_a_text():
                and ast.unparse(node.func).endswith(".add_argument")
                and not {"help", None} & {keyword.arg for keyword in node.keywords}]
     assert missing == []
+
+
+# each takes long to import, and no command line needs it
+HEAVY = ("mindspore", "matplotlib", "scipy.fft", "scipy.optimize", "scipy.signal", "scipy.stats", "onnx", "av",
+         "librosa", "torch")
+ALL_HELP = f"""
+import contextlib, io, runpy, sys
+for module in sys.argv[1:]:
+    before, shown, sys.argv = set(sys.modules), io.StringIO(), [module, "--help"]
+    try:
+        with contextlib.redirect_stdout(shown):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            print(module, "ends with exit code", end.code)
+    if not shown.getvalue():
+        print(module, "prints no help")
+    for name in sys.modules.keys() & set({HEAVY}) - before:
+        print(module, "imports", name)
+"""
+
+
+def test_no_help_waits_for_a_library():
+    """Of every program, all in one process; but for utils.cpu_ops, which takes no flags."""
+    programs = sorted(imports.module_of(path).removesuffix(".__main__") for path, tree in imports.sources().items()
+                      if path.parts[0] not in ("tests", "benchmarks")
+                      and any(ast.unparse(node).startswith("if __name__") for node in tree.body))
+    programs.remove("utils.cpu_ops")
+    assert {"ecapatdnn.train", "deepspeech2.lm", "utils.launch", "demo"} <= set(programs)
+    done = subprocess.run([sys.executable, "-c", ALL_HELP, *programs], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("model", ["ecapatdnn", "conv_tasnet", "deepspeech2"])
+def test_the_formats_of_a_command_line_are_those_of_the_tables(model):
+    formats = importlib.import_module(f"{model}.import_torch").FORMATS
+    assert formats == tuple(importlib.import_module(f"{model}.src.torch_layout").ORIGINALS)

@@ -43,6 +43,9 @@ TOLERANCE = 0.05    # of the largest value: what float16 makes of these networks
 
 def main(argv: list[str]) -> None:
     """Runs the command that the first argument names with the others."""
+    if {"-h", "--help"} & set(argv):
+        print(__doc__)
+        return
     commands = {"versions": versions, "corpus": corpus, "reference": reference, "compare": compare, "clean": clean}
     if not argv or argv[0] not in commands:
         raise SettingError(f"found {argv[0] if argv else 'nothing'!r}, expected one of {', '.join(commands)}")

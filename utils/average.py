@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mindspore import Tensor
 
-from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import MismatchError, OutputError, run
 from utils.ranges import Range, number
 from utils.results import require_output
@@ -28,6 +26,10 @@ def main(argv: Sequence[str]) -> Path:
                         help="checkpoints of each run to average (%(default)s)")
     parser.add_argument("--output", default="", help="default: average.ckpt in the first run folder")
     args = parser.parse_args(argv)
+    from mindspore import Tensor  # which --help does not wait for
+
+    from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+
     chosen = [path for folder in args.runs for path in last(folder, args.num)]
     names = [path.stem if len(args.runs) == 1 else f"{path.resolve().parts[-3]}/{path.stem}" for path in chosen]
     path = Path(args.output or Path(args.runs[0], "average.ckpt"))
@@ -53,6 +55,8 @@ def mean(paths: Sequence[Path]) -> dict[str, np.ndarray]:
 
     MismatchError where their tensors differ in name or shape.
     """
+    from utils.checkpoints.checkpoint import load_checkpoint
+
     sums, types = {}, {}
     for path in paths:
         arrays = {name: value.asnumpy() for name, value in load_checkpoint(path)[0].items()}

@@ -24,6 +24,9 @@ OPTIONS = ("--dry_run", "--bind_cores")
 
 def main(argv: list[str]) -> None:
     """Runs the jobs; the exit code of the first that failed."""
+    if {"-h", "--help"} & set(argv):
+        print(__doc__)
+        return
     options, rest = [text for text in argv if text in OPTIONS], [text for text in argv if text not in OPTIONS]
     if len(rest) < 2 or rest[1].startswith("-"):
         raise SettingError("RANK_TABLE_FILE is missing; usage: bash scripts/run_distribute_train_ascend.sh "

@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 import yaml
-from mindspore import Tensor
 
-from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import CONFIG_FILE, config_file, read_mapping
 from utils.errors import ContentError, OutputError, run
 from utils.files import write_text
@@ -31,13 +28,17 @@ def main(argv: Sequence[str]) -> Path:
     parser.add_argument("checkpoint", help="of a run folder, with its config.yaml beside it")
     parser.add_argument("output", help="folder; a README.md in it is yours to write")
     args = parser.parse_args(argv)
+    import mindspore as ms  # which --help does not wait for
+
+    from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+
     parameters, record = load_checkpoint(args.checkpoint)
     settings = read_mapping(config_file(args.checkpoint), "the settings of the run")
     path = Path(args.output, "best.ckpt")
     if path.exists() and any(value.dtype != ms.float16 for value in load_checkpoint(path)[0].values()):
         raise OutputError(f"output: {path} exists already and is none that was published here before; name another "
                           "folder")
-    weights = {name: Tensor(halved(name, value.asnumpy())) for name, value in parameters.items()
+    weights = {name: ms.Tensor(halved(name, value.asnumpy())) for name, value in parameters.items()
                if not name.startswith("loss.")}
     save_checkpoint(path, weights, **record)
     write_text(path.with_name(CONFIG_FILE), yaml.safe_dump(without_folders(settings), sort_keys=False))

@@ -11,7 +11,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.signal
+import scipy  # which imports its parts at first use
 
 from conv_tasnet.src.config import Config
 from utils.audio import audio_file

@@ -9,7 +9,7 @@ Letters as in model.py; S samples of a window.
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy  # which imports its parts at first use
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.level import levelled
@@ -67,7 +67,7 @@ class Windows:
         """The window `speakers` (C, S) in the order of `held` (C, overlap), which it follows from sample `first` on."""
         here = slice(first, first + self.overlap)
         # the order with the least difference: with the largest sum of products, as the energies are the same in each
-        order = linear_sum_assignment(-(held @ speakers[:, here].T))[1]
+        order = scipy.optimize.linear_sum_assignment(-(held @ speakers[:, here].T))[1]
         speakers = speakers[order]
         speakers[:, here] = (1 - self.fade) * held + self.fade * speakers[:, here]
         return speakers

@@ -6,8 +6,7 @@ Letters: N samples, T frames, F frequency bins.
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import scipy.fft
-import scipy.signal
+import scipy  # which imports its parts at first use
 
 if TYPE_CHECKING:
     from mindspore import Tensor
@@ -17,7 +16,7 @@ Count = TypeVar("Count", int, "Tensor")
 RATE = 16000
 WINDOW, HOP = 320, 160      # 20 ms, 10 ms
 BINS = WINDOW // 2 + 1
-HAMMING = np.asarray(scipy.signal.get_window("hamming", WINDOW), np.float32)
+HAMMING = np.hamming(WINDOW + 1)[:-1].astype(np.float32)     # of a period, as scipy.signal.get_window's
 
 
 def frame_count(samples: Count) -> Count:

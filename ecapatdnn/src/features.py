@@ -13,8 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import scipy.fft
-import scipy.signal
+import scipy  # which imports its parts at first use
 
 from utils.errors import SettingError, nearest
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(path.parent.parent.name for path in sorted(ROOT.glob("*/src/config.py")))
 TOGETHER = {"benchmarks", "tests"}      # folders of entry points that are drawn as one each
 # another command line over a program, whose `main` it calls: {it: the program}
-WRAPPERS = {"ecapatdnn.trainECAPAModel": "ecapatdnn.train", "deepspeech2.data.an4": "deepspeech2.prepare"}
+WRAPPERS = {"deepspeech2.data.an4": "deepspeech2.prepare"}
 WIDTH = 120
 
 Trees = Mapping[Path, ast.Module]

@@ -1,6 +1,6 @@
 """Waveform and feature augmentation. Every function takes the random generator it draws from."""
 import numpy as np
-import scipy.signal
+import scipy  # which imports its parts at first use
 import soxr
 
 from utils.errors import SettingError

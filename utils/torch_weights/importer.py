@@ -1,6 +1,5 @@
-"""What the importers share: their command line, and the run folder or the original's file that comes of it."""
+"""What the importers share: the run folder, or the original's file, that comes of their command line."""
 import argparse
-import dataclasses
 import os
 import zipfile
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ import yaml
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from utils.config import load_config, parse_config, read_mapping, save_config
+from utils.config import load_config, read_mapping, save_config
 from utils.device import setup_device
 from utils.errors import ContentError, MismatchError, OutputError, SettingError, UserError
 from utils.files import whole_folder
@@ -20,7 +19,6 @@ from utils.results import require_output, require_writable
 from utils.torch_weights import safetensors_file, torch_file
 from utils.torch_weights.names import Tensors, to_ours, to_theirs
 from utils.torch_weights.networks import find_network
-from utils.version import add_version
 
 
 class Weights(NamedTuple):
@@ -55,38 +53,14 @@ class Converted(NamedTuple):
     left: list[str]             # tensors beside the network that were not taken
 
 
-DESCRIPTION = """Takes over weights trained in PyTorch: FILE becomes a run folder as train.py leaves it, which eval.py,
-infer.py and export.py take. The other way, with --export: a checkpoint of ours becomes a file of the original. Needs no
-PyTorch. Files that end in .safetensors are read and written too."""
-
-
-def work(argv: list[str], cls: type, originals: dict[str, Original], shapes: Callable) -> None:
+def work(args: argparse.Namespace, given: dict[str, Any], cls: type, originals: dict[str, Original],
+         shapes: Callable) -> None:
     """What an import_torch.py does for configs of type `cls`; shapes(config): {our parameter: shape}."""
-    args, given = parse(argv, cls, originals)
     setup_device("CPU")
     if args.export:
         export_file(args, given, cls, originals)
     else:
         import_file(args, given, cls, originals, shapes)
-
-
-def parse(argv: list[str], cls: type, originals: dict[str, Original]) -> tuple[argparse.Namespace, dict]:
-    """(arguments, the settings {name: value} given by flags) of an import_torch.py for configs of type `cls`."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, allow_abbrev=False,
-                                     epilog="--SETTING VALUE states what the file does not state; see src/config.py")
-    add_version(parser)
-    parser.add_argument("file", help="the original's file; with --export a checkpoint of ours")
-    parser.add_argument("--format", choices=originals, required=True, help="whose it is, or is to be")
-    parser.add_argument("--output", required=True, help="run folder to make; with --export the file to write")
-    parser.add_argument("--hyper_parameters", default="", help="YAML or JSON of the original's hyper-parameters")
-    parser.add_argument("--export", action="store_true", help="write a checkpoint of ours as the original's file")
-    names = [field.name for field in dataclasses.fields(cls) if field.name != "variant"]    # which --format is
-    for name in names:
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    config = parse_config(cls, [word for name, value in given.items() for word in (f"--{name}", value)])
-    return args, {name: getattr(config, name) for name in given}
 
 
 def import_file(args: argparse.Namespace, given: dict[str, Any], cls: type, originals: dict[str, Original],

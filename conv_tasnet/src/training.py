@@ -1,0 +1,79 @@
+"""The training of Conv-TasNet: every ingredient, in the order of the flow."""
+from collections.abc import Callable
+
+import numpy as np
+from mindspore import Tensor
+
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.dataset import TrainSet
+from conv_tasnet.src.inference import MixtureNetwork
+from conv_tasnet.src.loss import PitSiSnr
+from conv_tasnet.src.metric import best_order, si_snr
+from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
+from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.optimizer import make_optimizer, make_schedule
+from utils.audio.survey import survey
+from utils.checkpoints.checkpoint import load_into
+from utils.config import require
+from utils.device import Device, setup_device
+from utils.progress import progress
+from utils.training.loader import Batches
+from utils.training.loop import fit, trainable
+from utils.training.recipe import Recipe
+from utils.training.run_folder import RunFolder
+from utils.training.state import Progress, parameters
+from utils.training.train_step import adapt
+
+
+def train(config: Config) -> Progress:
+    """Trains as `config` says."""
+    require(config, "train_dir")
+    device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
+    with RunFolder(config, device.rank) as folder:
+        train_set = TrainSet(config, device.rank, device.size)
+        with Batches(train_set, config.num_workers) as batches:
+            recipe = make_recipe(config, train_set, device)
+            return fit(recipe, batches, folder, config, device)
+
+
+def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
+    """Network, loss, optimiser and validation."""
+    model, loss = ConvTasNet(config), PitSiSnr(config.C)
+    precision = adapt(model, config, device)
+    model.set_train()
+    weights = parameters(model)
+    if config.initial_model:
+        load_into(config.initial_model, weights)
+
+    def objective(mixture: Tensor, sources: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return loss(model(mixture, lengths), sources, mixture, lengths)    # (M, S), (M, C, S), (M,) -> scalar, scalar
+
+    schedule = make_schedule(config, config.updates(train_set.steps))
+    optimizer = make_optimizer(config, trainable(model), schedule(0))
+    return Recipe(weights, precision, objective, "si_snri", optimizer, schedule, criterion="valid_loss",
+                  validate=validation(config, model, device))
+
+
+def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[], dict[str, float]] | None:
+    """A function that gives the mean negative SI-SNR on valid_dir, and its improvement; None without one."""
+    if not config.valid_dir:
+        return None
+    mixtures = read_mixtures(config.valid_dir, config.valid_path, config)
+    survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))   # not after an epoch
+    longest = round(config.cv_maxlen * config.sample_rate)
+
+    def validate() -> dict[str, float]:
+        network = MixtureNetwork(model, config, longest)
+        after, before = device.share_out(len(mixtures), lambda indices: np.array([
+            scores(network, *load_mixture(mixtures[i], config, length=longest or None))
+            for i in progress(indices, "validation", unit="mixture")])).mean(axis=0)
+        model.set_train(True)
+        return {"valid_loss": -float(after), "valid_si_snri": float(after - before)}
+
+    return validate
+
+
+def scores(network: MixtureNetwork, mixture: np.ndarray, sources: np.ndarray) -> tuple[float, float]:
+    """SI-SNR in dB of the separated speakers, the best order of them, and of the mixture."""
+    separated = network.run(mixture)
+    return si_snr(separated[best_order(separated, sources)], sources).mean(), si_snr(mixture, sources).mean()

@@ -1,0 +1,47 @@
+"""The graph of DeepSpeech2 as a file."""
+from pathlib import Path
+
+from deepspeech2.src.config import Config
+from deepspeech2.src.features import BINS, HOP, RATE, sample_count
+from deepspeech2.src.model import DeepSpeech2, FixedLength, frames_after
+from deepspeech2.src.waveform import FromWaveform
+from utils.checkpoints.checkpoint import load_model
+from utils.errors import SettingError
+from utils.export.gears import read_gears
+from utils.export.graph import Port, export_model, start_export
+from utils.export.lite2 import ASCEND
+
+
+def export(config: Config) -> Path:
+    """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
+    start_export(config)
+    onnx = config.file_format.upper() == "ONNX"
+    if onnx and config.input == "waveform":
+        raise SettingError("file_format ONNX: found with input waveform, expected features; MindSpore cannot write "
+                           "the front-end as ONNX, take MINDIR")
+    if config.runtime.startswith("lite2.0") and config.runtime not in ASCEND and config.rnn_type == "gru":
+        raise SettingError(f"runtime {config.runtime}: found with rnn_type gru, expected lstm; MindSpore Lite 2.0 has "
+                           "no GRU for a CPU, take ONNX, or MINDIR without --runtime")
+    model = DeepSpeech2(config)
+    load_model(config.model_path, model)
+    gears = read_gears(config.gears)
+    length = None if gears else config.length or None
+    if config.input == "features":
+        inputs = [Port("features", "float32", (1, length, BINS)), Port("frames", "int32", (1,))]
+        if onnx and length:
+            model = FixedLength(model, length)
+        facts, halved = {"step_seconds": HOP / RATE}, (1, 2)
+    elif config.input == "waveform":
+        model = FromWaveform(model)
+        inputs = [Port("waveform", "float32", (1, length and sample_count(length)), RATE)]
+        if gears:
+            gears = [sample_count(gear) for gear in gears]
+            inputs.append(Port("samples", "int32", (1,)))
+        multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
+        facts, halved = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True}, (2 * HOP, 2 * HOP)
+    else:
+        raise SettingError(f"input: found {config.input!r}, expected features or waveform")
+    outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels)), length=halved),
+               Port("log_prob_frames", "int32", (1,))]
+    return export_model(model, config, inputs, outputs, "deepspeech2", gears=gears, sample_rate=RATE,
+                        labels=config.labels, branches=1 + config.bidirectional, **facts)

@@ -1,0 +1,84 @@
+"""The training of DeepSpeech2: every ingredient, in the order of the flow."""
+from collections.abc import Callable
+
+from mindspore import Tensor
+
+from deepspeech2.src.config import Config
+from deepspeech2.src.dataset import TrainSet
+from deepspeech2.src.decoder import greedy
+from deepspeech2.src.inference import BatchNetwork
+from deepspeech2.src.loss import CtcLoss
+from deepspeech2.src.manifest import Utterance, inspect_utterance, read_manifest
+from deepspeech2.src.metric import error_rates
+from deepspeech2.src.model import DeepSpeech2
+from deepspeech2.src.optimizer import make_optimizer, make_schedule
+from deepspeech2.src.text import Alphabet, references
+from utils.audio.survey import survey
+from utils.checkpoints.checkpoint import load_into
+from utils.config import require
+from utils.device import Device, setup_device
+from utils.progress import progress
+from utils.training.loader import Batches
+from utils.training.loop import fit, trainable
+from utils.training.recipe import Recipe
+from utils.training.run_folder import RunFolder
+from utils.training.state import Progress, parameters
+from utils.training.train_step import adapt
+
+
+def train(config: Config) -> Progress:
+    """Trains as `config` says."""
+    require(config, "train_manifest")
+    device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
+    with RunFolder(config, device.rank) as folder:
+        train_set = TrainSet(config, device.rank, device.size)
+        with Batches(train_set, config.num_workers) as batches:
+            recipe = make_recipe(config, train_set, device)
+            return fit(recipe, batches, folder, config, device)
+
+
+def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
+    """Network, loss, optimiser and validation."""
+    model, loss = DeepSpeech2(config), CtcLoss()
+    precision = adapt(model, config, device)
+    model.set_train()
+    weights = parameters(model)
+    if config.initial_model:
+        load_into(config.initial_model, weights, skip=("output.",))
+
+    def objective(features: Tensor, frames: Tensor, labels: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs, frames = model(features, frames)
+        return loss(log_probs, frames, labels, counts)     # (B, T, F), (B,), (B, S), (B,) -> scalar, scalar
+
+    schedule = make_schedule(config, config.updates(train_set.steps))
+    optimizer = make_optimizer(config, trainable(model), schedule(0))
+    return Recipe(weights, precision, objective, "infinite", optimizer, schedule,
+                  criterion=f"valid_{Alphabet(config.labels).rate}", validate=validation(config, model, device))
+
+
+def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[], dict[str, float]] | None:
+    """A function that gives the word and character error rates on val_manifest, in %; None without one."""
+    if not config.val_manifest:
+        return None
+    utterances, alphabet = read_manifest(config.val_manifest, config.data_folder), Alphabet(config.labels)
+    scored = references([utterance.text for utterance in utterances], alphabet, config.val_manifest)
+    # not after an epoch
+    survey(utterances, lambda utterance: inspect_utterance(utterance, config.resample))
+
+    def validate() -> dict[str, float]:
+        network = BatchNetwork(model, config)
+        texts = device.share_out_objects(
+            len(utterances), lambda indices: transcribe(network, [utterances[i] for i in indices], alphabet))
+        model.set_train(True)
+        rates = error_rates(scored, texts)
+        return {"valid_wer": rates["wer"], "valid_cer": rates["cer"]}
+
+    return validate
+
+
+def transcribe(network: BatchNetwork, utterances: list[Utterance], alphabet: Alphabet) -> list[str]:
+    """The text of each utterance."""
+    texts = [""] * len(utterances)
+    for i, log_probs in progress(network.run_files(utterances), "validation", "utterance", total=len(utterances)):
+        texts[i] = greedy(log_probs, alphabet)
+    return texts
