@@ -98,6 +98,7 @@ def test_recordings_together_are_transcribed_as_alone(recognizer, recordings):
     together = recognizer.transcribe(recordings, timestamps=True)
     assert together == [recognizer.transcribe(file, timestamps=True) for file in recordings]
     assert together[0].words and all(word.start < word.end for word in together[0].words)
+    assert all(len(str(time)) <= len("1.23") for word in together[0].words for time in (word.start, word.end))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -165,7 +166,10 @@ def test_what_load_cannot_take_is_named(name, tmp_path):
 
 def test_samples_that_are_no_recording_are_refused(verifier, separator, recognizer):
     for use in (verifier.embed, separator.separate, recognizer.transcribe):
-        with refused(AudioError, "int16"):
-            use(np.zeros(RATE, np.int16))
+        with refused(AudioError, "int32"):
+            use(np.zeros(RATE, np.int32))
         with refused(AudioError, "missing.wav"):
             use(["missing.wav"])
+        for several in ([0.1, 0.2], (0.1, 0.2), iter([0.1])):
+            with refused(AudioError, "float"):
+                use(several)

@@ -318,6 +318,15 @@ def test_a_dollar_that_is_part_of_a_name_stays(tmp_path, monkeypatch):
     assert parse_config(Config, [], base=saved).train_path == "gone$unset"
 
 
+@pytest.mark.parametrize("argv", [["--config", "a.yaml"], ["--train_path=~/data"], ["--train_path", "~/data"]])
+def test_the_folder_of_the_user_is_replaced_where_shells_leave_it(tmp_path, monkeypatch, argv):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("a.yaml").write_text("train_path: ~/data\n")
+    assert parse_config(Config, argv).train_path == f"{tmp_path}/data"
+    assert parse_config(Config, ["--train_path", "a~/b"]).train_path == "a~/b"
+
+
 @pytest.mark.parametrize("text", ["$SPEECH_DATA/x", "${SPEECH_DATA}/x"])
 def test_variables_of_the_environment_are_replaced(tmp_path, monkeypatch, text):
     argv = ["--config", preset(tmp_path, f"name: {text}\n")]

@@ -125,7 +125,7 @@ def test_words_of_a_recording_have_their_times(tmp_path, seconds, rate):
 
 def test_what_is_no_recording_is_not_transcribed():
     recognizer = Recognizer(ToneNetwork(), Config(), lambda log_probs: "")
-    for unfit in (np.zeros(RATE, np.float32), np.ones(100, np.float32), np.ones(RATE, np.int16)):
+    for unfit in (np.zeros(RATE, np.float32), np.ones(100, np.float32), np.ones(RATE, np.int32)):
         with refused(AudioError):
             recognizer.transcribe(unfit)
 

@@ -261,7 +261,7 @@ def test_a_file_and_its_samples_have_one_embedding(tmp_path):
     np.testing.assert_array_equal(actual, verifier.embed(tmp_path / "a.wav"))
     np.testing.assert_array_equal(actual, verifier.embed(samples.mean(axis=1), 8000))
     assert actual.shape == (80,) and abs(verifier.score(tmp_path / "a.wav", samples, 8000) - 1) < 1e-6
-    for unfit in ((1000 * samples).astype(np.int16), samples[None], samples[:0], samples * np.nan):
+    for unfit in ((1000 * samples).astype(np.int32), samples[None], samples[:0], samples * np.nan):
         with refused(AudioError):
             verifier.embed(unfit, 8000)
 

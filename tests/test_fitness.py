@@ -1,14 +1,18 @@
 """utils/audio/fitness.py and what reads recordings by it: which are refused, which channels and what level are used."""
+import io
+
 import numpy as np
 import pytest
 import soundfile
 from helpers.errors import assert_line, refused
+from mindspore import Tensor
 
 from utils.audio import audio_file
-from utils.audio.recording import inspect, open_recording
+from utils.audio.recording import arriving, inspect, listed, open_recording
 from utils.audio.stream import AudioError
 from utils.corpora.corpus import Job, verify
 from utils.corpora.settings import CorpusSettings
+from utils.errors import SettingError
 
 RATE = 8000
 
@@ -49,10 +53,59 @@ def test_what_is_of_no_use_is_refused_as_a_file_and_as_an_array(tmp_path, kind):
         open_recording(samples, RATE, 80, RATE)
 
 
-def test_whole_numbers_and_other_shapes_are_no_recordings():
-    for samples in (np.ones(RATE, np.int16), np.zeros((RATE, 2, 2)), np.zeros(0), np.zeros((0, 2))):
+def test_other_numbers_and_shapes_are_no_recordings():
+    for samples in (np.ones(RATE, np.int32), np.ones(RATE, bool), np.zeros((RATE, 2, 2)), np.array("a.wav")):
         with refused(AudioError, samples.dtype, samples.shape):
             open_recording(samples, RATE, 80, RATE)
+    for samples in (np.zeros(0), np.zeros((0, 2)), np.ones((2, RATE))):
+        with refused(AudioError, samples.shape):
+            open_recording(samples, RATE, 80, RATE)
+
+
+def test_16_bit_samples_and_tensors_are_what_their_file_is(tmp_path):
+    numbers = np.round(noise() * 2 ** 15).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", np.stack([numbers, numbers], 1), RATE)
+    expected = inspect(tmp_path / "a.wav", 80, RATE)
+    for samples in (numbers, np.stack([numbers, numbers], 1), Tensor(numbers / np.float32(2 ** 15))):
+        found = open_recording(samples, RATE, 80, RATE)
+        np.testing.assert_array_equal(found.whole(RATE), expected.whole(RATE))
+    np.testing.assert_array_equal(np.concatenate(list(arriving([numbers[:99], numbers[99:]], RATE, RATE))),
+                                  expected.whole(RATE))
+
+
+class OnADevice:
+    """As a tensor of PyTorch there."""
+
+    def __array__(self, dtype=None):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+@pytest.mark.parametrize("source", [None, 5, 0.1, b"RIFF", io.BytesIO(b"RIFF"), OnADevice()], ids=type)
+def test_what_is_no_recording_is_named_with_its_type(source):
+    assert listed(source) is None
+    with refused(AudioError, type(source).__name__, "NumPy"):
+        open_recording(source, RATE, 80, RATE)
+    with refused(AudioError, type(source).__name__, "NumPy"):
+        list(arriving([source], RATE, RATE))
+
+
+@pytest.mark.parametrize("rate", [0, -1, None, "16000", 16000.5, float("nan"), 2 ** 40])
+def test_a_rate_that_is_none_is_named(rate):
+    with refused(SettingError, "rate", repr(rate)):
+        open_recording(noise(), rate, 80, RATE)
+    with refused(SettingError, "rate", repr(rate)):
+        list(arriving([noise()], rate, RATE))
+
+
+def test_a_rate_may_be_any_kind_of_whole_number():
+    for rate in (float(RATE), np.int64(RATE)):
+        assert type(open_recording(noise(), rate, 80, RATE).rate) is int
+
+
+def test_a_recording_in_the_folder_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    soundfile.write(tmp_path / "a.wav", noise(), RATE)
+    assert open_recording("~/a.wav", RATE, 80, RATE).samples == len(noise())
 
 
 @pytest.mark.parametrize("peak", [0.031, 1.0, 1.5, 7.9])

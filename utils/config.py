@@ -150,7 +150,8 @@ def read_yaml(cls: type[Dataclass], path: StrPath, of_run: bool = False) -> dict
     types = _types(cls)
     for key in values:
         if key not in types:
-            raise SettingError(f"{path}: {key}: no such setting{nearest(str(key), types)}")
+            remedy = "; is it a run of another model?" if of_run else nearest(str(key), types)
+            raise SettingError(f"{path}: {key}: no such setting{remedy}")
     return {key: _convert(cls, key, value, f"{path}: {key}") for key, value in values.items()}
 
 
@@ -279,11 +280,14 @@ def _typed(value: Any, kind: type, where: str) -> Any:
 
 
 def _expand(name: str, value: Any) -> Any:
-    """`value` with $VARIABLES of the environment replaced: presets need not name anyone's folders.
+    """`value` with ~ and $VARIABLES of the environment replaced: presets need not name anyone's folders.
 
     A $ that is part of a name stays: where there is a file or folder of that very name.
     """
-    if not isinstance(value, str) or not VARIABLE.search(value):
+    if not isinstance(value, str):
+        return value
+    value = os.path.expanduser(value)
+    if not VARIABLE.search(value):
         return value
     expanded = os.path.expandvars(value)
     if _named(value) and not os.path.exists(expanded):

@@ -22,6 +22,7 @@ import contextlib
 import difflib
 import io
 import os
+import re
 import select
 import signal
 import sys
@@ -91,7 +92,7 @@ def run(main: Callable[..., object], *args: Any) -> None:
     _print_anything()
     try:
         try:
-            main(*args)
+            main(*map(_at_home, args))
         finally:
             if sys.stdout:
                 sys.stdout.flush()
@@ -107,6 +108,15 @@ def run(main: Callable[..., object], *args: Any) -> None:
         line, is_defect = explained(error)
         print(f"error: {_one_line(line)}", file=sys.stderr)
         sys.exit(1 if is_defect else UserError.exit_code)
+
+
+def _at_home(words):
+    """A command line with the user's folder in place of ~, also in --flag=~/run, where shells leave it."""
+    if not isinstance(words, list):
+        return words
+    parts = [re.fullmatch(r"(--\w+=)?(~.*)", word, re.DOTALL) for word in words]
+    return [f"{part[1] or ''}{os.path.expanduser(part[2])}" if part else word
+            for part, word in zip(parts, words, strict=True)]
 
 
 def _one_line(error):

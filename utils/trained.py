@@ -76,8 +76,9 @@ def _ours(config):
 
 def _file(path):
     """A file of weights: `path`, or best.ckpt in it."""
+    path = os.path.expanduser(path)
     if not os.path.isdir(path):
-        return os.fspath(path)
+        return path
     best = os.path.join(path, "best.ckpt")
     if not os.path.isfile(best):
         raise NotFoundError(f"{path}: holds no best.ckpt; expected a run folder, or a checkpoint in it")

@@ -3,7 +3,6 @@
 `load` is what eval.py, infer.py and other programs begin with. Nothing here prints; mistakes are exceptions,
 kinds of utils.errors.UserError. Letters as in model.py.
 """
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -21,7 +20,7 @@ from conv_tasnet.src.streaming import Stream
 from conv_tasnet.src.torch_layout import ORIGINALS, shapes
 from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
 from utils.audio.audio_file import Source
-from utils.audio.recording import arriving, by_length, open_recording, resampled, whole_up_to
+from utils.audio.recording import arriving, by_length, listed, open_recording, resampled, whole_up_to
 from utils.cpu_ops import BF16, fast
 from utils.files import StrPath
 from utils.trained import Kind, find
@@ -98,11 +97,11 @@ class Separator:
         Of a list of recordings a list: computed together, each as it is alone. Where speakers cancel each other, one
         alone may be louder than 1. AudioError for a recording that is unfit.
         """
-        if isinstance(recording, (np.ndarray, str, os.PathLike)):
-            opened = self._open(recording, rate)
-            windows = self.windows(opened.rounded_length(self.rate))
-            return self._levelled(opened, windows.separate(opened.blocks(self.rate)))
-        return self._separate_together([self._open(item, rate) for item in recording])
+        if (several := listed(recording)) is not None:
+            return self._separate_together([self._open(item, rate) for item in several])
+        opened = self._open(recording, rate)
+        windows = self.windows(opened.rounded_length(self.rate))
+        return self._levelled(opened, windows.separate(opened.blocks(self.rate)))
 
     def separate_stream(self, blocks: Iterable[np.ndarray], rate: int | None = None,
                         seconds: float = 0.1) -> Iterator[np.ndarray]:

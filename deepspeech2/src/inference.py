@@ -5,7 +5,6 @@ kinds of utils.errors.UserError.
 
 Letters: T frames of 10 ms, T' frames of 20 ms, F frequency bins, K labels.
 """
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -25,7 +24,7 @@ from deepspeech2.src.text import Alphabet
 from deepspeech2.src.torch_layout import ORIGINALS, shapes
 from deepspeech2.src.windows import FRAME, Windows, stretches
 from utils.audio import audio_file
-from utils.audio.recording import Recording, arriving, by_length, inspect, open_recording, whole_up_to
+from utils.audio.recording import Recording, arriving, by_length, inspect, listed, open_recording, whole_up_to
 from utils.cpu_ops import BF16, fast
 from utils.files import StrPath
 from utils.trained import Kind, find
@@ -155,10 +154,10 @@ class Recognizer:
         Of a list of recordings a list: computed together, each as it is alone. `timestamps`: with the times of words.
         AudioError for a recording that is unfit.
         """
-        if isinstance(recording, (np.ndarray, str, os.PathLike)):
-            opened = open_recording(recording, rate, WINDOW, RATE)
-            return self._transcript(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps))
-        return self._transcribe_together([open_recording(item, rate, WINDOW, RATE) for item in recording], timestamps)
+        if (several := listed(recording)) is not None:
+            return self._transcribe_together([open_recording(item, rate, WINDOW, RATE) for item in several], timestamps)
+        opened = open_recording(recording, rate, WINDOW, RATE)
+        return self._transcript(self.segments(opened, self.windows(opened.rounded_length(RATE)), timestamps))
 
     def transcribe_stream(self, blocks: Iterable[np.ndarray], rate: int = RATE, seconds: float = 1.0,
                           timestamps: bool = False) -> Iterator[Segment]:
@@ -209,13 +208,13 @@ class Recognizer:
 
     def decode_pieces(self, pieces: Iterable[np.ndarray], timestamps: bool = False) -> Iterator[Segment]:
         """Log probabilities (any number, K), piece by piece -> what they say, segment by segment."""
-        seconds = FRAME / RATE      # of a frame
+        seconds = FRAME / RATE      # of a frame, 0.02: the times are rounded to two places, which hold them whole
         for first, log_probs in stretches(pieces):
             text, words = " ".join(self.decode(log_probs).split()), []
             if timestamps:
-                words = [Word(word, first * seconds + start, first * seconds + end)
+                words = [Word(word, round(first * seconds + start, 2), round(first * seconds + end, 2))
                          for word, start, end in word_times(log_probs, text, self.alphabet, seconds)]
-            yield Segment(first * seconds, (first + len(log_probs)) * seconds, text, words)
+            yield Segment(round(first * seconds, 2), round((first + len(log_probs)) * seconds, 2), text, words)
 
 
 def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **settings: Any) -> Recognizer:

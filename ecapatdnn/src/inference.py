@@ -24,7 +24,7 @@ from ecapatdnn.src.scoring import cosine_scores, speaker_means, unit
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.torch_layout import ORIGINALS, shapes
 from utils.audio.audio_file import AudioError, Source
-from utils.audio.recording import Recording, inspect_header, open_recording
+from utils.audio.recording import Recording, inspect_header, listed, open_recording
 from utils.audio.survey import Stamp, require_all, stamp, survey
 from utils.corpora.lists import read_train_list
 from utils.cpu_ops import BF16, fast
@@ -66,7 +66,7 @@ class UtteranceNetwork:
 
     def open(self, source: Source, rate: int = RATE) -> Recording:
         """A recording as for `run`, measured."""
-        resample = self.config.resample or isinstance(source, np.ndarray)
+        resample = self.config.resample or not isinstance(source, (str, os.PathLike))
         return open_recording(source, rate, self.fewest, RATE, resample)
 
     def run_samples(self, samples: np.ndarray) -> np.ndarray:
@@ -144,9 +144,9 @@ class Verifier(UtteranceNetwork):
 
         Of a list of m recordings (m, E): computed together, each as it is alone.
         """
-        if isinstance(source, (Recording, np.ndarray, str, os.PathLike)):
-            return self._run_raised(source, rate)[0]
-        return self._embed_together([self._raised(item, rate) for item in source])
+        if (several := listed(source)) is not None:
+            return self._embed_together([self._raised(item, rate) for item in several])
+        return self._run_raised(source, rate)[0]
 
     def score(self, first: Source | Recording, second: Source | Recording, rate: int = RATE) -> float:
         """How alike the speakers of two recordings, as for `embed`, are: the cosine, from -1 to 1."""

@@ -6,6 +6,7 @@ channels are averaged into one, unless they cancel each other (utils/audio/fitne
 import io
 import os
 from collections import Counter
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -29,7 +30,14 @@ COMPANIONS = ("", ".txt", ".trn", ".lab", ".phn", ".wrd", ".textgrid", ".ctm", "
               ".dic", ".arpa", ".lm", ".gz", ".zip", ".tar", ".tgz", ".md", ".rst", ".html", ".pdf", ".log", ".py",
               ".sh", ".jpg", ".jpeg", ".png", ".gif", ".md5", ".mindrecord", ".db", ".part")
 
-Source = StrPath | np.ndarray   # a recording: a file, or samples (N,) or (N, channels) in [-1, 1]
+
+class Array(Protocol):
+    """What NumPy makes an array of: its own, or a tensor of MindSpore or PyTorch."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray: ...
+
+
+Source = StrPath | Array    # a recording: a file, or samples (N,) or (N, channels) in [-1, 1] or int16
 
 
 def header(path: StrPath) -> tuple[int, int]:

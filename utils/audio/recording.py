@@ -2,19 +2,22 @@
 
 Letters: n samples, M channels.
 """
+import contextlib
+import io
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import soxr
 
 from utils.audio import audio_file
 from utils.audio.fitness import Meter, measured, to_mono
-from utils.audio.stream import AudioError, open_audio
-from utils.errors import RunError, skipping
+from utils.audio.stream import HIGHEST_RATE, LOWEST_RATE, AudioError, open_audio
+from utils.errors import RunError, SettingError, skipping
 from utils.files import StrPath
 
 
@@ -92,32 +95,64 @@ def inspect_header(path: StrPath, window: int, window_rate: int, resample: bool 
     return samples / rate
 
 
-def open_recording(source: audio_file.Source, rate: int, window: int, window_rate: int,
+def listed(source: object) -> list[Any] | None:
+    """The recordings of a list, or of whatever else can be walked through; None where it is a recording itself."""
+    if not isinstance(source, Iterable) or isinstance(source, (str, bytes, os.PathLike, io.IOBase)) \
+            or hasattr(source, "__array__"):
+        return None
+    return list(source)
+
+
+def open_recording(source: object, rate: int, window: int, window_rate: int,
                    resample: bool = True) -> Recording:
-    """As `inspect`, of the file `source`, or of samples (n,) or (n, channels) in [-1, 1] at `rate` Hz."""
-    if not isinstance(source, np.ndarray):
-        return inspect(source, window, window_rate, resample)
-    if source.dtype.kind != "f" or source.ndim not in (1, 2) or not source.size:
-        raise AudioError(f"recording: found {source.dtype} of shape {source.shape}, expected floating point in [-1, 1] "
-                         "of shape (N,) or (N, channels); divide int16 by 32768")
-    samples = source.reshape(len(source), -1).astype(np.float32)
+    """As `inspect`, of the file `source`, or of samples at `rate` Hz, see `in_memory`. AudioError for anything else."""
+    if isinstance(source, (str, os.PathLike)):
+        return inspect(os.path.expanduser(source), window, window_rate, resample)
+    samples, rate = in_memory(source), whole_rate(rate)
+    if samples.ndim == 2 and len(samples) < samples.shape[1]:
+        raise AudioError(f"recording: found shape {samples.shape}, more channels than samples; expected (N, channels): "
+                         "transpose it")
+    if not samples.size:
+        raise AudioError(f"recording: found shape {samples.shape}, no samples; leave it out")
+    samples = samples.reshape(len(samples), -1)
     return _fit("recording", measured(samples), rate, window, window_rate, samples)
 
 
+def in_memory(source: Any, dimensions: tuple[int, ...] = (1, 2), name: str = "recording") -> np.ndarray:
+    """Samples (n,) or (n, channels), floating point in [-1, 1] or int16, as float32 in [-1, 1]. AudioError for others.
+
+    `source`: an array, or what NumPy makes one of, such as a tensor of MindSpore or PyTorch.
+    """
+    samples = None
+    if hasattr(source, "__array__"):
+        with contextlib.suppress(RuntimeError, TypeError, ValueError):      # as of a tensor on another device
+            samples = np.asarray(source)
+    if samples is None:
+        raise AudioError(f"{name}: found {type(source).__name__}, expected a path or a NumPy array of samples")
+    if samples.dtype != np.int16 and samples.dtype.kind != "f" or samples.ndim not in dimensions:
+        shapes = " or ".join(("(N,)", "(N, channels)")[count - 1] for count in dimensions)
+        raise AudioError(f"{name}: found {samples.dtype} of shape {samples.shape}, expected floating point in [-1, 1] "
+                         f"or int16, of shape {shapes}")
+    if samples.dtype == np.int16:
+        return samples / np.float32(2 ** 15)
+    return samples.astype(np.float32)
+
+
+def whole_rate(rate: Any) -> int:
+    """A rate in Hz. SettingError for what is none."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(rate, str) and int(rate) == rate and LOWEST_RATE <= rate <= HIGHEST_RATE:
+            return int(rate)
+    raise SettingError(f"rate: found {rate!r}, expected Hz, {LOWEST_RATE} to {HIGHEST_RATE}")
+
+
 def arriving(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator[np.ndarray]:
-    """Blocks (n,) in [-1, 1] at `rate` Hz, such as a microphone's -> (n,) float32 at `target` Hz, as they come.
+    """Blocks (n,) at `rate` Hz, such as a microphone's, see `in_memory` -> (n,) float32 at `target` Hz, as they come.
 
     AudioError for what is no such block.
     """
-    def columns():
-        for block in blocks:
-            if not isinstance(block, np.ndarray) or block.dtype.kind != "f" or block.ndim != 1:
-                what = f"{block.dtype} {block.shape}" if isinstance(block, np.ndarray) else type(block).__name__
-                raise AudioError(f"recording: a block: found {what}, expected floating point in [-1, 1] (N,); "
-                                 "divide int16 by 32768")
-            yield block.astype(np.float32)[:, None]
-
-    for block in resampled(columns(), rate, target, 1):
+    columns = (in_memory(block, (1,), "recording: a block")[:, None] for block in blocks)
+    for block in resampled(columns, whole_rate(rate), target, 1):
         yield block[:, 0]
 
 

@@ -173,7 +173,7 @@ class Source:
                 self._require_file(path, status.st_mode)
             self.head = self._bytes(0, HEAD)
         except FileNotFoundError:
-            raise AudioError(f"{path}: no such audio file; check the list and the folder it is relative to") from None
+            raise AudioError(f"{path}: no such audio file; check its name and, of a list, its folder") from None
         except OSError as error:
             self.close()
             raise AudioError(f"{path}: not readable as audio ({error.strerror}); mend its permissions, or replace "
