@@ -32,20 +32,23 @@ VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (25, ""), "open_speech": (
 class PrepareConfig(corpora.MixtureSettings):
     """Make the lists of a corpus.
 
-    --corpus           librimix           as generated: Libri2Mix/wav8k/min, Libri3Mix/wav16k/max, ...
-                       librimix_metadata  LibriSpeech, of which mixtures are made when read (mix_clean)
-                       wsj0               {tr,cv,tt}/{mix,s1,s2}/*.wav
-                       librispeech        speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
-                       an4                wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
-                       tree               speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
-                       aishell            data_aishell/: wav/{train,dev,test}/S*/*.wav
-                       kaldi              wav.scp, utt2spk, segments of folders train*, dev and others in the folder
-                       mini               made in the data folder by utils/mini_corpus.py
-                       librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
-                       open_speech        the same and mini_librispeech/, librispeech_three_more/
+    Kinds of --corpus:
+
+      librimix           as generated: Libri2Mix/wav8k/min, Libri3Mix/wav16k/max, ...
+      librimix_metadata  LibriSpeech, of which mixtures are made when read (mix_clean)
+      wsj0               {tr,cv,tt}/{mix,s1,s2}/*.wav
+      librispeech        speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
+      an4                wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
+      tree               speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
+      aishell            data_aishell/: wav/{train,dev,test}/S*/*.wav
+      kaldi              wav.scp, utt2spk, segments of folders train*, dev and others in the folder
+      mini               made in the data folder by utils/mini_corpus.py
+      librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
+      open_speech        the same and mini_librispeech/, librispeech_three_more/
+
     --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them
     --task             of librimix: mix_clean or mix_both (with noise)
-    --wav_folder       where resampled files go; default: wav/ in the output folder
+    --wav_folder       where resampled files go; "": wav/ in the output folder
     --sample_rate      of the model, Hz
     --resample         true: a corpus of another rate is written once as wavs of sample_rate to the wav folder
     --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, to train from
@@ -58,7 +61,6 @@ class PrepareConfig(corpora.MixtureSettings):
     --test_speakers    training speakers kept for test.csv, where the corpus has no test part
     --min_seconds      shorter training files are left out
     --workers          processes; 0: one per core
-    --in-dir, --out-dir, --sample-rate: --data_folder, --output_folder, --sample_rate
     """
 
     ALIASES: ClassVar[dict] = {"in-dir": "data_folder", "out-dir": "output_folder", "sample-rate": "sample_rate"}

@@ -41,17 +41,20 @@ ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's spli
 class PrepareConfig(CorpusSettings):
     """Make the manifests of a corpus.
 
-    --corpus           an4          CMU's: etc/an4_{train,test}.{fileids,transcription}, wav/*.wav, .flac, .sph or .raw
-                       librispeech  split/speaker/chapter/*.flac with *.trans.txt; a manifest per split, and train.json
-                                    of all train-*, valid.json of all dev-*
-                       librispeech_an4  an4/ and, as more to train on, librispeech/dev-clean/
-                       deepspeech   *_{train,val,test}_manifest.csv or .json as deepspeech.pytorch writes them
-                       tree         {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/;
-                                    m4a, webm, amr, wma, ... are decoded to wav
-                       kaldi        wav.scp, text, utt2spk, segments: of the folder, or of train*, dev*, ... in it
-                       aishell      data_aishell/: wav/{train,dev,test}/S*/*.wav, transcript/aishell_transcript_v0.8.txt
-                       mini         made in the data folder by utils/mini_corpus.py
-    --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
+    Kinds of --corpus:
+
+      an4              CMU's: etc/an4_{train,test}.{fileids,transcription}, wav/*.wav, .flac, .sph or .raw
+      librispeech      split/speaker/chapter/*.flac with *.trans.txt; a manifest per split, and train.json
+                       of all train-*, valid.json of all dev-*
+      librispeech_an4  an4/ and, as more to train on, librispeech/dev-clean/
+      deepspeech       *_{train,val,test}_manifest.csv or .json as deepspeech.pytorch writes them
+      tree             {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/;
+                       m4a, webm, amr, wma, ... are decoded to wav
+      kaldi            wav.scp, text, utt2spk, segments: of the folder, or of train*, dev*, ... in it
+      aishell          data_aishell/: wav/{train,dev,test}/S*/*.wav, transcript/aishell_transcript_v0.8.txt
+      mini             made in the data folder by utils/mini_corpus.py
+
+    --wav_folder       where decoded or resampled files go; "": wav/ in the output folder
     --labels           the characters a network writes, the blank first, or a labels.json with them; transcripts may
                        have no other. auto: the characters of the training transcripts, as aishell has it; others may
                        then have more, which count as errors

@@ -38,21 +38,24 @@ VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (14, "an4-")}
 class PrepareConfig(CorpusSettings):
     """Make the training and trial lists of a corpus.
 
-    --corpus           voxceleb         id*/video/utterance.m4a or .wav; m4a is decoded to wav
-                       librispeech      speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
-                       an4              wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
-                       tree             speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
-                       cnceleb          CN-Celeb_flac, CN-Celeb2_flac or the folder of both: data/id*/*.flac,
-                                        dev/dev.lst, eval/{enroll,test,lists}
-                       aishell          data_aishell/: wav/{train,dev,test}/S*/*.wav
-                       kaldi            wav.scp, utt2spk, segments, trials: of the folder, or of folders in it
-                       musan            musan/{music,noise,speech}: cut into pieces of 5 s, musan_split/
-                       rirs             RIRS_NOISES/simulated_rirs: verified, rirs.txt
-                       mini             made in the data folder by utils/mini_corpus.py
-                       librispeech_an4  librispeech/train-251spk, librispeech/dev-clean, an4/wav/*
-                       open_speech      the same and mini_librispeech/, librispeech_three_more/, speechocean762/,
-                                        speech_commands/, alphanumeric/
-    --wav_folder       where decoded or resampled files go; default: wav/ in the output folder
+    Kinds of --corpus:
+
+      voxceleb         id*/video/utterance.m4a or .wav; m4a is decoded to wav
+      librispeech      speaker/chapter/*.flac at any depth, or a flat folder speaker-chapter-n.flac
+      an4              wav/an4_clstk/speaker/*, wav/an4test_clstk/speaker/*
+      tree             speaker/**/audio; m4a, webm, amr, wma, ... are decoded to wav
+      cnceleb          CN-Celeb_flac, CN-Celeb2_flac or the folder of both: data/id*/*.flac,
+                       dev/dev.lst, eval/{enroll,test,lists}
+      aishell          data_aishell/: wav/{train,dev,test}/S*/*.wav
+      kaldi            wav.scp, utt2spk, segments, trials: of the folder, or of folders in it
+      musan            musan/{music,noise,speech}: cut into pieces of 5 s, musan_split/
+      rirs             RIRS_NOISES/simulated_rirs: verified, rirs.txt
+      mini             made in the data folder by utils/mini_corpus.py
+      librispeech_an4  librispeech/train-251spk, librispeech/dev-clean, an4/wav/*
+      open_speech      the same and mini_librispeech/, librispeech_three_more/, speechocean762/,
+                       speech_commands/, alphanumeric/
+
+    --wav_folder       where decoded or resampled files go; "": wav/ in the output folder
     --trials           official trials (1|0 path path) to check against the tree and to write as eval.txt
     --expect_speakers  warn when the corpus has another number of speakers
     --valid_speakers   training speakers kept for valid_trials.txt; -1: 8 of mini, 14 of librispeech_an4, else 0

@@ -2,6 +2,7 @@
 import ast
 import dataclasses
 import importlib
+import re
 import subprocess
 import sys
 
@@ -46,7 +47,9 @@ def test_every_setting_says_what_it_means_where_help_shows_it(module, name, caps
     assert [setting for setting, (_, text) in texts.items() if not text] == []
     with pytest.raises(SystemExit):
         parse_config(config, ["--help"])
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    assert [name for name in texts if len(re.findall(rf"^ {{,4}}--{name}\b", printed, re.M)) != 1] == []    # once
+    printed = " ".join(printed.split())
     for section, text in texts.values():
         assert " ".join(text.split()) in printed and f"{section}" in printed
 

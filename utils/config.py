@@ -29,7 +29,7 @@ AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if th
 SECTION = re.compile(r"    # (.+)")                              # of the source of a config: network, data, ...
 FIRST = ("", "network", "features", "data", "loss", "trials", "training", "optimisation", "run")    # sections of --help
 FIELD = re.compile(r"    (\w+): .*?(?:  # (.+))?")            # a setting and what it means
-EXPLAINED = re.compile(r" *--(\w+) +(\S.*)")                  # a flag in the docstring of a config
+EXPLAINED = re.compile(r"^ *--(\w+) +(\S.*(?:\n {9,}\S.*)*)\n", re.M)      # a flag in the docstring of a config
 VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")     # of the environment, as os.path.expandvars finds it
 OPTIONAL: dict[str, Any] = {"nargs": "?", "const": "true"}   # of argparse: `--flag` alone means `--flag true`
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -70,7 +70,7 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
     where there are any: {other name of a flag: field}. A flag of a bool may stand without a value, for true. Raises
     SettingError for a flag or key that does not exist (naming the nearest) and for a value of the wrong type.
     """
-    parser = argparse.ArgumentParser(prog=program, description=cls.__doc__, allow_abbrev=False,
+    parser = argparse.ArgumentParser(prog=program, description=described(cls), allow_abbrev=False,
                                      usage="%(prog)s [--config FILE] [--SETTING VALUE] ...",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add_version(parser)
@@ -229,10 +229,9 @@ def explained(cls: type[Dataclass]) -> dict[str, tuple[str, str]]:
     """{setting: (the section it stands in, what it means)}, in the order of --help.
 
     Both are comments in the source of `cls` and of its bases; a subclass with another default need not repeat what it
-    means. A setting without a comment is explained in the docstring of `cls`, by a line that begins with its flag.
+    means. What the docstring of `cls` says of a setting, in a line that begins with its flag, comes before its comment.
     """
-    documented = map(EXPLAINED.fullmatch, (cls.__doc__ or "").splitlines())
-    texts: dict[str, str] = {match[1]: match[2] for match in documented if match}
+    texts: dict[str, str] = {}
     sections, placed = [], dict.fromkeys(_types(cls), "")
     for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
         section = ""
@@ -245,7 +244,13 @@ def explained(cls: type[Dataclass]) -> dict[str, tuple[str, str]]:
         sections += [placed[name] for name in placed if placed[name] not in sections]
     sections.sort(key=lambda section: FIRST.index(section) if section in FIRST else len(FIRST))
     order = sorted(placed, key=lambda name: sections.index(placed[name]))
+    texts |= {name: " ".join(text.split()) for name, text in EXPLAINED.findall(cls.__doc__ or "")}
     return {name: (placed[name], texts.get(name, "")) for name in order}
+
+
+def described(cls: type[Dataclass]) -> str:
+    """The docstring of `cls` without what --help says where it lists the flags."""
+    return inspect.cleandoc(EXPLAINED.sub("", cls.__doc__ or "")).rstrip()
 
 
 def _help(cls: type[Dataclass], name: str, text: str, default: Any) -> str:
