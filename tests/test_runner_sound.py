@@ -1,14 +1,20 @@
 """The C++ runner's sound, without its runtime: it reads every format and rate as Python does, and writes wavs."""
+import json
+
 import numpy as np
 import pytest
 import soundfile
-from helpers.native import HEADERS, SANITIZE, WITHOUT_LIBRARIES, answers, has, native_program
+from helpers.audio_fuzz import damaged, seeds, write_damaged
+from helpers.native import SANITIZE, WITHOUT_LIBRARIES, answers, native_program
+from helpers.shared import LIBRARIES, has_header
 
 from utils.audio import audio_file
 from utils.audio.recording import inspect
+from utils.errors import UserError
 
 RATE = 16000
-LIBRARIES = pytest.mark.skipif(not all(map(has, HEADERS)), reason="libsndfile1-dev and libsoxr-dev are not installed")
+with_libraries = pytest.mark.skipif(not all(map(has_header, LIBRARIES)),
+                                    reason="libsndfile1-dev and libsoxr-dev are not installed")
 # (name, format, encoding, rate, channels)
 FORMATS = [("a.wav", "WAV", "PCM_16", 16000, 1), ("b.wav", "RF64", "PCM_24", 44100, 2),
            ("c.flac", "FLAC", "PCM_24", 48000, 3), ("d.aiff", "AIFF", "PCM_16", 11025, 1),
@@ -40,7 +46,7 @@ def facts(line):
     return *map(float, numbers.split()), notes
 
 
-@LIBRARIES
+@with_libraries
 def test_recordings_are_what_python_reads(sound, tmp_path):
     """Of every format, at the graph's rate: the same samples, gain and notes."""
     for name, form, encoding, rate, channels in FORMATS:
@@ -92,3 +98,104 @@ def test_a_wav_of_more_than_4_gb_is_an_rf64(plain, tmp_path):
         file.truncate(len(path.read_bytes()) + 2 * frames)      # of holes
     info = soundfile.info(path)
     assert (info.format, info.frames, info.samplerate) == ("RF64", frames, 48000)
+
+
+@with_libraries
+def test_what_libsndfile_would_cut_in_silence_is_refused(sound, tmp_path):
+    """A file without its end, and two joined with cat, of every container; an MP3 without a count is read whole."""
+    whole = {name: content for name, content in seeds(tmp_path).items()
+             if name.endswith(("1.wav", "1.w64", "1.flac", "1.ogg", "1.opus", "1.mp3", "1.aiff", "1.au", "1.sph"))}
+    for name, content in whole.items():
+        (tmp_path / f"cut-{name}").write_bytes(content[:2 * len(content) // 3])
+        (tmp_path / f"joined-{name}").write_bytes(content + content)
+    paths = sorted(path for path in tmp_path.iterdir() if path.name.startswith(("cut", "joined")))
+    assert len(paths) > 40
+    for path, line in zip(paths, answers([sound], [("read", path, 0, "") for path in paths]), strict=True):
+        assert line.startswith(f"error: {path}: "), line
+        assert ("truncated" if path.name.startswith("cut") else "second recording") in line, line
+    [line] = answers([sound], [("read", tmp_path / "untold.mp3", 0, "")])
+    assert facts(line)[0] == inspect(tmp_path / "untold.mp3", 1, RATE).samples
+
+
+@with_libraries
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_files_are_read_or_refused(sound, tmp_path, count):
+    """Of all formats; the sanitizers find nothing, and what both read of wav is what Python reads."""
+    files = write_damaged(tmp_path, count, seed=count + 2)
+    lines = answers([sound], [("read", path, 0, f"{path}.f32") for path in files])
+    refused = compared = 0
+    for path, line in zip(files, lines, strict=True):
+        if line.startswith("error: "):
+            assert line.startswith(f"error: {path}: ") and "; " in line, line
+            refused += 1
+        elif path.read_bytes()[8:12] == b"WAVE":
+            try:
+                expected = inspect(path, 1, 1000).whole(int(facts(line)[1]))
+            except UserError:
+                continue
+            if len(expected) == facts(line)[0]:     # a header that contradicts itself is believed otherwise
+                np.testing.assert_allclose(np.fromfile(f"{path}.f32", np.float32), expected, atol=1e-4, rtol=1e-5)
+                compared += 1
+    assert count / 10 < refused < 9 * count / 10 and compared > count / 20, (refused, compared)
+
+
+GRAPH = {"format": 1, "file": "net.mindir", "runtime": "lite2.0-cpu", "sample_rate": 16000, "step_seconds": 1 / 16000,
+         "shortest": 400, "wav_multiple": 1, "raise_quiet": True, "branches": 3, "config": "net.ini",
+         "gears": [16000, 32000], "length_input": "length",
+         "inputs": [{"name": "waveform", "dtype": "float32", "shape": [1, None]},
+                    {"name": "length", "dtype": "int32", "shape": [1]}],
+         "outputs": [{"name": "voices", "dtype": "float32", "shape": [1, 2, None], "length": [0, 1], "scales": True}]}
+VALUES = [None, True, -1, 0, 1, 2 ** 31, 2 ** 63, 1e308, -0.5, "", "x" * 999, "..", "\udcff", [], [[]], {}, [None] * 99]
+
+
+def changed(value, generator):
+    """A JSON value of which one place, at any depth, is another value or gone."""
+    if not isinstance(value, dict | list) or not value or generator.random() < 0.1:
+        return VALUES[generator.integers(len(VALUES))]
+    copy = value.copy()
+    keys = list(copy) if isinstance(copy, dict) else range(len(copy))
+    key = keys[generator.integers(len(keys))]
+    if generator.random() < 0.1:
+        del copy[key]
+    else:
+        copy[key] = changed(copy[key], generator)
+    return copy
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_damaged_descriptions_of_graphs_are_read_or_refused(sound, tmp_path, count):
+    """inputs.json with other values, and with other bytes: a line names it, and the sanitizers find nothing."""
+    generator, commands = np.random.default_rng(count), []
+    text = json.dumps(GRAPH).encode()
+    for number in range(count):
+        content = json.dumps(changed(GRAPH, generator)).encode() if number % 2 else damaged(text, [text], generator)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "net.mindir").touch()
+        (folder / "inputs.json").write_bytes(content)
+        commands.append(("graph", folder / "net.mindir"))
+    lines = answers([sound], commands)
+    refused = [line for line in lines if line.startswith("error: ")]
+    assert count / 10 < len(refused) < count, len(refused)
+    for (_, path), line in zip(commands, lines, strict=True):
+        assert line.endswith(" inputs") or line.startswith(f"error: {path.parent}/inputs.json: "), line
+
+
+@with_libraries
+@pytest.mark.parametrize("seconds", [100, pytest.param(3600, marks=pytest.mark.slow)])
+def test_a_long_recording_needs_no_more_memory_than_a_short_one(sound, tmp_path, seconds):
+    """Both of two channels at 44.1 kHz, resampled, of wav and flac."""
+    second = noise(44100, 2)
+    peaks = {}
+    for length in (1, seconds):
+        for form in ("wav", "flac"):
+            path = tmp_path / f"{length}.{form}"
+            with soundfile.SoundFile(path, "w", 44100, 2, "PCM_16") as file:
+                for _ in range(length):
+                    file.write(second)
+            [line] = answers([sound], [("read", path, RATE, "")], ASAN_OPTIONS="quarantine_size_mb=1")
+            assert facts(line)[:3] == (44100 * length, 44100, RATE * length)
+            peaks[form, length] = facts(line)[4]
+    for form in ("wav", "flac"):
+        growth = peaks[form, seconds] - peaks[form, 1]
+        assert growth < 4 * 2 ** 20, f"{growth / 2 ** 20:.1f} MiB for {seconds} s of {form}"

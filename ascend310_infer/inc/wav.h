@@ -21,8 +21,8 @@ class OtherFormat : public UserError {
   std::string format_;
 };
 
-// Opens a wav file. OtherFormat, or UserError where it is cut or empty. Where the header does not tell the length, as
-// when it was written to a pipe, the samples go on to the end of the file.
+// Opens a wav file. OtherFormat, of a wav that is whole, or UserError where it is cut or empty. Where the header does
+// not tell the length, as when it was written to a pipe, the samples go on to the end of the file.
 std::unique_ptr<AudioSource> OpenWav(const std::filesystem::path &path);
 
 #endif  // ASCEND310_INFER_INC_WAV_H_

@@ -65,6 +65,7 @@ struct Format {
   uint16_t channels = 0;
   uint32_t rate = 0;
   uint16_t bits = 0;
+  std::string other = {};  // the codec that is not read here
 
   size_t Width() const { return (bits + 7U) / 8; }
 };
@@ -97,9 +98,9 @@ std::string Hexadecimal(uint16_t number) {
   return text;
 }
 
-Format ReadFormat(const InputFile &file, uint64_t offset, uint64_t size, const std::filesystem::path &path) {
+Format ReadFormat(const InputFile &file, uint64_t offset, uint64_t size) {
   if (size < 16) {
-    throw UserError("its fmt chunk has " + std::to_string(size) + " bytes, expected 16 or more");
+    throw UserError("its fmt chunk has " + std::to_string(size) + " bytes, expected 16 or more; copy the file again");
   }
   Format format{Read<uint16_t>(file, offset), Read<uint16_t>(file, offset + 2), Read<uint32_t>(file, offset + 4),
                 Read<uint16_t>(file, offset + 14)};
@@ -114,10 +115,9 @@ Format ReadFormat(const InputFile &file, uint64_t offset, uint64_t size, const s
   format.bits = law ? 8 : format.bits;
   if (!pcm && !floats && !law) {
     const auto codec = kCodecs.find(format.encoding);
-    RefuseFormat("its codec is " + (codec == kCodecs.end() ? Hexadecimal(format.encoding) + " with " +
-                                                                 std::to_string(format.bits) + " bit per sample"
-                                                           : codec->second),
-                 path);
+    format.other = codec == kCodecs.end()
+                       ? Hexadecimal(format.encoding) + " with " + std::to_string(format.bits) + " bit per sample"
+                       : codec->second;
   }
   if (format.channels == 0 || format.channels > kMaxChannels || format.rate == 0) {
     throw UserError("its header says " + std::to_string(format.channels) + " channels and " +
@@ -236,7 +236,8 @@ Header ReadHeader(const InputFile &file, const std::filesystem::path &path) {
         size = there;
       }
     }
-    const uint64_t frame = id == "data" ? std::max<uint64_t>(format.Width() * format.channels, 1) : 1;
+    const bool frames = id == "data" && format.other.empty();
+    const uint64_t frame = frames ? std::max<uint64_t>(format.Width() * format.channels, 1) : 1;
     if (size / frame > there / frame) {
       throw UserError("truncated, its " + OneLine(id) + " chunk has " + std::to_string(there) + " of " +
                       std::to_string(size) + " bytes; copy the file again");
@@ -244,10 +245,10 @@ Header ReadHeader(const InputFile &file, const std::filesystem::path &path) {
     if (id == "ds64" && size >= 16) {
       large_size = Read<uint64_t>(file, offset + 8);
     } else if (id == "fmt ") {
-      format = ReadFormat(file, offset, size, path);
+      format = ReadFormat(file, offset, size);
     } else if (id == "data") {
       if (format.encoding == 0) {
-        throw UserError("its data chunk comes before its fmt chunk");
+        throw UserError("its data chunk comes before its fmt chunk; copy the file again");
       }
       size = std::min<uint64_t>(size, there);
       if (const uint64_t second = FindSecond(file, offset + size); second > 0) {
@@ -256,6 +257,9 @@ Header ReadHeader(const InputFile &file, const std::filesystem::path &path) {
       }
       if (size < frame) {
         throw UserError("holds no samples; leave the file out");
+      }
+      if (!format.other.empty()) {
+        RefuseFormat("its codec is " + format.other, path);
       }
       return {format, offset, size / frame * frame};
     }

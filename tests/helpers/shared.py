@@ -1,4 +1,5 @@
 """What all processes of a test run share, made by the first that needs it while the others wait."""
+import functools
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from utils.files import CACHE
 
 RUNNER = ROOT / "ascend310_infer"
 KERNELS = ROOT / "utils" / "cpu_ops" / "kernels"      # of which the runner has some
+LIBRARIES = ("sndfile.h", "soxr.h")     # headers of those that the runner is built with where they are installed
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
 
@@ -65,11 +67,19 @@ def _fingerprint(arguments):
     """Of all that the program depends on."""
     compiler = os.environ.get("CXX", "c++")
     parts = [*arguments, ms.__version__, os.environ.get("MS_LITE_HOME", ""),
-             subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout]
+             subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout,
+             *(str(has_header(name)) for name in LIBRARIES)]
     files = [RUNNER / "CMakeLists.txt", RUNNER / "build.sh", *RUNNER.glob("src/*"), *RUNNER.glob("inc/*"),
              *KERNELS.glob("*")]
     parts += [f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in sorted(files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def has_header(name: str) -> bool:
+    """Whether the C++ compiler finds a header."""
+    return subprocess.run([os.environ.get("CXX", "c++"), "-E", "-include", name, "-x", "c++", os.devnull],
+                          capture_output=True, check=False).returncode == 0
 
 
 def search_path() -> str:
