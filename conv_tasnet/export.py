@@ -2,7 +2,8 @@
 
 --runtime says which runtime a MINDIR is for: ascend, or lite2.0-ascend with MindSpore Lite 2.0; lite2.0 on a CPU, or
 lite2.0-cpu, faster there and good for nothing else. --gears 16000,32000 takes mixtures up to the last of these lengths,
-padded to the next, with the results that they have alone.
+padded to the next, with the results that they have alone. --streaming writes a graph of one step of a causal network,
+for a runner's --stream.
 """
 import sys
 from pathlib import Path

@@ -3,7 +3,7 @@
 --input waveform takes samples instead of features. --runtime says which runtime a MINDIR is for: ascend, or
 lite2.0-ascend with MindSpore Lite 2.0; lite2.0 on a CPU, or lite2.0-cpu, faster there and good for nothing else.
 --gears 400,800,1600 takes recordings up to the last of these lengths, padded to the next, with the results that they
-have alone.
+have alone. --streaming writes a graph of one step of a unidirectional network over a waveform, for a runner's --stream.
 """
 import sys
 from pathlib import Path

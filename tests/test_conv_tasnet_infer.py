@@ -70,17 +70,21 @@ def joined(pieces):
     ("cLN", KAITUOXU), ("cgLN", {}), *(pytest.param(norm, settings, marks=pytest.mark.slow) for norm, settings in (
         ("cLN", {}), ("cgLN", KAITUOXU), ("BN", {}), ("BN", KAITUOXU)))])
 def test_streaming_equals_the_whole_output(norm, settings):
+    """In whatever blocks the samples come: then to the last bit."""
     model, config = network(norm=norm, causal=True, **settings)
     stream = Stream(model, config, seconds=0.01)
-    expected = {length: MixtureNetwork(model, config).run(noise(length)) for length in (3003, 5)}
-    for length, size in ((3003, 1), (3003, 79), (3003, 500), (3003, 3003), (5, 5), (5, 2)):
-        parts = []
-        for block in blocks_of(noise(length), size):
-            parts.append(stream.push(block))
-            assert len(stream.waiting) < stream.samples + stream.stride        # it remembers no more
-        parts.append(stream.flush())
-        np.testing.assert_allclose(np.concatenate(parts, 1), expected[length], rtol=0, atol=1e-5)
-    assert np.abs(expected[3003]).max() > 0.05 and stream.flush().shape == (2, 0)
+    expected = {length: MixtureNetwork(model, config).run(noise(length)) for length in (3003, 1040, 5)}
+    for length, sizes in ((3003, (1, 79, 500, 3003)), (1040, (80, 1040)), (5, (5, 2))):
+        found = []
+        for size in sizes:
+            parts = []
+            for _, speakers in stream.separate(blocks_of(noise(length), size)):
+                parts.append(speakers)
+                assert len(stream.stepper.held) <= stream.stepper.steps.window + size      # it remembers no more
+            found.append(np.concatenate(parts, 1))
+            np.testing.assert_array_equal(found[-1], found[0])
+        np.testing.assert_allclose(found[0], expected[length], rtol=0, atol=1e-5)
+    assert np.abs(expected[3003]).max() > 0.05 and not list(stream.separate([]))
     assert model.encoder.weight.name == "encoder.weight"                       # checkpoints of it stay as they were
 
 
@@ -90,26 +94,25 @@ def smallest_steps():
 
 
 def test_output_depends_on_nothing_after_its_latency(smallest_steps):
-    stream, samples = smallest_steps, noise(200)
+    stream, samples, stride = smallest_steps, noise(200), SMALL.L // 2
     assert stream.latency == SMALL.L - 1
-    output = np.concatenate((stream.push(samples), stream.flush()), 1)
+    output = joined(stream.separate([samples]))[1]
     for t in (0, 4, 101, 188):
         changed = samples.copy()
         changed[t + stream.latency + 1:] += 1
-        np.testing.assert_array_equal(np.concatenate((stream.push(changed), stream.flush()), 1)[:, :t + 1],
-                                      output[:, :t + 1])
-        changed[t + stream.latency - t % stream.stride] += 1    # at the start of a stride, all of it is used
-        after = np.concatenate((stream.push(changed), stream.flush()), 1)
-        assert (after[:, t - t % stream.stride] != output[:, t - t % stream.stride]).all()
+        np.testing.assert_array_equal(joined(stream.separate([changed]))[1][:, :t + 1], output[:, :t + 1])
+        changed[t + stream.latency - t % stride] += 1    # at the start of a stride, all of it is used
+        after = joined(stream.separate([changed]))[1]
+        assert (after[:, t - t % stride] != output[:, t - t % stride]).all()
 
 
 def test_every_sample_comes_back_within_the_latency(smallest_steps):
-    stream, returned, delays = smallest_steps, 0, []
+    returned, delays = 0, []
+    smallest_steps.stepper.reset()
     for received, sample in enumerate(noise(100), 1):
-        returned += stream.push(sample[None]).shape[1]
+        returned += sum(rows.shape[2] for rows in smallest_steps.stepper.push(sample[None]))
         delays.append(received - returned)
-    stream.flush()
-    assert max(delays) == stream.latency
+    assert max(delays) == smallest_steps.latency
 
 
 def test_a_network_that_looks_ahead_cannot_stream():
@@ -129,12 +132,18 @@ def test_speakers_come_while_the_mixture_arrives(smallest_steps, monkeypatch, ra
     """As long as it, each at the level that fits what has arrived."""
     separator = Separator(*network(norm="cgLN", causal=True))
     monkeypatch.setattr(separator, "stream", lambda seconds: smallest_steps)
-    arrived, pieces, samples = [], [], noise(2003)
-    waiting = (arrived.append(len(block)) or block for block in blocks_of(samples, 500))
-    for piece in separator.separate_stream(waiting, rate):
+    pieces, samples = [], noise(2003)
+
+    def arriving():
+        arrived = 0
+        for block in blocks_of(samples, 500):
+            behind = arrived - sum(piece.shape[1] for piece in pieces)
+            assert 0 <= behind <= smallest_steps.latency or rate != RATE and behind >= 0
+            arrived += len(block)
+            yield block
+
+    for piece in separator.separate_stream(arriving(), rate):
         pieces.append(piece)
-        behind = sum(arrived) - sum(piece.shape[1] for piece in pieces)
-        assert 0 <= behind <= smallest_steps.latency or rate != RATE and behind >= 0
     speakers = np.concatenate(pieces, 1)
     assert speakers.shape == (2, 2003) and speakers.dtype == np.float32
     if rate == RATE:

@@ -12,12 +12,12 @@ from mindspore import Parameter, Tensor
 
 from deepspeech2.src import windows
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS, frame_count, log_magnitude, spectrogram
+from deepspeech2.src.features import BINS, HOP, frame_count, log_magnitude, spectrogram
 from deepspeech2.src.inference import Recognizer
 from deepspeech2.src.loss import CtcLoss
-from deepspeech2.src.model import DeepSpeech2, Lookahead, frames_after
+from deepspeech2.src.model import AFTER, DeepSpeech2, Lookahead, frames_after
 from deepspeech2.src.optimizer import AdamW
-from deepspeech2.src.streaming import Spectrogram, Stream, moments
+from deepspeech2.src.streaming import Spectrogram, Stream, merged, moments
 from deepspeech2.src.text import BLANK, collapse
 from utils.audio.audio_file import AudioError
 from utils.errors import MismatchError, SettingError
@@ -176,9 +176,45 @@ def test_streaming_equals_the_whole(stream, samples, block):
     blocks = [x[i:i + block] for i in range(0, samples, block)]
     actual = np.concatenate(list(streamer.run(blocks, moments(blocks))))
     np.testing.assert_allclose(actual, expected, atol=5e-6)
-    live = np.concatenate(list(streamer.run(blocks)))        # with the statistics of what was heard so far
-    assert live.shape == expected.shape and np.isfinite(live).all()
+    live = list(streamer.run(blocks))       # with the statistics of what the steps have seen
+    for found, wanted in zip(live, streamer.run([x]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert np.concatenate(live).shape == expected.shape
     assert model.output.weight.name == "output.weight"              # checkpoints of it stay as they were
+
+
+def test_live_is_normalised_by_the_features_so_far(stream):
+    """The moments after each step, also where it becomes louder, are those of all frames that the steps have seen."""
+    streamer = stream[1]
+    x = np.random.default_rng(5).normal(0, 0.1, 9600).astype(np.float32)
+    x[6000:] *= 4
+    steps = streamer.stepper.steps
+    streamer.stepper.reset()
+    seen = 0
+    for number, _ in enumerate(streamer.stepper.push(x)):
+        seen = number * steps.samples - steps.before + steps.window
+        count, mean, variance = (float(state.asnumpy()[0, 0]) for state in streamer.stepper.states[1:4])
+        features = log_magnitude(x[:seen])[:seen // HOP]        # without the frames that reach beyond it
+        assert count == len(features) == 2 * (number + 1) * steps.rows + AFTER
+        assert mean == pytest.approx(features.mean(dtype=np.float64), rel=1e-5)
+        assert variance == pytest.approx(features.var(dtype=np.float64), rel=1e-5)
+    assert seen > 8000
+
+
+def test_the_moments_of_an_hour_stay_accurate():
+    """In float32, over steps of 0.1 s with levels that drift and jump, against those of all numbers together."""
+    generator = np.random.default_rng(0)
+    steps = 36_000
+    means = (2 + np.sin(np.arange(steps) / 5000) + generator.normal(0, 0.5, steps)).astype(np.float32)
+    variances = generator.uniform(0.01, 2, steps).astype(np.float32)
+    means[20_000:] -= 1.5
+    count, state = np.full(1, 10, np.float32), (np.zeros(1, np.float32),) * 3
+    for i in range(steps):
+        state = merged(state, (count, means[i:i + 1], variances[i:i + 1]))
+    assert all(number.dtype == np.float32 for number in state) and state[0] == 10 * steps
+    exact = means.mean(dtype=np.float64)
+    assert state[1] == pytest.approx(exact, rel=1e-5)
+    assert state[2] == pytest.approx(variances.mean(dtype=np.float64) + means.var(dtype=np.float64), rel=1e-5)
 
 
 def test_what_is_said_comes_while_it_arrives(stream, monkeypatch):

@@ -76,7 +76,7 @@ def test_numbers_are_those_of_the_network(tmp_path, layers):
     """In float32, for lengths that the graph was not written for, with padding: at no frame more than 1e-5 off."""
     model = deepspeech2(**LAYERS[layers])
     inputs = [speech(*sizes) for sizes in ((12, 12), (17, 13))]
-    expected = [run_network(model, [Tensor(array) for array in arrays]) for arrays in inputs]
+    expected = [run_network(model, [Tensor(array) for array in arrays])[0] for arrays in inputs]
     graph = Evaluator(exported(model, tmp_path, [Port("features", "float32", (1, None, BINS), 12), *FRAMES]))
     for (features, frames), wanted in zip(inputs, expected, strict=True):
         found, counted = graph(features, frames)
@@ -139,7 +139,7 @@ def test_float16_stays_within_its_bound(tmp_path):
         parameter.set_data(Tensor(values.astype(np.float32)))
     cell = Recurrence(layer)
     x = generator.standard_normal((30, 2, 24)).astype(np.float32)
-    exact = run_network(cell, [Tensor(x)])
+    exact = run_network(cell, [Tensor(x)])[0]
     weights = {"inner": layer.w_ih_list[0].asnumpy().T, "outer": layer.w_hh_list[0].asnumpy().T,
                "bias": layer.b_ih_list[0].asnumpy() + layer.b_hh_list[0].asnumpy()}
     gates = [*range(16), *range(32, 48), *range(16, 32), *range(48, 64)]       # input, new, forget, output
@@ -186,7 +186,7 @@ def test_a_graph_that_computes_something_else_is_noticed(graph, tmp_path):
     """A bit of a weight; gates in another order, of which the network knows too."""
     model, ports, path = graph
     inputs = example_inputs(ports)
-    expected = Evaluator(path)(*(array.asnumpy() for array in inputs))[0]
+    expected = Evaluator(path)(*(array.asnumpy() for array in inputs))
     whole, copy = path.read_bytes(), tmp_path / "net.mindir"
     weights = {parameter.name: parameter for parameter in model.get_parameters()}
     check_graph(path, model, inputs, expected)
@@ -359,7 +359,7 @@ def test_export_computes_on_the_cpu_wherever_it_runs(target, tmp_path, monkeypat
     path = PROGRAMS["deepspeech2"].export.main(config)
     assert ms.get_context("device_target") == "CPU"
     arrays = speech(24, 20)
-    expected = run_network(model, [Tensor(array) for array in arrays])
+    expected = run_network(model, [Tensor(array) for array in arrays])[0]
     np.testing.assert_allclose(Evaluator(path)(*arrays)[0][:10], expected[:10], rtol=0, atol=1e-5)
 
 

@@ -11,11 +11,12 @@ from conv_tasnet.src.inference import MixtureNetwork
 from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
-from conv_tasnet.src.streaming import Stream
+from conv_tasnet.src.streaming import Step, Stream, steps_of
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.device import Device
 from utils.layers.ascend import for_ascend
+from utils.layers.steps import Stepper
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
 from utils.training.state import parameters
@@ -63,11 +64,15 @@ def stream(config: Config, device: Device) -> list[Callable]:
     if not config.causal:
         return []
     parts = Stream(fast(ConvTasNet(config)), config)
-    return [lambda: parts.push(np.zeros(config.sample_rate, np.float32))]
+    return [lambda: list(parts.stepper.push(np.zeros(config.sample_rate, np.float32)))]
 
 
 def export(config: Config, device: Device) -> list[Callable]:
-    """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
+    """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill; or of a step."""
+    if config.streaming:
+        model, steps = ConvTasNet(config), steps_of(config, config.stream_step)
+        stepper = Stepper(for_ascend(Step(model, steps)), steps, 2, model.start())
+        return [lambda: list(stepper.push(np.zeros(steps.window, np.float32)))]
     network = for_ascend(ConvTasNet(config)).set_train(False)
     samples = 100 * config.L
     mixture, length = Tensor(np.zeros((1, samples), np.float32)), Tensor([samples - config.L], ms.int32)
@@ -102,5 +107,6 @@ GRAPHS = {
     **variants("evaluation", evaluate, SMALL, NETWORKS),
     **variants("streaming", stream, dataclasses.replace(SMALL, causal=True), {
         "cgLN": {"norm": "cgLN"}, "cLN": {"norm": "cLN"}, "BN": {"norm": "BN"}}),
-    **variants("export", export, SMALL, NETWORKS),
+    **variants("export", export, SMALL, {
+        **NETWORKS, "streaming": {"norm": "cgLN", "causal": True, "streaming": True}}),
 }

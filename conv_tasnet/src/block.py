@@ -32,13 +32,18 @@ class Block(nn.Cell):
         y = self.norm2(self.prelu2(self.depthwise(y)), mask)
         return self.outputs(x, y)
 
+    def start(self) -> tuple[Tensor, ...]:
+        """The state of `stream` before a mixture: the past of the convolution, and what the norms have."""
+        return self.depthwise.start(), *self.norm1.start(), *self.norm2.start()
+
     def stream(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | float, tuple[Tensor, ...]]:
-        """`construct` for the frames that follow those of `state` (norm, past of the convolution, norm)."""
-        y, first = self.norm1.stream(self.prelu1(self.expand(x)), state[0])
-        y, past = self.depthwise.stream(y, state[1])
-        y, second = self.norm2.stream(self.prelu2(y), state[2])
+        """`construct` for the frames that follow those of `state`, and the state after them."""
+        middle = 1 + self.norm1.states
+        y, first = self.norm1.stream(self.prelu1(self.expand(x)), state[1:middle])
+        y, past = self.depthwise.stream(y, state[0])
+        y, second = self.norm2.stream(self.prelu2(y), state[middle:])
         residual, skip = self.outputs(x, y)
-        return residual, skip, (first, past, second)
+        return residual, skip, (past, *first, *second)
 
     def outputs(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | float]:
         """Residual and skip from the hidden y (M, H, T)."""

@@ -69,3 +69,5 @@ class Config(ModelSettings):
     # evaluation and export
     save_examples: Count = 3        # mixtures whose separation eval.py keeps as wav and PNG
     length: int = 32000             # samples
+    streaming: bool = False         # export.py: a graph of one step of a causal network, for main --stream
+    stream_step: Span = 0.1         # seconds of a step, by which the speakers come later

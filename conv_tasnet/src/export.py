@@ -4,14 +4,18 @@ from pathlib import Path
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import frame_count, sample_count
 from conv_tasnet.src.model import ConvTasNet, WholeStrides
+from conv_tasnet.src.streaming import Step, require_causal, steps_of
 from utils.checkpoints.checkpoint import load_model
 from utils.errors import SettingError
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, note_columns, start_export
+from utils.export.streaming import check_streaming, export_step
 
 
 def export(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of whole strides."""
+    if config.streaming:
+        return export_streaming(config)
     stride = config.L // 2
     if config.length % stride or config.length == stride:
         raise SettingError(f"length: {config.length} samples, expected two or more strides of {stride}; or 0 for any")
@@ -30,3 +34,15 @@ def export(config: Config) -> Path:
                         name="conv_tasnet", gears=gears, sample_rate=config.sample_rate,
                         step_seconds=1 / config.sample_rate, wav_multiple=stride, raise_quiet=True,
                         shortest=sample_count(1, stride) if gears else shortest)
+
+
+def export_streaming(config: Config) -> Path:
+    """Writes the graph of one step and inputs.json; returns the graph's path."""
+    require_causal(config)
+    check_streaming(config)
+    start_export(config)
+    model, steps = ConvTasNet(config), steps_of(config, config.stream_step)
+    load_model(config.model_path, model)
+    sources = Port("sources", "float32", (1, config.C, steps.rows))
+    return export_step(Step(model, steps), config, steps, model.start(), sources, "conv_tasnet",
+                       sample_rate=config.sample_rate)

@@ -45,9 +45,9 @@ class DepthwiseConv(nn.Cell):
     def construct(self, x):
         return self.convolve(self.whole, x)
 
-    def start(self, x: Tensor) -> Tensor:
-        """What is past before the first frame."""
-        return ops.zeros((x.shape[0], self.weight.shape[0], self.context), x.dtype)
+    def start(self) -> Tensor:
+        """What is past before the first frame of a mixture."""
+        return ops.zeros((1, self.weight.shape[0], self.context))
 
     def stream(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """The frames x that follow `past` (M, D, context) in a causal network, and what is past after them."""
@@ -82,12 +82,13 @@ class FramewiseNorm(nn.Cell):
     """A norm that treats each frame on its own: a stream of frames is normalised part by part, without a memory."""
 
     causal = True
+    states = 0
 
-    def start(self, x: Tensor) -> Tensor:
-        """A state without content."""
-        return ops.zeros((x.shape[0], 1, 1), x.dtype)
+    def start(self) -> tuple[Tensor, ...]:
+        """No state."""
+        return ()
 
-    def stream(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def stream(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The frames that follow, and the state after them."""
         return self.construct(x), state
 
@@ -109,6 +110,7 @@ class CumulativeNorm(nn.Cell):
     """cgLN: mean and variance over all channels of a frame and of those before it: (M, D, T) -> same."""
 
     causal = keeps_float32 = True
+    states = 1
     MEMORY = 2.0 ** 23      # frames, two hours at 8 kHz: of more, what came long ago fades; float32 counts to 2^24
 
     def __init__(self, channels: int):
@@ -123,18 +125,20 @@ class CumulativeNorm(nn.Cell):
         self.divided = True
 
     def construct(self, x, mask=None):
+        nothing = ops.zeros((x.shape[0], 3, 1), x.dtype)
         if not self.divided:
-            return self.stream(x, self.start(x))[0]
+            return self.normalise(x, nothing, EPS)[0]
         unit = cpu_ops.unit_of(x, (1, 2), 8)        # few, as squares are summed over the frames
-        return self.normalise(x / unit, self.start(x), (self.least / unit).square())[0]
+        return self.normalise(x / unit, nothing, (self.least / unit).square())[0]
 
-    def start(self, x: Tensor) -> Tensor:
-        """State before the first frame: means of x and of its square, number of frames: (M, 3, 1)."""
-        return ops.zeros((x.shape[0], 3, 1), x.dtype)
+    def start(self) -> tuple[Tensor, ...]:
+        """State before the first frame of a mixture: means of x and of its square, number of frames: (1, 3, 1)."""
+        return (ops.zeros((1, 3, 1)),)
 
-    def stream(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def stream(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The frames that follow those of `state`, and the state after them."""
-        return self.normalise(x, state, EPS)
+        y, after = self.normalise(x, state[0], EPS)
+        return y, (after,)
 
     def normalise(self, x: Tensor, state: Tensor, eps: Tensor | float) -> tuple[Tensor, Tensor]:
         before = state[:, 2:]                                                           # (M, 1, 1)

@@ -98,27 +98,30 @@ class ConvTasNet(nn.Cell):
         return self.decode(x, skips if self.has_skip else y, mask)
 
     def start(self) -> tuple[Tensor, ...]:
-        """The state of `stream` before a recording: of the first norm, and three of each block."""
-        x = ops.zeros((1, 1, 1))
-        state = [self.norm.start(x)]
+        """The state of `stream` before a recording: of the first norm, of each block, and of the overlap."""
+        state = self.norm.start()
         for block in self.blocks:
-            state += [block.norm1.start(x), block.depthwise.start(x), block.norm2.start(x)]
-        return tuple(state)
+            state += block.start()
+        return *state, ops.zeros((1, self.speakers, self.stride))
 
-    def stream(self, mixture: Tensor, lengths: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`construct` of a causal network part by part: (1, S), (1,), state -> (1, C, S), state after it.
+    def stream(self, mixture: Tensor, mask: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`construct` of a causal network part by part: (1, S + L / 2), (1, 1, T), state -> (1, C, S), state after it.
 
-        Each part is whole strides and begins with the last stride of the one before. Of the result, a stride at either
-        end is to be added to its neighbour.
+        Each part begins S samples, whole strides, after the one before. `mask`: 1 for the frames that are of the
+        recording. The last stride of the part goes into the state: the next part adds to it.
         """
         x = self.encode(self.frames(mixture))                              # (1, N, T)
-        y, first = self.norm.stream(x, state[0])
-        y = self.bottleneck(y)                                             # (1, B, T)
-        after, skips = (first,), 0.0
-        for i, block in enumerate(self.blocks):
-            y, skip, inside = block.stream(y, state[3 * i + 1:3 * i + 4])
-            after, skips = after + inside, skips + skip
-        return self.decode(x, skips if self.has_skip else y, frame_mask(x, frame_count(lengths, self.stride))), after
+        first = self.norm.states
+        y, after = self.norm.stream(x, state[:first])
+        y, skips = self.bottleneck(y), 0.0                                 # (1, B, T)
+        for block in self.blocks:
+            last = first + 1 + block.norm1.states + block.norm2.states
+            y, skip, inside = block.stream(y, state[first:last])
+            after, skips, first = after + inside, skips + skip, last
+        sounds = self.decode(x, skips if self.has_skip else y, mask)       # (1, C, S + L / 2)
+        length = sounds.shape[2] - self.stride
+        sounds = sounds + ops.cat((state[-1], ops.zeros((1, self.speakers, length))), 2)
+        return sounds[:, :, :length], (*after, sounds[:, :, length:])
 
     def frames(self, mixture: Tensor) -> Tensor:
         """Frames of L samples that overlap by half: (M, S) -> (M, L, T), S of whole strides."""

@@ -12,12 +12,13 @@ from deepspeech2.src.inference import BatchNetwork
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer, make_schedule
-from deepspeech2.src.streaming import Stream
+from deepspeech2.src.streaming import Step, Stream, begin, steps_of
 from deepspeech2.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.device import Device
 from utils.layers.ascend import for_ascend
+from utils.layers.steps import Stepper
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
 from utils.training.state import parameters
@@ -69,11 +70,15 @@ def stream(config: Config, device: Device) -> list[Callable]:
     if config.bidirectional:
         return []
     parts = Stream(fast(DeepSpeech2(config)), config)
-    return [lambda: parts.push(np.zeros(2 * RATE, np.float32))]
+    return [lambda: list(parts.stepper.push(np.zeros(2 * RATE, np.float32)))]
 
 
 def export(config: Config, device: Device) -> list[Callable]:
-    """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill."""
+    """As `export.py --runtime ascend`: for one length, and for a gear that a recording does not fill; or of a step."""
+    if config.streaming:
+        model, steps = DeepSpeech2(config), steps_of(config, config.stream_step)
+        stepper = Stepper(for_ascend(Step(model, steps)), steps, 0, begin(model))
+        return [lambda: list(stepper.push(np.zeros(steps.window, np.float32)))]
     if config.input == "waveform":
         network, shape = for_ascend(FromWaveform(DeepSpeech2(config))), (1, RATE)
     else:
@@ -106,5 +111,7 @@ GRAPHS = {
     **variants("validation", validate, SMALL, NETWORKS),
     **variants("evaluation", evaluate, SMALL, NETWORKS),
     **variants("streaming", stream, SMALL, {"LSTM": ONE_WAY, "GRU": ONE_WAY | {"rnn_type": "gru"}}),
-    **variants("export", export, SMALL, {**NETWORKS, "waveform": {"input": "waveform"}}),
+    **variants("export", export, SMALL, {
+        **NETWORKS, "waveform": {"input": "waveform"}, "streaming, LSTM": ONE_WAY | {"streaming": True},
+        "streaming, GRU": ONE_WAY | {"streaming": True, "rnn_type": "gru"}}),
 }

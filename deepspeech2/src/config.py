@@ -75,6 +75,8 @@ class Config(ModelSettings):
     save_log_probs: bool = False    # eval.py keeps the network's outputs, for lm.py tune
     length: int = 800               # frames of 10 ms
     input: str = "features"         # or waveform: the front-end is a part of the graph
+    streaming: bool = False         # export.py: a graph of one step of a unidirectional network, for main --stream
+    stream_step: Span = 0.5         # seconds of a step, by which the text comes later
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,16 +4,21 @@ from pathlib import Path
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, RATE, sample_count
 from deepspeech2.src.model import DeepSpeech2, FixedLength, frames_after
+from deepspeech2.src.streaming import Step, begin, require_unidirectional, steps_of
 from deepspeech2.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
 from utils.errors import SettingError
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, start_export
 from utils.export.lite2 import ASCEND
+from utils.export.streaming import check_streaming, export_step
 
 
 def export(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
+    if config.streaming:
+        require_unidirectional(config)
+        check_streaming(config)
     start_export(config)
     onnx = config.file_format.upper() == "ONNX"
     if onnx and config.input == "waveform":
@@ -24,6 +29,11 @@ def export(config: Config) -> Path:
                            "no GRU for a CPU, take ONNX, or MINDIR without --runtime")
     model = DeepSpeech2(config)
     load_model(config.model_path, model)
+    if config.streaming:
+        steps = steps_of(config, config.stream_step)
+        log_probs = Port("log_probs", "float32", (steps.rows, 1, len(config.labels)))
+        return export_step(Step(model, steps), config, steps, begin(model), log_probs, "deepspeech2", sample_rate=RATE,
+                           labels=config.labels)
     gears = read_gears(config.gears)
     length = None if gears else config.length or None
     if config.input == "features":

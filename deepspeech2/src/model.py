@@ -70,7 +70,7 @@ class DeepSpeech2(nn.Cell):
         """The state of `stream` before a recording: of each recurrent layer, and what the lookahead waits for."""
         nothing = ops.zeros((1, 1, self.output.in_channels))
         states = [nothing] * sum(layer.states for layer in self.layers)
-        context = self.lookahead.context    # pyright: ignore[reportOptionalMemberAccess]  # Stream refuses others
+        context = self.lookahead.context    # pyright: ignore[reportOptionalMemberAccess]  # only such stream
         return *states, ops.zeros((context - 1, 1, self.output.in_channels))
 
     def stream(self, features: Tensor, inside: Tensor, mask: Tensor,

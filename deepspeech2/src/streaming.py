@@ -1,19 +1,28 @@
-"""A unidirectional network as samples arrive: its labels follow half a second after the speech.
+"""A unidirectional network step by step, as samples arrive: its labels follow half a second after a step.
 
-From step to step go the states of the recurrent layers, the features that the convolutions reach back to, and the
-frames that the lookahead waits for. Letters: N samples, T frames of 10 ms, n frames of 20 ms a step, K labels.
+From step to step go the states of the recurrent layers, the frames that the lookahead waits for, and the mean and
+variance of the features so far. Letters: N samples, T frames of 10 ms of a step and around it, n frames of 20 ms of a
+step, F frequency bins, K labels.
 """
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS, HOP, WINDOW, frames, log_magnitude, normalise
+from deepspeech2.src.features import BINS, HOP, RATE, WINDOW, frames, log_magnitude
 from deepspeech2.src.model import AFTER, BEFORE, DeepSpeech2
+from deepspeech2.src.waveform import log_magnitude as log_magnitude_of
+from deepspeech2.src.waveform import spectrum_kernel
 from utils.errors import MismatchError
+from utils.layers.shapes import unbiased
+from utils.layers.spectrum import Squares
+from utils.layers.steps import Stepper, Steps
 
 HALF = WINDOW // 2
+ALWAYS = 1e30       # frames of moments that are known: no step changes them
 
 
 class Spectrogram:
@@ -74,81 +83,102 @@ def moments(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
     return statistics.add(spectrogram.flush()).values()
 
 
-class Stream:
-    """Runs a unidirectional network step by step, compiled once; blocks of samples may have any size.
+class Step(nn.Cell):
+    """One step: samples (1, window), how many are the recording's (1,), states -> log probabilities (n, 1, K), states.
 
-    Where `reset` is given the `moments` of the recording, what `push` and `flush` return is, end to end, what the
-    network gives for the whole. Without them, as with a microphone, those of the samples so far take their place.
-    UserError for a bidirectional network.
+    The features are normalised by the mean and deviation of all frames up to the end of the window. So these depend on
+    what the step has seen, and not on how the samples came. The network's parameters keep their names.
+    """
+
+    def __init__(self, model: DeepSpeech2, steps: Steps):
+        super().__init__(auto_prefix=False)
+        self.model, self.step = model, 2 * steps.rows
+        self.squares = Squares(spectrum_kernel(), HOP, 0, mirrored=False)
+        number = np.arange(BEFORE + self.step + AFTER)[:, None]
+        self.needed = Tensor((number + 1) * HOP, ms.int32)      # samples of the window where a frame is the recording's
+        self.fresh = Tensor(number >= BEFORE + AFTER, ms.float32)       # 0: the step before has seen it
+        self.later = Tensor(np.ones((self.step + AFTER, 1)), ms.float32)
+        self.moments = MomentsSoFar()
+
+    def construct(self, waveform, samples, past, count, mean, variance, *state):
+        squares, gain = self.squares(waveform)
+        x = log_magnitude_of(squares, gain)                                                 # (T, F)
+        inside = (self.needed <= samples.reshape(1, 1)).astype(ms.float32)                  # (T, 1)
+        inside = inside * ops.cat((past, self.later), 0)
+        fresh = inside * ops.maximum(self.fresh, 1 - past[BEFORE - 1:])                     # all at the first step
+        x, moments = self.moments(x, fresh, count, mean, variance)
+        around, middle = BEFORE - 10, BEFORE        # frames of 20 ms: with 5 on either side, and the step's
+        log_probs, after = self.model.stream(
+            (x * inside).expand_dims(0), inside[around:around + self.step + 20:2].reshape(1, -1),
+            inside[middle:middle + self.step:2].reshape(-1), *state)
+        return log_probs, inside[self.step:self.step + BEFORE], *moments, *after
+
+
+class MomentsSoFar(nn.Cell):
+    """Features (T, F), 1 where they are new (T, 1), moments before -> normalised by the moments after, and these."""
+
+    keeps_float32 = True
+
+    def construct(self, x, fresh, count, mean, variance):
+        more = fresh.sum(0, keepdims=True)                                                  # (1, 1)
+        part = fresh / ops.maximum(more, 1.0)
+        new_mean = (x.mean(1, keep_dims=True) * part).sum(0, keepdims=True)
+        new_variance = ((x - new_mean).square().mean(1, keep_dims=True) * part).sum(0, keepdims=True)
+        count, mean, variance = merged((count, mean, variance), (more, new_mean, new_variance))
+        deviation = ops.sqrt(variance * unbiased(count, BINS))
+        return (x - mean) / ops.maximum(deviation, 1e-5), (count, mean, variance)
+
+
+def merged(first: tuple[Any, Any, Any], second: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """Of two sets of numbers (count, mean, variance) that of both together.
+
+    Chan, Golub, LeVeque: "Algorithms for Computing the Sample Variance", 1983, with variances for sums of squares: no
+    number grows but the count, and every step moves the others by less the more there are. Any type that adds.
+    """
+    share = second[0] / (first[0] + second[0])
+    difference = second[1] - first[1]
+    variance = first[2] + (second[2] - first[2] + difference * difference * (1 - share)) * share
+    return first[0] + second[0], first[1] + difference * share, variance
+
+
+def require_unidirectional(config: Config) -> None:
+    """MismatchError for a network that needs the whole recording."""
+    if config.bidirectional:
+        raise MismatchError("stream: the network is bidirectional, it needs the whole recording; train one with "
+                            "--bidirectional false, or transcribe without --stream")
+
+
+def steps_of(config: Config, seconds: float) -> Steps:
+    """Steps of `seconds`, rounded to frames of 20 ms."""
+    rows = max(1, round(seconds * RATE / (2 * HOP)))
+    samples = 2 * HOP * rows
+    return Steps(samples, window=(BEFORE + AFTER + 1) * HOP + samples, rows=rows, length=(2 * HOP, 2 * HOP),
+                 before=(BEFORE + 1) * HOP, delay=config.lookahead_context - 1, mirrored=HALF)
+
+
+def begin(model: DeepSpeech2, known: tuple[float, float] | None = None) -> tuple[Tensor, ...]:
+    """The states of `Step` before a recording, whose `moments` may be known."""
+    mean, deviation = known or (0, 0)
+    numbers = (ALWAYS if known else 0, mean, deviation ** 2)
+    return (Tensor(np.zeros((BEFORE, 1), np.float32)), *(Tensor([[number]], ms.float32) for number in numbers),
+            *model.start())
+
+
+class Stream:
+    """Runs a unidirectional network over recordings in blocks of any size.
+
+    With the `moments` of the recording, what it gives is, end to end, what the network gives for the whole. Without
+    them, as with a microphone, those of what the steps have seen so far take their place. MismatchError for a
+    bidirectional network.
     """
 
     def __init__(self, model: DeepSpeech2, config: Config, seconds: float = 1.0):
-        if config.bidirectional:
-            raise MismatchError("stream: the network is bidirectional, it needs the whole recording; train one with "
-                                "--bidirectional false, or transcribe without --stream")
-        self.size = max(1, round(seconds * 50))
-        self.reach, self.delay = BEFORE + 2 * self.size + AFTER, config.lookahead_context - 1
-        self.step, self.begin = _Step(model).set_train(False), model.start()
-        self.reset()
-
-    def reset(self, known: tuple[float, float] | None = None) -> None:
-        """Forgets what was pushed: another recording begins, whose `moments` may be known."""
-        self.spectrogram, self.moments, self.known = Spectrogram(), Moments(), known
-        self.features = np.zeros((0, BINS), np.float32)             # from `first` on, not normalised
-        self.first, self.done, self.state = 0, 0, self.begin        # `done`: frames of 20 ms stepped over
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """The next samples (N,) of the recording -> log probabilities (any number, K) of what is ready."""
-        self.add_features(self.spectrogram.push(np.asarray(samples, np.float32)))
-        ready = []
-        while self.first + len(self.features) >= 2 * (self.done + self.size) + AFTER:
-            ready.append(self.advance(None))
-        return np.concatenate([np.zeros((0, self.step.labels), np.float32), *ready])
-
-    def flush(self) -> np.ndarray:
-        """Log probabilities up to the end of the recording; then begins another one."""
-        self.add_features(self.spectrogram.flush())
-        total = (self.first + len(self.features) + 1) // 2
-        ready = []
-        while total and self.done < total + self.delay:
-            ready.append(self.advance(total))
-        self.reset()
-        return np.concatenate([np.zeros((0, self.step.labels), np.float32), *ready])
-
-    def add_features(self, features: np.ndarray) -> None:
-        """Adds features (T, F)."""
-        self.moments.add(features)
-        self.features = np.concatenate((self.features, features))
-
-    def advance(self, total: int | None) -> np.ndarray:
-        """One step; `total`: frames of 20 ms of the recording, once that is known. Log probabilities (up to n, K)."""
-        start = 2 * self.done - BEFORE
-        self.features, self.first = self.features[max(0, start - self.first):], max(0, start)
-        before = self.first - start
-        features = normalise(self.features[:self.reach - before], *self.known or self.moments.values())
-        features = np.pad(features, ((before, self.reach - before - len(features)), (0, 0)))
-        frame = np.arange(self.done - 5, self.done + self.size + 5)
-        inside = (frame >= 0) & (frame < (np.inf if total is None else total))
-        log_probs, self.state = self.step(Tensor(features[None]), Tensor(inside[None].astype(np.float32)),
-                                          Tensor(inside[5:-5].astype(np.float32)), *self.state)
-        place = np.arange(self.done - self.delay, self.done - self.delay + self.size)
-        self.done += self.size
-        return log_probs.asnumpy()[(place >= 0) & (place < (np.inf if total is None else total)), 0]
+        require_unidirectional(config)
+        steps = steps_of(config, seconds)
+        self.model, self.latency = model, steps.latency
+        self.stepper = Stepper(Step(model, steps), steps, 0, begin(model))
 
     def run(self, blocks: Iterable[np.ndarray], known: tuple[float, float] | None = None) -> Iterator[np.ndarray]:
-        """Blocks (N,) of a recording, perhaps its `moments` -> log probabilities (any number, K), piece by piece."""
-        self.reset(known)
-        for block in blocks:
-            yield self.push(block)
-        yield self.flush()
-
-
-class _Step(nn.Cell):
-    """The model's `stream`, to be compiled. The parameters keep their names."""
-
-    def __init__(self, model: DeepSpeech2):
-        super().__init__(auto_prefix=False)
-        self.model, self.labels = model, model.output.out_channels
-
-    def construct(self, features, inside, mask, *state):
-        return self.model.stream(features, inside, mask, *state)
+        """Blocks (n,) of a recording, perhaps its `moments` -> log probabilities (up to n, K), step by step."""
+        for log_probs in self.stepper.run(blocks, begin(self.model, known)):
+            yield log_probs[:, 0]

@@ -35,21 +35,28 @@ class Spectrogram(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        # the response to each sample of a frame
-        spectrum = np.asarray(scipy.fft.rfft(np.diag(HAMMING.astype(np.float64))))
-        kernel = np.concatenate((spectrum.real, spectrum.imag), axis=1).T
-        self.squares = Squares(kernel, HOP, WINDOW // 2, mirrored=True)
+        self.squares = Squares(spectrum_kernel(), HOP, WINDOW // 2, mirrored=True)
 
     def construct(self, waveform, samples=None):
         squares, gain = self.squares(waveform, samples)                         # (T, 2 F), (T, 1)
         mask = None if samples is None else length_mask(gain.reshape(1, -1), frame_count(samples)).reshape(-1, 1)
-        magnitude = ops.sqrt(squares[:, :BINS] + squares[:, BINS:]) / (gain * RAISE)
-        x = log1p(magnitude)                                                    # (T, F)
+        x = log_magnitude(squares, gain)                                        # (T, F)
         x = x - mean_over(x.mean(1, keep_dims=True), 0, mask)
         peak = ops.maximum(x.abs().max((0, 1), keepdims=True), 1e-5)            # float16 squares what it divides
         frames = (ones_like(gain) if mask is None else mask).sum(0)
         variance = mean_over((x / peak).square().mean(1, keep_dims=True), 0, mask) * unbiased(frames, BINS)
         return (x / ops.maximum(peak * ops.sqrt(variance), 1e-5)).expand_dims(0)
+
+
+def spectrum_kernel() -> np.ndarray:
+    """What turns a frame into real, then imaginary parts: (2 F, WINDOW)."""
+    spectrum = np.asarray(scipy.fft.rfft(np.diag(HAMMING.astype(np.float64))))      # the response to each sample
+    return np.concatenate((spectrum.real, spectrum.imag), axis=1).T
+
+
+def log_magnitude(squares: Tensor, gain: Tensor) -> Tensor:
+    """features.log_magnitude of what `Squares` gives, (T, 2 F), (T, 1) -> (T, F)."""
+    return log1p(ops.sqrt(squares[:, :BINS] + squares[:, BINS:]) / (gain * RAISE))
 
 
 def log1p(x: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class Port:
 
     `length` (a, s) of an output: its None is (n + a) // s where that of the first input is n.
     `scales`: an output is as loud as the first input, whose gain it is divided by.
+    `state`: an input is what a step before has left, float32 and not negative, if only by way of example.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Port:
     example: int = 300
     length: tuple = ()
     scales: bool = False
+    state: bool = False
 
     def describe(self) -> dict[str, Any]:
         """The content of inputs.json."""

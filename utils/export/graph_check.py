@@ -11,31 +11,33 @@ from mindspore.train import mind_ir_pb2 as pb
 
 from utils.export.lite2 import CAST_TYPES
 
-TOLERANCE = 1e-5   # of the largest output, between a network and its graph
+TOLERANCE = 1e-5   # of the largest value of an output, between a network and its graph
+TINY = 1e-30       # in place of that of an output of zeros
 DTYPES = {pb.TensorProto.FLOAT: np.float32, pb.TensorProto.FLOAT16: np.float16}
 
 
 def example_inputs(ports: list) -> list[Tensor]:
-    """Random tensors for the ports of a graph; whole numbers are the length of the first."""
+    """Random tensors for the ports of a graph; whole numbers are the length of the first. States are not negative."""
     generator = np.random.default_rng(0)
-    shapes = [port.example_shape() for port in ports]
-    return [Tensor(np.full(shape, shapes[0][1], port.dtype) if port.dtype.startswith("int")
-                   else generator.standard_normal(shape).astype(port.dtype))
-            for port, shape in zip(ports, shapes, strict=True)]
+    shapes, tensors = [port.example_shape() for port in ports], []
+    for port, shape in zip(ports, shapes, strict=True):
+        values = np.full(shape, shapes[0][1]) if port.dtype.startswith("int") else generator.standard_normal(shape)
+        tensors.append(Tensor((np.abs(values) if port.state else values).astype(port.dtype)))
+    return tensors
 
 
-def run_network(network: nn.Cell, inputs: list[Tensor]) -> np.ndarray:
-    """Its first output, operator by operator: to compile the network takes longer, and minutes where it has a GRU."""
+def run_network(network: nn.Cell, inputs: list[Tensor]) -> list[np.ndarray]:
+    """Its outputs, operator by operator: to compile the network takes longer, and minutes where it has a GRU."""
     mode = ms.get_context("mode")
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
-        return _first(network(*inputs))
+        return _arrays(network(*inputs))
     finally:
         ms.set_context(mode=mode)
 
 
-def check_graph(path: Path, network: nn.Cell, inputs: list[Tensor], expected: np.ndarray) -> None:
-    """Compares the graph at `path` with the network: its weights bit for bit, its first output with `expected`.
+def check_graph(path: Path, network: nn.Cell, inputs: list[Tensor], expected: list[np.ndarray]) -> None:
+    """Compares the graph at `path` with the network: its weights bit for bit, its outputs with those `expected`.
 
     RuntimeError where they differ: a defect of ours, or of MindSpore.
     """
@@ -46,17 +48,17 @@ def check_graph(path: Path, network: nn.Cell, inputs: list[Tensor], expected: np
         name = parameter.name.rpartition(":")[2]
         if name in weights and parameter.raw_data != weights.pop(name).asnumpy().tobytes():
             raise RuntimeError(f"{path}: {name} is not what the network has")
-    results = run_graph(model, inputs)
-    difference = np.abs(expected - results).max() / np.abs(expected).max()
+    difference = max(np.abs(value - result).max() / max(np.abs(value).max(), TINY)
+                     for value, result in zip(expected, run_graph(model, inputs), strict=True))
     print(f"reloaded: largest difference {difference:.1e} of the largest output")
     if not difference < TOLERANCE:
         raise RuntimeError(f"{path} does not compute what the network does")
 
 
-def run_graph(model: pb.ModelProto, inputs: list[Tensor]) -> np.ndarray:
-    """The first output of a graph. The recurrent operators of an Ascend, which a CPU lacks, are computed in numpy.
+def run_graph(model: pb.ModelProto, inputs: list[Tensor]) -> list[np.ndarray]:
+    """The outputs of a graph. The recurrent operators of an Ascend, which a CPU lacks, are computed in numpy.
 
-    For that the graph is opened at each of them: what it is computed of becomes an output, its result an input. In
+    For that the graph is opened at each of them: what it is computed of becomes outputs, its results inputs. In
     float32, since what rounding to float16 changes is no defect of the graph.
     """
     recurrent = _open(model)
@@ -66,39 +68,44 @@ def run_graph(model: pb.ModelProto, inputs: list[Tensor]) -> np.ndarray:
         path = Path(folder, "graph.mindir")
         path.write_bytes(model.SerializeToString())
         graph = nn.GraphCell(ms.load(str(path)))
-    results = [Tensor(np.zeros(operator.shape, np.float32)) for operator in recurrent]
-    for layer in sorted({operator.layer for operator in recurrent}):    # whose inputs are right once those before are
-        outputs = graph(*inputs, *results)[-len(recurrent):]
-        for number, operator in enumerate(recurrent):
-            if operator.layer == layer:
-                results[number] = Tensor(operator.function(outputs[number].asnumpy(), *operator.weights))
-    return _first(graph(*inputs, *results))
+    results = [Tensor(np.zeros(result.shape, np.float32)) for result in recurrent]
+    opened = sum(result.taken for result in recurrent)
+    for layer in sorted({result.layer for result in recurrent}):    # whose inputs are right once those before are
+        outputs = iter(_arrays(graph(*inputs, *results))[-opened:])
+        for number, result in enumerate(recurrent):
+            x, *states = [next(outputs) for _ in range(result.taken)]
+            if result.layer == layer:
+                results[number] = Tensor(result.function(x, *result.weights, *states)[result.index])
+    outputs = _arrays(graph(*inputs, *results))
+    return outputs[:len(outputs) - opened]
 
 
-def dynamic_rnn(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """What CANN's DynamicRNN does from a state of zeros: (T, B, I), (I + H, 4 H), (4 H,) -> (T, B, H)."""
+def dynamic_rnn(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, h: np.ndarray | float = 0.0,
+                c: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What CANN's DynamicRNN does: (T, B, I), (I + H, 4 H), (4 H,), states (1, B, H) -> outputs, h, c (T, B, H)."""
     inner, outer = np.split(weight, [x.shape[2]])
-    sums, outputs = x @ inner + bias, []
-    h = c = np.zeros((x.shape[1], outer.shape[0]), np.float32)
+    sums, outputs, cells = x @ inner + bias, [], []
+    h, c = (np.broadcast_to(state, (1, x.shape[1], outer.shape[0]))[0] for state in (h, c))
     for now in sums:
         enter, new, forget, leave = np.split(now + h @ outer, 4, axis=1)
         c = _sigmoid(forget) * c + _sigmoid(enter) * np.tanh(new)
         h = _sigmoid(leave) * np.tanh(c)
         outputs.append(h)
-    return np.stack(outputs)
+        cells.append(c)
+    return np.stack(outputs), np.stack(outputs), np.stack(cells)
 
 
-def dynamic_gru(x: np.ndarray, inner: np.ndarray, outer: np.ndarray, bias: np.ndarray,
-                outer_bias: np.ndarray) -> np.ndarray:
-    """What CANN's DynamicGRUV2 does from a state of zeros: (T, B, I), (I, 3 H), (H, 3 H), 2 x (3 H,) -> (T, B, H)."""
+def dynamic_gru(x: np.ndarray, inner: np.ndarray, outer: np.ndarray, bias: np.ndarray, outer_bias: np.ndarray,
+                h: np.ndarray | float = 0.0) -> tuple[np.ndarray]:
+    """What CANN's DynamicGRUV2 does: (T, B, I), (I, 3 H), (H, 3 H), 2 x (3 H,), state (B, H) -> outputs (T, B, H)."""
     sums, outputs = x @ inner + bias, []
-    h = np.zeros((x.shape[1], outer.shape[0]), np.float32)
+    h = np.broadcast_to(h, (x.shape[1], outer.shape[0]))
     for now in sums:
         (reset, update, new), (r, u, n) = (np.split(part, 3, axis=1) for part in (now, h @ outer + outer_bias))
         keep = _sigmoid(update + u)
         h = (1 - keep) * np.tanh(new + _sigmoid(reset + r) * n) + keep * h
         outputs.append(h)
-    return np.stack(outputs)
+    return (np.stack(outputs),)
 
 
 OPERATORS = {"DynamicRNN": dynamic_rnn, "DynamicGRUV2": dynamic_gru}
@@ -108,46 +115,56 @@ def _sigmoid(x):
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
-def _first(outputs: Tensor | tuple[Tensor, ...]) -> np.ndarray:
-    return (outputs[0] if isinstance(outputs, tuple) else outputs).asnumpy()
+def _arrays(outputs: Tensor | tuple[Tensor, ...]) -> list[np.ndarray]:
+    return [output.asnumpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-class _Recurrent(NamedTuple):
-    """An operator that was taken out of a graph."""
+class _Result(NamedTuple):
+    """A result of an operator that was taken out of a graph."""
 
     function: Callable
     weights: list
-    shape: tuple    # of its result
+    taken: int      # outputs that the graph has for it: what the operator is computed of
+    index: int      # among the operator's results
+    shape: tuple
     layer: int      # 1 for those that depend on no other
 
 
-def _open(model: pb.ModelProto) -> list[_Recurrent]:
-    """[_Recurrent], whose operators the graph no longer has: their inputs are new outputs, their results new inputs.
+def _open(model: pb.ModelProto) -> list[_Result]:
+    """[_Result], whose operators the graph no longer has: their inputs are new outputs, their results new inputs.
 
-    Those in our graphs start from zeros, have a cast to float16 before them, and only their first result is used.
+    What they are computed of, but for weights and constants, is taken before its cast to float16.
     """
     graph, names = model.graph, {primitive.name: primitive.op_type for primitive in model.primitives}
     weights = {parameter.name: np.frombuffer(parameter.raw_data, DTYPES[parameter.data_type]).reshape(parameter.dims)
                for parameter in graph.parameter}
     kinds = {node.output[0]: names.get(node.op_type.removeprefix("REF::"), "") for node in graph.node}
     sources = {node.output[0]: node for node in graph.node}
-    last, recurrent, layers, kept = sources[graph.output[0].name], [], {}, []
+    shapes = {port.name: list(port.tensor[0].dims) for port in graph.input}
+    shapes |= {node.output[0]: list(_types(node).tensors[0].dims) for node in graph.node
+               if node.op_type != "Constant" and _types(node).tensors}
+    last, results, layers, kept = sources[graph.output[0].name], [], {}, []
     for node in graph.node:
         kind = kinds[node.output[0]]
         layers[node.output[0]] = max((layers.get(name, 0) for name in node.input), default=0) + (kind in OPERATORS)
         if node.input and kinds.get(node.input[0], "") in OPERATORS:
             operator, shape = sources[node.input[0]], tuple(_types(node).tensors[0].dims)
-            cast = sources[operator.input[0]]
+            index = sources[node.input[1]].attribute[0]
+            taken = [sources[name] for name in operator.input
+                     if name in sources and sources[name].op_type != "Constant"]
+            taken = [node.input[0] if kinds[node.output[0]] == "Cast" else node.output[0] for node in taken]
             held = [weights[name].astype(np.float32) for name in operator.input if name in weights]
-            recurrent.append(_Recurrent(OPERATORS[kinds[node.input[0]]], held, shape, layers[node.input[0]]))
+            results.append(_Result(OPERATORS[kinds[node.input[0]]], held, len(taken),
+                                   index.ints[0] if index.ints else index.i, shape, layers[node.input[0]]))
             graph.input.add(name=node.output[0]).tensor.add(dims=shape, data_type=pb.TensorProto.FLOAT)
-            last.input.append(cast.input[0])
-            _types(last).values.append(_float32(_types(cast).tensors[0].dims))
+            for name in taken:
+                last.input.append(name)
+                _types(last).values.append(_float32(shapes[name]))
         elif kind not in OPERATORS:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
-    return recurrent
+    return results
 
 
 def _number_type(node: pb.NodeProto) -> None:

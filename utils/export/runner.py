@@ -88,6 +88,9 @@ def graph_input(config: Any) -> GraphInput:
     graph = Path(config.model_path)
     description = read_description(graph)
     try:
+        if "streaming" in description:
+            raise MismatchError(f"{graph}: takes a recording step by step, as the runner's --stream does; for files "
+                                "export it without --streaming")
         port = description["inputs"][0]
         return GraphInput(port["name"], port["shape"][1] or 0, description.get("gears", []))
     except (KeyError, IndexError, TypeError, AttributeError):

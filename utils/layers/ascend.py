@@ -15,7 +15,7 @@ UNITS = 16
 
 
 class AscendLSTM(nn.Cell):
-    """An nn.LSTM without a state before it: (T, B, I) -> (outputs (T, B, H),), in the dtype of its input.
+    """An nn.LSTM: (T, B, I), perhaps states (1, B, H) -> outputs (T, B, H), the states after, in the input's dtype.
 
     weight (I + H, 4 H), bias (4 H,) float16: of the input gate, the cell, the forget gate, the output gate. nn.LSTM
     has the forget gate before the cell, and two biases that are only ever summed.
@@ -31,14 +31,18 @@ class AscendLSTM(nn.Cell):
         self.bias = Parameter(Tensor(bias.ravel().astype(np.float16)))
         self.operator = ops.DynamicRNN()
 
-    def construct(self, x):
-        state = ops.zeros((1, x.shape[1], self.hidden_size), ms.float16)
-        y = self.operator(x.astype(ms.float16), self.weight, self.bias, None, state, state)[0]
-        return (y.astype(x.dtype),)
+    def construct(self, x, states=None):
+        if states is None:
+            h = c = ops.zeros((1, x.shape[1], self.hidden_size), ms.float16)
+        else:
+            h, c = states[0].astype(ms.float16), states[1].astype(ms.float16)
+        results = self.operator(x.astype(ms.float16), self.weight, self.bias, None, h, c)
+        y, cells = results[0].astype(x.dtype), results[2].astype(x.dtype)
+        return y, (y[-1:], cells[-1:])
 
 
 class AscendGRU(nn.Cell):
-    """An nn.GRU without a state before it: (T, B, I) -> (outputs (T, B, H),), in the dtype of its input.
+    """An nn.GRU: (T, B, I), perhaps a state (1, B, H) -> outputs (T, B, H), the state after, in the input's dtype.
 
     weight_input (I, 3 H), weight_hidden (H, 3 H) float16, bias_input and bias_hidden (3 H,) float32: of the reset
     gate, the update gate, the new state.
@@ -53,11 +57,11 @@ class AscendGRU(nn.Cell):
         self.bias_input, self.bias_hidden = (Parameter(Tensor(bias)) for bias in biases)
         self.operator = ops.DynamicGRUV2(gate_order="rzh")
 
-    def construct(self, x):
-        state = ops.zeros((x.shape[1], self.hidden_size), ms.float32)
+    def construct(self, x, state=None):
+        h = ops.zeros((x.shape[1], self.hidden_size), ms.float32) if state is None else state.squeeze(0)
         y = self.operator(x.astype(ms.float16), self.weight_input, self.weight_hidden, self.bias_input,
-                          self.bias_hidden, None, state)[0]
-        return (y.astype(x.dtype),)
+                          self.bias_hidden, None, h)[0].astype(x.dtype)
+        return y, y[-1:]
 
 
 def weights_of(layer: nn.LSTM | nn.GRU) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
