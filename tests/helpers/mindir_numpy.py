@@ -67,7 +67,7 @@ class Evaluator:
         """
         assert seq_length is None and settings["direction"] == "UNIDIRECTIONAL" and settings["time_major"]
         assert settings["forget_bias"] == 0 and settings["cell_clip"] < 0 and settings["keep_prob"] == 1
-        keep, outputs, (h, c) = bias.dtype, [], (h[0], c[0])
+        keep, outputs, cells, (h, c) = bias.dtype, [], [], (h[0], c[0])
         for now in x:
             sums = _product(np.concatenate((now, h), 1), weight) + bias.astype(np.float32)
             enter, new, forget, leave = np.split(sums, 4, axis=1)
@@ -75,7 +75,8 @@ class Evaluator:
             c = c.astype(keep)
             h = (self._sigmoid(leave) * self._tanh(c.astype(np.float32))).astype(x.dtype)
             outputs.append(h.astype(keep))
-        return (np.stack(outputs),)
+            cells.append(c)
+        return np.stack(outputs), np.stack(outputs), np.stack(cells)
 
     def DynamicGRUV2(self, x, inner, outer, bias, outer_bias, seq_length, h, **settings):
         """CANN's GRU, reset after the product: gates reset, update, new; the state is kept in the biases' dtype."""

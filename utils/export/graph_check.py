@@ -12,6 +12,7 @@ from mindspore.train import mind_ir_pb2 as pb
 from utils.export.lite2 import CAST_TYPES
 
 TOLERANCE = 1e-5   # of the largest value of an output, between a network and its graph
+NOTHING = np.zeros(1, np.float32)      # a state before the first frame
 TINY = 1e-30       # in place of that of an output of zeros
 DTYPES = {pb.TensorProto.FLOAT: np.float32, pb.TensorProto.FLOAT16: np.float16}
 
@@ -80,8 +81,8 @@ def run_graph(model: pb.ModelProto, inputs: list[Tensor]) -> list[np.ndarray]:
     return outputs[:len(outputs) - opened]
 
 
-def dynamic_rnn(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, h: np.ndarray | float = 0.0,
-                c: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def dynamic_rnn(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, h: np.ndarray = NOTHING,
+                c: np.ndarray = NOTHING) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What CANN's DynamicRNN does: (T, B, I), (I + H, 4 H), (4 H,), states (1, B, H) -> outputs, h, c (T, B, H)."""
     inner, outer = np.split(weight, [x.shape[2]])
     sums, outputs, cells = x @ inner + bias, [], []
@@ -96,7 +97,7 @@ def dynamic_rnn(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, h: np.ndarr
 
 
 def dynamic_gru(x: np.ndarray, inner: np.ndarray, outer: np.ndarray, bias: np.ndarray, outer_bias: np.ndarray,
-                h: np.ndarray | float = 0.0) -> tuple[np.ndarray]:
+                h: np.ndarray = NOTHING) -> tuple[np.ndarray]:
     """What CANN's DynamicGRUV2 does: (T, B, I), (I, 3 H), (H, 3 H), 2 x (3 H,), state (B, H) -> outputs (T, B, H)."""
     sums, outputs = x @ inner + bias, []
     h = np.broadcast_to(h, (x.shape[1], outer.shape[0]))
