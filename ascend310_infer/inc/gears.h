@@ -18,4 +18,8 @@ std::vector<HostTensor> PadToGear(std::vector<HostTensor> tensors, const Interfa
 // it is said to.
 std::vector<std::string> CutToLength(std::vector<std::string> outputs, int64_t length, const Interface &interface);
 
+// An output for a recording of `length` from that of one padded to `padded`. UserError where the graph gives another
+// than it is said to.
+std::string CutOutput(const std::string &content, const Port &port, int64_t length, int64_t padded);
+
 #endif  // ASCEND310_INFER_INC_GEARS_H_

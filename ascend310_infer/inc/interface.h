@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,27 @@ struct Port {
   std::vector<int64_t> ShapeOf(size_t bytes) const;
 };
 
+// What recordings are run for. Lengths are in samples of the waveform.
+struct AnswerKind {
+  enum class Kind { kNone, kText, kVoices, kEmbedding };  // kNone: the graph's outputs alone, as .bin files
+
+  Kind kind = Kind::kNone;
+  int64_t window = 0;   // run at once, of longer recordings; of an embedding the longest part
+  int64_t overlap = 0;  // of two windows
+
+  // of text
+  std::vector<std::string> labels;  // one character each, UTF-8
+  int64_t blank = 0;                // the label for none
+  bool spaced = true;               // whether spaces stand between words, else each character is a word
+  int64_t frame_samples = 0;        // of a frame of the first output
+  int64_t pause = 0;                // frames without a letter, between which a text is cut
+  int64_t segment = 0;              // frames, after which a pause is a cut
+  int64_t longest = 0;              // frames, after which a text is cut anyhow
+
+  // of an embedding
+  std::optional<double> threshold;  // the least score of one speaker
+};
+
 struct Interface {
   std::vector<Port> inputs;
   std::vector<Port> outputs;
@@ -34,6 +56,7 @@ struct Interface {
   bool raise_quiet = false;  // recordings far below the usual level are raised to it
   std::vector<int64_t>
       gears;  // lengths, rising, that the first input is padded to; the last input gives its own length
+  AnswerKind answer;
   std::filesystem::path config;  // of the runtime, and of the converter that compiles the gears; may be empty
 
   // The inputs that come from files: all but the length.

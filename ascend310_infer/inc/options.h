@@ -2,17 +2,32 @@
 #ifndef ASCEND310_INFER_INC_OPTIONS_H_
 #define ASCEND310_INFER_INC_OPTIONS_H_
 
+#include <optional>
 #include <string>
+#include <vector>
+
+#include "device.h"
 
 struct Options {
-  std::string mindir_path;               // graph that export.py wrote, inputs.json beside it
-  std::string input_path;                // folder of numbered .bin folders, of .bin files or of .wav files
-  std::string output_path;               // folder for <name>_<output>.bin and time_report.txt
-  std::string device_target = "Ascend";  // or CPU
-  int device_id = 0;
-  std::string precision = "preferred_fp32";  // on an Ascend: a name of AscendDeviceInfo::SetPrecisionMode
-  int threads = 2;                           // on a CPU
-  int warmup = 1;                            // runs of the first item that are not timed
+  std::string mindir_path;  // graph that export.py wrote, inputs.json beside it
+  DeviceOptions device;
+
+  // a folder
+  std::string input_path;   // of numbered .bin folders, of .bin files or of .wav files
+  std::string output_path;  // for <name>_<output>.bin and time_report.txt; of recordings for the speakers' wav files
+  int warmup = 1;           // runs of the first item that are not timed
+
+  // recordings
+  std::vector<std::string> recordings;  // files
+  bool stream = false;                  // raw PCM from standard input
+  int sample_rate = 0;                  // of that, Hz; 0: the graph's
+  bool json = false;                    // a JSON object per line
+  bool timestamps = false;              // text with the times of words
+  int beam_width = 0;                   // prefixes kept; 0: greedy
+  bool embed = false;                   // the embedding of each recording
+  std::optional<double> threshold;      // the least score of one speaker; none: the graph's
+  std::string enrolled;                 // file of enrolled voices
+  std::string enrol;                    // name under which the recordings are added to it
 };
 
 // UserError for a flag that is unknown, missing or has no sense.

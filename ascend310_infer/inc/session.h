@@ -5,16 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "device.h"
 #include "include/api/model.h"
 #include "interface.h"
 #include "items.h"
-#include "options.h"
 
 class Session {
  public:
   // Loads the configuration and the graph, and compiles it. UserError where the device, the configuration or the graph
   // cannot be used or is not as described.
-  Session(const Options &options, const Interface &interface);
+  Session(const std::string &mindir_path, const DeviceOptions &device, const Interface &interface);
 
   // The bytes of every output, in the graph's order. Resizes the graph where the shapes are others than before.
   std::vector<std::string> Predict(const std::vector<HostTensor> &inputs);

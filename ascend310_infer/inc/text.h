@@ -13,4 +13,7 @@ std::string Quoted(const std::string &word);
 // Prints one line on stderr: "error: ...", "note: ...".
 void PrintLine(const std::string &kind, const std::string &text);
 
+// The line for what nobody has thought of; `place` ends in ": " or is empty.
+void PrintDefect(const std::string &place, const std::string &what);
+
 #endif  // ASCEND310_INFER_INC_TEXT_H_

@@ -1,6 +1,7 @@
 #include "cpu_ops.h"
 
 #include <dlfcn.h>
+#include <link.h>
 
 #include <filesystem>
 #include <string>
@@ -17,11 +18,22 @@ std::string Level() {
   }
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "avx2" : "sse2";
 }
+
+// The folder of the program or library that this code is in.
+std::filesystem::path OwnFolder() {
+  Dl_info info{};
+  link_map *module = nullptr;
+  const int known =
+      dladdr1(reinterpret_cast<const void *>(&LoadCpuOps), &info, reinterpret_cast<void **>(&module), RTLD_DL_LINKMAP);
+  const bool is_library = known != 0 && module != nullptr && module->l_name[0] != '\0';
+  const std::filesystem::path path = is_library ? module->l_name : "/proc/self/exe";
+  return std::filesystem::canonical(path).parent_path();
+}
 }  // namespace
 
 void LoadCpuOps(int threads) {
   const std::string remedy = "; build the runner again with build.sh, the program and its libraries stay together";
-  const auto path = std::filesystem::read_symlink("/proc/self/exe").parent_path() / ("libcpu_ops_" + Level() + ".so");
+  const auto path = OwnFolder() / ("libcpu_ops_" + Level() + ".so");
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);  // for good: the runtime keeps pointers into it
   if (library == nullptr) {
     throw UserError(std::string(dlerror()) + remedy);

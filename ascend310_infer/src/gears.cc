@@ -27,25 +27,6 @@ std::string FirstRows(const std::string &content, size_t rows, size_t kept, size
   return result;
 }
 
-std::string Cut(const std::string &content, const Port &port, int64_t length, int64_t gear) {
-  const auto any = std::find(port.shape.begin(), port.shape.end(), kAnySize);
-  if (any == port.shape.end()) {
-    return content;
-  }
-  if (port.step < 1) {
-    throw UserError("inputs.json does not give the length of " + port.name + "; export the graph again");
-  }
-  const int64_t rows = (gear + port.add) / port.step;
-  const int64_t kept = (length + port.add) / port.step;
-  const int64_t size = std::accumulate(any + 1, port.shape.end(), kElementBytes, std::multiplies<>());
-  const auto bytes = static_cast<int64_t>(content.size());
-  if (kept < 1 || kept > rows || size < 1 || bytes % (rows * size) != 0) {
-    throw UserError("the graph gives " + std::to_string(bytes) + " bytes for " + port.name +
-                    ", expected multiples of " + std::to_string(rows) + " x " + std::to_string(size) +
-                    "; export the graph again");
-  }
-  return FirstRows(content, static_cast<size_t>(rows), static_cast<size_t>(kept), static_cast<size_t>(size));
-}
 }  // namespace
 
 std::vector<HostTensor> PadToGear(std::vector<HostTensor> tensors, const Interface &interface) {
@@ -61,6 +42,29 @@ std::vector<HostTensor> PadToGear(std::vector<HostTensor> tensors, const Interfa
   return tensors;
 }
 
+std::string CutOutput(const std::string &content, const Port &port, int64_t length, int64_t padded) {
+  auto axis = std::find(port.shape.begin(), port.shape.end(), kAnySize);
+  if (axis == port.shape.end() && port.step > 0) {  // a fixed length
+    axis = std::find(port.shape.begin(), port.shape.end(), (padded + port.add) / port.step);
+  }
+  if (axis == port.shape.end()) {
+    return content;
+  }
+  if (port.step < 1) {
+    throw UserError("inputs.json does not give the length of " + port.name + "; export the graph again");
+  }
+  const int64_t rows = (padded + port.add) / port.step;
+  const int64_t kept = (length + port.add) / port.step;
+  const int64_t size = std::accumulate(axis + 1, port.shape.end(), kElementBytes, std::multiplies<>());
+  const auto bytes = static_cast<int64_t>(content.size());
+  if (kept < 1 || kept > rows || size < 1 || bytes % (rows * size) != 0) {
+    throw UserError("the graph gives " + std::to_string(bytes) + " bytes for " + port.name +
+                    ", expected multiples of " + std::to_string(rows) + " x " + std::to_string(size) +
+                    "; export the graph again");
+  }
+  return FirstRows(content, static_cast<size_t>(rows), static_cast<size_t>(kept), static_cast<size_t>(size));
+}
+
 std::vector<std::string> CutToLength(std::vector<std::string> outputs, int64_t length, const Interface &interface) {
   if (interface.gears.empty()) {
     return outputs;
@@ -71,7 +75,7 @@ std::vector<std::string> CutToLength(std::vector<std::string> outputs, int64_t l
   }
   const int64_t gear = NextGear(length, interface);
   for (size_t i = 0; i < outputs.size(); ++i) {
-    outputs[i] = Cut(outputs[i], interface.outputs[i], length, gear);
+    outputs[i] = CutOutput(outputs[i], interface.outputs[i], length, gear);
   }
   return outputs;
 }

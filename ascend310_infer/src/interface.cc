@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "error.h"
@@ -10,6 +11,7 @@
 namespace {
 constexpr int64_t kElementBytes = 4;
 constexpr int64_t kLargest = std::numeric_limits<int32_t>::max();  // no size or number of elements is beyond
+constexpr int64_t kMostVoices = 64;
 constexpr int64_t kFormat = 1;  // of inputs.json, as MIGRATIONS in utils/export/runner.py; one without it is like 1
 
 // What export.py does not write.
@@ -60,6 +62,58 @@ Port ReadPort(const nlohmann::json &json) {
     port.step = Whole(json.at("length").at(1), "length of " + port.name, 0);
   }
   return port;
+}
+
+// The characters of a text.
+std::vector<std::string> ReadLabels(const nlohmann::json &json) {
+  std::vector<std::string> labels;
+  for (const char byte : json.get<std::string>()) {  // the parser has refused what is no UTF-8
+    if ((static_cast<unsigned char>(byte) & 0xC0) != 0x80) {
+      labels.emplace_back();
+    }
+    labels.back() += byte;
+  }
+  return labels;
+}
+
+AnswerKind ReadAnswer(const nlohmann::json &json, const std::vector<Port> &outputs) {
+  const std::map<std::string, AnswerKind::Kind> kinds = {{"text", AnswerKind::Kind::kText},
+                                                         {"voices", AnswerKind::Kind::kVoices},
+                                                         {"embedding", AnswerKind::Kind::kEmbedding}};
+  AnswerKind answer;
+  const auto kind = kinds.find(json.at("kind"));
+  if (kind == kinds.end() || outputs.empty() || outputs[0].dtype != "float32") {
+    throw Damage("its answer is " + Show(json) + ", expected text, voices or an embedding of a float32 output");
+  }
+  answer.kind = kind->second;
+  const std::vector<int64_t> &shape = outputs[0].shape;
+  bool fits = false;
+  if (answer.kind == AnswerKind::Kind::kText) {
+    answer.labels = ReadLabels(json.at("labels"));
+    answer.blank = Whole(json.at("blank"), "blank", 0, static_cast<int64_t>(answer.labels.size()) - 1);
+    answer.spaced = json.at("spaced");
+    answer.frame_samples = Whole(json.at("frame_samples"), "frame_samples", 1);
+    answer.pause = Whole(json.at("pause"), "pause", 1);
+    answer.segment = Whole(json.at("segment"), "segment", 1);
+    answer.longest = Whole(json.at("longest"), "longest", answer.segment + 1);
+    fits = shape.size() == 3 && shape[1] == 1 && shape[2] == static_cast<int64_t>(answer.labels.size());
+  } else if (answer.kind == AnswerKind::Kind::kVoices) {
+    fits = shape.size() == 3 && shape[0] == 1 && shape[1] >= 1 && shape[1] <= kMostVoices;
+  } else {
+    if (json.contains("threshold")) {
+      answer.threshold = json.at("threshold").get<double>();
+    }
+    fits = shape.size() == 2 && shape[0] == 1 && shape[1] >= 1;
+  }
+  if (!fits) {
+    throw Damage(outputs[0].name + " has another shape than that of its answer, " + kind->first);
+  }
+  answer.window = Whole(json.at("window"), "window", 1);
+  answer.overlap = WholeOr(json, "overlap", 0, 0);
+  if (answer.overlap > answer.window / 2) {
+    throw Damage("overlap is " + Show(json.at("overlap")) + ", expected half a window at most");
+  }
+  return answer;
 }
 
 std::vector<int64_t> ReadGears(const nlohmann::json &json, const std::vector<Port> &inputs) {
@@ -156,6 +210,9 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     }
     if (interface.inputs.empty() || interface.inputs[0].shape.size() < 2) {
       throw Damage("its first input has no second dimension, expected the length of a recording");
+    }
+    if (json.contains("answer")) {
+      interface.answer = ReadAnswer(json.at("answer"), interface.outputs);
     }
     if (json.contains("gears")) {
       interface.gears = ReadGears(json, interface.inputs);

@@ -1,187 +1,28 @@
-// Runs an exported graph over a folder of files:
+// Runs an exported graph, over a folder of files or over recordings:
 //
-//   main --mindir_path FILE --input_path FOLDER --output_path FOLDER [--device_target Ascend|CPU] [--device_id N]
-//        [--precision NAME] [--threads N] [--warmup N]
+//   main --mindir_path FILE --input_path FOLDER --output_path FOLDER     writes the graph's outputs, see batch.h
+//   main --mindir_path FILE talk.wav ...                                 gives the answers to recordings, see answers.h
 //
-// Writes <name>_<output>.bin for every item and time_report.txt. A file that cannot be run is reported and skipped.
-// Exit code 0 where all items were run, 2 where some or all could not be, 1 after a defect of this program.
-#include <unistd.h>
-
-#include <cerrno>
-#include <chrono>
+// Exit code 0 where all were run, 2 where some or all could not be, 1 after a defect of this program.
 #include <csignal>
-#include <cstring>
+#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <new>
 
+#include "answers.h"
+#include "batch.h"
 #include "error.h"
-#include "gears.h"
-#include "interface.h"
-#include "items.h"
 #include "options.h"
-#include "report.h"
-#include "session.h"
 #include "text.h"
 
 namespace fs = std::filesystem;
 
-namespace {
-using Clock = std::chrono::steady_clock;
-
-double Milliseconds(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-[[noreturn]] void RefuseOutput(const fs::path &path, const std::string &reason) {
-  throw OutputError(path.string() + ": cannot be written (" + reason +
-                    "); free some space, mend the permissions or name another folder");
-}
-
-void MakeFolder(const fs::path &folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error || !fs::is_directory(folder)) {
-    RefuseOutput(folder, error ? error.message() : "there is a file of this name");
-  }
-}
-
-// Writes a file, whole or not at all.
-void WriteFile(const fs::path &path, const std::string &content) {
-  const fs::path temporary = path.parent_path() / (".saving-" + std::to_string(getpid()));
-  errno = 0;
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(content.data(), static_cast<std::streamsize>(content.size()));
-  file.close();
-  const bool whole = file.good() && std::rename(temporary.c_str(), path.c_str()) == 0;
-  const int reason = errno;
-  if (whole) {
-    return;
-  }
-  std::remove(temporary.c_str());
-  if (reason == ENAMETOOLONG) {
-    throw UserError("the names of its results are too long for " + path.parent_path().string() + "; shorten its name");
-  }
-  RefuseOutput(path, std::strerror(reason));
-}
-
-// Divides the floats of an output.
-void Divide(std::string *output, double gain) {
-  for (size_t place = 0; place + sizeof(float) <= output->size(); place += sizeof(float)) {
-    float value = 0;
-    std::memcpy(&value, output->data() + place, sizeof(value));
-    value = static_cast<float>(value / gain);
-    std::memcpy(output->data() + place, &value, sizeof(value));
-  }
-}
-
-std::vector<std::string> RunItem(const Item &item, const Interface &interface, const Options &options, Session *session,
-                                 Report *report) {
-  std::vector<HostTensor> recording = ReadItem(item, interface);
-  const int64_t length = recording[0].shape[1];
-  const double gain = recording[0].gain;
-  std::vector<std::string> outputs;
-  try {
-    if (length < interface.shortest) {
-      throw UserError(std::to_string(length) + " long, but the graph takes " + std::to_string(interface.shortest) +
-                      " and more; leave the file out");
-    }
-    const std::vector<HostTensor> inputs = PadToGear(std::move(recording), interface);
-    for (int i = 0; report->predict_ms.empty() && i < options.warmup; ++i) {
-      session->Predict(inputs);
-    }
-    const auto start = Clock::now();
-    outputs = session->Predict(inputs);
-    report->predict_ms.push_back(Milliseconds(start));
-    outputs = CutToLength(std::move(outputs), length, interface);
-  } catch (const UserError &error) {
-    throw UserError(item.files[0].string() + ": " + error.what());
-  }
-  for (size_t i = 0; i < outputs.size() && gain != 1; ++i) {
-    if (i < interface.outputs.size() && interface.outputs[i].scales) {
-      Divide(&outputs[i], gain);
-    }
-  }
-  report->audio_seconds += static_cast<double>(length) * interface.step_seconds;
-  return outputs;
-}
-
-void WriteOutputs(const Item &item, const std::vector<std::string> &outputs, const fs::path &folder) {
-  const fs::path target = folder / item.name;
-  MakeFolder(target.parent_path());
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    WriteFile(target.string() + "_" + std::to_string(i) + ".bin", outputs[i]);
-  }
-}
-
-// The line for what nobody has thought of.
-void PrintDefect(const std::string &place, const std::string &what) {
-  PrintLine("error", place + "a defect of this program (" + what + "); please report it with this line");
-}
-
-// What became of a batch.
-struct Outcome {
-  size_t failed = 0;
-  bool defect = false;
-  std::string unwritten;  // why it ended early; empty: it did not
-};
-
-Outcome RunItems(const std::vector<Item> &items, const Interface &interface, const Options &options, Session *session,
-                 Report *report) {
-  Outcome outcome;
-  for (const Item &item : items) {
-    const std::string file = item.files[0].string() + ": ";
-    try {
-      WriteOutputs(item, RunItem(item, interface, options, session, report), options.output_path);
-      continue;
-    } catch (const OutputError &error) {
-      outcome.unwritten = error.what();
-      return outcome;
-    } catch (const UserError &error) {
-      PrintLine("error", error.what());
-    } catch (const std::bad_alloc &) {
-      PrintLine("error", file + "not enough memory for it; cut it into parts");
-    } catch (const std::exception &error) {
-      PrintDefect(file, error.what());
-      outcome.defect = true;
-    }
-    ++outcome.failed;
-  }
-  return outcome;
-}
-
-// The exit code.
-int Run(const Options &options) {
-  const Interface interface = ReadInterface(options.mindir_path);
-  const fs::path folder = options.output_path;
-  const std::vector<Item> items = FindItems(options.input_path, folder, interface);
-  MakeFolder(folder);
-  const fs::path probe = folder / (".probe-" + std::to_string(getpid()));
-  WriteFile(probe, "x");  // what cannot be written is known before the work
-  fs::remove(probe);
-  Report report;
-  const auto start = Clock::now();
-  Session session(options, interface);
-  report.build_ms = Milliseconds(start);
-  const Outcome outcome = RunItems(items, interface, options, &session, &report);
-  std::cout << report.ToText() << std::flush;
-  if (!outcome.unwritten.empty()) {
-    throw OutputError(outcome.unwritten);
-  }
-  WriteFile(folder / "time_report.txt", report.ToText());
-  if (outcome.failed > 0) {
-    PrintLine("error", std::to_string(outcome.failed) + " of " + std::to_string(items.size()) +
-                           " items not run, for the reasons above");
-  }
-  return outcome.defect ? 1 : outcome.failed > 0 ? 2 : 0;
-}
-}  // namespace
-
 int main(int argc, char **argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of the write
+  setenv("GLOG_v", "4", 0);       // the runtime logs warnings and errors that are its own affair
   try {
-    return Run(ParseOptions(argc, argv));
+    const Options options = ParseOptions(argc, argv);
+    return options.recordings.empty() && !options.stream ? RunBatch(options) : RunAnswers(options);
   } catch (const UserError &error) {
     PrintLine("error", error.what());
   } catch (const fs::filesystem_error &error) {

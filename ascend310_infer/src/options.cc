@@ -1,26 +1,17 @@
 #include "options.h"
 
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <map>
-#include <vector>
 
 #include "error.h"
 
 namespace {
 constexpr char kUsage[] =
-    "usage: main --mindir_path FILE --input_path FOLDER --output_path FOLDER [--device_target Ascend|CPU] "
-    "[--device_id N] [--precision NAME] [--threads N] [--warmup N]";
-
-void CheckName(const std::string &flag, const std::string &name, const std::vector<std::string> &known) {
-  std::string list;
-  for (const std::string &other : known) {
-    if (name == other) {
-      return;
-    }
-    list += (list.empty() ? "" : other == known.back() ? " or " : ", ") + other;
-  }
-  throw UserError("--" + flag + ": found '" + name + "', expected " + list);
-}
+    "usage: main --mindir_path FILE --input_path FOLDER --output_path FOLDER, or main --mindir_path FILE RECORDING "
+    "...; "
+    "see ascend310_infer/README.md";
 
 int ParseNumber(const std::string &flag, const std::string &text, int least, int most) {
   int number = 0;
@@ -31,6 +22,42 @@ int ParseNumber(const std::string &flag, const std::string &text, int least, int
   }
   return number;
 }
+
+double ParseScore(const std::string &flag, const std::string &text) {
+  char *end = nullptr;
+  const double score = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(std::abs(score) <= 2)) {
+    throw UserError("--" + flag + ": found '" + text + "', expected a number from -2 to 2");
+  }
+  return score;
+}
+
+// UserError for flags that do not go together.
+void CheckTogether(const Options &options) {
+  const bool answers = !options.recordings.empty() || options.stream;
+  const auto require = [](const std::string &value, const std::string &flag) {
+    if (value.empty()) {
+      throw UserError("--" + flag + " is missing; " + kUsage);
+    }
+  };
+  require(options.mindir_path, "mindir_path");
+  if (!answers) {
+    require(options.input_path, "input_path");
+    require(options.output_path, "output_path");
+  } else if (!options.input_path.empty()) {
+    throw UserError("--input_path: found with " + (options.stream ? "--stream" : options.recordings[0]) +
+                    ", expected a folder or recordings; " + kUsage);
+  }
+  if (options.stream && !options.recordings.empty()) {
+    throw UserError("--stream: found with " + options.recordings[0] + ", expected standard input alone");
+  }
+  if (!options.enrol.empty()) {
+    require(options.enrolled, "enrolled");
+  }
+  if (options.embed && !options.enrolled.empty()) {
+    throw UserError("--embed: found with --enrolled, expected one of them");
+  }
+}
 }  // namespace
 
 Options ParseOptions(int argc, const char *const *argv) {
@@ -38,22 +65,39 @@ Options ParseOptions(int argc, const char *const *argv) {
   const std::map<std::string, std::string *> texts = {{"mindir_path", &options.mindir_path},
                                                       {"input_path", &options.input_path},
                                                       {"output_path", &options.output_path},
-                                                      {"device_target", &options.device_target},
-                                                      {"precision", &options.precision}};
+                                                      {"device_target", &options.device.target},
+                                                      {"precision", &options.device.precision},
+                                                      {"enrolled", &options.enrolled},
+                                                      {"enrol", &options.enrol}};
+  const std::map<std::string, bool *> switches = {{"stream", &options.stream},
+                                                  {"json", &options.json},
+                                                  {"timestamps", &options.timestamps},
+                                                  {"embed", &options.embed}};
   struct Number {
     int *value;
     int least, most;
   };
-  const std::map<std::string, Number> numbers = {{"device_id", {&options.device_id, 0, 1023}},
-                                                 {"threads", {&options.threads, 1, 1024}},
-                                                 {"warmup", {&options.warmup, 0, 1000000}}};
+  const std::map<std::string, Number> numbers = {{"device_id", {&options.device.id, 0, 1023}},
+                                                 {"threads", {&options.device.threads, 1, 1024}},
+                                                 {"warmup", {&options.warmup, 0, 1000000}},
+                                                 {"sample_rate", {&options.sample_rate, 1, 1000000}},
+                                                 {"beam_width", {&options.beam_width, 0, 10000}}};
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
+    if (argument.rfind("--", 0) != 0) {
+      options.recordings.push_back(argument);
+      continue;
+    }
     const size_t equals = argument.find('=');
-    const std::string flag = argument.rfind("--", 0) == 0 ? argument.substr(2, equals - 2) : "";
+    const std::string flag = argument.substr(2, equals - 2);
     const auto text = texts.find(flag);
     const auto number = numbers.find(flag);
-    if (text == texts.end() && number == numbers.end()) {
+    const auto is_set = switches.find(flag);
+    if (is_set != switches.end() && equals == std::string::npos) {
+      *is_set->second = true;
+      continue;
+    }
+    if (text == texts.end() && number == numbers.end() && flag != "threshold") {
       throw UserError("found '" + argument + "'; " + kUsage);
     }
     if (equals == std::string::npos && i + 1 == argc) {
@@ -62,18 +106,14 @@ Options ParseOptions(int argc, const char *const *argv) {
     const std::string value = equals == std::string::npos ? argv[++i] : argument.substr(equals + 1);
     if (text != texts.end()) {
       *text->second = value;
-    } else {
+    } else if (number != numbers.end()) {
       const auto [target, least, most] = number->second;
       *target = ParseNumber(flag, value, least, most);
+    } else {
+      options.threshold = ParseScore(flag, value);
     }
   }
-  for (const char *flag : {"mindir_path", "input_path", "output_path"}) {
-    if (texts.at(flag)->empty()) {
-      throw UserError(std::string("--") + flag + " is missing; " + kUsage);
-    }
-  }
-  CheckName("device_target", options.device_target, {"Ascend", "CPU"});
-  CheckName("precision", options.precision,
-            {"enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"});
+  CheckTogether(options);
+  CheckDevice(options.device);
   return options;
 }

@@ -21,33 +21,33 @@ std::string ToText(const std::vector<int64_t> &shape) {
 
 // Graphs for MindSpore Lite 2.0.0 on a CPU hold weights in the order that only it reads, those for an Ascend operators
 // that a CPU has no kernel for.
-void CheckRuntime(const Options &options, const Interface &interface) {
+void CheckRuntime(const std::string &mindir_path, const DeviceOptions &device, const Interface &interface) {
 #ifdef HAS_LITE_2_0_0
-  const bool known = options.device_target == "CPU";
+  const bool known = device.target == "CPU";
 #else
   const bool known = false;
 #endif
   if (interface.runtime == "lite2.0-cpu" && !known) {
-    throw UserError(options.mindir_path +
+    throw UserError(mindir_path +
                     ": exported for MindSpore Lite 2.0.0 on a CPU, where this is not; export it with --runtime " +
-                    (options.device_target == "CPU" ? "lite2.0" : "ascend, or lite2.0-ascend for MindSpore Lite 2.0"));
+                    (device.target == "CPU" ? "lite2.0" : "ascend, or lite2.0-ascend for MindSpore Lite 2.0"));
   }
-  if ((interface.runtime == "ascend" || interface.runtime == "lite2.0-ascend") && options.device_target == "CPU") {
-    throw UserError(options.mindir_path + ": exported for an Ascend, not for a CPU; export it with --runtime lite2.0");
+  if ((interface.runtime == "ascend" || interface.runtime == "lite2.0-ascend") && device.target == "CPU") {
+    throw UserError(mindir_path + ": exported for an Ascend, not for a CPU; export it with --runtime lite2.0");
   }
 }
 
-std::shared_ptr<mindspore::Context> MakeContext(const Options &options, const Interface &interface) {
+std::shared_ptr<mindspore::Context> MakeContext(const DeviceOptions &device, const Interface &interface) {
   auto context = std::make_shared<mindspore::Context>();
-  if (options.device_target == "CPU") {
-    context->SetThreadNum(options.threads);
-    context->SetInterOpParallelNum(std::min(options.threads, static_cast<int>(interface.branches)));
+  if (device.target == "CPU") {
+    context->SetThreadNum(device.threads);
+    context->SetInterOpParallelNum(std::min(device.threads, static_cast<int>(interface.branches)));
     context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
   } else {
-    auto device = std::make_shared<mindspore::AscendDeviceInfo>();
-    device->SetDeviceID(static_cast<uint32_t>(options.device_id));
-    device->SetPrecisionMode(options.precision);  // else Lite takes enforce_fp16
-    context->MutableDeviceInfo().push_back(device);
+    auto ascend = std::make_shared<mindspore::AscendDeviceInfo>();
+    ascend->SetDeviceID(static_cast<uint32_t>(device.id));
+    ascend->SetPrecisionMode(device.precision);  // else Lite takes enforce_fp16
+    context->MutableDeviceInfo().push_back(ascend);
   }
   return context;
 }
@@ -57,11 +57,11 @@ mindspore::DataType TypeOf(const Port &port) {
 }
 }  // namespace
 
-Session::Session(const Options &options, const Interface &interface) {
-  CheckRuntime(options, interface);
+Session::Session(const std::string &mindir_path, const DeviceOptions &device, const Interface &interface) {
+  CheckRuntime(mindir_path, device, interface);
 #ifdef HAS_LITE_2_0_0
   if (interface.runtime == "lite2.0-cpu") {
-    LoadCpuOps(options.threads);
+    LoadCpuOps(device.threads);
   }
 #endif
   if (!interface.config.empty() && model_.LoadConfig(interface.config.string()) != mindspore::kSuccess) {
@@ -69,16 +69,15 @@ Session::Session(const Options &options, const Interface &interface) {
                     ": cannot be loaded; export.py writes it beside the graph, keep the two "
                     "together");
   }
-  const bool gears = options.device_target != "CPU" && !interface.gears.empty();
+  const bool gears = device.target != "CPU" && !interface.gears.empty();
   remedy_ = gears ? "compile it for its gears, with converter_lite --configFile=" + interface.config.string()
                   : "export it for this length";
-  const mindspore::Status status =
-      model_.Build(options.mindir_path, mindspore::kMindIR, MakeContext(options, interface));
+  const mindspore::Status status = model_.Build(mindir_path, mindspore::kMindIR, MakeContext(device, interface));
   if (status != mindspore::kSuccess) {
-    throw UserError(options.mindir_path + ": cannot be built for " + options.device_target +
-                    (options.device_target == "CPU"
+    throw UserError(mindir_path + ": cannot be built for " + device.target +
+                    (device.target == "CPU"
                          ? "; it is cut or damaged, or for another runtime: export it again, see export.py --runtime"
-                         : " " + std::to_string(options.device_id) + "; without an Ascend use --device_target CPU" +
+                         : " " + std::to_string(device.id) + "; without an Ascend use --device_target CPU" +
                                (gears ? ", on one " + remedy_ : "")));
   }
   const std::vector<mindspore::MSTensor> own = model_.GetInputs();
@@ -88,7 +87,7 @@ Session::Session(const Options &options, const Interface &interface) {
         own[i].DataType() == TypeOf(interface.inputs[i]) && own[i].Shape().size() == interface.inputs[i].shape.size();
   }
   if (!fits) {
-    throw UserError(options.mindir_path + ": takes other inputs than the inputs.json beside it says; export it again");
+    throw UserError(mindir_path + ": takes other inputs than the inputs.json beside it says; export it again");
   }
   memory_.resize(own.size());
 }

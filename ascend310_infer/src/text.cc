@@ -60,3 +60,7 @@ std::string Quoted(const std::string &word) {
 void PrintLine(const std::string &kind, const std::string &text) {
   std::cerr << kind << ": " << OneLine(text) << std::endl;
 }
+
+void PrintDefect(const std::string &place, const std::string &what) {
+  PrintLine("error", place + "a defect of this program (" + what + "); please report it with this line");
+}

@@ -1,10 +1,13 @@
 """The graph of Conv-TasNet as a file."""
+import sys
 from pathlib import Path
+from typing import Any
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import frame_count, sample_count
 from conv_tasnet.src.model import ConvTasNet, WholeStrides
 from conv_tasnet.src.streaming import Step, require_causal, steps_of
+from conv_tasnet.src.windows import WINDOW, window_sizes
 from utils.checkpoints.checkpoint import load_model
 from utils.errors import SettingError
 from utils.export.gears import read_gears
@@ -33,7 +36,7 @@ def export(config: Config) -> Path:
                         outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1), scales=True)],
                         name="conv_tasnet", gears=gears, sample_rate=config.sample_rate,
                         step_seconds=1 / config.sample_rate, wav_multiple=stride, raise_quiet=True,
-                        shortest=sample_count(1, stride) if gears else shortest)
+                        shortest=sample_count(1, stride) if gears else shortest, answer=answer_of(config))
 
 
 def export_streaming(config: Config) -> Path:
@@ -45,4 +48,10 @@ def export_streaming(config: Config) -> Path:
     load_model(config.model_path, model)
     sources = Port("sources", "float32", (1, config.C, steps.rows))
     return export_step(Step(model, steps), config, steps, model.start(), sources, "conv_tasnet",
-                       sample_rate=config.sample_rate)
+                       sample_rate=config.sample_rate, answer=answer_of(config))
+
+
+def answer_of(config: Config) -> dict[str, Any]:
+    """What the C++ runner has to know to separate recordings, in samples."""
+    window, overlap = window_sizes(WINDOW, sys.maxsize, config)
+    return {"kind": "voices", "window": window, "overlap": overlap}

@@ -1,11 +1,15 @@
 """The graph of DeepSpeech2 as a file."""
 from pathlib import Path
+from typing import Any
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, RATE, sample_count
+from deepspeech2.src.inference import Recognizer
 from deepspeech2.src.model import DeepSpeech2, FixedLength, frames_after
 from deepspeech2.src.streaming import Step, begin, require_unidirectional, steps_of
+from deepspeech2.src.text import BLANK, Alphabet
 from deepspeech2.src.waveform import FromWaveform
+from deepspeech2.src.windows import FRAME, LONGEST, OVERLAP, PAUSE, SEGMENT, WINDOW
 from utils.checkpoints.checkpoint import load_model
 from utils.errors import SettingError
 from utils.export.gears import read_gears
@@ -33,7 +37,7 @@ def export(config: Config) -> Path:
         steps = steps_of(config, config.stream_step)
         log_probs = Port("log_probs", "float32", (steps.rows, 1, len(config.labels)))
         return export_step(Step(model, steps), config, steps, begin(model), log_probs, "deepspeech2", sample_rate=RATE,
-                           labels=config.labels)
+                           answer=answer_of(config))
     gears = read_gears(config.gears)
     length = None if gears else config.length or None
     if config.input == "features":
@@ -48,10 +52,19 @@ def export(config: Config) -> Path:
             gears = [sample_count(gear) for gear in gears]
             inputs.append(Port("samples", "int32", (1,)))
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
-        facts, halved = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True}, (2 * HOP, 2 * HOP)
+        facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True, "answer": answer_of(config),
+                 "shortest": Recognizer.fewest}
+        halved = (2 * HOP, 2 * HOP)
     else:
         raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels)), length=halved),
                Port("log_prob_frames", "int32", (1,))]
     return export_model(model, config, inputs, outputs, "deepspeech2", gears=gears, sample_rate=RATE,
-                        labels=config.labels, branches=1 + config.bidirectional, **facts)
+                        branches=1 + config.bidirectional, **facts)
+
+
+def answer_of(config: Config) -> dict[str, Any]:
+    """What the C++ runner has to know to write down recordings: in samples, and the lengths of a text in frames."""
+    return {"kind": "text", "labels": config.labels, "blank": BLANK, "spaced": Alphabet(config.labels).spaced,
+            "frame_samples": FRAME, "window": WINDOW * RATE, "overlap": OVERLAP * RATE, "pause": PAUSE,
+            "segment": SEGMENT, "longest": LONGEST}

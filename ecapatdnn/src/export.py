@@ -3,6 +3,7 @@ from pathlib import Path
 
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, MIN_FRAMES, RATE, sample_count
+from ecapatdnn.src.inference import LONGEST
 from ecapatdnn.src.model import make_network
 from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
@@ -16,7 +17,7 @@ def export(config: Config) -> Path:
     """Writes the graph and inputs.json; returns the graph's path. --length 0 takes any number of frames."""
     start_export(config)
     model = make_network(config)
-    load_model(config.model_path, model)
+    record = load_model(config.model_path, model)
     gears = read_gears(config.gears, least=MIN_FRAMES)
     length = None if gears else config.length or None
     note_columns(config, max([*gears, length or 0]))
@@ -29,7 +30,11 @@ def export(config: Config) -> Path:
         gears = [-(-sample_count(gear, config.front_end) // HOP) * HOP for gear in gears]
         inputs = [Port("waveform", "float32", (1, samples), RATE), Port("samples", "int32", (1,))]
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
-        facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True}
+        answer = {"kind": "embedding", "window": LONGEST * RATE}
+        if "threshold" in record:       # of the validation's EER
+            answer["threshold"] = record["threshold"]
+        facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True, "answer": answer,
+                 "shortest": sample_count(MIN_FRAMES, config.front_end)}
     else:
         raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     return export_model(model, config, inputs if gears else inputs[:1],

@@ -47,7 +47,7 @@ class Port:
     def describe(self) -> dict[str, Any]:
         """The content of inputs.json."""
         description = {"name": self.name, "dtype": self.dtype, "shape": self.shape}
-        if self.length and None in self.shape:
+        if self.length:
             description["length"] = self.length
         return description | {"scales": True} if self.scales else description
 

@@ -1,0 +1,48 @@
+// The answer to one recording: samples go in block by block, results come out piece by piece.
+#ifndef ASCEND310_INFER_INC_ANSWER_H_
+#define ASCEND310_INFER_INC_ANSWER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "graph.h"
+#include "interface.h"
+#include "session.h"
+
+struct AnswerSettings {
+  DeviceOptions device;
+  int beam_width = 0;       // prefixes kept; 0: greedy
+  bool timestamps = false;  // with the times of words
+};
+
+// Where the results of an answer go.
+struct Outlet {
+  // text:      {"start", "end", "text", "words": [{"start", "end", "text"}]} of each segment; times in seconds
+  // voices:    {"gains": [one per speaker]} at the end: what the samples are to be multiplied by
+  // embedding: {"embedding": [...]} at the end
+  std::function<void(const nlohmann::json &)> result;
+
+  // The next samples of every speaker, at the graph's rate; as many for each.
+  std::function<void(const std::vector<std::vector<float>> &)> voices;
+};
+
+class Answer {
+ public:
+  virtual ~Answer() = default;
+
+  // The next samples, one channel in [-1, 1] at the graph's rate, any number.
+  virtual void Push(const std::vector<float> &samples) = 0;
+
+  // The end of the recording; nothing follows.
+  virtual void Finish() = 0;
+};
+
+// The answer to a recording of about `length` samples at the graph's rate; 0: not known yet. What it refers to must
+// outlive it. UserError where the graph has no answer of a kind.
+std::unique_ptr<Answer> MakeAnswer(const Interface &interface, WaveformGraph *graph, const AnswerSettings &settings,
+                                   int64_t length, Outlet outlet);
+
+#endif  // ASCEND310_INFER_INC_ANSWER_H_
