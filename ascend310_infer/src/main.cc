@@ -4,6 +4,8 @@
 //   main --mindir_path FILE talk.wav ...                                 gives the answers to recordings, see answers.h
 //
 // Exit code 0 where all were run, 2 where some or all could not be, 1 after a defect of this program.
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -17,9 +19,18 @@
 
 namespace fs = std::filesystem;
 
+namespace {
+// The runtime logs warnings and errors that are its own affair. It reads how much before main() begins: so once more.
+void QuietRuntime(char **argv) {
+  if (std::getenv("GLOG_v") == nullptr && setenv("GLOG_v", "4", 0) == 0) {
+    execv("/proc/self/exe", argv);  // returns where that is not possible: with a few lines more
+  }
+}
+}  // namespace
+
 int main(int argc, char **argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of the write
-  setenv("GLOG_v", "4", 0);       // the runtime logs warnings and errors that are its own affair
+  QuietRuntime(argv);
   try {
     const Options options = ParseOptions(argc, argv);
     return options.recordings.empty() && !options.stream ? RunBatch(options) : RunAnswers(options);
