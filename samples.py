@@ -10,6 +10,7 @@ from pathlib import Path
 import conv_tasnet
 import deepspeech2
 import ecapatdnn
+from utils.command_line import Parser
 from utils.errors import run
 from utils.results import require_writable
 
@@ -18,8 +19,7 @@ ROOT = Path(__file__).resolve().parent
 
 def main(argv: list[str]) -> None:
     """Prints each model's answer and the paths of what is written. OutputError for a folder that cannot be written."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", default="runs/samples",
                         help="folder of the pictures and the separated voices (%(default)s)")
     folder = parser.parse_args(argv).output_dir

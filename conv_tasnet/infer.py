@@ -11,11 +11,11 @@ import conv_tasnet
 from conv_tasnet.src.outputs import Pieces, output_paths, write_speakers
 from conv_tasnet.src.windows import WINDOW
 from utils.audio.recording import Recording, work_through
+from utils.command_line import Parser
 from utils.errors import run
 from utils.progress import progress
 from utils.ranges import Range, number
 from utils.results import require_writable
-from utils.version import add_version
 
 
 def main(argv: list[str]) -> None:
@@ -35,8 +35,7 @@ def main(argv: list[str]) -> None:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    add_version(parser)
+    parser = Parser(description=__doc__)
     parser.add_argument("audio", nargs="+", help="mixtures; mixture.wav becomes mixture_1.wav, mixture_2.wav, ...")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import deepspeech2
 from deepspeech2.src.config import Config
 from utils.audio.recording import Recording, work_through
+from utils.command_line import Parser
 from utils.errors import run
 from utils.progress import progress
 from utils.ranges import number, ranges_of
-from utils.version import add_version
 
 DECODING = ("lm_path", "alpha", "beta", "beam_width")       # settings that flags may change
 
@@ -32,8 +32,7 @@ def main(argv: list[str]) -> None:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    add_version(parser)
+    parser = Parser(description=__doc__)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")

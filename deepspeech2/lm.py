@@ -21,6 +21,7 @@ from deepspeech2.src.decoder import LanguageModelDecoder, greedy, load_log_probs
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import check_arpa, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet, read_labels, shown
+from utils.command_line import Parser
 from utils.config import parse_config, require
 from utils.corpora.corpus import parallel
 from utils.errors import ContentError, OutputError, SettingError, nearest, run
@@ -28,7 +29,6 @@ from utils.files import write_text
 from utils.ranges import Range, Ranged, Weight, Workers
 from utils.results import noting_failure, require_writable
 from utils.texts import open_lines
-from utils.version import add_version
 
 Order = Annotated[int, Range(2, 6)]             # those that KenLM is built for
 Width = Annotated[int, Range(1, 10_000)]
@@ -152,10 +152,9 @@ COMMANDS = {"estimate": (EstimateConfig, estimate), "tune": (TuneConfig, tune)}
 
 def main(argv):
     """Runs the command that is the first word of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
-                                     epilog="lm.py estimate --help and lm.py tune --help list their flags",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_version(parser)
+    parser = Parser(description=__doc__,
+                    epilog="lm.py estimate --help and lm.py tune --help list their flags",
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", nargs="?", default="", help=" or ".join(COMMANDS))
     command = parser.parse_args(argv[:1]).command
     if command not in COMMANDS:

@@ -9,11 +9,11 @@ import numpy as np
 
 import ecapatdnn
 from utils.audio.recording import work_through
+from utils.command_line import Parser
 from utils.errors import OutputError, SettingError, run
 from utils.files import write_arrays
 from utils.ranges import Range, number
 from utils.results import require_output
-from utils.version import add_version
 
 
 def main(argv: list[str]) -> None:
@@ -52,8 +52,7 @@ def embed(files: Sequence[str], verifier: "ecapatdnn.Verifier", output: str) -> 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line; SettingError where it does not fit together."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    add_version(parser)
+    parser = Parser(description=__doc__)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")

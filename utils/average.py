@@ -4,23 +4,21 @@ Of several runs that began with the same weights and differ by their seed, the m
 et al., ICML 2022). Every tensor is averaged, BatchNorm's statistics too. The result is used like best.ckpt, but holds
 no threshold: eval.py finds a new one.
 """
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from utils.command_line import Parser
 from utils.errors import MismatchError, OutputError, run
 from utils.ranges import Range, number
 from utils.results import require_output
-from utils.version import add_version
 
 
 def main(argv: Sequence[str]) -> Path:
     """Writes the mean of the last `num` of each run's checkpoints/epoch_*.ckpt; returns its path."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    add_version(parser)
+    parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="run", help="run folder")
     parser.add_argument("--num", type=number("--num", Range(1, 10 ** 6), int), default=10,
                         help="checkpoints of each run to average (%(default)s)")

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
 
 import yaml
 
+from utils.command_line import Parser
 from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import StrPath, write_text
 from utils.formats import KEY, Step, migrate, numbered, with_format
 from utils.paths import beside
 from utils.ranges import check_setting, ranges_of
 from utils.texts import read_text
-from utils.version import add_version
 
 CONFIG_FILE = "config.yaml"
 AUTO = "auto"       # value of `resume`: continue the run in ckpt_save_dir if there is one
@@ -70,10 +70,9 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
     where there are any: {other name of a flag: field}. A flag of a bool may stand without a value, for true. Raises
     SettingError for a flag or key that does not exist (naming the nearest) and for a value of the wrong type.
     """
-    parser = argparse.ArgumentParser(prog=program, description=described(cls), allow_abbrev=False,
-                                     usage="%(prog)s [--config FILE] [--SETTING VALUE] ...",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_version(parser)
+    parser = Parser(prog=program, description=described(cls),
+                    usage="%(prog)s [--config FILE] [--SETTING VALUE] ...",
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", metavar="FILE", help="YAML file of values that differ from the defaults, or "
                         "the name of a preset that ships: mini for configs/mini.yaml")
     types, defaults = _types(cls), {field.name: field.default for field in dataclasses.fields(cls)}

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.command_line import Parser
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError, run
 from utils.files import write_text
 from utils.launching.rank_table import Table, demands_of_910a, group_violations, load, violations
 from utils.texts import read_text
-from utils.version import add_version
 
 HCCN_CONF = "/etc/hccn.conf"    # address_N=<address of device N's network card>
 
@@ -55,9 +55,7 @@ def note_910a(table: Table) -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_version(parser)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device_num", default="[0,8)",
                         help='the devices as a range, default "[0,8)"; an Atlas A3 has "[0,16)"')
     parser.add_argument("--visible_devices", default="", help="which are meant by 0, 1, ...: e.g. 4,5,6,7")

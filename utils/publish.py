@@ -3,7 +3,6 @@
 The weights as float16, without the loss's, and the settings without this machine's folders. Programs that use a
 checkpoint compute in float32 all the same.
 """
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,18 +12,17 @@ from typing import Any
 import numpy as np
 import yaml
 
+from utils.command_line import Parser
 from utils.config import CONFIG_FILE, config_file, read_mapping
 from utils.errors import ContentError, OutputError, run
 from utils.files import write_text
-from utils.version import add_version
 
 OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id"}
 
 
 def main(argv: Sequence[str]) -> Path:
     """Writes best.ckpt and config.yaml into the folder; returns the path of the checkpoint."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    add_version(parser)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="of a run folder, with its config.yaml beside it")
     parser.add_argument("output", help="folder; a README.md in it is yours to write")
     args = parser.parse_args(argv)

@@ -7,18 +7,17 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from utils.command_line import Parser
 from utils.config import parse_train_config
 from utils.errors import SettingError, nearest, run
-from utils.version import add_version
 
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 
 
 def main(argv: Sequence[str]) -> None:
     """Trains as the command line says."""
-    parser = argparse.ArgumentParser(prog="speech-train", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_version(parser)
+    parser = Parser(prog="speech-train", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help=", ".join(MODELS))
     model = parser.parse_args(argv[:1]).model
     if model not in MODELS:

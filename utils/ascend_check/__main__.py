@@ -16,11 +16,11 @@ from pathlib import Path
 
 from utils.ascend_check.stubs import check_machine, stubs
 from utils.ascend_check.worker import CHIPS
+from utils.command_line import Parser
 from utils.errors import SettingError, nearest, run
 from utils.files import write_text
 from utils.ranges import Range, number
 from utils.results import require_writable
-from utils.version import add_version
 
 
 def main(argv: list[str]) -> None:
@@ -65,9 +65,8 @@ def main(argv: list[str]) -> None:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m utils.ascend_check", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_version(parser)
+    parser = Parser(prog="python -m utils.ascend_check", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", default=models(), metavar="NAME", help="default: all")
     parser.add_argument("--graph", nargs="+", default=[], metavar="NAME",
                         help="a kind such as train, or a whole name; default: all, --list shows them")

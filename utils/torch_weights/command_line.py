@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from utils.command_line import Parser
 from utils.config import parse_config
-from utils.version import add_version
 
 DESCRIPTION = """Takes over weights trained in PyTorch: FILE becomes a run folder as train.py leaves it, which eval.py,
 infer.py and export.py take. The other way, with --export: a checkpoint of ours becomes a file of the original. Needs no
@@ -14,9 +14,8 @@ PyTorch. Files that end in .safetensors are read and written too."""
 
 def parse(argv: list[str], cls: type, formats: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     """(arguments, the settings {name: value} given by flags) of an import_torch.py for configs of type `cls`."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, allow_abbrev=False,
-                                     epilog="--SETTING VALUE states what the file does not state; see src/config.py")
-    add_version(parser)
+    parser = Parser(description=DESCRIPTION,
+                    epilog="--SETTING VALUE states what the file does not state; see src/config.py")
     parser.add_argument("file", help="the original's file; with --export a checkpoint of ours")
     parser.add_argument("--format", choices=formats, required=True, help="whose it is, or is to be")
     parser.add_argument("--output", required=True, help="run folder to make; with --export the file to write")

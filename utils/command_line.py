@@ -1,0 +1,30 @@
+"""The command line of a program: a mistake in it is one line, as every mistake of a user."""
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from utils.errors import SettingError, nearest
+from utils.version import VERSION
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, with --version, without abbreviations. A SettingError where argparse prints its usage and ends."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(allow_abbrev=False, **settings)
+        self.add_argument("--version", action="version", version=f"mindspore-speech-zoo {VERSION}",
+                          help="print the version and end")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """The values of the command line. SettingError for a flag that there is not, with the nearest."""
+        values, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            word, flags = unknown[0], [flag for action in self._actions for flag in action.option_strings]
+            if not word.startswith("-"):
+                raise SettingError(f"{word}: not expected here; --help shows what is")
+            raise SettingError(f"{word}: no such flag{nearest(word.split('=')[0], flags)}; --help lists them all")
+        return values
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for any other mistake."""
+        raise SettingError(f"{message}; --help shows what is expected")
