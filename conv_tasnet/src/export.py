@@ -1,5 +1,4 @@
 """The graph of Conv-TasNet as a file."""
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +6,7 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import frame_count, sample_count
 from conv_tasnet.src.model import ConvTasNet, WholeStrides
 from conv_tasnet.src.streaming import Step, require_causal, steps_of
-from conv_tasnet.src.windows import WINDOW, window_sizes
+from conv_tasnet.src.windows import graph_windows
 from utils.checkpoints.checkpoint import load_model
 from utils.errors import SettingError
 from utils.export.gears import read_gears
@@ -36,7 +35,8 @@ def export(config: Config) -> Path:
                         outputs=[Port("sources", "float32", (1, config.C, length), length=(0, 1), scales=True)],
                         name="conv_tasnet", gears=gears, sample_rate=config.sample_rate,
                         step_seconds=1 / config.sample_rate, wav_multiple=stride, raise_quiet=True,
-                        shortest=sample_count(1, stride) if gears else shortest, answer=answer_of(config))
+                        shortest=sample_count(1, stride) if gears else shortest,
+                        answer=answer_of(config, length or 0, gears[-1] if gears else 0))
 
 
 def export_streaming(config: Config) -> Path:
@@ -51,7 +51,7 @@ def export_streaming(config: Config) -> Path:
                        sample_rate=config.sample_rate, answer=answer_of(config))
 
 
-def answer_of(config: Config) -> dict[str, Any]:
-    """What the C++ runner has to know to separate recordings, in samples."""
-    window, overlap = window_sizes(WINDOW, sys.maxsize, config)
+def answer_of(config: Config, fixed: int = 0, longest: int = 0) -> dict[str, Any]:
+    """What the C++ runner has to know to separate recordings, in samples; `fixed`, `longest` as in `graph_windows`."""
+    window, overlap = graph_windows(config, fixed, longest)
     return {"kind": "voices", "window": window, "overlap": overlap}

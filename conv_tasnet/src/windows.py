@@ -6,6 +6,7 @@ faded in there. Where both or all speakers pause for the whole overlap, nothing 
 
 Letters as in model.py; S samples of a window.
 """
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -83,3 +84,16 @@ def window_sizes(seconds: float, longest: int, config: Config) -> tuple[int, int
     stride = config.L // 2
     overlap = int(seconds / 4 * config.sample_rate) // stride * stride
     return min(4 * overlap, -(-longest // stride) * stride), overlap
+
+
+def graph_windows(config: Config, fixed: int = 0, longest: int = 0) -> tuple[int, int]:
+    """As `window_sizes`, for an exported graph that takes mixtures of `fixed` samples, of up to `longest`, or of any.
+
+    No overlap where the windows would be too short for any speech.
+    """
+    size, overlap = window_sizes(WINDOW, sys.maxsize, config)
+    if not fixed and (not longest or longest >= size):
+        return size, overlap
+    size = fixed or longest
+    stride = config.L // 2
+    return size, size // 4 // stride * stride if size >= config.sample_rate else 0
