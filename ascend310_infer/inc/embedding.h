@@ -7,9 +7,6 @@
 
 #include "answer.h"
 
-// Scales it to length 1. UserError where it has none.
-void MakeUnit(std::vector<float> *embedding);
-
 // The mean of the embeddings of the parts of a recording, each of length 1, at length 1. Parts are equal, and as few as
 // fit. A graph of one length takes parts of that length whose beginnings are evenly spread, and a shorter recording
 // over and over. Where the length of a recording is not known, it is held in memory until its end.

@@ -1,6 +1,7 @@
 #include "answers.h"
 
 #include <cstdio>
+#include <iostream>
 #include <memory>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -75,7 +76,30 @@ class Zoo {
   std::unique_ptr<speechzoo, Free> handle_;
 };
 
+// UserError for a graph whose answers are of another kind than the flags are for.
+void CheckFlags(const Options &options, const nlohmann::json &graph) {
+  struct Flag {
+    const char *name;
+    bool given;
+    const char *kind;
+  };
+  const Flag flags[] = {{"timestamps", options.timestamps, "text"},
+                        {"beam_width", options.beam_width > 0, "text"},
+                        {"output_path", !options.output_path.empty(), "voices"},
+                        {"embed", options.embed, "embedding"},
+                        {"threshold", options.threshold.has_value(), "embedding"},
+                        {"enrolled", !options.enrolled.empty(), "embedding"}};
+  const std::string kind = graph.at("kind");
+  for (const Flag &flag : flags) {
+    if (flag.given && kind != flag.kind) {
+      throw UserError(std::string("--") + flag.name + ": found with " + options.mindir_path + ", whose answers are " +
+                      kind + ", expected a graph of " + flag.kind);
+    }
+  }
+}
+
 std::unique_ptr<Output> MakeOutput(const Options &options, const nlohmann::json &graph) {
+  CheckFlags(options, graph);
   const std::string kind = graph.at("kind");
   const auto make = kind == "text" ? MakeTextOutput : kind == "voices" ? MakeVoicesOutput : MakeEmbeddingOutput;
   return make(options, graph);
@@ -132,6 +156,9 @@ int RunAnswers(const Options &options) {
     ++failed;
   }
   output->Close(failed);
+  if (!std::cout.flush()) {
+    throw OutputError("standard output: cannot be written; free some space, or name another place");
+  }
   if (failed > 0) {
     PrintLine("error", std::to_string(failed) + " of " + std::to_string(options.recordings.size()) +
                            " recordings not run, for the reasons above");

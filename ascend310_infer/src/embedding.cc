@@ -1,28 +1,15 @@
 #include "embedding.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <string>
 
+#include "enrolment.h"
 #include "error.h"
 
 namespace {
 constexpr int64_t kSlack = 64;  // samples that a recording may be longer or shorter than was expected: by resampling
 }  // namespace
-
-void MakeUnit(std::vector<float> *embedding) {
-  double energy = 0;
-  for (const float value : *embedding) {
-    energy += static_cast<double>(value) * value;
-  }
-  if (!std::isfinite(energy) || energy <= 0) {
-    throw UserError("the graph gives an embedding without a direction; export it again");
-  }
-  for (float &value : *embedding) {
-    value = static_cast<float>(value / std::sqrt(energy));
-  }
-}
 
 EmbeddingAnswer::EmbeddingAnswer(const Interface &interface, WaveformGraph *graph, int64_t length, Outlet outlet)
     : graph_(graph), outlet_(std::move(outlet)), longest_(interface.answer.window), length_(length) {

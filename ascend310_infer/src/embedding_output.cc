@@ -1,71 +1,156 @@
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
-#include <numeric>
 
+#include "enrolment.h"
 #include "error.h"
 #include "output.h"
 
 namespace {
-double Cosine(const std::vector<float> &first, const std::vector<float> &second) {
-  return std::inner_product(first.begin(), first.end(), second.begin(), 0.0);
+void Print(const nlohmann::json &json) {
+  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+}
+
+std::string Scores(double score, double threshold) {
+  char text[64];
+  std::snprintf(text, sizeof(text), "score %.3f, threshold %.3f", score, threshold);
+  return text;
+}
+
+double ThresholdOf(const Options &options, const nlohmann::json &graph) {
+  if (options.threshold) {
+    return *options.threshold;
+  }
+  if (!graph.contains("threshold")) {
+    throw UserError(options.mindir_path +
+                    ": its checkpoint was trained without validation trials and has no threshold; pass --threshold");
+  }
+  return graph.at("threshold");
 }
 
 class EmbeddingOutput : public Output {
  public:
-  EmbeddingOutput(const Options &options, const nlohmann::json &graph) : options_(options) {
-    if (!options.embed && options.recordings.size() != 2) {
-      throw UserError(std::to_string(options.recordings.size()) +
-                      " recording(s) given, two are compared; --embed takes any number");
-    }
-    if (options.threshold) {
-      threshold_ = *options.threshold;
-    } else if (graph.contains("threshold")) {
-      threshold_ = graph.at("threshold");
-    } else if (!options.embed) {
-      throw UserError(
-          "the graph's checkpoint was trained without validation trials and holds no threshold; pass "
-          "--threshold");
-    }
-  }
+  explicit EmbeddingOutput(const Options &options) : options_(options) {}
 
   void Begin(const Source &source) override { path_ = source.path; }
+  void Add(const nlohmann::json &result) override { embedding_ = result.at("embedding").get<Embedding>(); }
 
-  void Add(const nlohmann::json &result) override { embedding_ = result.at("embedding").get<std::vector<float>>(); }
+ protected:
+  const Options options_;
+  std::string path_;
+  Embedding embedding_;  // of that recording
+};
 
-  void End() override {
-    if (options_.embed) {
-      std::cout << nlohmann::json{{"file", path_}, {"embedding", embedding_}}.dump() << std::endl;
+// The embeddings themselves.
+class Embeddings : public EmbeddingOutput {
+ public:
+  using EmbeddingOutput::EmbeddingOutput;
+
+  void End() override { Print({{"file", path_}, {"embedding", embedding_}}); }
+};
+
+// Whether two recordings are of one speaker.
+class Verification : public EmbeddingOutput {
+ public:
+  Verification(const Options &options, double threshold) : EmbeddingOutput(options), threshold_(threshold) {
+    if (options.recordings.size() != 2) {
+      throw UserError(std::to_string(options.recordings.size()) +
+                      " recording(s) given, two are compared; --embed and --enrolled take any number");
     }
-    embeddings_.push_back(embedding_);
   }
 
+  void End() override { embeddings_.push_back(embedding_); }
+
   void Close(size_t failed) override {
-    if (options_.embed || failed > 0) {
+    if (failed > 0) {
       return;
     }
     const double score = Cosine(embeddings_[0], embeddings_[1]);
     const bool same = score >= threshold_;
     if (options_.json) {
-      std::cout << nlohmann::json{{"files", options_.recordings},
-                                  {"score", score},
-                                  {"threshold", threshold_},
-                                  {"same", same}}
-                       .dump()
-                << std::endl;
-      return;
+      Print({{"files", options_.recordings}, {"score", score}, {"threshold", threshold_}, {"same", same}});
+    } else {
+      std::cout << (same ? "same" : "different") << " speaker: " << Scores(score, threshold_) << std::endl;
     }
-    std::printf("%s speaker: score %.3f, threshold %.3f\n", same ? "same" : "different", score, threshold_);
   }
 
  private:
-  const Options options_;
-  double threshold_ = 0;
-  std::string path_;
-  std::vector<float> embedding_;
-  std::vector<std::vector<float>> embeddings_;
+  const double threshold_;
+  std::vector<Embedding> embeddings_;
+};
+
+// Each recording against all enrolled voices.
+class Identification : public EmbeddingOutput {
+ public:
+  Identification(const Options &options, double threshold, size_t size)
+      : EmbeddingOutput(options), threshold_(threshold), means_(Enrolment::Read(options.enrolled, size).Means()) {
+    if (means_.empty()) {
+      throw UserError(options.enrolled + ": has no voices; --enrol NAME adds one");
+    }
+  }
+
+  void End() override {
+    nlohmann::json scores = nlohmann::json::object();
+    std::string nearest = means_.begin()->first;
+    for (const auto &[name, mean] : means_) {
+      scores[name] = Cosine(embedding_, mean);
+      nearest = scores[name] > scores[nearest] ? name : nearest;
+    }
+    const double score = scores[nearest];
+    const bool same = score >= threshold_;
+    if (options_.json) {
+      Print({{"file", path_}, {"nearest", nearest}, {"same", same}, {"scores", scores}, {"threshold", threshold_}});
+    } else {
+      std::cout << path_ << ": " << (same ? "" : "no enrolled voice, nearest ") << nearest << ", "
+                << Scores(score, threshold_) << std::endl;
+    }
+  }
+
+ private:
+  const double threshold_;
+  const std::map<std::string, Embedding> means_;
+};
+
+// Adds the recordings to the enrolled voices.
+class Enrolling : public EmbeddingOutput {
+ public:
+  Enrolling(const Options &options, size_t size)
+      : EmbeddingOutput(options),
+        enrolment_(std::filesystem::exists(options.enrolled) ? Enrolment::Read(options.enrolled, size)
+                                                             : Enrolment(size)) {}
+
+  void End() override { enrolment_.Add(options_.enrol, embedding_); }
+
+  void Close(size_t failed) override {
+    if (failed == options_.recordings.size()) {
+      return;
+    }
+    enrolment_.Write(options_.enrolled);
+    const size_t count = enrolment_.Utterances(options_.enrol);
+    if (options_.json) {
+      Print({{"file", options_.enrolled}, {"voice", options_.enrol}, {"utterances", count}});
+    } else {
+      std::cout << options_.enrolled << ": " << options_.enrol << " has " << count
+                << (count == 1 ? " utterance" : " utterances") << std::endl;
+    }
+  }
+
+ private:
+  Enrolment enrolment_;
 };
 }  // namespace
 
 std::unique_ptr<Output> MakeEmbeddingOutput(const Options &options, const nlohmann::json &graph) {
-  return std::make_unique<EmbeddingOutput>(options, graph);
+  const size_t size = graph.at("size");
+  if (options.embed) {
+    return std::make_unique<Embeddings>(options);
+  }
+  if (!options.enrol.empty()) {
+    return std::make_unique<Enrolling>(options, size);
+  }
+  const double threshold = ThresholdOf(options, graph);
+  if (!options.enrolled.empty()) {
+    return std::make_unique<Identification>(options, threshold, size);
+  }
+  return std::make_unique<Verification>(options, threshold);
 }
