@@ -34,7 +34,8 @@ def graphs(tmp_path_factory):
     """{length in frames: the graph of the checkpoint that ships, which takes a waveform}; 0: any length."""
     folder = tmp_path_factory.mktemp("graphs")
     shipped = ROOT / "ecapatdnn" / "pretrained" / "best.ckpt"
-    config = dataclasses.replace(load_config(Config, shipped), input="waveform", runtime="lite2.0-cpu")
+    config = dataclasses.replace(load_config(Config, shipped), model_path=str(shipped), input="waveform",
+                                 runtime="lite2.0-cpu")
     return {length: export(dataclasses.replace(config, length=length, file_name=str(folder / str(length) / "net")))
             for length in (0, FIXED)}
 
@@ -65,8 +66,9 @@ def test_verdict_and_embeddings_are_those_of_python(main, graphs, verifier):
 def test_each_recording_against_enrolled_voices(main, graphs, verifier, tmp_path):
     """Of two utterances the mean; a file of voices with what is unfit is left as it is."""
     voices = str(tmp_path / "voices.json")
-    assert main(graphs[0], "--enrolled", voices, "--enrol", "an", FIRST, SECOND) == (0, f"{voices}: an has 2 utterances\n")
-    assert main(graphs[0], "--enrolled", voices, "--enrol", "她", OTHER) == (0, f"{voices}: 她 has 1 utterance\n")
+    for name, recordings, count in (("an", (FIRST, SECOND), "2 utterances"), ("她", (OTHER,), "1 utterance")):
+        printed = main(graphs[0], "--enrolled", voices, "--enrol", name, *recordings)
+        assert printed == (0, f"{voices}: {name} has {count}\n")
     code, output = main(graphs[0], "--enrolled", voices, "--json", OTHER)
     answer = json.loads(output)
     assert code == 0 and (answer["nearest"], answer["same"]) == ("她", True)
@@ -118,11 +120,13 @@ def test_graph_of_a_fixed_length_takes_all_of_a_recording(main, graphs, verifier
 
 def test_what_does_not_fit_is_refused_in_one_line(main, graphs, tmp_path):
     graph = graphs[0]
-    soundfile.write(tmp_path / "short.wav", np.full(99, 0.1), 16000)
+    soundfile.write(tmp_path / "short.wav", 0.1 * np.sin(np.arange(99)), 16000)
     (tmp_path / "empty.wav").touch()
-    for arguments, names in (([FIRST], ("two", "--embed")), ([FIRST, "--beam_width", "4"], ("--beam_width", "embedding")),
-                             ([FIRST, "--input_path", "x"], ("--input_path",)), ([FIRST, "--enrol", "x"], ("--enrolled",)),
-                             ([FIRST, "--threshold", "3"], ("--threshold", "3")), (["--embed"], ("--input_path",))):
+    for arguments, names in (([FIRST], ("two", "--embed")), (["--embed"], ("--input_path",)),
+                             ([FIRST, "--beam_width", "4"], ("--beam_width", "embedding")),
+                             ([FIRST, "--input_path", "x"], ("--input_path",)),
+                             ([FIRST, "--enrol", "x"], ("--enrolled",)),
+                             ([FIRST, "--threshold", "3"], ("--threshold", "3"))):
         assert_refusal(*main(graph, *arguments), *names)
     code, output = main(graph, "--embed", str(tmp_path / "short.wav"), str(tmp_path / "empty.wav"), FIRST)
     assert_line(output, "short.wav", "99", "expected")

@@ -3,6 +3,7 @@
 #define ASCEND310_INFER_INC_ANSWER_H_
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,12 @@
 #include "graph.h"
 #include "interface.h"
 #include "session.h"
+
+// What inputs.json says of a graph that has answers. UserError where it has none.
+Interface ReadAnswering(const std::filesystem::path &mindir_path);
+
+// What a user of the library knows of it: see speechzoo_describe().
+nlohmann::json Describe(const Interface &interface);
 
 struct AnswerSettings {
   DeviceOptions device;

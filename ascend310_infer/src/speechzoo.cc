@@ -55,38 +55,6 @@ AnswerSettings CheckedSettings(const char *text) {
   }
 }
 
-// Of a graph that has answers; UserError where it has none.
-Interface ReadAnswering(const std::string &path) {
-  Interface interface = ReadInterface(path);
-  if (!interface.TakesWaveform()) {
-    throw UserError(path + ": takes " + interface.inputs[0].name +
-                    ", expected a waveform; export it with --input waveform");
-  }
-  if (interface.answer.kind == AnswerKind::Kind::kNone) {
-    throw UserError(path + ": the inputs.json beside it says no answer, as those of earlier versions; export it again");
-  }
-  return interface;
-}
-
-std::string Describe(const Interface &interface) {
-  using Kind = AnswerKind::Kind;
-  const Kind kind = interface.answer.kind;
-  nlohmann::json json = {{"kind", kind == Kind::kText     ? "text"
-                                  : kind == Kind::kVoices ? "voices"
-                                                          : "embedding"},
-                         {"sample_rate", interface.sample_rate},
-                         {"shortest", interface.shortest}};
-  if (kind == Kind::kVoices) {
-    json["voices"] = interface.outputs[0].shape[1];
-  } else if (kind == Kind::kEmbedding) {
-    json["size"] = interface.outputs[0].shape[1];
-  }
-  if (interface.answer.threshold) {
-    json["threshold"] = *interface.answer.threshold;
-  }
-  return json.dump();
-}
-
 // The line for what a call threw, which is being handled.
 int Describe(std::string *line) {
   try {
@@ -110,7 +78,7 @@ struct speechzoo {
   speechzoo(const char *path, const char *text)
       : interface(ReadAnswering(path)),
         settings(CheckedSettings(text)),
-        description(Describe(interface)),
+        description(Describe(interface).dump()),
         session(path, settings.device, interface),
         graph(&session, interface) {}
 
