@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "decoder.h"
 #include "graph.h"
 #include "interface.h"
 #include "session.h"
@@ -21,7 +22,7 @@ nlohmann::json Describe(const Interface &interface);
 
 struct AnswerSettings {
   DeviceOptions device;
-  int beam_width = 0;       // prefixes kept; 0: greedy
+  TextDecoder decode;       // of text
   bool timestamps = false;  // with the times of words
 };
 

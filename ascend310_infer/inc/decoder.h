@@ -23,10 +23,10 @@ std::vector<std::pair<Labels, double>> BeamSearch(const LogProbs &log_probs, int
 using TextDecoder = std::function<std::string(const LogProbs &)>;
 
 struct DecoderSettings {
-  int beam_width = 0;   // prefixes held; 0: greedy, or kModelWidth with a language model
-  std::string lm_path;  // ARPA file or binary of KenLM; empty: none
-  double alpha = 0.8;   // weight of its log probability
-  double beta = 1.0;    // reward of a word
+  int64_t beam_width = 0;  // prefixes held; 0: greedy, or kModelWidth with a language model
+  std::string lm_path;     // ARPA file or binary of KenLM; empty: none
+  double alpha = 0.8;      // weight of its log probability
+  double beta = 1.0;       // reward of a word
 };
 
 // UserError for a language model that cannot be had or does not fit the labels.

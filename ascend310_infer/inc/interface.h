@@ -39,6 +39,9 @@ struct AnswerKind {
   int64_t pause = 0;                // frames without a letter, between which a text is cut
   int64_t segment = 0;              // frames, after which a pause is a cut
   int64_t longest = 0;              // frames, after which a text is cut anyhow
+  int64_t beam_width = 0;           // prefixes held where no other number is asked for; 0: greedy
+  double alpha = 0;                 // weight of a language model where no other is asked for
+  double beta = 0;                  // and reward of a word
 
   // of an embedding
   std::optional<double> threshold;  // the least score of one speaker

@@ -23,7 +23,10 @@ struct Options {
   int sample_rate = 0;                  // of that, Hz; 0: the graph's
   bool json = false;                    // a JSON object per line
   bool timestamps = false;              // text with the times of words
-  int beam_width = 0;                   // prefixes kept; 0: greedy
+  int beam_width = -1;                  // prefixes held, 0: greedy; -1: as the graph says
+  std::string lm_path;                  // a language model
+  std::optional<double> alpha;          // weight of its log probability; none: as the graph says
+  std::optional<double> beta;           // reward of a word; none: as the graph says
   bool embed = false;                   // the embedding of each recording
   std::optional<double> threshold;      // the least score of one speaker; none: the graph's
   std::string enrolled;                 // file of enrolled voices

@@ -27,7 +27,8 @@ enum { kSpeechzooFine = 0, kSpeechzooDefect = 1, kSpeechzooMistake = 2 };
 typedef struct speechzoo speechzoo;
 
 /* A graph, compiled, from a file with inputs.json beside it. `settings`: a JSON object, or NULL. It may have
- * device_target ("Ascend" or "CPU"), device_id, precision, threads, beam_width, timestamps: as main's flags.
+ * device_target ("Ascend" or "CPU"), device_id, precision, threads, beam_width, lm_path, alpha, beta, timestamps: as
+ * main's flags.
  * NULL where it cannot be had; speechzoo_error(NULL) says why. */
 SPEECHZOO_API speechzoo *speechzoo_create(const char *graph, const char *settings);
 

@@ -13,20 +13,8 @@
 #include "alignment.h"
 #include "alphabet.h"
 #include "decoder.h"
+#include "interface.h"
 #include "log_probs.h"
-
-// What inputs.json says of the text of a graph.
-struct AnswerKind {
-  int64_t window = 0;
-  int64_t overlap = 0;
-  std::vector<std::string> labels;
-  int64_t blank = 0;
-  bool spaced = true;
-  int64_t frame_samples = 0;
-  int64_t pause = 0;
-  int64_t segment = 0;
-  int64_t longest = 0;
-};
 
 // Samples of one recording -> what the graph gives for them, frame by frame: (samples / frame_samples + 1, labels).
 using TextNetwork = std::function<std::vector<float>(const std::vector<float> &)>;

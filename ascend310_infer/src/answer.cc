@@ -4,6 +4,7 @@
 
 #include "embedding.h"
 #include "error.h"
+#include "text_answer.h"
 #include "voices.h"
 
 Interface ReadAnswering(const std::filesystem::path &mindir_path) {
@@ -38,11 +39,11 @@ nlohmann::json Describe(const Interface &interface) {
   return json;
 }
 
-std::unique_ptr<Answer> MakeAnswer(const Interface &interface, WaveformGraph *graph, const AnswerSettings &,
+std::unique_ptr<Answer> MakeAnswer(const Interface &interface, WaveformGraph *graph, const AnswerSettings &settings,
                                    int64_t length, Outlet outlet) {
   switch (interface.answer.kind) {
     case AnswerKind::Kind::kText:
-      throw UserError("recordings are not answered yet; run the graph over a folder with --input_path");
+      return std::make_unique<TextAnswer>(interface, graph, settings, std::move(outlet));
     case AnswerKind::Kind::kVoices:
       return std::make_unique<VoicesAnswer>(interface, graph, std::move(outlet));
     case AnswerKind::Kind::kEmbedding:

@@ -20,9 +20,21 @@ constexpr size_t kBlock = 65536;  // samples taken from a speaker at a time
 class Zoo {
  public:
   Zoo(const Options &options, const nlohmann::json &graph) : description(graph) {
-    const nlohmann::json settings = {{"device_target", options.device.target}, {"device_id", options.device.id},
-                                     {"precision", options.device.precision},  {"threads", options.device.threads},
-                                     {"beam_width", options.beam_width},       {"timestamps", options.timestamps}};
+    nlohmann::json settings = {{"device_target", options.device.target},
+                               {"device_id", options.device.id},
+                               {"precision", options.device.precision},
+                               {"threads", options.device.threads},
+                               {"lm_path", options.lm_path},
+                               {"timestamps", options.timestamps}};
+    if (options.beam_width >= 0) {
+      settings["beam_width"] = options.beam_width;
+    }
+    if (options.alpha) {
+      settings["alpha"] = *options.alpha;
+    }
+    if (options.beta) {
+      settings["beta"] = *options.beta;
+    }
     handle_.reset(speechzoo_create(options.mindir_path.c_str(), settings.dump().c_str()));
     if (handle_ == nullptr) {
       throw UserError(speechzoo_error(nullptr));

@@ -93,6 +93,9 @@ AnswerKind ReadAnswer(const nlohmann::json &json, const std::vector<Port> &outpu
     answer.blank = Whole(json.at("blank"), "blank", 0, static_cast<int64_t>(answer.labels.size()) - 1);
     answer.spaced = json.at("spaced");
     answer.frame_samples = Whole(json.at("frame_samples"), "frame_samples", 1);
+    answer.beam_width = WholeOr(json, "beam_width", 0, 0);
+    answer.alpha = json.value("alpha", 0.0);
+    answer.beta = json.value("beta", 0.0);
     answer.pause = Whole(json.at("pause"), "pause", 1);
     answer.segment = Whole(json.at("segment"), "segment", 1);
     answer.longest = Whole(json.at("longest"), "longest", answer.segment + 1);

@@ -23,13 +23,14 @@ int ParseNumber(const std::string &flag, const std::string &text, int least, int
   return number;
 }
 
-double ParseScore(const std::string &flag, const std::string &text) {
+double ParseDecimal(const std::string &flag, const std::string &text, int least, int most) {
   char *end = nullptr;
-  const double score = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(std::abs(score) <= 2)) {
-    throw UserError("--" + flag + ": found '" + text + "', expected a number from -2 to 2");
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(value >= least && value <= most)) {
+    throw UserError("--" + flag + ": found '" + text + "', expected a number from " + std::to_string(least) + " to " +
+                    std::to_string(most));
   }
-  return score;
+  return value;
 }
 
 // UserError for flags that do not go together.
@@ -62,13 +63,11 @@ void CheckTogether(const Options &options) {
 
 Options ParseOptions(int argc, const char *const *argv) {
   Options options;
-  const std::map<std::string, std::string *> texts = {{"mindir_path", &options.mindir_path},
-                                                      {"input_path", &options.input_path},
-                                                      {"output_path", &options.output_path},
-                                                      {"device_target", &options.device.target},
-                                                      {"precision", &options.device.precision},
-                                                      {"enrolled", &options.enrolled},
-                                                      {"enrol", &options.enrol}};
+  const std::map<std::string, std::string *> texts = {
+      {"mindir_path", &options.mindir_path},    {"input_path", &options.input_path},
+      {"output_path", &options.output_path},    {"device_target", &options.device.target},
+      {"precision", &options.device.precision}, {"lm_path", &options.lm_path},
+      {"enrolled", &options.enrolled},          {"enrol", &options.enrol}};
   const std::map<std::string, bool *> switches = {{"stream", &options.stream},
                                                   {"json", &options.json},
                                                   {"timestamps", &options.timestamps},
@@ -82,6 +81,13 @@ Options ParseOptions(int argc, const char *const *argv) {
                                                  {"warmup", {&options.warmup, 0, 1000000}},
                                                  {"sample_rate", {&options.sample_rate, 1, 1000000}},
                                                  {"beam_width", {&options.beam_width, 0, 10000}}};
+  struct Decimal {
+    std::optional<double> *value;
+    int least, most;
+  };
+  const std::map<std::string, Decimal> decimals = {{"threshold", {&options.threshold, -2, 2}},
+                                                   {"alpha", {&options.alpha, -1000, 1000}},
+                                                   {"beta", {&options.beta, -1000, 1000}}};
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument.rfind("--", 0) != 0) {
@@ -92,12 +98,13 @@ Options ParseOptions(int argc, const char *const *argv) {
     const std::string flag = argument.substr(2, equals - 2);
     const auto text = texts.find(flag);
     const auto number = numbers.find(flag);
+    const auto decimal = decimals.find(flag);
     const auto is_set = switches.find(flag);
     if (is_set != switches.end() && equals == std::string::npos) {
       *is_set->second = true;
       continue;
     }
-    if (text == texts.end() && number == numbers.end() && flag != "threshold") {
+    if (text == texts.end() && number == numbers.end() && decimal == decimals.end()) {
       throw UserError("found '" + argument + "'; " + kUsage);
     }
     if (equals == std::string::npos && i + 1 == argc) {
@@ -110,7 +117,8 @@ Options ParseOptions(int argc, const char *const *argv) {
       const auto [target, least, most] = number->second;
       *target = ParseNumber(flag, value, least, most);
     } else {
-      options.threshold = ParseScore(flag, value);
+      const auto [target, least, most] = decimal->second;
+      *target = ParseDecimal(flag, value, least, most);
     }
   }
   CheckTogether(options);

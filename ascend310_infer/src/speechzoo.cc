@@ -19,22 +19,34 @@
 namespace {
 thread_local std::string creation_error;
 
-AnswerSettings ReadSettings(const char *text) {
-  AnswerSettings settings;
+struct Settings {
+  AnswerSettings answer;
+  DecoderSettings decoder;
+};
+
+Settings ReadSettings(const char *text, const AnswerKind &kind) {
+  Settings settings;
+  settings.decoder = {kind.beam_width, "", kind.alpha, kind.beta};
   const nlohmann::json json = nlohmann::json::parse(text == nullptr ? "{}" : text);
   for (const auto &[name, value] : json.items()) {
     if (name == "device_target") {
-      settings.device.target = value;
+      settings.answer.device.target = value;
     } else if (name == "device_id") {
-      settings.device.id = value;
+      settings.answer.device.id = value;
     } else if (name == "precision") {
-      settings.device.precision = value;
+      settings.answer.device.precision = value;
     } else if (name == "threads") {
-      settings.device.threads = value;
+      settings.answer.device.threads = value;
     } else if (name == "beam_width") {
-      settings.beam_width = value;
+      settings.decoder.beam_width = value;
+    } else if (name == "lm_path") {
+      settings.decoder.lm_path = value;
+    } else if (name == "alpha") {
+      settings.decoder.alpha = value;
+    } else if (name == "beta") {
+      settings.decoder.beta = value;
     } else if (name == "timestamps") {
-      settings.timestamps = value;
+      settings.answer.timestamps = value;
     } else {
       throw UserError("settings: found '" + name + "', which is none; see speechzoo.h");
     }
@@ -42,14 +54,18 @@ AnswerSettings ReadSettings(const char *text) {
   return settings;
 }
 
-AnswerSettings CheckedSettings(const char *text) {
+AnswerSettings CheckedSettings(const char *text, const AnswerKind &kind) {
   try {
-    AnswerSettings settings = ReadSettings(text);
-    CheckDevice(settings.device);
-    if (settings.beam_width < 0) {
-      throw UserError("settings: beam_width is " + std::to_string(settings.beam_width) + ", expected 0 or more");
+    Settings settings = ReadSettings(text, kind);
+    CheckDevice(settings.answer.device);
+    if (settings.decoder.beam_width < 0) {
+      throw UserError("settings: beam_width is " + std::to_string(settings.decoder.beam_width) +
+                      ", expected 0 or more");
     }
-    return settings;
+    if (kind.kind == AnswerKind::Kind::kText) {
+      settings.answer.decode = MakeDecoder(Alphabet(kind.labels, kind.blank, kind.spaced), settings.decoder);
+    }
+    return settings.answer;
   } catch (const nlohmann::json::exception &error) {
     throw UserError(std::string("settings: no JSON object of what speechzoo.h lists (") + error.what() + ")");
   }
@@ -77,7 +93,7 @@ int Describe(std::string *line) {
 struct speechzoo {
   speechzoo(const char *path, const char *text)
       : interface(ReadAnswering(path)),
-        settings(CheckedSettings(text)),
+        settings(CheckedSettings(text, interface.answer)),
         description(Describe(interface).dump()),
         session(path, settings.device, interface),
         graph(&session, interface) {}

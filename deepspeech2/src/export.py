@@ -67,4 +67,5 @@ def answer_of(config: Config) -> dict[str, Any]:
     """What the C++ runner has to know to write down recordings: in samples, and the lengths of a text in frames."""
     return {"kind": "text", "labels": config.labels, "blank": BLANK, "spaced": Alphabet(config.labels).spaced,
             "frame_samples": FRAME, "window": WINDOW * RATE, "overlap": OVERLAP * RATE, "pause": PAUSE,
-            "segment": SEGMENT, "longest": LONGEST}
+            "segment": SEGMENT, "longest": LONGEST, "beam_width": config.beam_width, "alpha": config.alpha,
+            "beta": config.beta}
