@@ -19,6 +19,9 @@ size_t ArgMax(size_t first, size_t last, const Function &value) {
   }
   return best;
 }
+
+// A time to two places, as it is shown: frames are of 20 ms.
+double Rounded(double seconds) { return std::round(seconds * 100) / 100; }
 }  // namespace
 
 Windows::Windows(const AnswerKind &answer, GraphLength length, TextNetwork network, Take take)
@@ -140,17 +143,14 @@ void Transcriber::Finish() {
 }
 
 void Transcriber::Decode(int64_t first, const LogProbs &log_probs) {
-  const auto seconds = [&](double frame) { return frame * seconds_per_frame_; };
-  const double start = seconds(static_cast<double>(first));
-  Segment segment{start,
-                  seconds(static_cast<double>(first) + static_cast<double>(log_probs.Frames())),
-                  Join(Words(decode_(log_probs)), " "),
-                  {}};
+  const double start = static_cast<double>(first) * seconds_per_frame_;
+  const double end = (static_cast<double>(first) + static_cast<double>(log_probs.Frames())) * seconds_per_frame_;
+  Segment segment{Rounded(start), Rounded(end), Join(Words(decode_(log_probs)), " "), {}};
   if (timestamps_) {
     segment.words = WordTimes(log_probs, segment.text, alphabet_, seconds_per_frame_);
     for (Word &word : segment.words) {
-      word.start += start;
-      word.end += start;
+      word.start = Rounded(start + word.start);
+      word.end = Rounded(start + word.end);
     }
   }
   take_(segment);
