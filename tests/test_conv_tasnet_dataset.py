@@ -457,6 +457,93 @@ def test_what_cannot_be_mixed_is_refused(voices):
             voices(**settings)
 
 
+# ---- what is around the speakers: silence, pauses, rooms, noise
+
+ALL_OFF = dict.fromkeys(("one_voice_share", "partial_share", "noise_share", "room_share"), 0.0)
+
+
+@pytest.fixture
+def scenes(tmp_path, voices):
+    """A function that makes a TrainSet of tones with two noises and two rooms."""
+    put(tmp_path / "noise/a.wav", sound(3000, 1))
+    put(tmp_path / "noise/b.wav", np.pad(sound(3000, 2), (5000, 5000)))     # with silence in it
+    for path, delays in (("rooms/x_1.wav", (3, 40)), ("rooms/x_2.wav", (9, 90)), ("rooms/y.wav", (0, 400))):
+        response = np.zeros(800)
+        response[list(delays)] = 1.0, 0.6
+        put(tmp_path / path, response)
+    lists = {"noise_list": write(tmp_path / "noise.txt", "noise/a.wav", "noise/b.wav"), "scene_path": str(tmp_path),
+             "room_list": write(tmp_path / "rooms.txt", "x rooms/x_1.wav", "x rooms/x_2.wav", "y rooms/y.wav")}
+    return lambda **differences: voices(**({"mixtures_per_epoch": 60} | ALL_OFF | lists | differences))
+
+
+def test_what_happens_never_changes_nothing(voices, scenes):
+    for plain, off in zip(batches(voices(mixtures_per_epoch=60)), batches(scenes()), strict=True):
+        for a, b in zip(plain, off, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_one_voice_leaves_the_others_silent(scenes):
+    dataset = scenes(one_voice_share=0.5, loss="snr")
+    counts = [(np.abs(sources).max(axis=2) > 0).sum(1) for _, sources, _ in batches(dataset)]
+    assert set(np.concatenate(counts)) == {1, 2} and 20 <= (np.concatenate(counts) == 1).sum() <= 40
+    assert "50% with one voice" in dataset.describe()
+
+
+def test_who_pauses_speaks_between_a_quarter_and_three_quarters_of_the_time(scenes):
+    shares, overlaps = [], []
+    for mixture, sources, _ in batches(scenes(partial_share=1.0)):
+        np.testing.assert_array_equal(mixture, sources.sum(1))
+        speaks = np.abs(sources) > 1e-6
+        shares.extend(speaks.mean(-1).ravel())
+        overlaps.extend(speaks.all(1).mean(-1))
+    assert 0.2 < min(shares) < 0.3 and 0.7 < max(shares) <= 0.76
+    assert min(overlaps) == 0 and 0.3 < max(overlaps) < 0.75
+
+
+def test_noise_has_the_ratio_that_was_asked_for_and_is_in_no_source(scenes):
+    ratios = []
+    for mixture, sources, _ in batches(scenes(noise_share=0.5, snr_min=3.0, snr_max=6.0)):
+        for x, s in zip(mixture, sources, strict=True):
+            speech = s.sum(0)
+            if np.abs(x - speech).max() > 1e-6:
+                ratios.append(level(speech) - level(x - speech))
+    assert 20 <= len(ratios) <= 40 and 2.99 < min(ratios) < 3.5 and 5.5 < max(ratios) < 6.01
+
+
+def test_speakers_of_a_mixture_are_in_different_places_of_one_room(scenes):
+    """What a room adds to a tone is found again by undoing it: an echo comes so many samples later."""
+    dry, wet = batches(scenes(seconds=1.5)), batches(scenes(seconds=1.5, room_share=1.0))
+    assert "100% in one of 2 rooms" in scenes(room_share=1.0).describe()
+    drawn = [scenes(room_share=1.0).items.scenes.draw(np.random.default_rng(i)).responses for i in range(40)]
+    names = {tuple(sorted(path.rsplit("/", 1)[1] for path in pair)) for pair in drawn}
+    assert names == {("x_1.wav", "x_2.wav"), ("y.wav", "y.wav")}
+    changed = [np.abs(a[1] - b[1]).max() > 1e-3 for a, b in zip(dry, wet, strict=True)]
+    assert all(changed)
+    for mixture, sources, _ in wet:
+        np.testing.assert_array_equal(mixture, sources.sum(1))
+        assert all(LEVEL - 5.1 < level(s) < LEVEL + 5.1 for pair in sources for s in pair)
+
+
+def test_speakers_of_one_corpus(tmp_path):
+    speakers(tmp_path, count=6)
+    lines = [f"{'ab'[int(line[1]) % 2]}-{line}" for line in (tmp_path / "train.txt").read_text().splitlines()]
+    settings = config(train_dir=write(tmp_path / "two.txt", *lines), train_path=str(tmp_path), mixtures_per_epoch=60)
+    parities = {one_corpus: {len(set(row % 2)) for _, sources, _ in batches(TrainSet(
+        dataclasses.replace(settings, one_corpus=one_corpus)))
+        for row in np.round((pitches(sources) - 300) / 200).astype(int)} for one_corpus in (False, True)}
+    assert parities == {False: {1, 2}, True: {1}}
+    alone = write(tmp_path / "alone.txt", *lines, "c-1 s0/0.wav")
+    with refused(MismatchError, "one_corpus", "1 speaker(s) named c-"):
+        TrainSet(dataclasses.replace(settings, train_dir=alone, one_corpus=True))
+
+
+def test_scenes_that_cannot_be_are_refused(scenes):
+    for settings, facts in (({"snr_min": 9.0, "snr_max": 3.0}, ["snr_min", "9.0", "3.0"]),
+                            ({"one_voice_share": 0.1}, ["one_voice_share", "0.1", "--loss snr"])):
+        with refused(SettingError, *facts):
+            scenes(**settings)
+
+
 def test_a_worker_imports_no_mindspore():
     command = "import conv_tasnet.src.dataset, sys; print('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], capture_output=True, text=True).stdout == "False\n"

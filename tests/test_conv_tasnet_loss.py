@@ -7,13 +7,15 @@ import mindspore as ms
 import mir_eval
 import numpy as np
 import pytest
-from helpers.errors import assert_line
+from helpers.errors import assert_line, refused
 from mindspore import Tensor
 from scipy.optimize import linear_sum_assignment
 
+from conv_tasnet.src.config import Config
 from conv_tasnet.src.evaluation import report
-from conv_tasnet.src.loss import BestAssignment, PitSiSnr
+from conv_tasnet.src.loss import BestAssignment, PitSiSnr, PitSnr, make_loss
 from conv_tasnet.src.metric import best_order, scores, sdr, si_snr
+from utils.errors import SettingError
 
 GENERATOR = np.random.default_rng(0)
 
@@ -72,6 +74,48 @@ def test_loss_ignores_scale_offset_and_what_lies_behind_the_length():
     assert pit(*padded, lengths=[300, 300]) == pytest.approx(loss, abs=1e-3)
     alone = [pit(separated[i:i + 1, :, :n], sources[i:i + 1, :, :n])[0] for i, n in enumerate((300, 120))]
     assert pit(separated, sources, lengths=[300, 120])[0] == pytest.approx(np.mean(alone), abs=1e-3)
+
+
+def thresholded(separated, source, mixture):
+    """SNR of at most 30 dB in float64, or how far the output of a silent source is below the mixture."""
+    separated, source, mixture = (x.astype(np.float64) for x in (separated, source, mixture))
+    reference = np.dot(source, source) or np.dot(mixture, mixture)
+    error = source - separated
+    return 10 * np.log10(reference / (np.dot(error, error) + 1e-3 * reference))
+
+
+def test_loss_for_silent_sources_equals_its_formula_and_has_finite_gradients():
+    """Two mixtures of two voices and two of one voice, silent outputs and perfect ones among them, and padding."""
+    sources, separated = noise(4, 2, 300), 0.3 * noise(4, 2, 300)
+    sources[1, 0] = sources[2, 1] = 0
+    separated[2] = sources[2, ::-1]         # exactly right, in the other order
+    separated[3] = 0
+    mixture = sources.sum(1)
+    padding = 9 * noise(4, 2, 40)
+    padded = [Tensor(np.concatenate((x, padding), 2)) for x in (separated, sources)]
+    loss = PitSnr(2)
+    arguments = Tensor(np.concatenate((mixture, padding[:, 0]), 1)), Tensor([300] * 4, ms.int32)
+
+    def objective(x):
+        return loss(x, padded[1], *arguments)
+
+    step = ms.value_and_grad(objective, 0, None, has_aux=True)
+    (found, improvement), gradient = step(padded[0])
+    expected = [max(np.mean([thresholded(e[i], s[k], x) for i, k in enumerate(order)])
+                    for order in permutations(range(2))) for e, s, x in zip(separated, sources, mixture, strict=True)]
+    before = [np.mean([thresholded(x, source, x) for source in s]) for s, x in zip(sources, mixture, strict=True)]
+    assert float(found) == pytest.approx(-np.mean(expected), abs=1e-3)
+    assert float(improvement) == pytest.approx(np.mean(expected) - np.mean(before), abs=1e-3)
+    assert expected[2] == pytest.approx(30, abs=1e-3)       # and no more is asked for
+    gradient = gradient.asnumpy()
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() < 1 and not gradient[..., 300:].any()
+    assert np.abs(gradient[1]).min(axis=-1).max() > 0       # of the silent source's output too
+
+
+def test_a_loss_has_a_name():
+    assert [make_loss(Config(loss=name))[1] for name in ("si_snr", "snr")] == ["si_snri", "snri"]
+    with refused(SettingError, "loss", "'mse'", "si_snr, snr"):
+        make_loss(Config(loss="mse"))
 
 
 def test_si_snr_equals_the_formula_and_known_answers():

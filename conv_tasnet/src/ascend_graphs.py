@@ -8,7 +8,7 @@ from mindspore import Tensor
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.inference import MixtureNetwork
-from conv_tasnet.src.loss import PitSiSnr
+from conv_tasnet.src.loss import make_loss
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
 from conv_tasnet.src.streaming import Step, Stream, steps_of
@@ -28,7 +28,7 @@ UPDATES = 100       # of an epoch
 
 def train(config: Config, device: Device) -> list[Callable]:
     """As train.py."""
-    model, loss = ConvTasNet(config), PitSiSnr(config.C)
+    model, (loss, improvement) = ConvTasNet(config), make_loss(config)
     precision = adapt(model, config, device)
     model.set_train()
 
@@ -40,7 +40,7 @@ def train(config: Config, device: Device) -> list[Callable]:
     batch.append(Tensor(np.full(count, samples, np.int32)))
     schedule = make_schedule(config, UPDATES)
     optimizer = make_optimizer(config, trainable(model), schedule(0))
-    recipe = Recipe(parameters(model), precision, objective, "si_snri", optimizer, schedule, "valid_loss")
+    recipe = Recipe(parameters(model), precision, objective, improvement, optimizer, schedule, "valid_loss")
     return training_calls(recipe, config, device, batch)
 
 
@@ -101,7 +101,8 @@ GRAPHS = {
         "not clipped": {"clip_norm": 0.0},
         "SGD": {"optimizer": "sgd"},
         "three speakers": {"C": 3},
-        "softmax masks": {"mask_nonlinear": "softmax"}}),
+        "softmax masks": {"mask_nonlinear": "softmax"},
+        "loss for silent sources": {"loss": "snr"}}),
     **distributed(train, SMALL),
     **variants("validation", validate, SMALL, NETWORKS),
     **variants("evaluation", evaluate, SMALL, NETWORKS),

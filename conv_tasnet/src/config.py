@@ -12,6 +12,7 @@ Taps = Annotated[int, Range(2, 2 ** 16)]
 Skip = Annotated[int, Range(0, 2 ** 16)]
 Doubling = Annotated[int, Range(1, 20)]         # dilations up to 2^19
 Speakers = Annotated[int, Range(1, 20)]
+Ratio = Annotated[float, Range(-100, 100)]      # dB
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,20 @@ class Config(ModelSettings):
     mixtures_per_epoch: Drawn = 0   # of speakers mixed at random; 0: as many as there are files
     gain_range: Decibels = 5.0      # mixed at random, each source is up to so many dB louder or softer
     speeds: str = "1.0"             # e.g. 0.95,1.0,1.05: mixed at random, each source at one of these speeds
+    one_corpus: bool = False        # mixed at random: speakers of one corpus; their names are corpus-speaker
+    one_voice_share: Share = 0.0    # mixed at random: so many with one speaker, the other sources are silent; loss snr
+    partial_share: Share = 0.0      # mixed at random: so many in which each speaks only a part of the time
+    noise_list: str = ""            # recordings, one path per line, added to mixtures made at random; "": no noise
+    noise_share: Share = 0.5        # to so many of them
+    snr_min: Ratio = 0.0            # the least signal-to-noise ratio, dB
+    snr_max: Ratio = 15.0           # the largest
+    room_list: str = ""             # lines `room path` of impulse responses: each speaker gets a place of the room
+    room_share: Share = 0.5         # so many of the mixtures made at random are in a room
+    scene_path: str = ""            # the folder that the paths of noise_list and room_list are relative to
     resample: bool = True           # take files of another rate and resample them on the fly
 
     # optimisation
+    loss: str = "si_snr"            # or snr: knows silent sources, and outputs keep the level of the speakers
     optimizer: str = "adam"         # or sgd
     lr: Rate = 1e-3                 # learning rate, the highest
     schedule: str = "constant"      # or cosine, from lr to base_lrate

@@ -10,6 +10,7 @@ import numpy as np
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import Mixture, Silent, load_mixture, mixture_length, read_mixtures
+from conv_tasnet.src.scenes import Scenes
 from utils.audio import audio_file, augment
 from utils.audio.fitness import is_silent
 from utils.audio.packed import load_index
@@ -19,6 +20,7 @@ from utils.training.loader import Made, any_readable
 
 LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
 DRAWS = 10      # of a place in a file, until there is sound
+FADE = 0.01     # seconds at the ends of what is cut from a file, where a speaker pauses
 
 
 class TrainSet:
@@ -111,6 +113,7 @@ class SpeakerMixer:
     """C different speakers for every mixture: a crop of each, at a random speed and level, summed.
 
     A speaker with less than a segment to say starts at a random time in it. All of a segment is real: `length` is T.
+    Pauses, silent sources, rooms and noise: scenes.py.
     """
 
     def __init__(self, config: Config) -> None:
@@ -118,7 +121,9 @@ class SpeakerMixer:
         self.paths, speaker, self.names = read_train_list(config.train_dir)
         if len(self.names) < config.C:
             raise MismatchError(f"{config.train_dir}: {len(self.names)} speakers, but C is {config.C}; add speakers")
+        self.corpus = self._corpora() if config.one_corpus else None
         self.speeds = augment.read_speeds(config.speeds)
+        self.scenes = Scenes(config, self.samples)
         self.by_speaker = np.argsort(speaker, kind="stable")
         self.first = np.searchsorted(speaker[self.by_speaker], np.arange(len(self.names) + 1))
         self.files = len(self.paths)
@@ -127,38 +132,58 @@ class SpeakerMixer:
     def describe(self) -> str:
         """The line about it in the log."""
         speeds = ", ".join(f"{speed:g}" for speed in self.speeds)
-        return (f"{self.count} mixtures an epoch, mixed on the fly, of {self.config.C} of {len(self.names)} speakers "
-                f"({self.files} files), levels +-{self.config.gain_range:g} dB, speeds {speeds}")
+        return ", ".join([f"{self.count} mixtures an epoch, mixed on the fly, of {self.config.C} of {len(self.names)} "
+                          f"speakers ({self.files} files), levels +-{self.config.gain_range:g} dB, speeds {speeds}",
+                          *self.scenes.describe()])
 
     def make(self, epoch: int, position: int, generator: np.random.Generator,
              bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
-        """(mixture (T,), sources (C, T), T); the mixture is the sum of the sources, no sample of it is beyond 1."""
+        """(mixture (T,), sources (C, T), T); the mixture is the sum of the sources, and noise, none beyond 1."""
+        scene = self.scenes.draw(generator)
         speakers = generator.permutation(len(self.names))
-        sources = np.stack([self._source(speakers, i, generator, bad) for i in range(self.config.C)])
-        peak = max(np.abs(sources.sum(axis=0)).max(), np.abs(sources).max())
-        sources /= max(np.float32(1), peak)
-        return sources.sum(axis=0), sources, self.samples
+        if self.corpus is not None:
+            speakers = speakers[self.corpus[speakers] == self.corpus[speakers[0]]]
+        sources = np.zeros((self.config.C, self.samples), np.float32)
+        for i, length in enumerate(scene.lengths):
+            sources[i] = self._source(speakers, i, length, generator, bad)
+        for i, path in enumerate(scene.responses):
+            sources[i] = augment.reverberate(sources[i], self.scenes.response(path))
+        noise = self.scenes.noise(sources.sum(axis=0), generator) if scene.has_noise else np.float32(0)
+        peak = max(np.abs(sources.sum(axis=0) + noise).max(), np.abs(sources).max())
+        scale = max(np.float32(1), peak)
+        sources /= scale
+        return sources.sum(axis=0) + noise / scale, sources, self.samples
 
     def path(self, file: int) -> str:
         """The path of a file of the list."""
         return f"{self.config.train_path}/{os.fsdecode(self.paths[file])}"
 
-    def _source(self, speakers, i, generator, bad):
-        """(T,) of the speaker speakers[i], or of another that no source has yet where the file cannot be read."""
+    def _corpora(self):
+        """The number of the corpus of each speaker."""
+        names, corpus, counts = np.unique([os.fsdecode(name).partition("-")[0] for name in self.names],
+                                          return_inverse=True, return_counts=True)
+        if (counts < self.config.C).any():
+            name, count = names[counts.argmin()], counts.min()
+            raise MismatchError(f"one_corpus: {self.config.train_dir} has {count} speaker(s) named {name}-..., but C "
+                                f"is {self.config.C}; name speakers corpus-speaker, or leave one_corpus out")
+        return corpus
+
+    def _source(self, speakers, i, length, generator, bad):
+        """(T,), `length` of it sound, of the speaker speakers[i], or where the file cannot be read of one left over."""
         def another():
             j = int(generator.choice([i, *range(self.config.C, len(speakers))]))
             speakers[i], speakers[j] = speakers[j], speakers[i]
             return self._file_of(speakers[i], generator)
 
-        return any_readable(lambda file: self._crop(self.path(file), generator), self._file_of(speakers[i], generator),
-                            self.path, bad, another)
+        return any_readable(lambda file: self._crop(self.path(file), length, generator),
+                            self._file_of(speakers[i], generator), self.path, bad, another)
 
     def _file_of(self, speaker: int, generator: np.random.Generator) -> int:
         return int(self.by_speaker[generator.integers(self.first[speaker], self.first[speaker + 1])])
 
-    def _crop(self, path, generator):
+    def _crop(self, path, length, generator):
         rate, speed = self.config.sample_rate, self.speeds[int(generator.integers(len(self.speeds)))]
-        available, played = audio_file.duration(path, rate), int(np.ceil(self.samples * speed)) + 1
+        available, played = audio_file.duration(path, rate), int(np.ceil(length * speed)) + 1
         for _ in range(DRAWS):
             start = int(generator.integers(max(0, available - played) + 1))
             crop = audio_file.read(path, rate, start, min(played, available), self.config.resample)
@@ -166,7 +191,9 @@ class SpeakerMixer:
                 break
         else:
             raise Silent(f"{path}: silent in {DRAWS} places of {self.config.segment:g} s; leave the file out")
-        crop = augment.change_speed(crop, speed)[:self.samples]
+        crop = augment.change_speed(crop, speed)[:length]
+        if length < self.samples:
+            crop = augment.fade_ends(crop, round(FADE * rate))
         level = LEVEL + generator.uniform(-1, 1) * self.config.gain_range
         placed = np.zeros(self.samples, np.float32)
         offset = int(generator.integers(self.samples - len(crop) + 1))

@@ -1,7 +1,9 @@
-"""Negative scale-invariant signal-to-noise ratio with permutation-invariant training.
+"""Negative signal-to-noise ratio with permutation-invariant training: scale-invariant, or with silent sources.
 
 SI-SNR: Luo, Mesgarani, arXiv:1711.00541, eq. 3 to 5; the SI-SDR of Le Roux et al., arXiv:1811.02508, of zero-mean
-signals. Permutations: Yu, Kolbaek, Tan, Jensen, arXiv:1607.00325.
+signals. Permutations: Yu, Kolbaek, Tan, Jensen, arXiv:1607.00325. Silent sources: Wisdom, Erdogan, Ellis, Serizel,
+Turpault, Fonseca, Salamon, Seetharaman, Hershey, "What's all the FUSS about free universal sound separation data?",
+ICASSP 2021, arXiv:2011.00803.
 
 Letters as in model.py.
 """
@@ -11,9 +13,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from conv_tasnet.src.config import Config
+from utils.errors import SettingError
 from utils.layers.shapes import mean_over
 
 EPS = 1e-8
+THRESHOLD = 1e-3    # 30 dB: of what is better than that the loss does not ask for more
+SILENT = 1e-6       # a source with less of the mixture's energy is none
 
 
 class PitSiSnr(nn.Cell):
@@ -33,6 +39,36 @@ class PitSiSnr(nn.Cell):
         score = self.best_assignment(si_snr(separated, sources, mask))             # (M,)
         before = si_snr(mixture.expand_dims(1), sources, mask).mean((1, 2))        # (M,)
         return -score.mean(), (score - before).mean()
+
+
+class PitSnr(nn.Cell):
+    """As PitSiSnr, of the thresholded SNR, for which sources may be silent.
+
+    The SNR also asks for the level: otherwise all outputs could be made soft, and with them those of silent sources.
+    """
+
+    def __init__(self, speakers: int):
+        super().__init__()
+        self.best_assignment = BestAssignment(speakers)
+
+    def construct(self, separated, sources, mixture, lengths):
+        mask = sample_mask(mixture, lengths)
+        separated, sources = separated.astype(ms.float32) * mask, sources * mask
+        mixture = mixture.expand_dims(1) * mask                                    # (M, 1, S)
+        score = self.best_assignment(snr(separated, sources, mixture))             # (M,)
+        before = snr(mixture, sources, mixture).mean((1, 2))                       # (M,)
+        return -score.mean(), (score - before).mean()
+
+
+LOSSES = {"si_snr": (PitSiSnr, "si_snri"), "snr": (PitSnr, "snri")}
+
+
+def make_loss(config: Config) -> tuple[nn.Cell, str]:
+    """The loss that config.loss names, and the name of the improvement that it gives. SettingError for another."""
+    if config.loss not in LOSSES:
+        raise SettingError(f"loss: found {config.loss!r}, expected one of {', '.join(LOSSES)}")
+    kind, improvement = LOSSES[config.loss]
+    return kind(config.C), improvement
 
 
 class BestAssignment(nn.Cell):
@@ -73,6 +109,21 @@ def si_snr(separated: Tensor, sources: Tensor, mask: Tensor) -> Tensor:
     target = product.square() / (energy(sources).transpose(0, 2, 1) + EPS)         # of the projections on the sources
     noise = ops.relu(energy(separated) - target)
     return 10 * ops.log10((target + EPS) / (noise + EPS))
+
+
+def snr(separated: Tensor, sources: Tensor, mixture: Tensor) -> Tensor:
+    """Thresholded SNR in dB of every pair: (M, C or 1, S), (M, C, S), mixture (M, 1, S) -> (M, C or 1, C).
+
+    Of a silent source it is how far the output is below the mixture.
+    """
+    error = ()
+    for source in ops.split(sources, 1, 1):
+        error += (energy(separated - source),)
+    error = ops.cat(error, 2)                                                      # (M, C or 1, C)
+    power, whole = energy(sources).transpose(0, 2, 1), energy(mixture)             # (M, 1, C), (M, 1, 1)
+    active = (power > SILENT * whole).astype(power.dtype)
+    reference = active * power + (1 - active) * whole
+    return 10 * ops.log10((reference + EPS) / (error + THRESHOLD * reference + EPS))
 
 
 def zero_mean(x: Tensor, mask: Tensor) -> Tensor:

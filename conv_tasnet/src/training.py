@@ -7,7 +7,7 @@ from mindspore import Tensor
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import TrainSet
 from conv_tasnet.src.inference import MixtureNetwork
-from conv_tasnet.src.loss import PitSiSnr
+from conv_tasnet.src.loss import make_loss
 from conv_tasnet.src.metric import best_order, si_snr
 from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
 from conv_tasnet.src.model import ConvTasNet
@@ -38,7 +38,7 @@ def train(config: Config) -> Progress:
 
 def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     """Network, loss, optimiser and validation."""
-    model, loss = ConvTasNet(config), PitSiSnr(config.C)
+    model, (loss, improvement) = ConvTasNet(config), make_loss(config)
     precision = adapt(model, config, device)
     model.set_train()
     weights = parameters(model)
@@ -50,7 +50,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
 
     schedule = make_schedule(config, config.updates(train_set.steps))
     optimizer = make_optimizer(config, trainable(model), schedule(0))
-    return Recipe(weights, precision, objective, "si_snri", optimizer, schedule, criterion="valid_loss",
+    return Recipe(weights, precision, objective, improvement, optimizer, schedule, criterion="valid_loss",
                   validate=validation(config, model, device))
 
 

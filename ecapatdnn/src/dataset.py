@@ -5,7 +5,6 @@ Imports no MindSpore, so that worker processes start in no time.
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +144,7 @@ class Augmenter:
         """Samples (N,) -> (N,)."""
         for kind in self.choices[int(generator.integers(len(self.choices)))]:
             if kind == "reverberation":
-                x = augment.reverberate(x, _read_response(_pick(self.responses, generator)))
+                x = augment.reverberate(x, augment.read_response(_pick(self.responses, generator), RATE))
             else:
                 x = self._add(kind, x, generator)
         return x
@@ -161,11 +160,6 @@ class Augmenter:
                 noise = self.read_speech(len(x), generator)
             noisy = noisy + augment.noise_at_snr(x, noise, generator.uniform(low, high))
         return noisy
-
-
-@lru_cache(maxsize=2048)
-def _read_response(path: str) -> np.ndarray:
-    return audio_file.read(path, RATE, resample=True)[:RATE]   # a second holds any room worth having
 
 
 def _pick(paths: Sequence[str], generator: np.random.Generator) -> str:

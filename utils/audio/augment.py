@@ -1,11 +1,15 @@
 """Waveform and feature augmentation. Every function takes the random generator it draws from."""
+from functools import lru_cache
+
 import numpy as np
 import scipy  # which imports its parts at first use
 import soxr
 
+from utils.audio import audio_file
 from utils.errors import SettingError
 
 TINY = 1e-12   # under a power, so that the level of silence is defined
+RESPONSE = 1.0      # seconds of a room's impulse response: more than any room worth having
 
 
 def power_db(samples: np.ndarray) -> float:
@@ -19,12 +23,30 @@ def noise_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.nda
     return (np.float32(gain) * noise).astype(np.float32)
 
 
+@lru_cache(maxsize=2048)
+def read_response(path: str, rate: int) -> np.ndarray:
+    """A room's impulse response (M,) at `rate` Hz, up to RESPONSE."""
+    return audio_file.read(path, rate, resample=True)[:round(RESPONSE * rate)]
+
+
+def from_direct_path(response: np.ndarray) -> np.ndarray:
+    """An impulse response (M,) without what comes before its direct path, so that it delays nothing."""
+    return response[int(np.abs(response).argmax()):]
+
+
 def reverberate(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
     """`speech` (N,) in the room of `response` (M,): (N,), same power, not delayed by the response's direct path."""
-    direct = int(np.abs(response).argmax())
-    wet = scipy.signal.fftconvolve(speech, response[direct:])[:len(speech)]
+    wet = scipy.signal.fftconvolve(speech, from_direct_path(response))[:len(speech)]
     gain = 10 ** ((power_db(speech) - power_db(wet)) / 20)
     return (np.float32(gain) * wet).astype(np.float32)
+
+
+def fade_ends(samples: np.ndarray, count: int) -> np.ndarray:
+    """`samples` (N,) faded in and out over `count` samples, so that a cut is no click."""
+    count = min(count, len(samples) // 2)
+    ramp = np.sin(np.linspace(0, np.pi / 2, count, dtype=np.float32)) ** 2
+    return np.concatenate((samples[:count] * ramp, samples[count:len(samples) - count],
+                           samples[len(samples) - count:] * ramp[::-1]))
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:

@@ -1,0 +1,101 @@
+"""What is around the speakers of a mixture made at random: silence of some, pauses, a room, noise.
+
+The target of the separation is what each speaker gives at the microphone, the echoes of the room with it, but not the
+noise. So speakers add up to the mixture without its noise, which their levels (level.py) rest on, and the network is
+asked to separate, not to take the room away as well, for which one of its size has no room (Maciejewski et al.,
+"WHAMR!", arXiv:1910.10279, compares both).
+
+Imports no MindSpore: data workers do without. Letters as in model.py.
+"""
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from conv_tasnet.src.config import Config
+from utils.audio import audio_file, augment
+from utils.audio.fitness import is_silent
+from utils.corpora.lists import read_lines, read_train_list
+from utils.errors import SettingError
+
+PART = (0.25, 0.75)     # of a segment, in which a speaker speaks who pauses: two of them share none or up to half of it
+KEPT_SECONDS = 1000     # of noise in memory, 32 MB a data worker at 8 kHz
+DRAWS = 10              # of a place in the noise, until there is sound
+
+
+class Scene(NamedTuple):
+    """What is drawn of a mixture before its speakers."""
+
+    voices: int             # that are not silent
+    lengths: list[int]      # samples of each, up to S
+    responses: list[str]    # the places of the voices in a room; empty: none
+    has_noise: bool
+
+
+class Scenes:
+    """Draws scenes as the settings say; nothing is drawn for what they leave out."""
+
+    def __init__(self, config: Config, samples: int) -> None:
+        self.config, self.samples = config, samples
+        if config.snr_min > config.snr_max:
+            raise SettingError(f"snr_min: found {config.snr_min}, expected at most snr_max, {config.snr_max}")
+        if config.one_voice_share and config.loss == "si_snr":
+            raise SettingError(f"one_voice_share: found {config.one_voice_share}, but the SI-SNR of silent sources is "
+                               "not defined; add --loss snr")
+        self.noises = [self._path(line) for line in read_lines(config.noise_list)] if config.noise_list else []
+        self.kept = audio_file.Recordings(config.sample_rate, KEPT_SECONDS)
+        self.rooms: list[list[str]] = []
+        if config.room_list:
+            paths, room, names = read_train_list(config.room_list)
+            self.rooms = [[self._path(os.fsdecode(path)) for path in paths[room == number]]
+                          for number in range(len(names))]
+
+    def describe(self) -> list[str]:
+        """What the log says of them."""
+        config, parts = self.config, []
+        if config.one_voice_share:
+            parts.append(f"{config.one_voice_share:.0%} with one voice")
+        if config.partial_share:
+            parts.append(f"{config.partial_share:.0%} with pauses")
+        if self.rooms:
+            parts.append(f"{config.room_share:.0%} in one of {len(self.rooms)} rooms")
+        if self.noises:
+            parts.append(f"{config.noise_share:.0%} with noise of {len(self.noises)} recordings at "
+                         f"{config.snr_min:g} to {config.snr_max:g} dB")
+        return parts
+
+    def draw(self, generator: np.random.Generator) -> Scene:
+        """The scene of a mixture."""
+        config = self.config
+
+        def happens(share):
+            return bool(share) and generator.random() < share
+
+        voices = 1 if happens(config.one_voice_share) else config.C
+        lengths = [self.samples] * voices
+        if happens(config.partial_share):
+            lengths = [round(self.samples * generator.uniform(*PART)) for _ in range(voices)]
+        responses = []
+        if self.rooms and happens(config.room_share):
+            room = self.rooms[int(generator.integers(len(self.rooms)))]
+            # most responses that one can get are the only one of their room: then all speak in the same place
+            places = generator.choice(len(room), voices, replace=len(room) < voices)
+            responses = [room[place] for place in places]
+        return Scene(voices, lengths, responses, bool(self.noises) and happens(config.noise_share))
+
+    def response(self, path: str) -> np.ndarray:
+        """The impulse response of a scene (n,)."""
+        return augment.read_response(path, self.config.sample_rate)
+
+    def noise(self, speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Noise (S,) for the sum of the sources (S,)."""
+        noise = np.zeros_like(speech)
+        for _ in range(DRAWS):      # recordings of single sounds are silent in part
+            path = self.noises[int(generator.integers(len(self.noises)))]
+            noise = self.kept.random_crop(path, self.samples, generator)
+            if not is_silent(noise):
+                break
+        return augment.noise_at_snr(speech, noise, generator.uniform(self.config.snr_min, self.config.snr_max))
+
+    def _path(self, line):
+        return os.path.join(self.config.scene_path, line)
