@@ -58,7 +58,7 @@ def separate(recording: Recording, method: Callable[[Iterable[np.ndarray]], Piec
     if peak > 1:
         print(f"{recording.path}: all speakers turned down by {20 * math.log10(peak):.1f} dB, for one would peak at "
               f"{peak:.2f} and be clipped")
-    print(f"{recording.path}: {seconds} s at {recording.rate} Hz -> {' '.join(paths)}")
+    print(f"{recording.path}: {recording.samples / recording.rate:.1f} s at {recording.rate} Hz -> {' '.join(paths)}")
 
 
 def command() -> None:

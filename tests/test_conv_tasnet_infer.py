@@ -435,6 +435,7 @@ def test_infer_separates_what_it_can_and_names_the_rest(tmp_path, checkpoints, c
         assert (info.samplerate, info.frames, info.channels) == (rate, length, 1)
     printed, errors = capfd.readouterr()
     assert f"{files[0]}: 2 channels, their mean is used\n" in errors and printed.count(" -> ") == 3
+    assert f"{files[0]}: 0.7 s at 44100 Hz -> " in printed and f"{files[1]}: 0.8 s at 16000 Hz -> " in printed
     lines = [line for line in errors.splitlines() if line.startswith("error")]
     assert len(lines) == 3 and "missing.wav: no such audio file" in lines[0] and "silent.wav: silent" in lines[1]
     assert "2 of 5 files not separated" in lines[2] and "Traceback" not in errors
