@@ -1,14 +1,27 @@
 """The speakers that the C++ runner writes: windows, levels and files are those of Python."""
 import ctypes
+import dataclasses
+import json
+import os
 import subprocess
 
+import mindspore as ms
 import numpy as np
 import pytest
+import soundfile
 from helpers.documents import ROOT
+from helpers.errors import assert_line, assert_refusal
 from helpers.shared import RUNNER, shared_folder
 
+from conv_tasnet.src.config import Config
+from conv_tasnet.src.export import export
+from conv_tasnet.src.inference import Separator
 from conv_tasnet.src.level import Level
-from conv_tasnet.src.windows import Windows
+from conv_tasnet.src.model import ConvTasNet
+from conv_tasnet.src.outputs import write_speakers
+from conv_tasnet.src.windows import WINDOW, Windows, graph_windows, window_sizes
+from utils.audio.recording import inspect
+from utils.checkpoints.checkpoint import save_checkpoint
 
 FLOATS = ctypes.POINTER(ctypes.c_float)
 NETWORK = ctypes.CFUNCTYPE(None, FLOATS, ctypes.c_long, FLOATS)
@@ -117,3 +130,91 @@ def test_a_recording_beyond_a_graph_too_short_for_windows_is_refused(library):
 
     assert separated(library, separate, 2, (400, 0, 4), noise(400), 100) is not None
     assert separated(library, separate, 2, (400, 0, 4), noise(401), 100) is None
+
+
+SMALL = dataclasses.replace(Config(), N=16, L=16, B=8, H=12, Sc=8, X=2, R=1, C=3)
+FIXED = SMALL.sample_rate       # samples of the graph of one length
+
+
+def test_windows_of_graphs():
+    """Those of infer.py, but for graphs that take fewer samples at once."""
+    config = SMALL
+    usual = window_sizes(WINDOW, 10 ** 9, config)
+    assert graph_windows(config) == graph_windows(config, longest=10 ** 6) == usual
+    for kind in ("fixed", "longest"):
+        assert graph_windows(config, **{kind: 4 * FIXED}) == window_sizes(4, 10 ** 9, config)
+        assert graph_windows(config, **{kind: FIXED - 8}) == (FIXED - 8, 0)
+    assert graph_windows(config, fixed=60 * FIXED) == (60 * FIXED, 15 * FIXED)
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory):
+    """(The separator, {length of a graph, 0: any: the graph})."""
+    folder = tmp_path_factory.mktemp("graphs")
+    ms.set_seed(0)
+    network = ConvTasNet(SMALL)
+    save_checkpoint(folder / "best.ckpt", network.parameters_dict())
+    made = {}
+    for length in (0, FIXED):
+        made[length] = export(dataclasses.replace(SMALL, model_path=str(folder / "best.ckpt"), file_format="MINDIR",
+                                                  runtime="lite2.0-cpu", length=length,
+                                                  file_name=str(folder / str(length) / "net.mindir")))
+    return Separator(network, SMALL), made
+
+
+def separate(runner, graph, folder, *arguments):
+    """(Exit code, standard output, standard error) of the runner, whose speakers go into `folder`."""
+    done = subprocess.run([runner, "--mindir_path", graph, "--device_target", "CPU", "--output_path", folder,
+                           *arguments], capture_output=True, text=True, check=False, env=os.environ | {"GLOG_v": "4"})
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("length", [0, FIXED])
+def test_speakers_are_those_of_infer(runner, graphs, tmp_path, length):
+    """Whole and long, quiet and stereo: within a step of 16 bits; a graph of one length by windows of its length."""
+    separator, made = graphs
+    seconds = length / FIXED or WINDOW
+    sounds = {"long": noise(5 * FIXED + 77), "quiet": noise(FIXED, 1) / 50,
+              "stereo": np.stack((noise(2 * FIXED, 2), noise(2 * FIXED, 3)), 1)}
+    paths = [tmp_path / f"{name}.wav" for name in sounds]
+    for path, samples in zip(paths, sounds.values(), strict=True):
+        soundfile.write(path, samples, FIXED, "FLOAT")
+    code, output, errors = separate(runner, made[length], tmp_path / "out", *paths)
+    assert code == 0, errors
+    windows = separator.windows(6 * FIXED, seconds)
+    for path in paths:
+        expected = [str(tmp_path / "python" / f"{path.stem}_{i}.wav") for i in (1, 2, 3)]
+        recording = inspect(path, separator.fewest, separator.rate)
+        write_speakers(expected, recording, windows.separate(recording.blocks(separator.rate)), separator.rate)
+        found = [tmp_path / "out" / f"{path.stem}_{i}.wav" for i in (1, 2, 3)]
+        assert_line(output, path, f"at {FIXED} Hz -> ", *found)
+        for one, other in zip(found, expected, strict=True):
+            (samples, rate), (reference, _) = (soundfile.read(file, dtype="int16") for file in (one, other))
+            assert rate == FIXED and len(samples) == len(sounds[path.stem])
+            assert np.abs(samples.astype(int) - reference).max() <= 1, one
+
+
+def test_a_recording_shorter_than_the_graph(runner, graphs, tmp_path):
+    """It is run over and over, which is closer to what it gives alone than silence behind it."""
+    separator, made = graphs
+    samples = noise(FIXED // 3)
+    soundfile.write(tmp_path / "short.wav", samples, FIXED, "FLOAT")
+    code, output, errors = separate(runner, made[FIXED], tmp_path / "out", tmp_path / "short.wav", "--json")
+    assert code == 0, errors
+    line = json.loads(output)
+    assert line["sample_rate"] == FIXED and line["seconds"] == len(samples) / FIXED and len(line["speakers"]) == 3
+    expected = separator.separate(samples)
+    for path, reference in zip(line["speakers"], expected, strict=True):
+        difference = soundfile.read(path)[0] * 10 ** (line["turned_down_db"] / 20) - reference
+        assert np.square(difference).sum() < 0.01 * np.square(reference).sum()
+
+
+def test_outputs_overwrite_neither_inputs_nor_each_other(runner, graphs, tmp_path):
+    for path in (tmp_path / "a.wav", tmp_path / "a_1.wav", tmp_path / "other" / "a.wav"):
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, noise(FIXED), FIXED)
+    graph = graphs[1][0]
+    for second, named in (("a_1.wav", tmp_path / "a_1.wav"), ("other/a.wav", tmp_path / "other" / "a.wav")):
+        code, _, errors = separate(runner, graph, tmp_path, tmp_path / "a.wav", tmp_path / second)
+        assert_refusal(code, errors, named, "--output_path")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "a_1.wav", "other"}

@@ -23,6 +23,7 @@ class VoicesAnswer : public Answer {
   Outlet outlet_;
   Level level_;
   size_t speakers_;
+  size_t stride_;  // samples
   VoiceWindows windows_;
 };
 

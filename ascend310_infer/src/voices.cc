@@ -8,6 +8,7 @@ VoicesAnswer::VoicesAnswer(const Interface &interface, WaveformGraph *graph, Out
       outlet_(std::move(outlet)),
       level_(static_cast<size_t>(interface.outputs[0].shape[1])),
       speakers_(static_cast<size_t>(interface.outputs[0].shape[1])),
+      stride_(static_cast<size_t>(interface.wav_multiple)),
       windows_([this](const std::vector<float> &mixture) { return Run(mixture); }, interface.answer.window,
                interface.answer.overlap, interface.wav_multiple,
                [this](const std::vector<float> &mixture, const Signals &speakers) {
@@ -24,9 +25,13 @@ void VoicesAnswer::Finish() {
 
 Signals VoicesAnswer::Run(const std::vector<float> &mixture) {
   std::vector<float> filled = mixture;
-  const size_t longest = graph_->TakesFewer() || mixture.empty() ? 0 : static_cast<size_t>(graph_->Longest());
-  for (size_t i = 0; filled.size() < longest; ++i) {
-    filled.push_back(mixture[i % mixture.size()]);
+  if (!graph_->TakesFewer()) {
+    // as in Python zeros up to a whole stride; what is repeated is that
+    filled.resize((mixture.size() + stride_ - 1) / stride_ * stride_);
+    const size_t whole = filled.size();
+    for (size_t i = 0; whole > 0 && static_cast<int64_t>(filled.size()) < graph_->Longest(); ++i) {
+      filled.push_back(filled[i % whole]);
+    }
   }
   const std::vector<float> flat = std::move(graph_->Run(filled)[0]);  // (speakers, samples)
   Signals speakers;
