@@ -143,8 +143,14 @@ GRAPH = {"format": 1, "file": "net.mindir", "runtime": "lite2.0-cpu", "sample_ra
          "shortest": 400, "wav_multiple": 1, "raise_quiet": True, "branches": 3, "config": "net.ini",
          "gears": [16000, 32000], "length_input": "length",
          "inputs": [{"name": "waveform", "dtype": "float32", "shape": [1, None]},
-                    {"name": "length", "dtype": "int32", "shape": [1]}],
-         "outputs": [{"name": "voices", "dtype": "float32", "shape": [1, 2, None], "length": [0, 1], "scales": True}]}
+                    {"name": "length", "dtype": "int32", "shape": [1]}]}
+ANSWERS = [({"kind": "voices", "window": 64000, "overlap": 16000}, [1, 2, None]),
+           ({"kind": "embedding", "window": 48000, "threshold": 0.3}, [1, 4]),
+           ({"kind": "text", "window": 320000, "overlap": 32000, "labels": ["_", "'", "a", "\u4f60", " "], "blank": 0,
+             "spaced": True, "frame_samples": 320, "pause": 8000, "segment": 160000, "longest": 480000}, [None, 1, 5])]
+GRAPHS = [GRAPH | {"answer": answer, "outputs": [{"name": "y", "dtype": "float32", "shape": shape, "length": [0, 1],
+                                                  "scales": True}]} for answer, shape in ANSWERS]
+VOICES = {"format": 1, "voices": {"ann": [[0.6, 0.8, 0, 0], [0, 0, 1, 0]], "bob \u4f60": [[0.5, 0.5, 0.5, -0.5]]}}
 VALUES = [None, True, -1, 0, 1, 2 ** 31, 2 ** 63, 1e308, -0.5, "", "x" * 999, "..", "\udcff", [], [[]], {}, [None] * 99]
 
 
@@ -162,23 +168,42 @@ def changed(value, generator):
     return copy
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_damaged_descriptions_of_graphs_are_read_or_refused(sound, tmp_path, count):
-    """inputs.json with other values, and with other bytes: a line names it, and the sanitizers find nothing."""
-    generator, commands = np.random.default_rng(count), []
-    text = json.dumps(GRAPH).encode()
+def mutants(wholes, count):
+    """`count` JSON texts: the wholes with other values, and with other bytes."""
+    generator = np.random.default_rng(count)
+    texts = [json.dumps(whole).encode() for whole in wholes]
     for number in range(count):
-        content = json.dumps(changed(GRAPH, generator)).encode() if number % 2 else damaged(text, [text], generator)
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "net.mindir").touch()
-        (folder / "inputs.json").write_bytes(content)
-        commands.append(("graph", folder / "net.mindir"))
-    lines = answers([sound], commands)
-    refused = [line for line in lines if line.startswith("error: ")]
-    assert count / 10 < len(refused) < count, len(refused)
-    for (_, path), line in zip(commands, lines, strict=True):
-        assert line.endswith(" inputs") or line.startswith(f"error: {path.parent}/inputs.json: "), line
+        whole = number // 2 % len(wholes)
+        yield (json.dumps(changed(wholes[whole], generator)).encode() if number % 2
+               else damaged(texts[whole], texts, generator))
+
+
+def assert_read_or_refused(paths, lines, what):
+    refused = [(path, line) for path, line in zip(paths, lines, strict=True) if not line.endswith(what)]
+    assert len(paths) / 10 < len(refused) < len(paths), len(refused)
+    for path, line in refused:
+        assert line.startswith(f"error: {path}: ") and "; " in line, line
+
+
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_damaged_descriptions_of_graphs_are_read_or_refused(sound, tmp_path, count):
+    """inputs.json of every kind of answer: a line names it, and the sanitizers find nothing."""
+    paths = [tmp_path / str(number) / "inputs.json" for number in range(count)]
+    for path, content in zip(paths, mutants(GRAPHS, count), strict=True):
+        path.parent.mkdir()
+        path.write_bytes(content)
+        path.with_name("net.mindir").touch()
+    assert_read_or_refused(paths, answers([sound], [("graph", path.with_name("net.mindir")) for path in paths]),
+                           " inputs")
+
+
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_damaged_files_of_voices_are_read_or_refused(sound, tmp_path, count):
+    """Those that --enrol writes."""
+    paths = [tmp_path / f"{number}.json" for number in range(count)]
+    for path, content in zip(paths, mutants([VOICES], count), strict=True):
+        path.write_bytes(content)
+    assert_read_or_refused(paths, answers([sound], [("voices", path, 4) for path in paths]), " voices")
 
 
 @with_libraries

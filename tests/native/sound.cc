@@ -5,6 +5,7 @@
 //   write PATH RATE IN growing|whole|cut   a wav of the float32 in the file IN, 1000 at a time; cut: without its end
 //   header PATH RATE N    the header of a wav of N samples
 //   graph PATH            the description of a graph
+//   voices PATH N         the enrolled voices in a file, whose embeddings have N numbers
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "enrolment.h"
 #include "error.h"
 #include "interface.h"
 #include "recording.h"
@@ -82,6 +84,10 @@ std::string Graph(const Fields &fields) {
   return std::to_string(interface.inputs.size()) + " inputs";
 }
 
+std::string Voices(const Fields &fields) {
+  return std::to_string(Enrolment::Read(fields.at(1), std::stoull(fields.at(2))).Means().size()) + " voices";
+}
+
 std::string Answer(const std::string &line) {
   const Fields fields = Split(line);
   try {
@@ -89,6 +95,7 @@ std::string Answer(const std::string &line) {
     return command == "read"     ? Read(fields)
            : command == "write"  ? Write(fields)
            : command == "header" ? Header(fields)
+           : command == "voices" ? Voices(fields)
            : command == "graph"  ? Graph(fields)
                                  : throw std::logic_error("no such command");
   } catch (const UserError &error) {
