@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.audio_fuzz import damaged, seeds, write_damaged
-from helpers.native import SANITIZE, WITHOUT_LIBRARIES, answers, native_program
+from helpers.native import SANITIZE, answers, native_program
 from helpers.shared import LIBRARIES, has_header
 
 from utils.audio import audio_file
@@ -32,7 +32,7 @@ def sound():
 @pytest.fixture(scope="module")
 def plain():
     """The program as it is built where the libraries are not installed."""
-    return native_program("sound", *WITHOUT_LIBRARIES)
+    return native_program("sound_plain", *SANITIZE)
 
 
 def noise(length=40000, channels=1, peak=0.5, seed=0):
