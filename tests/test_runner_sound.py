@@ -207,7 +207,7 @@ def test_damaged_files_of_voices_are_read_or_refused(sound, tmp_path, count):
 
 
 @with_libraries
-@pytest.mark.parametrize("seconds", [100, pytest.param(3600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [30, pytest.param(3600, marks=pytest.mark.slow)])
 def test_a_long_recording_needs_no_more_memory_than_a_short_one(sound, tmp_path, seconds):
     """Both of two channels at 44.1 kHz, resampled, of wav and flac."""
     second = noise(44100, 2)

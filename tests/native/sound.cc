@@ -6,8 +6,6 @@
 //   header PATH RATE N    the header of a wav of N samples
 //   graph PATH            the description of a graph
 //   voices PATH N         the enrolled voices in a file, whose embeddings have N numbers
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <fstream>
 #include <iostream>
@@ -35,11 +33,16 @@ Fields Split(const std::string &line) {
   return fields;
 }
 
-// Bytes of memory that the process had at most.
+// Bytes of memory that the process had at most; getrusage() would count the process that started it.
 int64_t Peak() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    int64_t size = 0;
+    if (word == "VmHWM:" && status >> size) {
+      return size * 1024;
+    }
+  }
+  throw std::runtime_error("/proc does not tell the memory");
 }
 
 std::string Read(const Fields &fields) {
