@@ -80,6 +80,8 @@ RUN_BY = {
         "ecapatdnn_train::test_cpp_runner_gives_the_scores_of_eval",
         "conv_tasnet_train::test_cpp_runner_gives_the_scores_of_eval",
         "deepspeech2_train::test_cpp_runner_gives_the_scores_of_eval"],
+    r"\.\./ascend310_infer/build/main .*--enrol.*": [
+        "runner_answers::test_each_recording_against_enrolled_voices"],
     rf"python export\.py {BEST} .*--input waveform|(bash )?\.\./ascend310_infer/build(\.sh|/main .*)": [
         "ascend310_infer::test_runner_computes_what_python_does"],
     rf"python infer\.py (samples/.*|.*{BEST}.*)|python \w+/infer\.py --help": [

@@ -4,6 +4,7 @@
 
 #include "enrolment.h"
 #include "error.h"
+#include "files.h"
 #include "output.h"
 
 namespace {
@@ -117,7 +118,10 @@ class Enrolling : public EmbeddingOutput {
   Enrolling(const Options &options, size_t size)
       : EmbeddingOutput(options),
         enrolment_(std::filesystem::exists(options.enrolled) ? Enrolment::Read(options.enrolled, size)
-                                                             : Enrolment(size)) {}
+                                                             : Enrolment(size)) {
+    const std::filesystem::path folder = std::filesystem::path(options.enrolled).parent_path();
+    RequireWritable(folder.empty() ? "." : folder);  // known before the work
+  }
 
   void End() override { enrolment_.Add(options_.enrol, embedding_); }
 
