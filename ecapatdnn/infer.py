@@ -31,8 +31,9 @@ def main(argv: list[str]) -> None:
     first.print_notes()
     second.print_notes()
     verdict = verifier.verify(first, second, threshold=args.threshold)
+    ratio = "" if verdict.llr is None else f", log-likelihood ratio {verdict.llr:+.2f}"
     print(f"{'same' if verdict.same else 'different'} speaker: score {verdict.score:.3f}, threshold "
-          f"{verdict.threshold:.3f}")
+          f"{verdict.threshold:.3f}{ratio}")
 
 
 def embed(files: Sequence[str], verifier: "ecapatdnn.Verifier", output: str) -> None:

@@ -90,5 +90,6 @@ class Config(CropSettings, ModelSettings):
     cohort_utterances: Positive = 20  # of a speaker, at most
     top_n: Cohort = 300             # nearest cohort speakers that count
     subtract_mean: bool = False     # the cohort's mean embedding, before the cosine
+    calibrate: bool = False         # fit log-likelihood ratios to eval_list's scores and save that in the checkpoint
     length: int = 1199              # frames of 10 ms
     input: str = "features"         # or waveform: the front-end is a part of the graph

@@ -7,15 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
+from ecapatdnn.src.calibration import (
+    Calibration,
+    detection_cost,
+    fit,
+    log_likelihood_cost,
+    minimum_log_likelihood_cost,
+    of_record,
+    to_record,
+)
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.inference import first_utterances, load, survey_files
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
-from ecapatdnn.src.plots import draw_det
+from ecapatdnn.src.plots import draw_calibration, draw_det
 from ecapatdnn.src.scoring import as_norm, cosine_scores, subtract_mean
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import require
 from utils.files import write_text
 from utils.paths import list_name
 from utils.results import result_folder
+
+PRIORS = 0.01, 0.05     # of a target, for detection costs
 
 
 def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | None]:
@@ -49,17 +61,23 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | 
     return results, trials, folder
 
 
-def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None) -> dict[str, float]:
-    """Prints EER and minDCF of scores (n,), writes scores_<kind>.txt and det.png into `folder`; returns {kind: EER}."""
+def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None,
+           calibration: Calibration | None = None) -> dict[str, float]:
+    """Prints EER and minDCF of scores (n,), writes scores_<kind>.txt and det.png into `folder`; returns {kind: EER}.
+
+    `calibration`: of the cosine, whose Cllr and actDCF are printed too, and calibration.png is drawn.
+    """
     rates = {kind: error_rates(trials.target, scores) for kind, scores in results.items()}
     eers = {}
     for kind, errors in rates.items():
         eers[kind], threshold = equal_error_rate(errors)
-        costs = [minimum_detection_cost(errors, prior) for prior in (0.01, 0.05)]
+        costs = [minimum_detection_cost(errors, prior) for prior in PRIORS]
         prefix = "" if kind == "cosine" else f"{kind}: "
         print(f"{prefix}EER = {100 * eers[kind]:.2f}%")
         print(f"{prefix}minDCF(p=0.01) = {costs[0]:.4f}, minDCF(p=0.05) = {costs[1]:.4f}, threshold = {threshold:.4f}",
               flush=True)
+    if calibration:
+        _report_calibration(trials.target, results["cosine"], calibration)
     if folder is None:
         return eers
     for kind in results:
@@ -67,5 +85,29 @@ def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None) 
             f"{score:.5f} {os.fsdecode(trials.files[left])} {os.fsdecode(trials.files[right])}\n"
             for score, left, right in zip(results[kind], trials.left, trials.right, strict=True)))
     draw_det(rates, eers, folder / "det.png")
-    print(f"scores and det.png: {folder}")
+    if calibration:
+        draw_calibration(trials.target, results["cosine"], calibration, folder / "calibration.png")
+    print(f"scores and {'det.png, calibration.png' if calibration else 'det.png'}: {folder}")
     return eers
+
+
+def _report_calibration(target, scores, calibration):
+    llr = calibration.llr(scores)
+    costs = ", ".join(f"actDCF(p={prior}) = {detection_cost(target, llr, prior):.4f}" for prior in PRIORS)
+    print(f"Cllr = {log_likelihood_cost(target, llr):.4f}, minimum {minimum_log_likelihood_cost(target, scores):.4f}; "
+          f"{costs}", flush=True)
+
+
+def calibrated(config: Config, scores: np.ndarray, trials: Trials) -> Calibration | None:
+    """What makes log-likelihood ratios of the cosines (n,): None where the checkpoint has nothing that fits them.
+
+    With config.calibrate it is fitted to these trials and saved in the checkpoint, for all programs that use it.
+    """
+    parameters, record = load_checkpoint(config.model_path)
+    if not config.calibrate:
+        return of_record(record, config)
+    calibration = fit(trials.target, scores)
+    save_checkpoint(config.model_path, parameters, **record | to_record(calibration, config))
+    print(f"{config.model_path}: now holds this calibration, log-likelihood ratio = {calibration.scale:.3f} * score "
+          f"{calibration.offset:+.3f}, 0 at {calibration.threshold:.4f}")
+    return calibration

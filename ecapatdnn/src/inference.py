@@ -15,6 +15,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from ecapatdnn.src.calibration import Calibration, of_record
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.embedding_cache import EmbeddingCache, Kept
 from ecapatdnn.src.features import MIN_FRAMES, RATE, filter_bank, sample_count
@@ -112,6 +113,7 @@ class Verdict(NamedTuple):
     score: float                # -1 to 1
     threshold: float            # the least score of one speaker
     same: bool
+    llr: float | None = None    # log-likelihood ratio; None: the checkpoint is not calibrated
 
 
 class Verifier(UtteranceNetwork):
@@ -121,14 +123,19 @@ class Verifier(UtteranceNetwork):
     """
 
     def __init__(self, network: nn.Cell, config: Config, cache: EmbeddingCache | None = None,
-                 threshold: float | None = None):
+                 threshold: float | None = None, calibration: Calibration | None = None):
         super().__init__(network, config)
         self.checkpoint, self.score_crops = config.model_path, config.score_crops
-        self.cache, self.saved_threshold = cache, threshold
+        self.cache, self.saved_threshold, self.calibration = cache, threshold, calibration
 
     @property
     def threshold(self) -> float:
-        """The score from which on two recordings are of one speaker: that of the EER of the run's validation."""
+        """The score from which on two recordings are of one speaker.
+
+        That whose log-likelihood ratio is 0; of a checkpoint that is not calibrated, that of the EER of its validation.
+        """
+        if self.calibration:
+            return self.calibration.threshold
         if self.saved_threshold is None:
             raise ContentError(f"{self.checkpoint}: was trained without validation trials and holds no "
                                "threshold; pass --threshold")
@@ -161,7 +168,8 @@ class Verifier(UtteranceNetwork):
         """
         threshold = self.threshold if threshold is None else threshold
         score = self.score(first, second, rate)
-        return Verdict(score, threshold, score >= threshold)
+        llr = float(self.calibration.llr(np.array(score))) if self.calibration else None
+        return Verdict(score, threshold, score >= threshold, llr)
 
     def _raised(self, source, rate):
         return source if isinstance(source, Recording) else self.open(source, rate)
@@ -282,4 +290,5 @@ def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **
     elsewhere = config.output_folder and why_not_writable(Path(config.model_path).parent) and config.output_folder
     cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample, config.amp_level,
                            folder=elsewhere)
-    return Verifier(fast(network, config.amp_level == BF16), config, cache, trained.record.get("threshold"))
+    return Verifier(fast(network, config.amp_level == BF16), config, cache, trained.record.get("threshold"),
+                    of_record(trained.record, config))

@@ -4,8 +4,10 @@ A DET plot has miss rate over false alarm rate on normal-deviate axes, where Gau
 """
 from collections.abc import Mapping
 
+import numpy as np
 from scipy.stats import norm
 
+from ecapatdnn.src.calibration import Calibration
 from ecapatdnn.src.metric import Errors
 from utils.files import StrPath
 from utils.plots import BLUE, GREY, ORANGE, card
@@ -51,3 +53,25 @@ def draw_verdicts(scores: Mapping[str, float], threshold: float, path: StrPath) 
                  xlabel="score: cosine of two embeddings")
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axis.spines["left"].set_visible(False)
+
+
+def draw_calibration(target: np.ndarray, scores: np.ndarray, calibration: Calibration, path: StrPath) -> None:
+    """How the log-likelihood ratios of `scores` (n,) spread, of targets (n,) bool and of others, as PNG.
+
+    Where they are right, the curves cross at 0, and at x the targets' is e^x times as high: the dots, from the counts.
+    """
+    llr = calibration.llr(scores)
+    edges = np.linspace(*np.clip(np.quantile(llr, (0.001, 0.999)), -25, 25), 31)
+    middle = (edges[1:] + edges[:-1]) / 2
+    shares = [np.histogram(llr[kind], edges)[0] / kind.sum() for kind in (target, ~target)]
+    enough = np.minimum(*[np.histogram(llr[kind], edges)[0] for kind in (target, ~target)]) >= 5
+    with card(path, rows=2, sharex=True) as (_, axes):
+        for share, color, name in zip(shares, (BLUE, ORANGE), ("one speaker", "two speakers"), strict=True):
+            axes[0, 0].stairs(share, edges, color=color, fill=True, alpha=0.5, label=name)
+        axes[0, 0].set(ylabel="share of trials")
+        axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+        axes[1, 0].plot(middle, middle, color=GREY, linestyle=":")
+        axes[1, 0].plot(middle[enough], np.log(shares[0][enough] / shares[1][enough]), "o", color=BLUE)
+        axes[1, 0].set(xlabel="log-likelihood ratio that is stated", ylabel="counted")
+        for axis in axes[:, 0]:
+            axis.axvline(0, color="#1f2933", linewidth=1.5, linestyle="--")

@@ -1,0 +1,89 @@
+"""Scores as log-likelihood ratios (LLR), and how good they are.
+
+An LLR says how much likelier what was heard is from one speaker than from two: 0 favours neither, 3 is 20 (e^3) times.
+So one threshold, the log of the odds against a target, is right for every list. Brümmer and du Preez,
+"Application-independent evaluation of speaker detection", Computer Speech and Language 2006.
+
+Letters: n trials.
+"""
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import isotonic_regression, minimize
+
+from ecapatdnn.src.config import Config
+
+RIDGE = 1e-4    # on the scale, for scores with a deviation of 1: keeps it finite where no two scores overlap
+
+
+class Calibration(NamedTuple):
+    """LLR = scale * score + offset."""
+
+    scale: float
+    offset: float
+
+    def llr(self, scores: np.ndarray) -> np.ndarray:
+        """Scores (any shape) -> LLR."""
+        return self.scale * scores + self.offset
+
+    @property
+    def threshold(self) -> float:
+        """The score whose LLR is 0."""
+        return -self.offset / self.scale
+
+
+def of_record(record: Mapping[str, Any], config: Config) -> Calibration | None:
+    """The calibration that a checkpoint's `record` holds; None where there is none for scores as `config` has them."""
+    saved = record.get("calibration", {})
+    fits = saved and all(saved.get(name) == value for name, value in scoring(config).items())
+    return Calibration(saved["scale"], saved["offset"]) if fits else None
+
+
+def to_record(calibration: Calibration, config: Config) -> dict[str, Any]:
+    """What `of_record` reads."""
+    return {"calibration": calibration._asdict() | scoring(config)}
+
+
+def scoring(config: Config) -> dict[str, Any]:
+    """The settings that scores depend on: others need a calibration of their own."""
+    return {"score_crops": config.score_crops, "subtract_mean": config.subtract_mean}
+
+
+def fit(target: np.ndarray, scores: np.ndarray) -> Calibration:
+    """Logistic regression of `target` (n,) bool on `scores` (n,); both kinds of trials weigh the same."""
+    mean, deviation = scores.mean(), scores.std()
+    x = (scores - mean) / deviation
+
+    def cost(parameters):
+        return _cost(target, parameters[0] * x + parameters[1]) + RIDGE * parameters[0] ** 2
+
+    scale, offset = minimize(cost, (1.0, 0.0), method="BFGS").x
+    return Calibration(float(scale / deviation), float(offset - scale * mean / deviation))
+
+
+def log_likelihood_cost(target: np.ndarray, llr: np.ndarray) -> float:
+    """Cllr in bits: 0 is perfect, 1 what an LLR of 0 for every trial costs. `target` (n,) bool, `llr` (n,)."""
+    return float(_cost(target, llr) / np.log(2))
+
+
+def minimum_log_likelihood_cost(target: np.ndarray, scores: np.ndarray) -> float:
+    """The Cllr of the best LLR that rise with `scores` (n,): what calibration cannot take away."""
+    place = np.unique(scores, return_inverse=True)[1]
+    trials = np.bincount(place)
+    posterior = isotonic_regression(np.bincount(place, target) / trials, weights=trials).x[place]
+    with np.errstate(divide="ignore"):
+        llr = np.log(posterior) - np.log1p(-posterior) - np.log(target.sum() / (~target).sum())
+    return log_likelihood_cost(target, llr)
+
+
+def detection_cost(target: np.ndarray, llr: np.ndarray, target_prior: float) -> float:
+    """actDCF: as minDCF (metric.py), of the decisions that the LLR (n,) make at the prior's own threshold."""
+    accepted = llr >= np.log((1 - target_prior) / target_prior)
+    miss, false_alarm = np.mean(~accepted[target]), np.mean(accepted[~target])
+    return float((target_prior * miss + (1 - target_prior) * false_alarm) / min(target_prior, 1 - target_prior))
+
+
+def _cost(target, llr):
+    """Mean over the two kinds of the mean -log probability of the truth, at even odds."""
+    return (np.logaddexp(0, -llr[target]).mean() + np.logaddexp(0, llr[~target]).mean()) / 2
