@@ -8,10 +8,9 @@ from utils.errors import run
 
 def main(config: Config) -> dict[str, float]:
     """Prints EER and minDCF, writes scores and det.png beside the checkpoint; returns {kind of score: EER}."""
-    from ecapatdnn.src.evaluation import calibrated, report, score_trials  # MindSpore, which --help does not wait for
+    from ecapatdnn.src.evaluation import report, score_trials  # MindSpore, which --help does not wait for
 
-    results, trials, folder = score_trials(config)
-    return report(results, trials, folder, calibrated(config, results["cosine"], trials))
+    return report(*score_trials(config))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Embedder(Verifier):
     """Embeds a file by its length, without a network."""
 
     def __init__(self, config):
-        self.config, self.cache, self.fewest = config, None, 4000
+        self.config, self.cache, self.fewest, self.calibration = config, None, 4000, None
 
     def run(self, recording, rate=16000):
         return np.array([[1, self.open(recording, rate).samples % 977]], np.float32)

@@ -13,7 +13,6 @@ from ecapatdnn.src.calibration import (
     fit,
     log_likelihood_cost,
     minimum_log_likelihood_cost,
-    of_record,
     to_record,
 )
 from ecapatdnn.src.config import Config
@@ -30,10 +29,11 @@ from utils.results import result_folder
 PRIORS = 0.01, 0.05     # of a target, for detection costs
 
 
-def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | None]:
-    """({kind: scores (n,)}, the trials of config.eval_list, the folder for what comes of them or None for nowhere).
+def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | None, Calibration | None]:
+    """({kind: scores (n,)}, the trials of config.eval_list, the folder for what comes of them or None for nowhere,
+    the checkpoint's calibration of the cosine).
 
-    Kinds: cosine, and AS-norm where config.as_norm is set.
+    Kinds: cosine, and AS-norm where config.as_norm is set. With config.calibrate the checkpoint gets a new calibration.
     """
     require(config, "eval_list", "eval_path")
     trials = read_trials(config.eval_list)
@@ -58,7 +58,8 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | 
     else:
         results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
-    return results, trials, folder
+    calibration = calibrate(config, results["cosine"], trials) if config.calibrate else verifier.calibration
+    return results, trials, folder, calibration
 
 
 def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None,
@@ -98,16 +99,11 @@ def _report_calibration(target, scores, calibration):
           f"{costs}", flush=True)
 
 
-def calibrated(config: Config, scores: np.ndarray, trials: Trials) -> Calibration | None:
-    """What makes log-likelihood ratios of the cosines (n,): None where the checkpoint has nothing that fits them.
-
-    With config.calibrate it is fitted to these trials and saved in the checkpoint, for all programs that use it.
-    """
-    parameters, record = load_checkpoint(config.model_path)
-    if not config.calibrate:
-        return of_record(record, config)
+def calibrate(config: Config, scores: np.ndarray, trials: Trials) -> Calibration:
+    """What makes log-likelihood ratios of the cosines (n,); saved in the checkpoint, for all programs that use it."""
     calibration = fit(trials.target, scores)
+    parameters, record = load_checkpoint(config.model_path)
     save_checkpoint(config.model_path, parameters, **record | to_record(calibration, config))
-    print(f"{config.model_path}: now holds this calibration, log-likelihood ratio = {calibration.scale:.3f} * score "
+    print(f"{config.model_path}: now holds this calibration: log-likelihood ratio = {calibration.scale:.3f} * score "
           f"{calibration.offset:+.3f}, 0 at {calibration.threshold:.4f}")
     return calibration
