@@ -56,8 +56,9 @@ def main(argv: list[str]) -> None:
     if not scoring:
         train(config, after_epoch)
         return
-    results, trials, folder = score_trials(dataclasses.replace(config, model_path=config.initial_model))
-    report(results, trials, folder)
+    scored = score_trials(dataclasses.replace(config, model_path=config.initial_model))
+    report(*scored)
+    results, trials, *_ = scored
     errors = error_rates(trials.target, results["cosine"])
     print(f"EER {100 * equal_error_rate(errors)[0]:2.2f}%, minDCF {minimum_detection_cost(errors, 0.05):.4f}%")
 

@@ -14,6 +14,7 @@ from helpers.networks import shared_networks
 from helpers.programs import assert_same_end, copied_at, flags, killed, rank_table, run_runner, script, started, using
 from mindspore import Tensor, nn
 
+import ecapatdnn
 from ecapatdnn import eval as evaluation
 from ecapatdnn import export, infer, postprocess, preprocess, train
 from ecapatdnn.src import inference, training
@@ -200,6 +201,25 @@ def test_inference_verdict_and_embeddings(trained, mini_corpus, tmp_path, capsys
         np.testing.assert_allclose(np.linalg.norm(data["embeddings"], axis=1), 1, atol=1e-5)
     with refused(SettingError, "1 audio file", "two", "--embed"):
         infer.main([files[0], *checkpoint])
+
+
+def test_a_calibration_is_kept_and_used(trained, mini_corpus, tmp_path, capsys):
+    """The threshold is where the log-likelihood ratio is 0; another way to score has none."""
+    checkpoint = str(shutil.copytree(trained.ckpt_save_dir, tmp_path / "run") / "best.ckpt")
+    config = dataclasses.replace(using(trained), model_path=checkpoint)
+    evaluation.main(dataclasses.replace(config, calibrate=True))
+    evaluation.main(config)
+    costs = re.findall(r"^Cllr = (\S+), minimum (\S+); actDCF\(p=0.01\)", capsys.readouterr().out, re.M)
+    assert len(costs) == 2 and costs[0] == costs[1] and float(costs[0][1]) <= float(costs[0][0]) < 1
+    assert (tmp_path / "run/eval_trials/calibration.png").is_file()
+    files = [str(path) for path in sorted((mini_corpus / "test").glob("t00*/*.wav"))[:2]]
+    infer.main([*files, "--checkpoint_path", checkpoint])
+    verifier = ecapatdnn.load(checkpoint)
+    verdict = verifier.verify(*files)
+    assert f", log-likelihood ratio {verdict.llr:+.2f}" in capsys.readouterr().out
+    scale, offset = verifier.calibration
+    assert verdict.llr == pytest.approx(scale * verdict.score + offset) and verdict.same == (verdict.llr >= 0)
+    assert ecapatdnn.load(checkpoint, score_crops=2).calibration is None
 
 
 def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 """The eval.py of all models: checked before the work, what is done is kept, results reach the screen first."""
+import importlib
 import json
 import sys
 
@@ -61,7 +62,7 @@ class Evaluation:
 
     def __init__(self, model, folder, monkeypatch):
         self.model, self.folder, self.loaded = model, folder, []
-        self.module = sys.modules[f"{model}.src.evaluation"]
+        self.module = importlib.import_module(f"{model}.src.evaluation")
         self.run_folder = folder / "run"
         self.run_folder.mkdir()
         numbers = range(1, 7)

@@ -61,7 +61,8 @@ def draw_calibration(target: np.ndarray, scores: np.ndarray, calibration: Calibr
     Where they are right, the curves cross at 0, and at x the targets' is e^x times as high: the dots, from the counts.
     """
     llr = calibration.llr(scores)
-    edges = np.linspace(*np.clip(np.quantile(llr, (0.001, 0.999)), -25, 25), 31)
+    low, high = np.quantile(llr, (0.001, 0.999)).clip(-25, 25)
+    edges = np.linspace(low, high, 31)
     middle = (edges[1:] + edges[:-1]) / 2
     shares = [np.histogram(llr[kind], edges)[0] / kind.sum() for kind in (target, ~target)]
     enough = np.minimum(*[np.histogram(llr[kind], edges)[0] for kind in (target, ~target)]) >= 5
