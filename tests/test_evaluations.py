@@ -1,7 +1,6 @@
 """The eval.py of all models: checked before the work, what is done is kept, results reach the screen first."""
 import importlib
 import json
-import sys
 
 import numpy as np
 import pytest
