@@ -47,6 +47,24 @@ struct AnswerKind {
   std::optional<double> threshold;  // the least score of one speaker
 };
 
+// How a graph with states goes through a recording that arrives: Steps in utils/layers/steps.py. Its inputs are a
+// window of samples, how many of them are the recording's, and the states.
+struct Streaming {
+  int64_t samples = 0;  // that a step goes on by; 0: the graph is none of these
+  int64_t window = 0;   // samples that a step sees
+  int64_t before = 0;   // of them before its own
+  int64_t rows = 0;     // that a step gives
+  int64_t delay = 0;    // rows that they come later
+  int64_t add = 0;      // a recording of n samples has (n + add) / step rows
+  int64_t step = 1;
+  int64_t mirrored = 0;        // samples beyond either end that are the mirror image of the recording
+  int64_t shortest = 0;        // samples that a recording has at least, zeros at its end
+  std::vector<size_t> states;  // of the inputs from the third on: the output that is its next value
+
+  // Samples that follow one, at most, before the row of its time is given.
+  int64_t Latency() const { return window - before - 1 + delay * step; }
+};
+
 struct Interface {
   std::vector<Port> inputs;
   std::vector<Port> outputs;
@@ -60,6 +78,7 @@ struct Interface {
   std::vector<int64_t>
       gears;  // lengths, rising, that the first input is padded to; the last input gives its own length
   AnswerKind answer;
+  Streaming streaming;
   std::filesystem::path config;  // of the runtime, and of the converter that compiles the gears; may be empty
 
   // The inputs that come from files: all but the length.
@@ -71,5 +90,8 @@ struct Interface {
 
 // Reads inputs.json beside the graph. UserError where it is missing or does not describe a graph.
 Interface ReadInterface(const std::filesystem::path &mindir_path);
+
+// UserError for a streaming graph, where whole recordings are run.
+void RefuseSteps(const Interface &interface, const std::string &mindir_path);
 
 #endif  // ASCEND310_INFER_INC_INTERFACE_H_

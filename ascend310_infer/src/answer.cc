@@ -10,6 +10,7 @@
 Interface ReadAnswering(const std::filesystem::path &mindir_path) {
   const std::string path = mindir_path.string();
   Interface interface = ReadInterface(path);
+  RefuseSteps(interface, path);
   if (!interface.TakesWaveform()) {
     throw UserError(path + ": takes " + interface.inputs[0].name +
                     ", expected a waveform; export it with --input waveform");

@@ -108,6 +108,7 @@ Outcome RunItems(const std::vector<Item> &items, const Interface &interface, con
 
 int RunBatch(const Options &options) {
   const Interface interface = ReadInterface(options.mindir_path);
+  RefuseSteps(interface, options.mindir_path);
   const fs::path folder = options.output_path;
   const std::vector<Item> items = FindItems(options.input_path, folder, interface);
   RequireWritable(folder);

@@ -119,6 +119,39 @@ AnswerKind ReadAnswer(const nlohmann::json &json, const std::vector<Port> &outpu
   return answer;
 }
 
+size_t Find(const std::vector<Port> &ports, const std::string &name) {
+  const auto port = std::find_if(ports.begin(), ports.end(), [&](const Port &each) { return each.name == name; });
+  return static_cast<size_t>(port - ports.begin());
+}
+
+Streaming ReadStreaming(const nlohmann::json &json, const std::vector<Port> &inputs, const std::vector<Port> &outputs) {
+  Streaming streaming;
+  streaming.samples = Whole(json.at("samples"), "samples", 1);
+  streaming.window = Whole(json.at("window"), "window", streaming.samples);
+  streaming.mirrored = Whole(json.at("mirrored"), "mirrored", 0, streaming.window);
+  streaming.before = Whole(json.at("before"), "before", 0, streaming.window - streaming.samples);
+  streaming.rows = Whole(json.at("rows"), "rows", 1);
+  streaming.delay = Whole(json.at("delay"), "delay", 0, 1'000'000);
+  streaming.add = Whole(json.at("length").at(0), "length", 0);
+  streaming.step = Whole(json.at("length").at(1), "length", 1);
+  streaming.shortest = Whole(json.at("shortest"), "shortest", 0, streaming.window);
+  bool fits = inputs.size() > 1 && inputs[0].shape == std::vector<int64_t>{1, streaming.window} &&
+              inputs[0].dtype == "float32" && inputs[1].name == json.at("count") && inputs[1].dtype == "int32" &&
+              inputs[1].shape == std::vector<int64_t>{1} && json.at("states").size() == inputs.size() - 2 &&
+              !outputs.empty() && outputs[0].dtype == "float32";
+  for (size_t i = 2; fits && i < inputs.size(); ++i) {
+    const size_t output = Find(outputs, json.at("states").value(inputs[i].name, ""));
+    fits = output > 0 && output < outputs.size() && outputs[output].shape == inputs[i].shape &&
+           outputs[output].dtype == inputs[i].dtype &&
+           std::count(inputs[i].shape.begin(), inputs[i].shape.end(), kAnySize) == 0;
+    streaming.states.push_back(output);
+  }
+  if (!fits) {
+    throw Damage("its inputs and outputs are not those of its steps, expected a window, a count and states");
+  }
+  return streaming;
+}
+
 std::vector<int64_t> ReadGears(const nlohmann::json &json, const std::vector<Port> &inputs) {
   std::vector<int64_t> gears;
   for (const auto &gear : json.at("gears")) {
@@ -217,6 +250,9 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     if (json.contains("answer")) {
       interface.answer = ReadAnswer(json.at("answer"), interface.outputs);
     }
+    if (json.contains("streaming")) {
+      interface.streaming = ReadStreaming(json.at("streaming"), interface.inputs, interface.outputs);
+    }
     if (json.contains("gears")) {
       interface.gears = ReadGears(json, interface.inputs);
     }
@@ -242,5 +278,12 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
     throw UserError(path.string() + ": " + error.what() +
                     (format > kFormat ? "; a later version is needed, build the runner of the programs that exported it"
                                       : "; export the graph again"));
+  }
+}
+
+void RefuseSteps(const Interface &interface, const std::string &mindir_path) {
+  if (interface.streaming.samples > 0) {
+    throw UserError(mindir_path + ": takes a recording step by step as it arrives; run it with --stream, or export " +
+                    "the graph without --streaming");
   }
 }

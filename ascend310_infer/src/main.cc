@@ -2,6 +2,7 @@
 //
 //   main --mindir_path FILE --input_path FOLDER --output_path FOLDER     writes the graph's outputs, see batch.h
 //   main --mindir_path FILE talk.wav ...                                 gives the answers to recordings, see answers.h
+//   main --mindir_path FILE --stream                                     to what arrives on standard input, see live.h
 //
 // Exit code 0 where all were run, 2 where some or all could not be, 1 after a defect of this program.
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "answers.h"
 #include "batch.h"
 #include "error.h"
+#include "live.h"
 #include "options.h"
 #include "text.h"
 
@@ -33,7 +35,10 @@ int main(int argc, char **argv) {
   QuietRuntime(argv);
   try {
     const Options options = ParseOptions(argc, argv);
-    return options.recordings.empty() && !options.stream ? RunBatch(options) : RunAnswers(options);
+    if (options.stream) {
+      return RunStream(options);
+    }
+    return options.recordings.empty() ? RunBatch(options) : RunAnswers(options);
   } catch (const UserError &error) {
     PrintLine("error", error.what());
   } catch (const fs::filesystem_error &error) {
