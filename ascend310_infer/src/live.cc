@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
@@ -34,8 +36,7 @@ class LiveText : public Answer {
         unsaid_(kind_.labels.size()),
         transcriber_(
             kind_, interface.sample_rate, {}, [](const std::vector<float> &) { return std::vector<float>(); },
-            MakeDecoder(alphabet_, {settings.beam_width, settings.lm_path, settings.alpha, settings.beta}),
-            settings.timestamps, [this](const Segment &segment) { Give(segment); }),
+            settings.decode, settings.timestamps, [this](const Segment &segment) { Give(segment); }),
         steps_(interface, std::move(predict),
                [this](const std::vector<float> &values, int64_t first, int64_t last) { Add(values, first, last); }) {}
 
@@ -43,7 +44,6 @@ class LiveText : public Answer {
 
   void Finish() override {
     steps_.Finish();
-    is_over_ = true;
     transcriber_.Finish();
   }
 
@@ -74,7 +74,6 @@ class LiveText : public Answer {
   const AnswerKind &kind_;
   Alphabet alphabet_;
   bool partial_;
-  bool is_over_ = false;
   double seconds_;  // of a frame
   Outlet outlet_;
   LogProbs unsaid_;   // of the segment that is being spoken
@@ -288,7 +287,11 @@ int RunStream(const Options &options) {
   }
   Session session(options.mindir_path, options.device, interface);
   AnswerSettings settings;
-  settings.beam_width = options.beam_width;
+  if (const AnswerKind &kind = interface.answer; kind.kind == AnswerKind::Kind::kText) {
+    settings.decode = MakeDecoder(Alphabet(kind.labels, kind.blank, kind.spaced),
+                                  {options.beam_width < 0 ? kind.beam_width : options.beam_width, options.lm_path,
+                                   options.alpha.value_or(kind.alpha), options.beta.value_or(kind.beta)});
+  }
   settings.timestamps = options.timestamps;
   const std::unique_ptr<Answer> answer = MakeLiveAnswer(
       interface, [&](const std::vector<HostTensor> &inputs) { return session.Predict(inputs); }, settings, options.json,

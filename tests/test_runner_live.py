@@ -1,0 +1,159 @@
+"""main --stream: text and speakers while a recording arrives, as Python's streams give them; signals and mistakes."""
+import json
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.errors import assert_refusal
+from helpers.graphs import CONFIGS, exported, network_of, randomised, small
+from mindspore import Tensor
+
+import conv_tasnet.src.inference
+import deepspeech2.src.inference
+from deepspeech2.src import windows
+from deepspeech2.src.decoder import make_decoder
+from deepspeech2.src.text import Alphabet
+
+RATE = {"conv_tasnet": 8000, "deepspeech2": 16000}
+SETTINGS = {"conv_tasnet": {"causal": True, "norm": "cgLN", "stream_step": 0.1},
+            "deepspeech2": {"bidirectional": False, "stream_step": 0.4, "hidden_size": 32}}
+SECONDS = 7.03
+CUTS = {"pause": 10, "segment": 60, "longest": 150}     # frames: several segments
+
+
+def streaming(name, folder, runtime):
+    """(network, config, graph) of one step."""
+    config = small(CONFIGS[name](streaming=True, runtime=runtime))
+    config = type(config)(**vars(config) | SETTINGS[name])
+    network = randomised(network_of(config), np.random.default_rng(0))
+    if name == "deepspeech2":       # else the same label is the most probable throughout
+        for parameter in network.get_parameters():
+            if ".rnn." in parameter.name or parameter.name in ("lookahead.weight", "output.weight"):
+                parameter.set_data(Tensor(3 * parameter.asnumpy()))
+    graph, description = exported(name, network, config, folder)
+    if name == "deepspeech2":
+        description["answer"] |= CUTS
+        (folder / "inputs.json").write_text(json.dumps(description))
+    return network, config, graph
+
+
+@pytest.fixture(scope="module", params=["lite2.0-cpu", pytest.param("lite2.0", marks=pytest.mark.slow)])
+def recognizer(request, tmp_path_factory):
+    """(Python's recognizer, its config, its graph)"""
+    network, config, graph = streaming("deepspeech2", tmp_path_factory.mktemp("text"), request.param)
+    decode = make_decoder(config, Alphabet(config.labels))
+    return deepspeech2.src.inference.Recognizer(network, config, decode), config, graph
+
+
+@pytest.fixture(scope="module")
+def separator(tmp_path_factory):
+    """(Python's separator, its config, its graph)"""
+    network, config, graph = streaming("conv_tasnet", tmp_path_factory.mktemp("voices"), "lite2.0-cpu")
+    return conv_tasnet.src.inference.Separator(network, config), config, graph
+
+
+def sound(name):
+    """16-bit samples, and as Python has them."""
+    generator = np.random.default_rng(3)
+    samples = generator.normal(0, 2000, round(SECONDS * RATE[name]))
+    samples *= np.repeat(generator.uniform(0.1, 2, len(samples) // 997 + 1), 997)[:len(samples)]
+    samples = samples.astype("<i2")
+    return samples, samples.astype(np.float32) / 32768
+
+
+def started(runner, graph, *flags):
+    return subprocess.Popen([runner, "--mindir_path", graph, "--device_target", "CPU", "--threads", "1", "--stream",
+                             *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def streamed(runner, graph, content, sizes, *flags):
+    """What the program prints on standard output where the bytes come in blocks of these sizes, over and over."""
+    process, place = started(runner, graph, *flags), 0
+    while place < len(content):
+        for size in sizes:
+            process.stdin.write(content[place:place + size])
+            process.stdin.flush()
+            place += size
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
+
+
+def test_text_is_that_of_python_in_whatever_blocks_it_comes(runner, recognizer, monkeypatch):
+    """With the times of words, and the text so far after each step."""
+    python, config, graph = recognizer
+    for name, frames in CUTS.items():
+        monkeypatch.setattr(windows, name.upper(), frames)
+    samples, floats = sound("deepspeech2")
+    segments = list(python.transcribe_stream(np.array_split(floats, 7), seconds=config.stream_step, timestamps=True))
+    assert len(segments) > 1 and len({segment.text for segment in segments}) > 1 and segments[0].words
+    plain = [streamed(runner, graph, samples.tobytes(), sizes) for sizes in ((len(samples) * 2,), (3001, 5, 40000))]
+    assert plain[0] == plain[1] == "".join(f"{segment.text}\n" for segment in segments if segment.text)
+    lines = [json.loads(line) for line in
+             streamed(runner, graph, samples.tobytes(), (6400,), "--json", "--timestamps").splitlines()]
+    for found, wanted in zip([line for line in lines if "text" in line], segments, strict=True):
+        assert found["text"] == wanted.text and found["end"] == pytest.approx(wanted.end)
+        assert [word["text"] for word in found["words"]] == [word.text for word in wanted.words]
+        times = [(word["start"], word["end"]) for word in found["words"]]
+        np.testing.assert_allclose(times, [(word.start, word.end) for word in wanted.words], atol=1e-6)
+    partial = [line["partial"] for line in lines if "partial" in line and line["start"] == 0]
+    said = np.zeros((0, len(config.labels)), np.float32)
+    steps = [log_probs for log_probs in python.stream(config.stream_step).run([floats]) if len(log_probs)]
+    for number, text in enumerate(partial):
+        said = np.concatenate((said, steps[number]))
+        assert text == " ".join(python.decode(said).split())
+    assert len(set(partial)) > 5
+
+
+def test_speakers_are_those_of_python(runner, separator, tmp_path):
+    """Within a step of 16 bit, in whatever blocks the mixture comes."""
+    python, config, graph = separator
+    samples, floats = sound("conv_tasnet")
+    speakers = np.concatenate(list(python.separate_stream([floats], seconds=config.stream_step)), 1)
+    found = []
+    for number, sizes in enumerate(((len(samples) * 2,), (1501, 20000))):
+        folder = tmp_path / str(number)
+        assert streamed(runner, graph, samples.tobytes(), sizes, "--output_path", folder).split() == [
+            str(folder / f"live_{i}.wav") for i in (1, 2)]
+        found.append(np.stack([soundfile.read(folder / f"live_{i}.wav", dtype="float32")[0] for i in (1, 2)]))
+    np.testing.assert_array_equal(*found)
+    assert np.abs(speakers).max() > 0.01
+    np.testing.assert_allclose(found[0], speakers.clip(-1, 1), rtol=0, atol=2 ** -14)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_has_come_is_kept_where_it_is_interrupted(number, runner, separator, tmp_path):
+    """Before its input ends: all of it, but for what a killed program had not written yet."""
+    samples, _ = sound("conv_tasnet")
+    process = started(runner, separator[2], "--output_path", tmp_path)
+    assert b"note: " in process.stderr.readline()
+    process.stdin.write(samples[:40000].tobytes())
+    process.stdin.flush()
+    path = tmp_path / "live_1.wav"
+    while not path.exists() or path.stat().st_size < 2 * 39000:
+        assert process.poll() is None
+    process.send_signal(number)
+    process.wait(60)
+    assert process.returncode == (-number if number == signal.SIGKILL else 0)
+    assert soundfile.info(path).frames == 40000 or number == signal.SIGKILL and soundfile.info(path).frames >= 39000
+    process.communicate()
+
+
+def test_a_recording_is_not_written_over(runner, separator, tmp_path):
+    (tmp_path / "live_2.wav").write_text("mine")
+    process = started(runner, separator[2], "--output_path", tmp_path)
+    errors = process.communicate(b"")[1].decode()
+    assert_refusal(process.returncode, errors, tmp_path / "live_2.wav")
+    assert [path.name for path in tmp_path.iterdir()] == ["live_2.wav"]
+
+
+def test_mistakes_are_one_line(runner, separator, tmp_path):
+    graph = separator[2]
+    process = started(runner, graph, "--output_path", tmp_path / "out")
+    assert_refusal(process.returncode or 2, process.communicate(b"\0")[1].decode(), "standard input")
+    for flags in (["--input_path", tmp_path, "--output_path", tmp_path / "out"], [tmp_path / "a.wav"]):
+        done = subprocess.run([runner, "--mindir_path", graph, "--device_target", "CPU", *flags], capture_output=True,
+                              text=True, check=False)
+        assert_refusal(done.returncode, done.stderr, graph, "--stream", "--streaming")
