@@ -8,6 +8,10 @@
 
 #include "error.h"
 
+namespace {
+constexpr int64_t kManyRows = std::numeric_limits<int64_t>::max() / 2;  // of a recording that goes on
+}  // namespace
+
 Steps::Steps(const Interface &interface, Predict predict, Take take)
     : streaming_(interface.streaming), predict_(std::move(predict)), take_(std::move(take)) {
   for (const Port &port : interface.inputs) {
@@ -23,7 +27,7 @@ void Steps::Push(const std::vector<float> &samples) {
   held_.insert(held_.end(), samples.begin(), samples.end());
   received_ += static_cast<int64_t>(samples.size());
   while (Start() + streaming_.window <= received_) {
-    Advance(received_, std::numeric_limits<int64_t>::max());
+    Advance(received_, kManyRows);
   }
 }
 
