@@ -201,8 +201,8 @@ class VoicesOutput : public Output {
       std::cout << source_.path << ": all speakers turned down by " << Fixed(decibels, 1)
                 << " dB, for one would peak at " << Fixed(peak, 2) << " and be clipped\n";
     }
-    std::cout << source_.path << ": " << (written_ + source_.rate - 1) / source_.rate << " s at " << source_.rate
-              << " Hz ->";
+    std::cout << source_.path << ": " << Fixed(static_cast<double>(written_) / static_cast<double>(source_.rate), 1)
+              << " s at " << source_.rate << " Hz ->";
     for (const fs::path &path : paths_) {
       std::cout << ' ' << path.string();
     }
