@@ -101,19 +101,47 @@ def test_an_installed_training_reads_and_writes_below_the_users_folder(installed
     assert_refusal(code, output, "minni", "mini", "wsj0")
     code, output = done(installed / "speech-train", "deepspeech", cwd=tmp_path)
     assert_refusal(code, output, "deepspeech", "deepspeech2")
+    for command in ("speech-eval", "speech-export"):
+        code, output = done(installed / command, "deepspeech2", cwd=tmp_path)
+        assert_refusal(code, output, "model_path", "--checkpoint_path")
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("program", ["ecapatdnn.infer", "conv_tasnet.infer", "deepspeech2.infer", "ecapatdnn.eval",
-                                     "conv_tasnet.eval", "deepspeech2.eval", "utils.train", "utils.train ecapatdnn"])
-def test_help_does_not_wait_for_mindspore(program):
-    module, *arguments = program.split()
-    code = (f"import runpy, sys; sys.argv = ['x', *{arguments}, '--help']\n"
-            f"try:\n    runpy.run_module('{module}', run_name='__main__')\n"
-            "except SystemExit as end:\n    sys.exit(end.code or 3 * ('mindspore' in sys.modules))")
+@needs_setuptools
+def test_an_installed_command_prepares_a_corpus(installed, mini_corpus, tmp_path):
+    code, output = done(installed / "speech-prepare", "ecapatdnn", "--corpus", "tree", "--data_folder",
+                        mini_corpus / "train", "--output_folder", "lists", "--valid_speakers", "2", cwd=tmp_path)
+    assert code == 0 and (tmp_path / "lists" / "train.txt").stat().st_size, output
+
+
+@needs_setuptools
+@pytest.mark.slow
+def test_from_a_corpus_to_a_score_outside_the_repository(installed, mini_corpus, tmp_path):
+    """As docs/install.md has it, with a small network."""
+    def command(name, *words):
+        code, output = done(installed / name, "ecapatdnn", *words, cwd=tmp_path)
+        assert code == 0, output
+        return output
+
+    command("speech-prepare", "--corpus", "tree", "--data_folder", mini_corpus / "train", "--output_folder",
+            "lists/mini", "--valid_speakers", "4")
+    trials = ["--eval_list", "lists/mini/valid_trials.txt", "--eval_path", mini_corpus / "train"]
+    command("speech-train", "--config", "mini", "--channels", "16", "--mfa_channels", "24", "--train_path",
+            mini_corpus / "train", "--valid_path", mini_corpus / "train", "--num_epochs", "1", *trials)
+    assert "EER = " in command("speech-eval", "--checkpoint_path", "runs/mini/best.ckpt", *trials)
+    command("speech-export", "--checkpoint_path", "runs/mini/best.ckpt", "--file_format", "ONNX", "--file_name", "mini")
+    assert (tmp_path / "mini.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "export"])
+def test_help_of_a_command_does_not_wait_for_mindspore(command):
+    code = (f"import sys; from utils.commands import {command}; sys.argv = ['x', 'conv_tasnet', '--help']\n"
+            f"try:\n    {command}()\nexcept SystemExit as end:\n"
+            "    sys.exit(end.code or 3 * ('mindspore' in sys.modules))")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
                             env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert result.returncode == 0 and "--version" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0 and re.match(r"usage: speech-\w+ conv_tasnet ", result.stdout), \
+        result.stdout + result.stderr
 
 
 def test_a_preset_is_named_or_a_path(tmp_path, monkeypatch):

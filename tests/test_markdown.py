@@ -22,7 +22,8 @@ PAIRS = [name for name in DOCUMENTS if not ALONE.fullmatch(name) and not name.en
 SHELL = {name for name in DOCUMENTS if not name.startswith(("CHANGELOG", "benchmarks", ".github"))}
 # what is neither ours nor checked
 COMMON = {"cat", "cd", "cp", "export", "git", "ls", "make", "npu-smi", "pip", "printf", "source",
-          "speech-separate", "speech-train", "speech-transcribe", "speech-verify", "tar"}
+          "speech-eval", "speech-export", "speech-prepare", "speech-separate", "speech-train", "speech-transcribe",
+          "speech-verify", "tar"}
 BEST = r"--checkpoint_path (runs/\w+|pretrained)/best\.ckpt"
 # The whole of a command in a block without a mark, as a pattern, and the test that runs the like of it; of three, that
 # of each model. None needs no test.
@@ -36,8 +37,8 @@ RUN_BY = {
         "rank_table::test_eight_devices_are_written_as_documented"],
     r"python -m utils\.ascend_check .*": ["ascend_check::test_graphs_compile"],
     r"speech-(separate|transcribe|verify) .*": ["installed::test_installed_commands_work_in_another_folder"],
-    r"speech-train ecapatdnn --config mini": [
-        "installed::test_an_installed_training_reads_and_writes_below_the_users_folder"],
+    r"speech-(prepare|train|eval|export) ecapatdnn .*": [
+        "installed::test_from_a_corpus_to_a_score_outside_the_repository"],
     r"python -m utils\.average runs/mini --num 3": ["average::test_mean_of_the_last"],
     r"python -m utils\.cpu_ops": ["instructions::test_the_program_says_what_is_used_and_why"],
     r"python prepare\.py --corpus mini .*": [

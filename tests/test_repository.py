@@ -14,7 +14,7 @@ from helpers.documents import ROOT, table
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
 # command lines of utils
-TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "launch", "train"}
+TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "launch", "commands"}
 
 
 def test_imports_point_one_way():

@@ -107,12 +107,12 @@ def preset(cls: type[Dataclass], name: str) -> StrPath:
     return shipped.get(name.removesuffix(".yaml"), name)
 
 
-def parse_train_config(cls: type[TrainConfig], argv: Sequence[str], program: str | None = None) -> TrainConfig:
+def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConfig:
     """`parse_config`, where `--resume RUN` starts from the values that RUN was trained with.
 
     `--resume auto` names the run in ckpt_save_dir, which need not exist yet.
     """
-    config = parse_config(cls, argv, program=program)
+    config = parse_config(cls, argv)
     if not config.resume:
         return config
     folder = config.ckpt_save_dir if config.resume == AUTO else config.resume
