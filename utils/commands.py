@@ -20,41 +20,51 @@ PROGRAMS = {"prepare": "makes the lists of a corpus", "train": "trains on them",
 PARSE = {"train": parse_train_config, "eval": parse_use_config, "export": parse_use_config}     # prepare.py parses
 
 
-def main(program: str, argv: Sequence[str]) -> None:
-    """Does what `program` of the model in argv[0] does with the other words."""
-    name = f"speech-{program}"
-    parser = argparse.ArgumentParser(prog=name, usage=f"{name} MODEL [--config FILE] [--SETTING VALUE] ...",
-                                     description=f"{name} {PROGRAMS[program]}.", allow_abbrev=False,
-                                     epilog=f"{name} MODEL --help lists what can be set.")
+def main(argv: Sequence[str]) -> None:
+    """Does what the program argv[0] of the model argv[1] does with the other words."""
+    parser = argparse.ArgumentParser(prog="python -m utils.commands", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     add_version(parser)
-    parser.add_argument("model", metavar="MODEL", help=", ".join(MODELS))
-    model = parser.parse_args(argv[:1]).model
+    programs = parser.add_subparsers(dest="program", metavar="PROGRAM", required=True)
+    for program, text in PROGRAMS.items():
+        name = f"speech-{program}"
+        command = programs.add_parser(program, prog=name, description=f"{name} {text}.", help=text, allow_abbrev=False,
+                                      usage=f"{name} MODEL [--config FILE] [--SETTING VALUE] ...",
+                                      epilog=f"{name} MODEL --help lists what can be set.")
+        add_version(command)
+        command.add_argument("model", metavar="MODEL", help=", ".join(MODELS))
+    args = parser.parse_args(argv[:2])
+    program, model = args.program, args.model
     if model not in MODELS:
         raise SettingError(f"{model}: no such model{nearest(model, MODELS)}; expected one of {', '.join(MODELS)}")
-    sys.argv = [f"{name} {model}", *argv[1:]]       # what --help and logs of defects call it
+    sys.argv = [f"speech-{program} {model}", *argv[2:]]       # what --help and logs of defects call it
     module = importlib.import_module(f"{model}.{program}")
     if program in PARSE:
         settings = importlib.import_module(f"{model}.src.config").Config
-        module.main(PARSE[program](settings, argv[1:]))
+        module.main(PARSE[program](settings, argv[2:]))
     else:
-        module.main(argv[1:])
+        module.main(argv[2:])
 
 
 def prepare() -> None:
     """The command speech-prepare."""
-    run(main, "prepare", sys.argv[1:])
+    run(main, ["prepare", *sys.argv[1:]])
 
 
 def train() -> None:
     """The command speech-train."""
-    run(main, "train", sys.argv[1:])
+    run(main, ["train", *sys.argv[1:]])
 
 
 def evaluate() -> None:
     """The command speech-eval."""
-    run(main, "eval", sys.argv[1:])
+    run(main, ["eval", *sys.argv[1:]])
 
 
 def export() -> None:
     """The command speech-export."""
-    run(main, "export", sys.argv[1:])
+    run(main, ["export", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])
