@@ -10,9 +10,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from utils.command_line import Parser
 from utils.config import parse_train_config, parse_use_config
 from utils.errors import SettingError, nearest, run
-from utils.version import add_version
 
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 PROGRAMS = {"prepare": "makes the lists of a corpus", "train": "trains on them", "eval": "scores a checkpoint",
@@ -22,16 +22,14 @@ PARSE = {"train": parse_train_config, "eval": parse_use_config, "export": parse_
 
 def main(argv: Sequence[str]) -> None:
     """Does what the program argv[0] of the model argv[1] does with the other words."""
-    parser = argparse.ArgumentParser(prog="python -m utils.commands", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_version(parser)
+    parser = Parser(prog="python -m utils.commands", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     programs = parser.add_subparsers(dest="program", metavar="PROGRAM", required=True)
     for program, text in PROGRAMS.items():
         name = f"speech-{program}"
-        command = programs.add_parser(program, prog=name, description=f"{name} {text}.", help=text, allow_abbrev=False,
+        command = programs.add_parser(program, prog=name, description=f"{name} {text}.", help=text,
                                       usage=f"{name} MODEL [--config FILE] [--SETTING VALUE] ...",
                                       epilog=f"{name} MODEL --help lists what can be set.")
-        add_version(command)
         command.add_argument("model", metavar="MODEL", help=", ".join(MODELS))
     args = parser.parse_args(argv[:2])
     program, model = args.program, args.model
