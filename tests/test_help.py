@@ -89,9 +89,9 @@ for module in sys.argv[1:]:
 
 
 def test_no_help_waits_for_a_library():
-    """Of every program, all in one process; but for utils.cpu_ops, which takes no flags."""
+    """Of every program, all in one process; but for utils.cpu_ops and the runner's example, which take none."""
     programs = sorted(imports.module_of(path).removesuffix(".__main__") for path, tree in imports.sources().items()
-                      if path.parts[0] not in ("tests", "benchmarks", "ascend310_infer")      # whose example takes a path
+                      if path.parts[0] not in ("tests", "benchmarks", "ascend310_infer")
                       and any(ast.unparse(node).startswith("if __name__") for node in tree.body))
     programs.remove("utils.cpu_ops")
     assert {"ecapatdnn.train", "deepspeech2.lm", "utils.launch", "demo"} <= set(programs)
