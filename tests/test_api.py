@@ -81,7 +81,7 @@ def test_recordings_together_are_embedded_as_alone(verifier, recordings):
 
 def test_a_verdict_holds_the_score_against_the_threshold(verifier, recordings):
     verdict = verifier.verify(*recordings[:2])
-    assert verdict == (verdict.score, verifier.threshold, verdict.score >= verifier.threshold)
+    assert verdict == (verdict.score, verifier.threshold, verdict.score >= verifier.threshold, None)
     assert verdict.score == pytest.approx(verifier.score(*recordings[:2]), abs=1e-6)
     assert [verifier.verify(*recordings[:2], threshold=threshold).same for threshold in (-1, 1)] == [True, False]
 

@@ -472,7 +472,7 @@ def test_wav_files_of_every_kind(doubled, run, tmp_path):
     for kind in WAVS:
         for channels in (1, 2):
             for form in ("WAV", "WAVEX"):
-                samples = generator.uniform(-0.9, 0.9, (1001, channels))
+                samples = generator.uniform(-0.9, 0.9, (1001, channels)).astype(np.float32).astype(np.float64)
                 expected[f"{kind} {channels} {form}"] = samples.mean(axis=1), WAVS[kind]
                 soundfile.write(wavs / f"{kind} {channels} {form}.WAV", samples, RATE, kind, format=form)
     code, output = run(doubled, tmp_path / "in", tmp_path / "out")

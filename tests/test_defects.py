@@ -159,9 +159,9 @@ def test_a_defect_in_a_data_worker_ends_likewise(logs, workers):
 
 
 def test_every_program_ends_so():
-    """Whatever can be started calls `run`."""
+    """Whatever can be started calls `run`, but for the example that reads the runner's answers."""
     listed = subprocess.run(["git", "grep", "-l", "__name__ == .__main__.", "--", "*.py"], cwd=ROOT, check=True,
                             capture_output=True, text=True).stdout.split()
-    programs = [path for path in listed if Path(path).parts[0] not in ("tests", "benchmarks")]
+    programs = [path for path in listed if Path(path).parts[0] not in ("tests", "benchmarks", "ascend310_infer")]
     assert len(programs) > 30
     assert [path for path in programs if not re.search(r"^    run\(", (ROOT / path).read_text(), re.M)] == []
