@@ -168,7 +168,7 @@ def recognise(trained):
 def test_exported_graph_equals_the_network(trained, recognise, tmp_path, length):
     path = export.main(using(trained, length=length, file_name=str(tmp_path / "net")))
     description = json.loads((tmp_path / "inputs.json").read_text())
-    assert description["answer"]["labels"] == trained.labels and description["sample_rate"] == 16000
+    assert description["labels"] == trained.labels and description["sample_rate"] == 16000
     assert [port["shape"] for port in description["inputs"]] == [[1, length or None, BINS], [1]]
     graph = nn.GraphCell(ms.load(str(path)))
     for total in (300,) if length else (300, 171):

@@ -44,7 +44,7 @@ def export(config: Config) -> Path:
         inputs = [Port("features", "float32", (1, length, BINS)), Port("frames", "int32", (1,))]
         if onnx and length:
             model = FixedLength(model, length)
-        facts, halved = {"step_seconds": HOP / RATE}, (1, 2)
+        facts, halved = {"step_seconds": HOP / RATE, "labels": config.labels}, (1, 2)
     elif config.input == "waveform":
         model = FromWaveform(model)
         inputs = [Port("waveform", "float32", (1, length and sample_count(length)), RATE)]
