@@ -105,7 +105,7 @@ def test_text_is_that_of_python_in_whatever_blocks_it_comes(runner, recognizer, 
     for number, text in enumerate(partial):
         said = np.concatenate((said, steps[number]))
         assert text == " ".join(python.decode(said).split())
-    assert len(set(partial)) > 3
+    assert len(partial) > 3
 
 
 def test_speakers_are_those_of_python(runner, separator, tmp_path):
