@@ -3,6 +3,7 @@ import json
 import signal
 import subprocess
 
+import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
@@ -20,6 +21,7 @@ RATE = {"conv_tasnet": 8000, "deepspeech2": 16000}
 SETTINGS = {"conv_tasnet": {"causal": True, "norm": "cgLN", "stream_step": 0.1},
             "deepspeech2": {"bidirectional": False, "stream_step": 0.4, "hidden_size": 32}}
 SECONDS = 7.03
+SEED = 0
 CUTS = {"pause": 10, "segment": 60, "longest": 150}     # frames: several segments
 
 
@@ -27,6 +29,7 @@ def streaming(name, folder, runtime):
     """(network, config, graph) of one step."""
     config = small(CONFIGS[name](streaming=True, runtime=runtime))
     config = type(config)(**vars(config) | SETTINGS[name])
+    ms.set_seed(SEED)       # of the first weights, whichever test comes before
     network = randomised(network_of(config), np.random.default_rng(0))
     if name == "deepspeech2":       # else the same label is the most probable throughout
         for parameter in network.get_parameters():
@@ -105,7 +108,7 @@ def test_text_is_that_of_python_in_whatever_blocks_it_comes(runner, recognizer, 
     for number, text in enumerate(partial):
         said = np.concatenate((said, steps[number]))
         assert text == " ".join(python.decode(said).split())
-    assert len(partial) > 3
+    assert len(set(partial)) > 3
 
 
 def test_speakers_are_those_of_python(runner, separator, tmp_path):
