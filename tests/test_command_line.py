@@ -26,7 +26,7 @@ def test_a_mistake_is_named(words, facts):
 
 
 def test_a_program_prints_the_line_alone():
-    done = subprocess.run([sys.executable, "-m", "utils.commands", "train", "ecapatdnn", "--num_epochs"], cwd=ROOT, text=True,
-                          capture_output=True, check=False)
+    command = [sys.executable, "-m", "utils.commands", "train", "ecapatdnn", "--num_epochs"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
     assert_refusal(done.returncode, done.stderr, "--num_epochs")
     assert done.stderr.count("\n") == 1 and not done.stdout
