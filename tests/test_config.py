@@ -131,14 +131,20 @@ def test_a_yaml_value_of_the_wrong_type_is_named_with_its_file(tmp_path, field, 
         read_yaml(Small, path)
 
 
-@pytest.mark.parametrize("flag, nearest", [("--widht", "width"), ("--nmae", "name"), ("--zzz", ""), ("--wid", "width")])
+@pytest.mark.parametrize("flag, nearest", [("--widht", "--width"), ("--nmae", "--name"), ("--zzz", ""),
+                                           ("--wid", "--width"), ("-width", "--width")])
 @pytest.mark.parametrize("joined", [True, False])
-def test_an_unknown_flag_names_the_nearest(flag, nearest, joined):
+def test_an_unknown_flag_names_the_nearest_as_it_is_typed(flag, nearest, joined):
     argv = [f"{flag}=1"] if joined else [flag, "1"]
     with refused(SettingError, argv[0], "--help") as error:
         parse_config(Small, argv)
-    words = re.findall(r"\w+", str(error.value))
-    assert [field.name for field in fields(Small) if field.name in words] == [*filter(None, [nearest])]
+    named = re.findall(r"--\w+", str(error.value).removeprefix(argv[0]))
+    assert [flag for flag in named if flag != "--help"] == [*filter(None, [nearest])]
+
+
+def test_a_word_that_is_no_flag_is_refused():
+    with refused(SettingError, "width=1", "--help"):
+        parse_config(Small, ["width=1"])
 
 
 def test_an_unknown_yaml_key_names_the_nearest(tmp_path):

@@ -1,12 +1,19 @@
 """Programs print their own lines: not a library's that no user can act upon, nor a compiler's unless it fails."""
+import io
 import logging
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 
+import mindspore
 import pytest
 from helpers.documents import ROOT
+from helpers.errors import refused
+
+from utils.device import select_device
+from utils.errors import UnsupportedError
 
 
 def test_a_warning_that_concerns_nobody_is_left_out_and_others_are_not(device):
@@ -15,6 +22,24 @@ def test_a_warning_that_concerns_nobody_is_left_out_and_others_are_not(device):
     for text, shown in (("'FusedSparseAdam' is deprecated from version 2.8.0", False),
                         ("'Something' is deprecated from version 2.8.0", True)):
         assert bool(logger.filter(logging.makeLogRecord({"msg": text, "levelno": logging.WARNING}))) == shown
+
+
+@pytest.mark.parametrize("error, shown", [("Unsupported device target Ascend. This process", False), ("busy", True),
+                                          ("", True)])
+def test_the_log_of_a_device_is_shown_unless_there_is_none(monkeypatch, error, shown):
+    """Of a missing one the error is the only line; "" stands for one that works."""
+    logger, lines = logging.getLogger(f"ME.mindspore.log.{os.getpid()}"), logging.StreamHandler(io.StringIO())
+
+    def set_device(target, number):
+        logger.warning("no driver")
+        if error:
+            raise RuntimeError(error)
+
+    monkeypatch.setattr(mindspore, "set_device", set_device)
+    monkeypatch.setattr(logger, "handlers", [lines])
+    with refused(UnsupportedError, "device_target Ascend", "DEVICE_TARGET=CPU") if error else nullcontext():
+        select_device("Ascend", 0)
+    assert lines.stream.getvalue() == "no driver\n" * shown
 
 
 @pytest.mark.parametrize("code", [0, 1])

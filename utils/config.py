@@ -84,11 +84,7 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
         group = groups[section] = groups.get(section) or parser.add_argument_group(section)
         group.add_argument(*flags, dest=name, metavar=types[name].__name__.upper(),
                            help=_help(cls, name, text, defaults[name]), **OPTIONAL if types[name] is bool else {})
-    known, unknown = parser.parse_known_args(argv)
-    if unknown:
-        name = unknown[0].split("=")[0].lstrip("-")
-        raise SettingError(f"{unknown[0]}: no such flag{nearest(name, [*types, *aliases])}; --help lists them all")
-    given = vars(known)
+    given = vars(parser.parse_args(argv))
     values = {} if base is None else dataclasses.asdict(base)
     changes = read_yaml(cls, preset(cls, name)) if (name := given.pop("config")) else {}
     changes |= {name: _convert(cls, name, text, f"--{name}") for name, text in given.items() if text is not None}

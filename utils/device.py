@@ -17,6 +17,7 @@ from utils.ranges import Range, environment
 
 TARGETS = ("Ascend", "CPU", "GPU")
 UNUSED = "'FusedSparseAdam' is deprecated"      # nn.Adam makes one for sparse gradients, which no network here has
+MISSING = "Unsupported device target"   # MindSpore's error where it has no backend for it, or a backend no driver
 MAX_ISA = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")    # what oneDNN reads, the first before the second
 CAP, CAPPED = "AVX2", "CPU_OPS_CAPPED"      # the variable tells the cap set here from one that the user has set
 
@@ -105,12 +106,7 @@ def setup_device(target: str = "", distribute: bool = False, device_id: int = 0,
     if target == "CPU":
         cap_onednn()
     chosen, threads = environment("DEVICE_ID", Range(0, 63)), os.environ.get("OMP_NUM_THREADS", "")
-    try:
-        ms.set_device(target, (device_id if chosen is None else chosen) if target != "CPU" else None)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UnsupportedError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this "
-                               "CPU") from None
+    select_device(target, (device_id if chosen is None else chosen) if target != "CPU" else None)
     if target == "CPU" and distribute and threads.isdecimal() and int(threads) > 0:
         # the launchers set it: processes with as many threads as cores each would take the cores from one another
         ms.device_context.cpu.op_tuning.threads_num(int(threads))
@@ -131,6 +127,32 @@ def setup_device(target: str = "", distribute: bool = False, device_id: int = 0,
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True,
                                  device_num=device.size)
     return device
+
+
+def select_device(target: str, number: int | None) -> None:
+    """`ms.set_device`. Where there is no such device at all, only one line, not MindSpore's log of what it lacks."""
+    logger, held = logging.getLogger(f"ME.mindspore.log.{os.getpid()}"), []
+
+    def hold(record):
+        held.append(record)
+        return False
+
+    logger.addFilter(hold)
+    try:
+        ms.set_device(target, number)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if reason.startswith(MISSING):
+            held.clear()
+            raise UnsupportedError(f"device_target {target}: MindSpore finds none here; DEVICE_TARGET=CPU runs on this "
+                                   f"CPU, and python -c \"import mindspore; mindspore.set_device('{target}')\" says "
+                                   "what is missing") from None
+        raise UnsupportedError(f"device_target {target}: not usable here ({reason}); DEVICE_TARGET=CPU runs on this "
+                               "CPU") from None
+    finally:
+        logger.removeFilter(hold)
+        for record in held:
+            logger.handle(record)
 
 
 def cap_onednn() -> None:
