@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,10 +13,12 @@ from helpers.documents import ROOT
 from helpers.errors import assert_line, assert_refusal
 
 import ecapatdnn
+from ecapatdnn.src.calibration import Calibration, to_record
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.export import export
+from ecapatdnn.src.export import export, verdicts
 from ecapatdnn.src.inference import LONGEST
 from ecapatdnn.src.scoring import unit
+from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config
 
 SAMPLES = ROOT / "ecapatdnn" / "samples"
@@ -61,6 +64,29 @@ def test_verdict_and_embeddings_are_those_of_python(main, graphs, verifier):
     code, output = main(graphs[0], "--embed", FIRST)
     assert code == 0
     np.testing.assert_allclose(json.loads(output)["embedding"], verifier.embed(FIRST), atol=1e-4)
+
+
+def test_calibrated_checkpoint_gives_the_ratio_of_python(main, graphs, tmp_path):
+    """Its threshold is that of the ratio 0; a calibration of other scores than the graph's is left out."""
+    shutil.copytree(ROOT / "ecapatdnn" / "pretrained", tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "best.ckpt"
+    config = dataclasses.replace(load_config(Config, path), score_crops=0)
+    parameters, record = load_checkpoint(path)
+    record |= to_record(Calibration(9.5, -4.25), config)
+    save_checkpoint(path, parameters, **record)
+    verdict = ecapatdnn.load(path).verify(FIRST, OTHER)
+    assert verdict.llr is not None
+    other = record | to_record(Calibration(9.5, -4.25), dataclasses.replace(config, score_crops=5))
+    assert verdicts(other, config) == {"threshold": record["threshold"]}
+    (tmp_path / graphs[0].name).symlink_to(graphs[0])
+    description = json.loads((graphs[0].parent / "inputs.json").read_text())
+    description["answer"] |= verdicts(record, dataclasses.replace(config, score_crops=5))
+    (tmp_path / "inputs.json").write_text(json.dumps(description))
+    code, output = main(tmp_path / graphs[0].name, "--json", FIRST, OTHER)
+    answer = json.loads(output)
+    assert code == 0 and answer["same"] == verdict.same
+    assert abs(answer["llr"] - verdict.llr) < 1e-3 and abs(answer["threshold"] - verdict.threshold) < 1e-6
+    assert main(tmp_path / graphs[0].name, FIRST, OTHER)[1].endswith(f", log-likelihood ratio {verdict.llr:+.2f}\n")
 
 
 def test_each_recording_against_enrolled_voices(main, graphs, verifier, tmp_path):

@@ -23,6 +23,12 @@ struct Port {
   std::vector<int64_t> ShapeOf(size_t bytes) const;
 };
 
+// Log-likelihood ratio = scale * score + offset, as ecapatdnn/src/calibration.py.
+struct Calibration {
+  double scale = 0;
+  double offset = 0;
+};
+
 // What recordings are run for. Lengths are in samples of the waveform.
 struct AnswerKind {
   enum class Kind { kNone, kText, kVoices, kEmbedding };  // kNone: the graph's outputs alone, as .bin files
@@ -44,7 +50,8 @@ struct AnswerKind {
   double beta = 0;                  // and reward of a word
 
   // of an embedding
-  std::optional<double> threshold;  // the least score of one speaker
+  std::optional<double> threshold;         // the least score of one speaker
+  std::optional<Calibration> calibration;  // of scores; none: the checkpoint has none
 };
 
 // How a graph with states goes through a recording that arrives: Steps in utils/layers/steps.py. Its inputs are a

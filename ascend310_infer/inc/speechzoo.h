@@ -33,7 +33,8 @@ typedef struct speechzoo speechzoo;
 SPEECHZOO_API speechzoo *speechzoo_create(const char *graph, const char *settings);
 
 /* A JSON object: kind ("text", "voices" or "embedding"), sample_rate (Hz, of the graph), shortest (samples at that
- * rate), voices (their number), size (of an embedding), threshold (where there is one). Valid as long as the handle. */
+ * rate), voices (their number), size (of an embedding), threshold and calibration (scale and offset of scores; where
+ * there are any). Valid as long as the handle. */
 SPEECHZOO_API const char *speechzoo_describe(const speechzoo *zoo);
 
 /* Begins a recording at `rate` Hz. `length`: its samples, 0 where that is not known; an embedding needs memory for all

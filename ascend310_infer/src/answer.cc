@@ -37,6 +37,9 @@ nlohmann::json Describe(const Interface &interface) {
   if (interface.answer.threshold) {
     json["threshold"] = *interface.answer.threshold;
   }
+  if (const auto &calibration = interface.answer.calibration) {
+    json["calibration"] = {{"scale", calibration->scale}, {"offset", calibration->offset}};
+  }
   return json;
 }
 

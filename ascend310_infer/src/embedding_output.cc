@@ -5,6 +5,7 @@
 #include "enrolment.h"
 #include "error.h"
 #include "files.h"
+#include "interface.h"
 #include "output.h"
 
 namespace {
@@ -53,7 +54,12 @@ class Embeddings : public EmbeddingOutput {
 // Whether two recordings are of one speaker.
 class Verification : public EmbeddingOutput {
  public:
-  Verification(const Options &options, double threshold) : EmbeddingOutput(options), threshold_(threshold) {
+  Verification(const Options &options, double threshold, const nlohmann::json &graph)
+      : EmbeddingOutput(options), threshold_(threshold) {
+    if (graph.contains("calibration")) {
+      const nlohmann::json &calibration = graph.at("calibration");
+      calibration_ = Calibration{calibration.at("scale"), calibration.at("offset")};
+    }
     if (options.recordings.size() != 2) {
       throw UserError(std::to_string(options.recordings.size()) +
                       " recording(s) given, two are compared; --embed and --enrolled take any number");
@@ -69,14 +75,28 @@ class Verification : public EmbeddingOutput {
     const double score = Cosine(embeddings_[0], embeddings_[1]);
     const bool same = score >= threshold_;
     if (options_.json) {
-      Print({{"files", options_.recordings}, {"score", score}, {"threshold", threshold_}, {"same", same}});
+      nlohmann::json json = {
+          {"files", options_.recordings}, {"score", score}, {"threshold", threshold_}, {"same", same}};
+      if (calibration_) {
+        json["llr"] = Llr(score);
+      }
+      Print(json);
     } else {
-      std::cout << (same ? "same" : "different") << " speaker: " << Scores(score, threshold_) << std::endl;
+      std::cout << (same ? "same" : "different") << " speaker: " << Scores(score, threshold_);
+      if (calibration_) {
+        char text[64];
+        std::snprintf(text, sizeof(text), ", log-likelihood ratio %+.2f", Llr(score));
+        std::cout << text;
+      }
+      std::cout << std::endl;
     }
   }
 
  private:
+  double Llr(double score) const { return calibration_->scale * score + calibration_->offset; }
+
   const double threshold_;
+  std::optional<Calibration> calibration_;
   std::vector<Embedding> embeddings_;
 };
 
@@ -156,5 +176,5 @@ std::unique_ptr<Output> MakeEmbeddingOutput(const Options &options, const nlohma
   if (!options.enrolled.empty()) {
     return std::make_unique<Identification>(options, threshold, size);
   }
-  return std::make_unique<Verification>(options, threshold);
+  return std::make_unique<Verification>(options, threshold, graph);
 }

@@ -106,6 +106,10 @@ AnswerKind ReadAnswer(const nlohmann::json &json, const std::vector<Port> &outpu
     if (json.contains("threshold")) {
       answer.threshold = json.at("threshold").get<double>();
     }
+    if (json.contains("calibration")) {
+      const nlohmann::json &calibration = json.at("calibration");
+      answer.calibration = Calibration{calibration.at("scale"), calibration.at("offset")};
+    }
     fits = shape.size() == 2 && shape[0] == 1 && shape[1] >= 1;
   }
   if (!fits) {

@@ -1,6 +1,10 @@
 """The graph of ECAPA-TDNN as a file."""
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ecapatdnn.src.calibration import of_record
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, MIN_FRAMES, RATE, sample_count
 from ecapatdnn.src.inference import LONGEST
@@ -30,9 +34,7 @@ def export(config: Config) -> Path:
         gears = [-(-sample_count(gear, config.front_end) // HOP) * HOP for gear in gears]
         inputs = [Port("waveform", "float32", (1, samples), RATE), Port("samples", "int32", (1,))]
         multiple = HOP if config.runtime in ASCEND and not (gears or length) else 1     # see Squares.for_ascend
-        answer = {"kind": "embedding", "window": LONGEST * RATE}
-        if "threshold" in record:       # of the validation's EER
-            answer["threshold"] = record["threshold"]
+        answer = {"kind": "embedding", "window": LONGEST * RATE} | verdicts(record, config)
         facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True, "answer": answer,
                  "shortest": sample_count(MIN_FRAMES, config.front_end)}
     else:
@@ -40,3 +42,14 @@ def export(config: Config) -> Path:
     return export_model(model, config, inputs if gears else inputs[:1],
                         outputs=[Port("embedding", "float32", (1, config.emb_size))], name="ecapatdnn", gears=gears,
                         front_end=config.front_end, sample_rate=RATE, **facts)
+
+
+def verdicts(record: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """What inputs.json says of verdicts, of a checkpoint's `record`: threshold and calibration, as far as it has them.
+
+    As of a Verifier without crops: a graph scores whole recordings, so that only a calibration of those holds for it.
+    """
+    calibration = of_record(record, dataclasses.replace(config, score_crops=0, subtract_mean=False))
+    if calibration:
+        return {"threshold": calibration.threshold, "calibration": calibration._asdict()}
+    return {"threshold": record["threshold"]} if "threshold" in record else {}
