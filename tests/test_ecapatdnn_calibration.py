@@ -23,9 +23,11 @@ def trials():
     return target, np.where(target, MEAN, -MEAN) + DEVIATION * generator.standard_normal(len(target))
 
 
-def test_a_fit_gives_back_the_ratios(trials):
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_a_fit_gives_back_the_ratios(precision, trials):
+    """Cosines are float32."""
     target, llr = trials
-    fitted = calibration.fit(target, (llr + 3) / 7)
+    fitted = calibration.fit(target, ((llr + 3) / 7).astype(precision))
     assert (fitted.scale, fitted.offset) == pytest.approx((7, -3), rel=0.05)
     assert fitted.llr(np.array(fitted.threshold)) == pytest.approx(0)
 

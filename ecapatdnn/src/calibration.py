@@ -53,7 +53,7 @@ def scoring(config: Config) -> dict[str, Any]:
 def fit(target: np.ndarray, scores: np.ndarray) -> Calibration:
     """Logistic regression of `target` (n,) bool on `scores` (n,); both kinds of trials weigh the same."""
     mean, deviation = scores.mean(), scores.std()
-    x = (scores - mean) / deviation
+    x = (scores.astype(np.float64) - mean) / deviation      # BFGS takes differences that float32 does not show
 
     def cost(parameters):
         return _cost(target, parameters[0] * x + parameters[1]) + RIDGE * parameters[0] ** 2
