@@ -66,6 +66,7 @@ RUN_BY = {
         "ecapatdnn_train::test_evaluation_agrees_with_validation_and_uses_its_cache",
         "conv_tasnet_train::test_evaluation_agrees_with_validation_and_keeps_examples",
         "deepspeech2_train::test_evaluation_agrees_with_validation"],
+    rf"python eval\.py {BEST} .* --calibrate true": ["ecapatdnn_train::test_a_calibration_is_kept_and_used"],
     rf"python export\.py {BEST} --file_format MINDIR( --length 0)?": [
         "ecapatdnn_train::test_exported_graph_equals_the_network",
         "conv_tasnet_train::test_exported_graph_equals_the_network",

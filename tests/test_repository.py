@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import imports
 from helpers.documents import ROOT, table
+from helpers.markdown import headings
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
 # command lines of utils
@@ -155,6 +156,14 @@ def test_model_folder_has_the_skeleton(model):
                  "src/torch_layout.py", "test/recipe.sh", "test/train_full_1p.sh",
                  "test/train_full_8p.sh", "test/train_performance_1p.sh", "test/train_performance_8p.sh"):
         assert (ROOT / model / name).is_file(), name
+
+
+def test_readmes_of_all_models_have_the_same_sections():
+    """In the same order, and few enough lines to be read; what all models share is in docs."""
+    for name in ("README.md", "README_CN.md"):
+        texts = [(ROOT / model / name).read_text(encoding="utf-8") for model in MODELS]
+        assert len({tuple(headings(text)[1:]) for text in texts}) == 1, name
+        assert max(len(text.splitlines()) for text in texts) <= 160, name
 
 
 def test_results_of_the_readmes_are_those_of_results_md():

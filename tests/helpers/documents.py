@@ -1,5 +1,6 @@
 """Reading the tables of Markdown documents, and the tests that they name."""
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def table(text, heading):
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
+@functools.cache
 def defined_tests():
     """{"tests/test_x.py": {name: syntax tree}} of all tests, but those that are always skipped."""
     tests = {}
