@@ -87,7 +87,7 @@ imports:
 	@$(PYTHON) tests/helpers/imports.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info ascend310_infer/build ascend310_infer/build_sanitize
+	rm -rf $(VENV) build dist *.egg-info ascend310_infer/build ascend310_infer/build_sanitize
 	rm -rf $(foreach place,. ecapatdnn conv_tasnet deepspeech2,$(PASSING:%=$(place)/%))
 
 $(VENV)/.demo: pyproject.toml requirements.txt

@@ -45,7 +45,7 @@ fetch_kenlm() {  # the sources and lib/libkenlm.so into "$1", whole or not at al
   mkdir -p "$(dirname "$1")" && place=$(mktemp -d "$1.XXXXXX") || return
   trap 'rm -rf "$place"' EXIT
   echo "kenlm==$KENLM --hash=sha256:$KENLM_SHA256" > "$place/list.txt"
-  "$PYTHON" -m pip download -qq --disable-pip-version-check --no-deps --no-binary=kenlm --no-build-isolation \
+  "$PYTHON" -m pip download -qq --disable-pip-version-check --no-deps --no-binary=kenlm \
     --require-hashes --requirement "$place/list.txt" --dest "$place" \
     && tar --extract --strip-components=1 --directory "$place" --file "$place"/kenlm-*.tar.gz \
     && "$CMAKE" -S "$place" -B "$place/lib" -DBUILD_PYTHON_STANDALONE=ON -DKENLM_MAX_ORDER=6 \
