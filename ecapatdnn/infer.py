@@ -12,7 +12,7 @@ from utils.audio.recording import work_through
 from utils.command_line import Parser
 from utils.errors import OutputError, SettingError, run
 from utils.files import write_arrays
-from utils.ranges import Range, number
+from utils.ranges import THRESHOLD, number
 from utils.results import require_output
 
 
@@ -57,7 +57,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")
-    parser.add_argument("--threshold", type=number("--threshold", Range(-2, 2)),
+    parser.add_argument("--threshold", type=number("--threshold", THRESHOLD),
                         help="default: at the EER of the run's validation")
     parser.add_argument("--embed", action="store_true", help="write embeddings instead of a verdict")
     parser.add_argument("--output", default="embeddings.npz", help="NumPy's .npz, whatever its name (%(default)s)")

@@ -173,3 +173,18 @@ def test_samples_that_are_no_recording_are_refused(verifier, separator, recogniz
         for several in ([0.1, 0.2], (0.1, 0.2), iter([0.1])):
             with refused(AudioError, "float"):
                 use(several)
+        with refused(AudioError, "(0, 2)", "no samples"):
+            use(np.zeros((0, 2)))
+        with refused(AudioError, "a\\x00b"):
+            use("a\0b")
+    for threshold in ("half", np.nan, 50, [0.5]):
+        with refused(SettingError, "threshold"):
+            verifier.verify("a.wav", "b.wav", threshold=threshold)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_no_checkpoint_is_refused(name, tmp_path):
+    with refused(SettingError, "checkpoint", "int"):
+        MODELS[name].load(5)
+    with refused(NotFoundError, tmp_path, "best.ckpt"):
+        MODELS[name].load(tmp_path)

@@ -244,6 +244,13 @@ def test_a_value_that_looks_like_the_alias_is_left_alone(tmp_path):
     assert parse_use_config(Small, ["--model_path", inside]).width == 3
 
 
+def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
+    with refused(NotFoundError, tmp_path, "best.ckpt"):
+        parse_use_config(Small, ["--checkpoint_path", str(tmp_path)])
+    best = run_folder(tmp_path, Small(width=7))
+    assert parse_use_config(Small, ["--checkpoint_path", str(tmp_path)]) == Small(width=7, model_path=best)
+
+
 def test_a_checkpoint_named_by_the_default_is_kept(tmp_path):
     """The MindSpore documents have their users edit model_path in src/config.py: the run's own is empty."""
     checkpoint = run_folder(tmp_path, Small(width=11))

@@ -20,7 +20,7 @@ from utils.command_line import Parser
 from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import StrPath, write_text
 from utils.formats import KEY, Step, migrate, numbered, with_format
-from utils.paths import beside
+from utils.paths import beside, best_of
 from utils.ranges import check_setting, ranges_of
 from utils.texts import read_text
 
@@ -124,14 +124,14 @@ def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConf
 def parse_use_config(cls: type[UseConfig], argv: Sequence[str]) -> UseConfig:
     """`parse_config` for programs that use a checkpoint: starts from the values its run saved beside it.
 
-    SettingError without one.
+    A run folder stands for its best.ckpt. SettingError without either.
     """
     config = parse_config(cls, argv)
     if not config.model_path:
         raise SettingError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it "
                            "with --checkpoint_path")
-    saved = load_config(cls, config.model_path)
-    return parse_config(cls, argv, base=dataclasses.replace(saved, model_path=config.model_path))
+    path = best_of(config.model_path)
+    return dataclasses.replace(parse_config(cls, argv, base=load_config(cls, path)), model_path=path)
 
 
 def read_yaml(cls: type[Dataclass], path: StrPath, of_run: bool = False) -> dict[str, Any]:

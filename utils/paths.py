@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from utils.errors import NotFoundError
 from utils.files import StrPath
 
 LIST_ENDINGS = {".csv", ".gz", ".json", ".list", ".lst", ".scp", ".tsv", ".txt"}
@@ -87,6 +88,16 @@ def beside(path: StrPath, name: str, above: bool = False) -> Path | None:
             if place.is_file():
                 return place
     return None
+
+
+def best_of(path: StrPath) -> str:
+    """The checkpoint that `path` means: a file, or best.ckpt of a run folder. NotFoundError where that holds none."""
+    if not os.path.isdir(path):
+        return os.fspath(path)
+    best = os.path.join(path, "best.ckpt")
+    if not os.path.isfile(best):
+        raise NotFoundError(f"{path}: holds no best.ckpt; expected a run folder, or a checkpoint in it")
+    return best
 
 
 def links(path: StrPath) -> list[Path]:

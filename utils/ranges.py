@@ -60,6 +60,7 @@ Seconds = Annotated[float, Range(0, 86400)]
 Span = Annotated[float, Range(0, 86400, above=True)]    # of a segment, seconds
 Weight = Annotated[float, Range(-1000, 1000)]       # of a score
 Hertz = Annotated[int, Range(1000, 384_000)]
+THRESHOLD = Range(-2, 2)                            # of cosines, and a little beyond: none or all are the same speaker
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ def ranges_of(cls: type) -> dict[str, Range]:
     return found
 
 
-def number(flag: str, limit: Range, kind: type[int] | type[float] = float) -> Callable[[str], int | float]:
-    """The `type` of an argparse option: SettingError in one line for what is no such number."""
+def number(flag: str, limit: Range, kind: type[int] | type[float] = float) -> Callable[[Any], int | float]:
+    """The `type` of an argparse option, and a check of an argument: SettingError in one line for another value."""
     def converted(text: str) -> int | float:
         try:
             value = kind(text)
-        except ValueError:
+        except (TypeError, ValueError):
             value = math.nan
         if value not in limit:
             raise SettingError(f"{flag}: found {text!r}, expected {limit}")

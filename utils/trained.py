@@ -11,8 +11,9 @@ from mindspore import Tensor, nn
 from utils.checkpoints.checkpoint import assign, load_checkpoint
 from utils.config import UseSettings, checkpoint_config, with_settings
 from utils.device import setup_device
-from utils.errors import NotFoundError, UserError
+from utils.errors import SettingError, UserError
 from utils.files import StrPath
+from utils.paths import best_of
 from utils.torch_weights.importer import Original, convert, guessed, read_file
 from utils.torch_weights.networks import find_network
 from utils.torch_weights.safetensors_file import is_safetensors
@@ -55,7 +56,10 @@ def find(kind: Kind[Settings], checkpoint: Settings | StrPath | None, device_tar
     if isinstance(checkpoint, kind.settings):
         target = {"device_target": device_target} if device_target else {}
         return _ours(with_settings(checkpoint, **target | settings))
-    path = _file(checkpoint or kind.folder / "pretrained")
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise SettingError(f"checkpoint: found {type(checkpoint).__name__}, expected a path, a config, or None for the "
+                           "checkpoint that ships")
+    path = best_of(os.path.expanduser(checkpoint or kind.folder / "pretrained"))
     if _is_ours(path):
         return _ours(checkpoint_config(kind.settings, path, device_target=device_target, **settings))
     content = read_file(path)
@@ -72,17 +76,6 @@ def find(kind: Kind[Settings], checkpoint: Settings | StrPath | None, device_tar
 def _ours(config):
     setup_device(config.device_target, device_id=config.device_id)
     return Trained(config, *load_checkpoint(config.model_path))
-
-
-def _file(path):
-    """A file of weights: `path`, or best.ckpt in it."""
-    path = os.path.expanduser(path)
-    if not os.path.isdir(path):
-        return path
-    best = os.path.join(path, "best.ckpt")
-    if not os.path.isfile(best):
-        raise NotFoundError(f"{path}: holds no best.ckpt; expected a run folder, or a checkpoint in it")
-    return best
 
 
 def _is_ours(path):

@@ -32,6 +32,7 @@ from utils.cpu_ops import BF16, fast
 from utils.errors import ContentError
 from utils.files import StrPath
 from utils.progress import progress
+from utils.ranges import THRESHOLD, number
 from utils.results import why_not_writable
 from utils.trained import Kind, find
 
@@ -166,7 +167,7 @@ class Verifier(UtteranceNetwork):
 
         `threshold`: by default the checkpoint's own, see `threshold`.
         """
-        threshold = self.threshold if threshold is None else threshold
+        threshold = self.threshold if threshold is None else number("threshold", THRESHOLD)(threshold)
         score = self.score(first, second, rate)
         llr = float(self.calibration.llr(np.array(score))) if self.calibration else None
         return Verdict(score, threshold, score >= threshold, llr)

@@ -109,11 +109,11 @@ def open_recording(source: object, rate: int, window: int, window_rate: int,
     if isinstance(source, (str, os.PathLike)):
         return inspect(os.path.expanduser(source), window, window_rate, resample)
     samples, rate = in_memory(source), whole_rate(rate)
+    if not samples.size:
+        raise AudioError(f"recording: found shape {samples.shape}, no samples; leave it out")
     if samples.ndim == 2 and len(samples) < samples.shape[1]:
         raise AudioError(f"recording: found shape {samples.shape}, more channels than samples; expected (N, channels): "
                          "transpose it")
-    if not samples.size:
-        raise AudioError(f"recording: found shape {samples.shape}, no samples; leave it out")
     samples = samples.reshape(len(samples), -1)
     return _fit("recording", measured(samples), rate, window, window_rate, samples)
 

@@ -173,7 +173,10 @@ class Source:
                 self._require_file(path, status.st_mode)
             self.head = self._bytes(0, HEAD)
         except FileNotFoundError:
-            raise AudioError(f"{path}: no such audio file; check its name and, of a list, its folder") from None
+            name = os.fspath(path) or "''"
+            raise AudioError(f"{name}: no such audio file; check its name and, of a list, its folder") from None
+        except ValueError:      # of a name with a NUL in it
+            raise AudioError(f"{os.fspath(path)!r}: no name that a file can have; correct it") from None
         except OSError as error:
             self.close()
             raise AudioError(f"{path}: not readable as audio ({error.strerror}); mend its permissions, or replace "

@@ -12,6 +12,7 @@ from mindspore import Parameter, Tensor, nn
 from utils.checkpoints.checkpoint_format import check_format
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import StrPath, whole_file
+from utils.paths import best_of
 
 REMEDY = "free some space or mend the permissions, the checkpoint before it is still valid"
 RECORD = "record"   # name under which a checkpoint carries a JSON record of what it is
@@ -43,7 +44,11 @@ def load_checkpoint(path: StrPath) -> tuple[dict[str, Parameter], dict[str, Any]
 
 
 def load_into(path: StrPath, parameters: Mapping[str, Parameter], skip: Sequence[str] = ()) -> dict[str, Any]:
-    """Loads the checkpoint's values into `parameters` {name: Parameter} as `assign` does; returns its record."""
+    """Loads the checkpoint's values into `parameters` {name: Parameter} as `assign` does; returns its record.
+
+    path: a checkpoint, or a run folder, whose best.ckpt is taken.
+    """
+    path = best_of(path)
     saved, record = load_checkpoint(path)
     assign(saved, parameters, path, skip)
     return record

@@ -45,11 +45,11 @@ class ModelSettings(RunSettings):
 
     # training
     warmup_epochs: Amount = 0.0     # in which the learning rate grows linearly from 0
-    initial_model: str = ""         # weights to start from; an output layer of another size is a new one
+    initial_model: str = ""         # run folder or checkpoint to start from; an output of another size is a new one
     distribute: bool = False        # this process is one of several started by a launcher
 
     # evaluation and export
-    model_path: str = ""            # checkpoint that eval.py and export.py take
+    model_path: str = ""            # run folder or checkpoint that eval.py and export.py take
     output_folder: str = ""         # of what eval.py writes; "": eval_<name of the list> beside the checkpoint
     length: Length = 0              # of the exported graph's input and of 310 inference; 0: any
     gears: str = ""                 # in place of length, e.g. 200,400,800: recordings are padded to the next
