@@ -17,8 +17,10 @@ from deepspeech2.src.download import download_an4, download_librispeech
 from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import Sample, write_manifest
 from deepspeech2.src.ngram import write_arpa
+from deepspeech2.src.open_speech import scan_open_speech
 from deepspeech2.src.text import LABELS, LABELS_FILE, Alphabet, collect_labels, read_labels, write_labels
 from utils.config import parse_config, require
+from utils.corpora import scenes
 from utils.corpora.corpus import choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.settings import CorpusSettings
@@ -47,6 +49,9 @@ class PrepareConfig(CorpusSettings):
       librispeech      split/speaker/chapter/*.flac with *.trans.txt; a manifest per split, and train.json
                        of all train-*, valid.json of all dev-*
       librispeech_an4  an4/ and, as more to train on, librispeech/dev-clean/
+      open_speech      the same and librispeech/train-251spk/, librispeech_train251_transcripts/, mini_librispeech/,
+                       librispeech_three_more/, speechocean762/, speech_commands/, alphanumeric/, dev-clean for tests;
+                       noise_*.txt and rooms_*.txt list those of noise_esc10/, noise/, rir_rooms/, rir/
       deepspeech       *_{train,val,test}_manifest.csv or .json as deepspeech.pytorch writes them
       tree             {train,valid,test}/**/name.wav, name.txt beside it or in txt/ for wav/;
                        m4a, webm, amr, wma, ... are decoded to wav
@@ -209,9 +214,11 @@ def main(argv):
         Alphabet(read_labels(config.labels))
     if config.download:
         download(config)
-    scan = choose_corpus(config, CORPORA)
+    scan = choose_corpus(config, CORPORA | {"open_speech": scan_open_speech})
     with locked_folder(config.output_folder, "output_folder"):
         rows = prepare(scan, config)
+        if config.corpus == "open_speech":
+            scenes.write_scenes(scenes.scan(config), config.output_folder)
     print(f"{'part':<16}{'utterances':>10}{'speakers':>10}{'hours':>10}{'words':>10}")
     for part, count, speakers, seconds, words in rows:
         print(f"{part:<16}{count:>10}{len(speakers) or '-':>10}{seconds / 3600:>10.2f}{words:>10}")

@@ -7,20 +7,17 @@ asked to separate, not to take the room away as well, for which one of its size 
 
 Imports no MindSpore: data workers do without. Letters as in model.py.
 """
-import os
 from typing import NamedTuple
 
 import numpy as np
 
 from conv_tasnet.src.config import Config
 from utils.audio import audio_file, augment
-from utils.audio.fitness import is_silent
-from utils.corpora.lists import read_lines, read_train_list
+from utils.corpora.lists import read_paths, read_rooms
 from utils.errors import SettingError
 
 PART = (0.25, 0.75)     # of a segment, in which a speaker speaks who pauses: two of them share none or up to half of it
 KEPT_SECONDS = 1000     # of noise in memory, 32 MB a data worker at 8 kHz
-DRAWS = 10              # of a place in the noise, until there is sound
 
 
 class Scene(NamedTuple):
@@ -42,13 +39,9 @@ class Scenes:
         if config.one_voice_share and config.loss == "si_snr":
             raise SettingError(f"one_voice_share: found {config.one_voice_share}, but the SI-SNR of silent sources is "
                                "not defined; add --loss snr")
-        self.noises = [self._path(line) for line in read_lines(config.noise_list)] if config.noise_list else []
+        self.noises = read_paths(config.noise_list, config.scene_path) if config.noise_list else []
         self.kept = audio_file.Recordings(config.sample_rate, KEPT_SECONDS)
-        self.rooms: list[list[str]] = []
-        if config.room_list:
-            paths, room, names = read_train_list(config.room_list)
-            self.rooms = [[self._path(os.fsdecode(path)) for path in paths[room == number]]
-                          for number in range(len(names))]
+        self.rooms = read_rooms(config.room_list, config.scene_path) if config.room_list else []
 
     def describe(self) -> list[str]:
         """What the log says of them."""
@@ -89,13 +82,5 @@ class Scenes:
 
     def noise(self, speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Noise (S,) for the sum of the sources (S,)."""
-        noise = np.zeros_like(speech)
-        for _ in range(DRAWS):      # recordings of single sounds are silent in part
-            path = self.noises[int(generator.integers(len(self.noises)))]
-            noise = self.kept.random_crop(path, self.samples, generator)
-            if not is_silent(noise):
-                break
+        noise = augment.draw_noise(self.noises, self.kept, self.samples, generator)
         return augment.noise_at_snr(speech, noise, generator.uniform(self.config.snr_min, self.config.snr_max))
-
-    def _path(self, line):
-        return os.path.join(self.config.scene_path, line)

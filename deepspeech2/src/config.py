@@ -46,8 +46,12 @@ class Config(ModelSettings):
     speeds: str = "1.0"             # e.g. 0.9,1.0,1.1: each utterance at one of these speeds
     gain_range: Decibels = 0.0      # each utterance is up to so many dB louder or softer
     noise_dir: str = ""             # recordings of noise, added to utterances
+    noise_list: str = ""            # or a list of them, one path per line
     noise_prob: Share = 0.4         # to how many of them
     noise_max: Amount = 0.5         # largest amplitude of the noise, as a part of the utterance's
+    room_list: str = ""             # lines `room path` of impulse responses, in which utterances are spoken
+    room_share: Share = 0.5         # how many of them
+    scene_path: str = ""            # the folder that the paths of noise_list and room_list are relative to
     mask_from: Count = 0            # first epoch with SpecAugment, two stripes each way; 0: never
     mask_frames: Count = 70         # widest stripe of time
     mask_bins: Count = 27           # widest stripe of frequency

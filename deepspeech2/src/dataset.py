@@ -13,6 +13,7 @@ from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import Utterance, read_manifest, require_seconds, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
+from utils.corpora.lists import read_paths, read_rooms
 from utils.errors import MismatchError, NotFoundError
 from utils.training.loader import Made, any_readable
 
@@ -33,7 +34,8 @@ class TrainSet:
     def __init__(self, config: Config, rank: int = 0, size: int = 1) -> None:
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
-        self.noises, self.kept = find_noises(config.noise_dir), audio_file.Recordings(RATE, KEPT_SECONDS)
+        self.noises, self.kept = find_noises(config), audio_file.Recordings(RATE, KEPT_SECONDS)
+        self.rooms = read_rooms(config.room_list, config.scene_path) if config.room_list else []
         self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
         self.widest = self.labels.counts.max()
@@ -50,6 +52,8 @@ class TrainSet:
         """One line for the log."""
         return (f"{self.files} utterances of {self.frames.sum() * HOP / RATE / 3600:.2f} hours, padded to "
                 f"{', '.join(f'{length * HOP / RATE:g}' for length in self.lengths)} s"
+                + (f"; noise of {len(self.noises)} recordings" if self.noises else "")
+                + (f"; {len(self.rooms)} rooms" if self.rooms else "")
                 + "".join(f"; {len(keys)} left out, {reason}: {keys[0]}" for reason, keys in self.dropped.items()
                           if keys))
 
@@ -114,9 +118,12 @@ class TrainSet:
         samples = augment.change_speed(samples, speed)
         if self.config.gain_range:
             samples = samples * np.float32(10 ** (generator.uniform(-1, 1) * self.config.gain_range / 20))
+        if self.rooms and generator.random() < self.config.room_share:
+            room = self.rooms[int(generator.integers(len(self.rooms)))]
+            place = room[int(generator.integers(len(room)))]
+            samples = augment.reverberate(samples, augment.read_response(place, RATE))
         if self.noises and generator.random() < self.config.noise_prob:
-            path = self.noises[int(generator.integers(len(self.noises)))]
-            noise = self.kept.random_crop(path, len(samples), generator)
+            noise = augment.draw_noise(self.noises, self.kept, len(samples), generator)
             amplitude = generator.uniform(0, self.config.noise_max) + 1e-4
             samples = samples + augment.noise_at_snr(samples, noise, -20 * np.log10(amplitude))
         return samples
@@ -172,12 +179,14 @@ def padded_lengths(frames: np.ndarray, buckets: int) -> Sequence[int]:
     return chosen[-1]
 
 
-def find_noises(folder: str) -> list[str]:
-    """Paths of the recordings in noise_dir, "" for none; NotFoundError where there are none."""
-    if not folder:
-        return []
-    paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
+def find_noises(config: Config) -> list[str]:
+    """The recordings of noise_dir and noise_list, none where both are empty; NotFoundError for a folder without."""
+    listed = read_paths(config.noise_list, config.scene_path) if config.noise_list else []
+    if not config.noise_dir:
+        return listed
+    paths = [f"{config.noise_dir}/{path}" for path in audio_file.find_audio(config.noise_dir)]
     if not paths:
-        raise NotFoundError(f"noise_dir: no audio in {folder}, found {audio_file.describe_files(folder)}; name "
-                            "a folder with some, or leave it empty")
-    return paths
+        found = audio_file.describe_files(config.noise_dir)
+        raise NotFoundError(f"noise_dir: no audio in {config.noise_dir}, found {found}; name a folder with some, or "
+                            "leave it empty")
+    return paths + listed

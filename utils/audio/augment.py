@@ -1,4 +1,5 @@
 """Waveform and feature augmentation. Every function takes the random generator it draws from."""
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -6,10 +7,12 @@ import scipy  # which imports its parts at first use
 import soxr
 
 from utils.audio import audio_file
+from utils.audio.fitness import is_silent
 from utils.errors import SettingError
 
 TINY = 1e-12   # under a power, so that the level of silence is defined
 RESPONSE = 1.0      # seconds of a room's impulse response: more than any room worth having
+DRAWS = 10          # of a place in the noise, until there is sound
 
 
 def power_db(samples: np.ndarray) -> float:
@@ -27,6 +30,17 @@ def noise_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.nda
 def read_response(path: str, rate: int) -> np.ndarray:
     """A room's impulse response (M,) at `rate` Hz, up to RESPONSE."""
     return audio_file.read(path, rate, resample=True)[:round(RESPONSE * rate)]
+
+
+def draw_noise(paths: Sequence[str], kept: audio_file.Recordings, count: int,
+               generator: np.random.Generator) -> np.ndarray:
+    """`count` samples of a recording drawn from `paths`; not silent ones, as far as a few draws find others."""
+    noise = np.zeros(count, np.float32)
+    for _ in range(DRAWS):      # recordings of single sounds are silent in part
+        noise = kept.random_crop(paths[int(generator.integers(len(paths)))], count, generator)
+        if not is_silent(noise):
+            break
+    return noise
 
 
 def from_direct_path(response: np.ndarray) -> np.ndarray:

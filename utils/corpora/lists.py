@@ -1,4 +1,5 @@
 """Lists of files as text: one per line, and `speaker path` to train on."""
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,6 +38,17 @@ def read_train_list(path: StrPath) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def read_lines(path: StrPath) -> list[str]:
     """The lines of a list, without empty ones at the end; names of files in them as `names` of utils/texts.py says."""
     return list(open_list(path))
+
+
+def read_paths(path: StrPath, folder: str) -> list[str]:
+    """The files of a list of paths in `folder`."""
+    return [os.path.join(folder, line) for line in read_lines(path)]
+
+
+def read_rooms(path: StrPath, folder: str) -> list[list[str]]:
+    """The impulse responses of each room of a list of lines `room path`, paths in `folder`."""
+    paths, room, names = read_train_list(path)
+    return [[os.path.join(folder, os.fsdecode(one)) for one in paths[room == number]] for number in range(len(names))]
 
 
 def open_list(path: StrPath) -> Iterator[str]:
