@@ -111,6 +111,25 @@ def test_augmentation_is_drawn_again_every_epoch_and_fits_the_shapes(corpus, tmp
                    for one, n in zip(features, frames, strict=True))
 
 
+def test_listed_noise_is_that_of_a_folder_and_a_room_changes_what_is_said_in_it(corpus, tmp_path):
+    for name, samples in (("noise/a", np.random.default_rng(9).normal(0, 0.1, 4000)), ("rooms/x", [0, 0.5, 0]),
+                          ("rooms/y_1", [0.5] + [0] * 800 + [0.4]), ("rooms/y_2", [0.5] + [0] * 900 + [0.4])):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
+    (tmp_path / "noise.txt").write_text("noise/a.wav\n")
+    (tmp_path / "rooms.txt").write_text("x rooms/x.wav\ny rooms/y_1.wav\ny rooms/y_2.wav\n")
+    listed = corpus(noise_list=str(tmp_path / "noise.txt"), scene_path=str(tmp_path))
+    for one, other in zip(batches(TrainSet(listed), 1), batches(TrainSet(corpus(noise_dir=str(tmp_path / "noise"))), 1),
+                          strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+    in_rooms = corpus(room_list=str(tmp_path / "rooms.txt"), scene_path=str(tmp_path), room_share=1.0)
+    same = [np.allclose(dry, wet, atol=1e-3) for plain, roomy in zip(
+        batches(TrainSet(corpus()), 1), batches(TrainSet(in_rooms), 1), strict=True)
+        for dry, wet in zip(plain[0], roomy[0], strict=True)]
+    assert 4 <= sum(same) <= 16     # room x is but a delay, half of the utterances are in it
+    assert "noise of 1 recordings" in TrainSet(listed).describe() and "2 rooms" in TrainSet(in_rooms).describe()
+
+
 def test_a_file_that_is_lost_is_replaced_and_reported(corpus, tmp_path):
     train_set = TrainSet(corpus())
     (tmp_path / "3.wav").write_bytes(b"no sound")
@@ -137,6 +156,8 @@ def test_padded_lengths_waste_the_least():
     ({"speeds": "fast"}, SettingError, ["speeds", "'fast'"]),
     ({"minibatch_size": 50}, MismatchError, ["minibatch_size: 50", "20 utterances"]),
     ({"noise_dir": "nowhere"}, NotFoundError, ["noise_dir", "nowhere"]),
+    ({"noise_list": "nowhere"}, NotFoundError, ["nowhere"]),
+    ({"room_list": "nowhere"}, NotFoundError, ["nowhere"]),
     ({"labels": "_ABC"}, MismatchError, ["'Y' in 'YES'", "'ABC'", "--labels"])])
 def test_mistakes_are_refused(corpus, settings, kind, facts):
     config = dataclasses.replace(corpus(), **settings)

@@ -18,7 +18,7 @@ from helpers.errors import refused
 
 import deepspeech2.data.an4 as an4_script
 from deepspeech2 import prepare
-from deepspeech2.src import download
+from deepspeech2.src import download, open_speech
 from deepspeech2.src.manifest import Sample, Utterance, read_manifest, write_manifest
 from deepspeech2.src.text import Alphabet
 from utils.corpora import corpus
@@ -442,7 +442,85 @@ def test_mini(mini_corpus, tmp_path):
     assert not set(found["train"].values()) & set(found["test"].values())
 
 
-@pytest.mark.parametrize("name", ["librispeech", "an4", "tree", "deepspeech", "librispeech_an4"])
+@pytest.fixture
+def open_corpora(tmp_path, monkeypatch):
+    """The folder of all corpora of open speech, two to four speakers in each; one of each is held out."""
+    data = tmp_path / "data"
+    monkeypatch.setattr(open_speech, "DEVELOPMENT", dict.fromkeys(open_speech.DEVELOPMENT, 1))
+    monkeypatch.setattr(open_speech, "TEST_SPEAKERS", 1)
+    tables = {"librispeech_train251_transcripts": ["10-1-0000\tTEN", "11-1-0000\tELEVEN", "12-1-0000\tTWELVE ONE"],
+              "librispeech/dev-clean": ["20-1-0000\tTWENTY"], "librispeech_three_more": ["file\tspeaker\ttext"],
+              "speechocean762": ["file\tage\ttext"], "speech_commands": ["file\tspeaker\ttext\tclips"],
+              "alphanumeric": ["file\tstyle\ttext"]}
+    for speaker in (10, 11, 12):
+        put(data / f"librispeech/train-251spk/{speaker}-1-0000.flac")
+    put(data / "librispeech/dev-clean/20/1/20-1-0000.mp3")
+    for utterance in ("0000", "0001"):
+        put(data / f"mini_librispeech/LibriSpeech/train-clean-5/12/1/12-1-{utterance}.ogg")
+    say(data / "mini_librispeech/LibriSpeech/train-clean-5/12/1/12-1.trans.txt",
+        "12-1-0000 TWELVE ONE\n12-1-0001 TWO\n")
+    for name in ("12/1/12-1-0001", "19/1/19-1-0000"):
+        put(data / f"librispeech_three_more/{name}.ogg")
+        tables["librispeech_three_more"].append(f"{name}.ogg\t12\tMORE OF IT")
+    for name in ("0001/s1/a", "0002/s1/b"):
+        put(data / f"speechocean762/{name}.ogg")
+        tables["speechocean762"].append(f"{name}.ogg\t9\tan ocean")
+        put(data / f"speech_commands/{name}.ogg")
+        tables["speech_commands"].append(f"{name}.ogg\tx\tGO UP\tgo/0 up/0")
+    for speaker, text in (("R_1", "A B"), ("R_2", "C D"), ("R_3", "E F"), ("R_4", "")):
+        put(data / f"alphanumeric/{speaker}/{speaker}/name.ogg")
+        tables["alphanumeric"].append(f"{speaker}/{speaker}/name.ogg\tspelled\t{text}")
+    for part, speakers in (("train", "ab"), ("test", "c")):
+        for speaker in speakers:
+            put(data / f"an4/wav/{speaker}/{speaker}1.flac")
+        say(data / f"an4/etc/an4_{part}.fileids", "".join(f"{name}/{name}1\n" for name in speakers))
+        say(data / f"an4/etc/an4_{part}.transcription", "".join(f"<s> YES </s> ({name}1)\n" for name in speakers))
+    for i in range(5):
+        put(data / f"noise_esc10/rain-{i}.ogg")
+    for name in ("noise/esc50_1.flac", "noise/kitchen.flac", "rir_rooms/iosr_roomA_03L.flac", "rir_rooms/hall.flac"):
+        put(data / name)
+    for folder, rows in tables.items():
+        say(data / folder / "transcripts.tsv", "\n".join(rows) + "\n")
+    return data
+
+
+def test_open_speech(open_corpora, tmp_path):
+    """Every utterance once, nobody in two parts, what has no text is said to have none."""
+    prepare_corpus("open_speech", open_corpora, tmp_path / "out")
+    found = {name: texts(tmp_path / f"out/{name}.json")
+             for name in ("train", "valid", "dev-clean", "an4_test", "alphanumeric")}
+    mini = "mini_librispeech/LibriSpeech/train-clean-5/12/1"
+    assert found == {
+        "train": {f"{mini}/12-1-0000.ogg": "TWELVE ONE", f"{mini}/12-1-0001.ogg": "TWO", "an4/wav/b/b1.flac": "YES",
+                  "librispeech/train-251spk/11-1-0000.flac": "ELEVEN",
+                  "librispeech_three_more/19/1/19-1-0000.ogg": "MORE OF IT", "speechocean762/0002/s1/b.ogg": "AN OCEAN",
+                  "speech_commands/0002/s1/b.ogg": "GO UP", "alphanumeric/R_3/R_3/name.ogg": "E F"},
+        "valid": {"librispeech/train-251spk/10-1-0000.flac": "TEN", "an4/wav/a/a1.flac": "YES",
+                  "speechocean762/0001/s1/a.ogg": "AN OCEAN", "speech_commands/0001/s1/a.ogg": "GO UP",
+                  "alphanumeric/R_2/R_2/name.ogg": "C D"},
+        "dev-clean": {"librispeech/dev-clean/20/1/20-1-0000.mp3": "TWENTY"}, "an4_test": {"an4/wav/c/c1.flac": "YES"},
+        "alphanumeric": {"alphanumeric/R_1/R_1/name.ogg": "A B"}}
+    assert [line.split(":")[0] for line in lines(tmp_path / "out/rejected.txt")] == ["alphanumeric/R_4/R_4/name.ogg"]
+    assert {name: lines(tmp_path / f"out/{name}.txt")
+            for name in ("noise_train", "noise_test", "rooms_train", "rooms_test")} == {
+        "noise_train": [f"noise_esc10/rain-{i}.ogg" for i in range(1, 5)] + ["noise/kitchen.flac"],
+        "noise_test": ["noise_esc10/rain-0.ogg"], "rooms_train": ["hall rir_rooms/hall.flac"],
+        "rooms_test": ["iosr_roomA rir_rooms/iosr_roomA_03L.flac"]}
+
+
+def test_open_speech_refuses_a_speaker_of_two_parts(open_corpora, tmp_path):
+    put(open_corpora / "librispeech/dev-clean/12/1/12-1-0009.mp3")
+    with (open_corpora / "librispeech/dev-clean/transcripts.tsv").open("a") as file:
+        file.write("12-1-0009\tAGAIN\n")
+    with refused(ContentError, "12-1-0009.mp3", "dev-clean", "train"):
+        prepare_corpus("open_speech", open_corpora, tmp_path / "out")
+    with (open_corpora / "alphanumeric/transcripts.tsv").open("a") as file:
+        file.write("R_5/name.ogg\tspelled\n")
+    with refused(ContentError, open_corpora / "alphanumeric/transcripts.tsv", "line 6", "2 columns", "expected 3"):
+        prepare_corpus("open_speech", open_corpora, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["librispeech", "an4", "tree", "deepspeech", "librispeech_an4", "open_speech"])
 def test_empty_corpus_is_refused(name, tmp_path):
     (tmp_path / "data/other").mkdir(parents=True)
     with refused(NotFoundError, tmp_path / "data", "found other", "--data_folder"):
@@ -672,6 +750,20 @@ def test_real_librispeech_an4(tmp_path, capsys):
     assert len(libri) == 1313 and len(both["train"]) == 1313 + len(an4["train"])
     assert libri["librispeech/dev-clean/84/121123/84-121123-0000.mp3"].startswith("GO DO YOU HEAR")
     assert "rejected: 0 of 2391 files" in printed(capsys)
+
+
+@needs_data
+def test_real_open_speech(tmp_path):
+    root, parts, reasons = open_speech.scan_open_speech(
+        prepare.PrepareConfig(corpus="open_speech", data_folder=DATA, output_folder=str(tmp_path)))
+    assert {part: (len(items), len({item.speaker for item in items})) for part, items in parts.items()} == {
+        "train": (4582, 686), "valid": (255, 69), "dev-clean": (1313, 20), "an4_test": (130, 10),
+        "alphanumeric": (32, 10)}
+    assert len(reasons) == 43 and all(reason.startswith("alphanumeric/") for reason in reasons)
+    names = [os.path.basename(item.path) for items in parts.values() for item in items if item.speaker[:5] == "libri"]
+    assert len({os.path.splitext(name)[0] for name in names}) == len(names)
+    for item in parts["train"] + parts["valid"]:
+        Alphabet().encode(Alphabet().normalise(item.text), item.where)
 
 
 @needs_data

@@ -372,6 +372,7 @@ def test_random_pairs():
 def test_evenly_spaced():
     assert evenly_spaced(list(range(59)), 30) == list(range(0, 59, 2))
     assert evenly_spaced([1, 2], 30) == [1, 2]
+    assert [evenly_spaced([1, 2, 3], count) for count in (0, 1, 2)] == [[], [1], [1, 3]]
     assert len(set(evenly_spaced(list(range(37)), 30))) == 30
 
 

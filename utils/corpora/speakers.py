@@ -103,9 +103,9 @@ def libri_speaker(path: str) -> str:
 
 
 def evenly_spaced(items: list[T], count: int) -> list[T]:
-    """`count` of `items`, from the first to the last; all of them where there are no more."""
-    if len(items) <= count:
-        return items
+    """`count` of `items`, from the first to the last, or the first; all of them where there are no more."""
+    if len(items) <= count or count < 2:
+        return items[:count]
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
