@@ -15,7 +15,7 @@ from typing import ClassVar
 from conv_tasnet.src import corpora
 from utils.audio.packed import SUFFIX
 from utils.config import parse_config
-from utils.corpora import kaldi, open_speech
+from utils.corpora import kaldi, open_speech, scenes
 from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
@@ -44,7 +44,8 @@ class PrepareConfig(corpora.MixtureSettings):
       kaldi              wav.scp, utt2spk, segments of folders train*, dev and others in the folder
       mini               made in the data folder by utils/mini_corpus.py
       librispeech_an4    librispeech/train-251spk, .../dev-clean, lists/libri2mix_dev-clean.csv.gz
-      open_speech        the same and mini_librispeech/, librispeech_three_more/
+      open_speech        the same and mini_librispeech/, librispeech_three_more/; noise_*.txt and rooms_*.txt list
+                         those of noise_esc10/, noise/, rir_rooms/, rir/
 
     --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them
     --task             of librimix: mix_clean or mix_both (with noise)
@@ -168,6 +169,23 @@ def prepare_official(config):
     return prepare_speakers(config) + prepare_rows({"test": official}, config, "_test")
 
 
+def prepare_open_speech(config):
+    """As prepare_official, with the lists of noise and rooms; rows of the table."""
+    prepare_scenes(config)
+    return prepare_official(config)
+
+
+def prepare_scenes(config):
+    """The lists of noise and rooms that are in the data folder."""
+    folder, parts, jobs = plan(scenes.scan(config), config, config.sample_rate)
+    if jobs:
+        good, reasons = verify(jobs, config, folder, "verified_scenes.txt")
+        write_rejected(reasons, len(jobs), config, "rejected_scenes.txt")
+        parts = {name: [item for item in items if item[1] in good] for name, items in parts.items()}
+        scenes.write_scenes(parts, config.output_folder)
+        print_folders({f"{name}.txt": folder for name in parts})
+
+
 def prepare_metadata(config):
     """Mixtures to be made while they are read, of all metadata; rows of the table."""
     if config.task != "mix_clean":
@@ -236,7 +254,7 @@ def prepare_generated(config):
 
 
 CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "kaldi": prepare_kaldi,
-           **dict.fromkeys(("librispeech_an4", "open_speech"), prepare_official),
+           "librispeech_an4": prepare_official, "open_speech": prepare_open_speech,
            **dict.fromkeys(("librimix", "wsj0"), prepare_generated), "librimix_metadata": prepare_metadata}
 
 

@@ -2,6 +2,7 @@
 import csv
 import dataclasses
 import gzip
+import itertools
 import json
 import os
 
@@ -310,6 +311,26 @@ def test_mini(mini_corpus, tmp_path, capsys):
 def test_what_cannot_be_made_is_refused(tmp_path, flags, kind, facts):
     with refused(kind, *facts):
         prepare_corpus("tree", tree(tmp_path / "data", files=1), tmp_path / "out", *flags)
+
+
+def test_noise_and_rooms_of_open_speech(tmp_path, capsys):
+    """Copies at the network's rate, of which the test's are in no list for training."""
+    for i in range(12):
+        put(tmp_path / f"data/noise_esc10/rain-{i:02d}.wav", rate=2 * RATE)
+    for name in ("noise/esc50_1", "noise/kitchen", "rir_rooms/iosr_roomA_03L", "rir/hall_1_2", "rir/hall_1_3"):
+        put(tmp_path / f"data/{name}.wav", 0.1, rate=2 * RATE)
+    prepare.prepare_scenes(prepare.PrepareConfig(corpus="open_speech", data_folder=str(tmp_path / "data"), workers=1,
+                                                 output_folder=str(tmp_path)))
+    found = {name: lines(tmp_path / f"{name}.txt")
+             for name in ("noise_train", "noise_test", "rooms_train", "rooms_test")}
+    assert found == {
+        "noise_train": [f"noise_esc10/rain-{i:02d}.wav" for i in range(1, 11)] + ["noise/kitchen.wav"],
+        "noise_test": ["noise_esc10/rain-00.wav", "noise_esc10/rain-11.wav"],
+        "rooms_train": ["hall rir/hall_1_2.wav", "hall rir/hall_1_3.wav"],
+        "rooms_test": ["iosr_roomA rir_rooms/iosr_roomA_03L.wav"]}
+    for line in itertools.chain(*found.values()):
+        assert soundfile.info(tmp_path / "wav" / line.split()[-1]).samplerate == RATE
+    assert "paths of noise_train.txt noise_test.txt rooms_train.txt rooms_test.txt are relative" in printed(capsys)
 
 
 @pytest.mark.parametrize("name", ["librimix", "librispeech", "an4", "tree", "wsj0", "librispeech_an4"])

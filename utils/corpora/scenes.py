@@ -6,9 +6,8 @@ ESC-50's in noise/ are not, as some are in noise_esc10/ as well.
 """
 import os
 import re
-from typing import NamedTuple
 
-from utils.corpora.corpus import write_list
+from utils.corpora.corpus import Parts, write_list
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import evenly_spaced, find_in
 
@@ -18,24 +17,15 @@ SHARE = 5       # one recording in so many is for tests
 TEST_ROOMS = ("iosr_roomA", "openair_jack_lyons_hall", "rostock_seminar_room_clap")
 
 
-class Scenes(NamedTuple):
-    """Paths of noise and (room, path) of impulse responses, relative to the data folder."""
-
-    noise_train: list[str]
-    noise_test: list[str]
-    rooms_train: list[tuple[str, str]]
-    rooms_test: list[tuple[str, str]]
-
-
-def scan(config: CorpusSettings) -> Scenes:
-    """All of the data folder."""
-    noise = [f"{NOISE}/{path}" for path in find_in(config, NOISE)]
+def scan(config: CorpusSettings) -> Parts:
+    """noise_train and noise_test, of ("", path), rooms_train and rooms_test, of (room, path); empty where none are."""
+    noise = [("", f"{NOISE}/{path}") for path in find_in(config, NOISE)]
     test = evenly_spaced(noise, len(noise) // SHARE)
-    more = [f"{MORE_NOISE}/{path}" for path in find_in(config, MORE_NOISE) if not path.startswith("esc50_")]
+    more = [("", f"{MORE_NOISE}/{path}") for path in find_in(config, MORE_NOISE) if not path.startswith("esc50_")]
     rooms = [(room_of(path), f"{folder}/{path}") for folder in ROOMS for path in find_in(config, folder)]
-    return Scenes([path for path in noise if path not in test] + more, test,
-                  [item for item in rooms if item[0] not in TEST_ROOMS],
-                  [item for item in rooms if item[0] in TEST_ROOMS])
+    return {"noise_train": [item for item in noise if item not in test] + more, "noise_test": test,
+            "rooms_train": [item for item in rooms if item[0] not in TEST_ROOMS],
+            "rooms_test": [item for item in rooms if item[0] in TEST_ROOMS]}
 
 
 def room_of(path: str) -> str:
@@ -43,9 +33,8 @@ def room_of(path: str) -> str:
     return re.sub(r"(_\d+[A-Za-z]?)+$", "", os.path.splitext(os.path.basename(path))[0])
 
 
-def write_scenes(scenes: Scenes, folder: str) -> None:
-    """noise_train.txt, noise_test.txt, rooms_train.txt and rooms_test.txt in a folder, those that list something."""
-    for name, items in scenes._asdict().items():
+def write_scenes(parts: Parts, folder: str) -> None:
+    """noise_train.txt, ... of `scan` in a folder, those that list something: lines `path` and `room path`."""
+    for name, items in parts.items():
         if items:
-            write_list(os.path.join(folder, f"{name}.txt"),
-                       items if name.startswith("noise") else [" ".join(item) for item in items])
+            write_list(os.path.join(folder, f"{name}.txt"), [" ".join(item).lstrip() for item in items])
