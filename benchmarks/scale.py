@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import queue
 import resource
 import sqlite3
 import struct
@@ -163,7 +164,7 @@ def conv_tasnet(folder):
             super().make(epoch, position, generator, bad)
             return np.array([position]), np.zeros(1), 1
 
-        def _crop(self, path, generator):
+        def _crop(self, path, length, generator):
             return np.ones(1, np.float32)
 
     dataset.read_train_list, dataset.SpeakerMixer = cache(dataset.read_train_list), Listed
@@ -223,7 +224,7 @@ def pickled(dataset):
 def run_workers(dataset, count):
     """[{fresh, used: MiB private to the worker; milliseconds a batch}] of workers that are forked at once."""
     context = multiprocessing.get_context("fork")
-    queue = context.Queue()
+    results = context.Queue()
 
     def work(number):
         fresh, steps = memory("Private"), min(dataset.steps, ITEMS // dataset.config.minibatch_size)
@@ -231,13 +232,19 @@ def run_workers(dataset, count):
         started = time.process_time()
         for index in range(steps):
             dataset.batch(1, (index * count + number) % dataset.steps)
-        queue.put({"fresh": fresh, "used": memory("Private"),
-                   "milliseconds": 1e3 * (time.process_time() - started) / steps})
+        results.put({"fresh": fresh, "used": memory("Private"),
+                     "milliseconds": 1e3 * (time.process_time() - started) / steps})
 
     processes = [context.Process(target=work, args=(number,)) for number in range(count)]
     for process in processes:
         process.start()
-    answers = [queue.get() for _ in processes]
+    answers = []
+    while len(answers) < count:
+        try:
+            answers.append(results.get(timeout=1))
+        except queue.Empty:
+            if any(process.exitcode for process in processes):      # one that failed never answers
+                raise SystemExit("a worker failed, as printed above") from None
     for process in processes:
         process.join()
     return answers
