@@ -20,6 +20,7 @@ from deepspeech2.src.optimizer import AdamW
 from deepspeech2.src.streaming import Spectrogram, Stream, merged, moments
 from deepspeech2.src.text import BLANK, collapse
 from utils.audio.audio_file import AudioError
+from utils.config import parse_config
 from utils.errors import MismatchError, SettingError
 from utils.layers.mixed_precision import mixed
 
@@ -47,6 +48,14 @@ def run(model, features, frames):
 def test_parameter_counts_are_those_of_deepspeech_pytorch(settings, count):
     model = DeepSpeech2(dataclasses.replace(Config(), **settings))
     assert sum(parameter.size for parameter in model.trainable_params()) == count
+
+
+@pytest.mark.parametrize("name", ["open_speech", "open_speech_streaming"])
+def test_a_checkpoint_of_general_english_takes_20_mb_in_float16(name, monkeypatch):
+    monkeypatch.setenv("SPEECH_DATA", "data")
+    model = DeepSpeech2(parse_config(Config, ["--config", name]))
+    assert 8_500_000 < sum(parameter.size for parameter in model.get_parameters()) < 10_000_000
+    assert (model.lookahead is not None) == name.endswith("streaming")
 
 
 @pytest.mark.parametrize("settings", [{}, {"bidirectional": False, "lookahead_context": 5}],
