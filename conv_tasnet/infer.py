@@ -43,8 +43,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--stream", action="store_true",
                         help="block by block with a causal network, as live; instead of overlapping windows")
     parser.add_argument("--window", type=number("--window", Range(1, 86400)), default=WINDOW,
-                        help="seconds separated at once, of which memory depends (%(default)s)")
-    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+                        help="seconds separated at once; memory grows with them (%(default)s)")
+    parser.add_argument("--device_target", default="",
+                        help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
     return parser.parse_args(argv)
 
 

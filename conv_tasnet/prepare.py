@@ -47,14 +47,14 @@ class PrepareConfig(corpora.MixtureSettings):
       open_speech        the same and mini_librispeech/, librispeech_three_more/; noise_*.txt and rooms_*.txt list
                          those of noise_esc10/, noise/, rir_rooms/, rir/
 
-    --metadata         of librimix_metadata: its CSV (.gz too), or the folder of them
-    --task             of librimix: mix_clean or mix_both (with noise)
+    --metadata         for librimix_metadata: its CSV (.gz too), or the folder of them
+    --task             for librimix: mix_clean or mix_both (with noise)
     --wav_folder       where resampled files go; "": wav/ in the output folder
-    --sample_rate      of the model, Hz
+    --sample_rate      sample rate of the network, Hz
     --resample         true: a corpus of another rate is written once as wavs of sample_rate to the wav folder
     --pack             true: audio.mindrecord in the output folder gets all files as MindRecord shards, to train from
-    --train_name       packs the files of the training part as train_name.mindrecord, ...
-    --test_name        ... and those of the other parts as test_name.mindrecord
+    --train_name       name of a MindRecord file, into which the training part is packed
+    --test_name        the same for the other parts
     --C                speakers in a mixture that is made here
     --mixtures         fixed mixtures that are made of the speakers of valid.csv, and as many of test.csv
     --valid_speakers   training speakers kept for valid.csv; -1: 8 of mini, 25 of librispeech_an4 and of

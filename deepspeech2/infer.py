@@ -41,9 +41,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="piece by piece with a unidirectional network, as live; instead of overlapping windows")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
     for name, kind, text in (("alpha", float, "weight of the language model"), ("beta", float, "reward of a word"),
-                             ("beam_width", int, "prefixes kept; 0: greedy")):
+                             ("beam_width", int, "prefixes kept by beam search; 0: greedy")):
         parser.add_argument(f"--{name}", type=number(f"--{name}", ranges_of(Config)[name], kind), help=text)
-    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+    parser.add_argument("--device_target", default="",
+                        help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
     return parser.parse_args(argv)
 
 

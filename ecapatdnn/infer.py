@@ -58,10 +58,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--checkpoint_path", default=None,
                         help="run folder, .ckpt or an original's file (default: the one that ships)")
     parser.add_argument("--threshold", type=number("--threshold", THRESHOLD),
-                        help="default: at the EER of the run's validation")
-    parser.add_argument("--embed", action="store_true", help="write embeddings instead of a verdict")
-    parser.add_argument("--output", default="embeddings.npz", help="NumPy's .npz, whatever its name (%(default)s)")
-    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+                        help="least score of one speaker (default: the checkpoint's own)")
+    parser.add_argument("--embed", action="store_true", help="write embeddings of any number of files, no verdict")
+    parser.add_argument("--output", default="embeddings.npz",
+                        help="file of the embeddings, NumPy's .npz, whatever its name (%(default)s)")
+    parser.add_argument("--device_target", default="",
+                        help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
     args = parser.parse_args(argv)
     if not args.embed and len(args.audio) != 2:
         raise SettingError(f"{len(args.audio)} audio file(s) given, two are compared; --embed takes any number")

@@ -59,6 +59,7 @@ class PrepareConfig(CorpusSettings):
     --trials           official trials (1|0 path path) to check against the tree and to write as eval.txt
     --expect_speakers  warn when the corpus has another number of speakers
     --valid_speakers   training speakers kept for valid_trials.txt; -1: 8 of mini, 14 of librispeech_an4, else 0
+                       (open_speech has validation speakers of its own)
     --workers          processes; 0: one per core
     --min_seconds      shorter training files are left out; test files only have to be readable
     --resample         true: a corpus of another rate is written as 16 kHz wav to the wav folder

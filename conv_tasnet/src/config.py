@@ -24,51 +24,51 @@ class Config(ModelSettings):
 
     # network
     N: Size = 512                   # filters of the encoder
-    L: Taps = 16                    # their length in samples, even; the stride is half of it
+    L: Taps = 16                    # length of these filters in samples, even; the stride is half of it
     B: Size = 128                   # channels of the bottleneck and the residual path
     H: Size = 512                   # channels inside a block
     Sc: Skip = 128                  # channels of the skip path; 0: none, the residual path leads to the masks
     P: Depth = 3                    # taps of the depthwise convolutions
     X: Doubling = 8                 # blocks of a repeat, dilations 1, 2, ... 2^(X-1)
-    R: Depth = 3                    # repeats
-    C: Speakers = 2                 # speakers
-    norm: str = "gLN"               # or cLN (one frame), cgLN (all frames so far), BN
-    mask_nonlinear: str = "relu"    # or sigmoid, softmax (over the speakers)
+    R: Depth = 3                    # repeats of the blocks
+    C: Speakers = 2                 # speakers in a mixture
+    norm: str = "gLN"               # gLN (whole recording), cLN (one frame), cgLN (all frames so far) or BN
+    mask_nonlinear: str = "relu"    # activation of the masks: relu, sigmoid or softmax (over the speakers)
     causal: bool = False            # the output up to time t does not depend on later samples; norm cLN, cgLN or BN
-    variant: str = "asteroid"       # or kaituoxu (SpeechBrain's too): whose network, where they differ (src/model.py)
-    sample_rate: Hertz = 8000       # Hz
+    variant: str = "asteroid"       # asteroid or kaituoxu (SpeechBrain's too): whose network, where they differ
+    sample_rate: Hertz = 8000       # sample rate, Hz
 
     # data
     train_dir: str = ""             # mixtures: .csv or a folder of mix.json s1.json ...; .txt: speakers to mix
-    train_path: str = ""            # the folder its paths are relative to
+    train_path: str = ""            # the folder that the paths of train_dir are relative to
     valid_dir: str = ""             # mixtures that choose the best epoch: .csv or a folder
-    valid_path: str = ""            # the folder its paths are relative to
+    valid_path: str = ""            # the folder that the paths of valid_dir are relative to
     eval_dir: str = ""              # mixtures of eval.py
-    eval_path: str = ""             # the folder its paths are relative to
+    eval_path: str = ""             # the folder that the paths of eval_dir are relative to
     segment: Span = 4.0             # seconds of a training segment
     cv_maxlen: Seconds = 8.0        # seconds of a validation mixture, longer ones are cut; 0: never
-    mixtures_per_epoch: Drawn = 0   # of speakers mixed at random; 0: as many as there are files
+    mixtures_per_epoch: Drawn = 0   # mixtures of an epoch, mixed at random; 0: as many as there are files
     gain_range: Decibels = 5.0      # mixed at random, each source is up to so many dB louder or softer
     speeds: str = "1.0"             # e.g. 0.95,1.0,1.05: mixed at random, each source at one of these speeds
-    one_corpus: bool = False        # mixed at random: speakers of one corpus; their names are corpus-speaker
-    one_voice_share: Share = 0.0    # mixed at random: so many with one speaker, the other sources are silent; loss snr
-    partial_share: Share = 0.0      # mixed at random: so many in which each speaks only a part of the time
+    one_corpus: bool = False        # mixed at random: both speakers from one corpus; their names are corpus-speaker
+    one_voice_share: Share = 0.0    # mixed at random: share with one speaker, all other sources silent; needs loss snr
+    partial_share: Share = 0.0      # mixed at random: share in which each speaker speaks only a part of the time
     noise_list: str = ""            # recordings, one path per line, added to mixtures made at random; "": no noise
-    noise_share: Share = 0.5        # to so many of them
-    snr_min: Ratio = 0.0            # the least signal-to-noise ratio, dB
-    snr_max: Ratio = 15.0           # the largest
-    room_list: str = ""             # lines `room path` of impulse responses: each speaker gets a place of the room
-    room_share: Share = 0.5         # so many of the mixtures made at random are in a room
+    noise_share: Share = 0.5        # share of these mixtures that get noise
+    snr_min: Ratio = 0.0            # smallest signal-to-noise ratio of this noise, dB
+    snr_max: Ratio = 15.0           # largest signal-to-noise ratio, dB
+    room_list: str = ""             # lines `room path` of impulse responses: each speaker gets a place in the room
+    room_share: Share = 0.5         # share of the mixtures made at random that are in a room
     scene_path: str = ""            # the folder that the paths of noise_list and room_list are relative to
     resample: bool = True           # take files of another rate and resample them on the fly
 
     # optimisation
-    loss: str = "si_snr"            # or snr: knows silent sources, and outputs keep the level of the speakers
-    optimizer: str = "adam"         # or sgd
+    loss: str = "si_snr"            # si_snr, or snr, which knows silent sources and keeps the level of the speakers
+    optimizer: str = "adam"         # adam or sgd
     lr: Rate = 1e-3                 # learning rate, the highest
-    schedule: str = "constant"      # or cosine, from lr to base_lrate
-    base_lrate: Rate = 0.0          # last rate of the cosine
-    momentum: Share = 0.9           # of sgd
+    schedule: str = "constant"      # learning rate: constant, or cosine from lr to base_lrate
+    base_lrate: Rate = 0.0          # last learning rate of the cosine
+    momentum: Share = 0.9           # momentum of sgd
     l2: Rate = 0.0                  # weight decay
     halve_after: int = 3
     minibatch_size: int = 4
@@ -80,6 +80,6 @@ class Config(ModelSettings):
 
     # evaluation and export
     save_examples: Count = 3        # mixtures whose separation eval.py keeps as wav and PNG
-    length: int = 32000             # samples
-    streaming: bool = False         # export.py: a graph of one step of a causal network, for main --stream
-    stream_step: Span = 0.1         # seconds of a step, by which the speakers come later
+    length: int = 32000             # samples that an exported graph takes; 0: any length
+    streaming: bool = False         # export.py: a graph of one step of a causal network, for the runner's main --stream
+    stream_step: Span = 0.1         # seconds of such a step, by which the speakers come later

@@ -11,13 +11,13 @@ OrCorpus = Annotated[int, Range(-1, 10 ** 9)]
 class CorpusSettings(Ranged):
     """What utils/corpora wants to know of a corpus and of the lists to make; the flags' help is in each prepare.py."""
 
-    corpus: str = ""                # its kind, see above
-    data_folder: str = ""           # the corpus
-    output_folder: str = ""         # of the lists that are made
+    corpus: str = ""                # kind of corpus, see above
+    data_folder: str = ""           # folder of the corpus
+    output_folder: str = ""         # folder for the lists
     wav_folder: str = ""            # of converted files; "": wav/ in the output folder
     resample: bool = False
     pack: bool = False
     valid_speakers: OrCorpus = -1   # -1: as many as suit the corpus
     min_seconds: Seconds = 1.0
     workers: Workers = 0            # processes; 0: one per core
-    seed: Seed = 0                  # of what is drawn: speakers, trials, mixtures
+    seed: Seed = 0                  # seed of what is drawn: speakers, trials, mixtures

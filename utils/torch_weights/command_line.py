@@ -17,7 +17,7 @@ def parse(argv: list[str], cls: type, formats: Sequence[str]) -> tuple[argparse.
     parser = Parser(description=DESCRIPTION,
                     epilog="--SETTING VALUE states what the file does not state; see src/config.py")
     parser.add_argument("file", help="the original's file; with --export a checkpoint of ours")
-    parser.add_argument("--format", choices=formats, required=True, help="whose it is, or is to be")
+    parser.add_argument("--format", choices=formats, required=True, help="toolkit that the file is of, or is for")
     parser.add_argument("--output", required=True, help="run folder to make; with --export the file to write")
     parser.add_argument("--hyper_parameters", default="", help="YAML or JSON of the original's hyper-parameters")
     parser.add_argument("--export", action="store_true", help="write a checkpoint of ours as the original's file")
