@@ -85,6 +85,22 @@ def test_a_log_that_cannot_be_written(monkeypatch):
     assert_line(code, output, 1, "ValueError", f"{TRACEBACK}=1")
 
 
+@pytest.mark.parametrize("writing", [False, True])
+def test_ctrl_c_in_the_midst_of_mindspore(tmp_path, writing):
+    """Its modules catch KeyboardInterrupt, as this one does, and fail at something else then."""
+    (tmp_path / "mindspore").mkdir()
+    (tmp_path / "mindspore" / "__init__.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+        "raise ImportError('already registered')\n")
+    use = f"with whole_file({str(tmp_path / 'out' / 'a.wav')!r}): import mindspore" if writing else "import mindspore"
+    code = f"from utils.errors import run\nfrom utils.files import whole_file\ndef main():\n    {use}\nrun(main)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False,
+                          env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert (done.stdout, done.stderr) == ("", "interrupted\n")
+    assert done.returncode == (-signal.SIGTERM if writing else 130)
+    assert not writing or not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize("error, expected", [(SystemExit(7), 7), (SystemExit(None), None), (KeyboardInterrupt(), 130)])
 def test_other_ends_stay_what_they_are(logs, error, expected):
     code, output = fail(error)

@@ -26,6 +26,8 @@ import re
 import select
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -92,7 +94,8 @@ def run(main: Callable[..., object], *args: Any) -> None:
     _print_anything()
     try:
         try:
-            main(*map(_at_home, args))
+            with _ending_mindspore():
+                main(*map(_at_home, args))
         finally:
             if sys.stdout:
                 sys.stdout.flush()
@@ -108,6 +111,34 @@ def run(main: Callable[..., object], *args: Any) -> None:
         line, is_defect = explained(error)
         print(f"error: {_one_line(line)}", file=sys.stderr)
         sys.exit(1 if is_defect else UserError.exit_code)
+
+
+@contextlib.contextmanager
+def _ending_mindspore():
+    """Ctrl-C in the midst of MindSpore ends the program at once.
+
+    An exception there crashes its import, and fills the screen and a folder `rank_0` with the graph that it compiles.
+    """
+    if threading.current_thread() is not threading.main_thread() or \
+            signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupted(number, frame):
+    package = getattr(sys.modules.get("mindspore"), "__file__", None)
+    if not package or not any(caller.f_code.co_filename.startswith(os.path.join(os.path.dirname(package), ""))
+                              for caller, _ in traceback.walk_stack(frame)):
+        signal.default_int_handler(number, frame)
+    print("interrupted", file=sys.stderr, flush=True)
+    if callable(signal.getsignal(signal.SIGTERM)):      # that of utils/files.py removes what is unfinished
+        signal.raise_signal(signal.SIGTERM)
+    os._exit(128 + number)
 
 
 def _at_home(words):

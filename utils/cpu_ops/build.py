@@ -86,8 +86,8 @@ def compiled() -> Path:
             print("compiling the C++ kernels for this processor, once: some 20 seconds", file=sys.stderr, flush=True)
             done = run([compiler(), *FLAGS, *sources, *libraries, "-o", str(temporary)])
             if done.returncode:
-                reason = next((line for line in done.stderr.splitlines() if re.search(COMPLAINT, line)),
-                              done.stderr[:200])
+                lines = done.stderr.splitlines()
+                reason = next((line for line in lines if re.search(COMPLAINT, line)), lines[0] if lines else "")
                 raise Unusable(f"{compiler()} cannot compile {SOURCES} ({reason.strip()})")
     load(path)
     return path
