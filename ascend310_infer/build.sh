@@ -38,6 +38,7 @@ fetch() {  # the wheel into "$1", whole or not at all
   fi
   "$PYTHON" -m zipfile --extract "$place"/*.whl "$place"
   rm "$place"/*.whl
+  chmod a+rx "$place"     # as other folders: whoever runs the program reads it
   mv --no-target-directory "$place" "$1" 2>/dev/null || [ -d "$1" ]   # another build may have been faster
 }
 
@@ -52,6 +53,7 @@ fetch_kenlm() {  # the sources and lib/libkenlm.so into "$1", whole or not at al
       -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS=-w \
     && "$CMAKE" --build "$place/lib" --parallel 2 \
     && rm -r "$place/lib/CMakeFiles" "$place"/kenlm-*.tar.gz \
+    && chmod a+rx "$place" \
     && { mv --no-target-directory "$place" "$1" 2>/dev/null || [ -d "$1" ]; }
 }
 

@@ -111,6 +111,15 @@ def test_each_recording_against_enrolled_voices(main, graphs, verifier, tmp_path
         assert (tmp_path / "bad.json").read_text(encoding="utf-8") == content
 
 
+def test_recording_of_more_than_a_minute(main, graphs, verifier, tmp_path):
+    """Its frames squared are more than 32 bits count."""
+    samples, rate = soundfile.read(FIRST)
+    soundfile.write(tmp_path / "long.wav", np.resize(samples, 75 * rate), rate)
+    code, output = main(graphs[0], "--embed", str(tmp_path / "long.wav"))
+    assert code == 0, output
+    np.testing.assert_allclose(json.loads(output)["embedding"], verifier.embed(str(tmp_path / "long.wav")), atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def long(tmp_path_factory):
     """A recording of more than one part."""

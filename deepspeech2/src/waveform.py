@@ -38,7 +38,7 @@ class Spectrogram(nn.Cell):
         self.squares = Squares(spectrum_kernel(), HOP, WINDOW // 2, mirrored=True)
 
     def construct(self, waveform, samples=None):
-        squares, gain = self.squares(waveform, samples)                         # (T, 2 F), (T, 1)
+        squares, gain = self.squares(waveform, samples)                         # (T, R), (T, 1)
         mask = None if samples is None else length_mask(gain.reshape(1, -1), frame_count(samples)).reshape(-1, 1)
         x = log_magnitude(squares, gain)                                        # (T, F)
         x = x - mean_over(x.mean(1, keep_dims=True), 0, mask)
@@ -55,8 +55,8 @@ def spectrum_kernel() -> np.ndarray:
 
 
 def log_magnitude(squares: Tensor, gain: Tensor) -> Tensor:
-    """features.log_magnitude of what `Squares` gives, (T, 2 F), (T, 1) -> (T, F)."""
-    return log1p(ops.sqrt(squares[:, :BINS] + squares[:, BINS:]) / (gain * RAISE))
+    """features.log_magnitude of what `Squares` gives, (T, R), (T, 1) -> (T, F)."""
+    return log1p(ops.sqrt(squares[:, :BINS] + squares[:, BINS:2 * BINS]) / (gain * RAISE))
 
 
 def log1p(x: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ class FilterBank(nn.Cell):
         kernel, filters = fourier_kernel(name), mel_filters(name, bands)
         self.squares = Squares(kernel, HOP, side, front_end.frames == "reflect")
         filters = np.concatenate((filters, filters))        # of the squares of the real and the imaginary parts
+        filters = np.pad(filters, ((0, self.squares.rows - len(filters)), (0, 0)))
         self.product = ops.MatMul()
         self.mel = Parameter(Tensor(filters), "mel", requires_grad=False)
         floor = {"hz": 1e-6, "mel": EPSILON32, "speechbrain": 1e-10}[self.log]
@@ -54,7 +55,7 @@ class FilterBank(nn.Cell):
         x = waveform
         if self.pre_emphasis:
             x = x - self.pre_emphasis * ops.cat((x[:, 1:2], x[:, :-1]), 1)
-        squares, gain = self.squares(x, samples)                                # (T, 2 K), (T, 1)
+        squares, gain = self.squares(x, samples)                                # (T, R), (T, 1)
         mask = None
         if samples is not None:
             mask = length_mask(gain.reshape(1, -1), frame_count(samples, self.name)).reshape(-1, 1)

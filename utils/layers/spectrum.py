@@ -11,14 +11,17 @@ from utils.layers.shapes import mirror_ends
 QUIET = 2.0 ** -10      # what no part of a spectrum exceeds in silence
 LOUD = 2.0 ** 5         # to where a frame's largest part is raised: the squares under a mel filter stay below 65504
 RAISE = LOUD / QUIET
+CHANNELS = 16           # of a convolution: for other numbers MindSpore Lite 2.0.0 with AVX-512 wants the square of the
+                        # frames as memory, more than 32 bits count, and cannot run 75 s of sound
 
 
 class Squares(nn.Cell):
-    """Samples (1, N), how many of them count (1,) -> squares of a spectrum's parts (T, 2 K), gain of each frame (T, 1).
+    """Samples (1, N), how many of them count (1,) -> squares of a spectrum's parts (T, R), gain of each frame (T, 1).
 
     Frame t begins `side` samples before sample t `hop`; `kernel` (2 K, width) turns it into real, then imaginary
-    parts. Beyond its ends the signal is mirrored or zero for `side` samples. Where a count is given, N is a multiple
-    of `hop` and zero from there on, and the frames of what counts are as they would be without the rest.
+    parts; up to R, `rows`, zeros follow. Beyond its ends the signal is mirrored or zero for `side` samples. Where a
+    count is given, N is a multiple of `hop` and zero from there on, and the frames of what counts are as they would be
+    without the rest.
 
     The parts of a frame are multiplied by its gain, which is 1 in silence, and by RAISE before they are squared. As
     they are, the squares of those below 2e-4 and above 256 are 0 and infinite in float16.
@@ -26,13 +29,14 @@ class Squares(nn.Cell):
 
     def __init__(self, kernel: np.ndarray, hop: int, side: int, mirrored: bool):
         super().__init__()
-        outputs, width = kernel.shape
+        width = kernel.shape[1]
+        self.rows = -(-len(kernel) // CHANNELS) * CHANNELS
         self.hop, self.side, self.mirrored = hop, side, mirrored
         self.blocks = -(-width // hop)
         self.beyond = self.blocks * hop - width
-        kernel = np.pad(kernel, ((0, 0), (0, self.beyond))).astype(np.float32)
+        kernel = np.pad(kernel, ((0, self.rows - len(kernel)), (0, self.beyond))).astype(np.float32)
         self.kernel = Parameter(Tensor(kernel[:, None, None]), "kernel", requires_grad=False)
-        self.convolution = ops.Conv2D(outputs, (1, self.blocks * hop), pad_mode="valid", stride=(1, hop))
+        self.convolution = ops.Conv2D(self.rows, (1, self.blocks * hop), pad_mode="valid", stride=(1, hop))
         self.product = ops.MatMul(transpose_b=True)
         self.whole_blocks = False
         # no plain number: of a quotient with one MindSpore makes an operator that neither ONNX nor the runner knows
