@@ -16,30 +16,33 @@ from helpers.programs import recorded
 from deepspeech2.lm import TuneConfig
 from utils.config import parse_config, parse_train_config, parse_use_config, save_config
 
-SCRIPTS = {"ecapatdnn": "results_librispeech_an4.sh", "conv_tasnet": "results_librispeech_an4.sh",
-           "deepspeech2": "results_an4.sh"}
+SCRIPTS = [("ecapatdnn", "results_librispeech_an4.sh"), ("conv_tasnet", "results_librispeech_an4.sh"),
+           ("deepspeech2", "results_an4.sh"), ("deepspeech2", "results_open_speech.sh")]
 
 
-@pytest.fixture(params=SCRIPTS)
-def model(request, tmp_path, monkeypatch):
-    """Name of a model whose scripts can run in `tmp_path`, where its folder is the current one."""
-    folder = tmp_path / request.param
+@pytest.fixture(params=SCRIPTS, ids="-".join)
+def script(request, tmp_path, monkeypatch):
+    """(model, name) of a script that can run in `tmp_path`, where the model's folder is the current one."""
+    model, name = request.param
+    folder = tmp_path / model
     folder.mkdir()
-    (folder / "configs").symlink_to(ROOT / request.param / "configs")
+    (folder / "configs").symlink_to(ROOT / model / "configs")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("SPEECH_DATA", "/data")
-    return request.param
+    return model, name
 
 
-def test_every_step_finds_what_an_earlier_one_made(model, tmp_path):
-    code, output, calls = recorded(model, SCRIPTS[model], place=tmp_path)
+def test_every_step_finds_what_an_earlier_one_made(script, tmp_path):
+    model, name = script
+    code, output, calls = recorded(model, name, place=tmp_path)
     assert code == 0, output
     evaluated = [path for path in (played(model, command) for command in commands(calls)) if path]
     assert evaluated[-1].parent.is_dir() and len(set(evaluated[-2:])) == 1
 
 
-def test_a_given_checkpoint_is_only_evaluated(model, tmp_path):
-    code, output, calls = recorded(model, SCRIPTS[model], "pretrained/best.ckpt", place=tmp_path)
+def test_a_given_checkpoint_is_only_evaluated(script, tmp_path):
+    model, name = script
+    code, output, calls = recorded(model, name, "pretrained/best.ckpt", place=tmp_path)
     assert code == 0, output
     config = importlib.import_module(f"{model}.src.config").Config()
     save_config(config, made(Path("pretrained", "best.ckpt")).parent)
