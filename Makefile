@@ -36,8 +36,8 @@ pictures: samples
 	$(RUN) ecapatdnn/eval.py --checkpoint_path ecapatdnn/pretrained/best.ckpt --eval_list runs/pictures/an4_test.txt \
 	  --eval_path $$SPEECH_DATA --train_list runs/pictures/train.txt --train_path $$SPEECH_DATA --as_norm true \
 	  --output_folder runs/pictures
-	$(RUN) -c 'import pathlib, sys; from PIL import Image; [Image.open(path).convert("RGB").quantize(128).save( \
-	  pathlib.Path("docs/pictures", pathlib.Path(path).name)) for path in sys.argv[1:]]' \
+	$(RUN) -c 'import pathlib, sys; from PIL import Image; [Image.open(path).convert("RGB").quantize(64).save( \
+	  pathlib.Path("docs/pictures", pathlib.Path(path).name), optimize=True) for path in sys.argv[1:]]' \
 	  runs/pictures/det.png runs/samples/separation.png runs/samples/transcript.png
 
 demo: $(VENV)/.demo

@@ -39,6 +39,7 @@ def test_each_voice_has_its_colour_in_the_mixture_and_alone(tmp_path, known):
 def test_words_that_would_cover_each_other_go_into_another_lane():
     words = [Word("LONGER", 0.0, 0.5), Word("A", 0.1, 0.2), Word("NEXT", 1.2, 1.4)]
     assert lay_out(words, 5.0) == [0, 1, 0] and lay_out([], 5.0) == []
+    assert lay_out([Word("EARLY", 3.9, 4.2), Word("LAST", 4.9, 5.0)], 5.0) == [0, 1]   # LAST is moved to the left
 
 
 @pytest.mark.parametrize("words", [[Word("END", 0.45, 0.5)], []])

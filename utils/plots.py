@@ -11,8 +11,8 @@ from utils.files import StrPath, whole_file
 
 CARD = (6.0, 4.5)       # inches of `card`, and its letters: still read where it is shown a third as wide
 LETTERS: dict[Any, Any] = {
-    "font.size": 13, "axes.titlesize": 14, "axes.labelsize": 13, "xtick.labelsize": 12, "ytick.labelsize": 12,
-    "legend.fontsize": 12, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#52606d",
+    "font.size": 16, "axes.titlesize": 16, "axes.labelsize": 16, "xtick.labelsize": 15, "ytick.labelsize": 15,
+    "legend.fontsize": 15, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#52606d",
     "xtick.color": "#52606d", "ytick.color": "#52606d", "axes.labelcolor": "#1f2933", "text.color": "#1f2933"}
 BLUE, ORANGE, GREY = "#1f77b4", "#e8590c", "#9aa5b1"
 
@@ -56,6 +56,6 @@ def card(path: StrPath, rows: int = 1, columns: int = 1, **options: Any) -> Iter
 
 def save_figure(figure: Figure, path: StrPath, dots_per_inch: int = 110) -> None:
     """Writes `figure` to `path`, as PNG."""
-    figure.tight_layout()
+    figure.tight_layout(pad=0.5)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dots_per_inch)

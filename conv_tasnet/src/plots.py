@@ -31,7 +31,7 @@ def draw_separation(mixture: np.ndarray, separated: np.ndarray, sources: np.ndar
             axes[0, 1].axis("off")
         for axis in axes[-1]:
             axis.set_xlabel("seconds")
-        figure.supylabel("kHz", fontsize=13)
+        figure.supylabel("kHz", fontsize=16)
 
 
 def _power(samples: np.ndarray, rate: int) -> np.ndarray:

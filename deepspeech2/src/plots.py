@@ -9,7 +9,7 @@ from utils.files import StrPath
 from utils.plots import BLUE, card
 
 FLOOR = -60     # dB under the loudest point that is shown
-LETTER = 0.026  # width of one, as a part of the picture's
+LETTER, POINTS = 0.027, 14  # of the words: width of one letter, as a part of the picture's, and its size
 
 
 def draw_transcript(samples: np.ndarray, rate: int, words: Sequence[Word], path: StrPath) -> None:
@@ -28,8 +28,8 @@ def draw_transcript(samples: np.ndarray, rate: int, words: Sequence[Word], path:
             for axis in (above, below):
                 axis.axvline(word.start, color="white" if axis is above else BLUE, linewidth=0.8, alpha=0.5)
             below.plot([word.start, word.end], [lane - 0.38] * 2, color=BLUE, linewidth=4, solid_capstyle="butt")
-            below.text(min(word.start, seconds * (1 - LETTER * len(word.text))), lane, word.text, va="center",
-                       fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+            below.text(text_start(word, seconds), lane, word.text, va="center", fontsize=POINTS, fontweight="bold",
+                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
         below.set(xlabel="seconds", yticks=[], ylim=(max(lanes, default=0) + 0.6, -0.6))
         below.spines["left"].set_visible(False)
         figure.align_ylabels()
@@ -40,7 +40,13 @@ def lay_out(words: Sequence[Word], seconds: float) -> list[int]:
     ends: list[float] = []
     lanes = []
     for word in words:
-        lane = next((lane for lane, end in enumerate(ends) if end <= word.start), len(ends))
-        ends[lane:lane + 1] = [word.start + LETTER * seconds * (len(word.text) + 1)]
+        start = text_start(word, seconds)
+        lane = next((lane for lane, end in enumerate(ends) if end <= start), len(ends))
+        ends[lane:lane + 1] = [start + LETTER * seconds * (len(word.text) + 0.5)]
         lanes.append(lane)
     return lanes
+
+
+def text_start(word: Word, seconds: float) -> float:
+    """Where a word is written, in seconds: at its start, or so far before it that it ends in the picture."""
+    return min(word.start, seconds * (1 - LETTER * len(word.text)))

@@ -46,7 +46,7 @@ def draw_verdicts(scores: Mapping[str, float], threshold: float, path: StrPath) 
             axis.plot(score, row, "o", color=color, markersize=13)
             axis.text(score + 0.045, row, f"{score:.2f} {'same' if same else 'different'}", va="center", color=color,
                       fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})
-            axis.text(low + 0.01, row - 0.16, pair, fontsize=12)
+            axis.text(low + 0.01, row - 0.18, pair, fontsize=14)
         axis.axvline(threshold, color="#1f2933", linewidth=1.5, linestyle="--")
         axis.text(threshold, -0.75, f"threshold {threshold:.2f}", ha="center", va="bottom")
         axis.set(xlim=(low, high + 0.15), ylim=(len(scores) - 0.5, -0.75), yticks=[],
