@@ -9,7 +9,7 @@ import deepspeech2
 from deepspeech2.src.config import Config
 from utils.audio.recording import Recording, work_through
 from utils.command_line import Parser
-from utils.errors import run
+from utils.errors import SettingError, run
 from utils.progress import progress
 from utils.ranges import number, ranges_of
 
@@ -21,6 +21,8 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     given = {name: getattr(args, name) for name in DECODING if getattr(args, name) is not None}
     recognizer = deepspeech2.load(args.checkpoint_path, args.device_target, **given)
+    if not recognizer.config.lm_path and (idle := given.keys() & {"alpha", "beta"}):
+        raise SettingError(f"{' and '.join(sorted(idle))}: of a language model, and there is none; add --lm_path")
 
     def prepare(recordings):
         longest = max(recording.length(recognizer.rate) for recording in recordings)

@@ -60,13 +60,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--threshold", type=number("--threshold", THRESHOLD),
                         help="least score of one speaker (default: the checkpoint's own)")
     parser.add_argument("--embed", action="store_true", help="write embeddings of any number of files, no verdict")
-    parser.add_argument("--output", default="embeddings.npz",
-                        help="file of the embeddings, NumPy's .npz, whatever its name (%(default)s)")
+    parser.add_argument("--output", help="file of the embeddings, NumPy's .npz, whatever its name (embeddings.npz)")
     parser.add_argument("--device_target", default="",
                         help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
     args = parser.parse_args(argv)
     if not args.embed and len(args.audio) != 2:
         raise SettingError(f"{len(args.audio)} audio file(s) given, two are compared; --embed takes any number")
+    if args.output is not None and not args.embed:
+        raise SettingError(f"output: found {args.output}, which embeddings are written to; add --embed")
+    if args.threshold is not None and args.embed:
+        raise SettingError("threshold: embeddings have none; leave out --threshold or --embed")
+    args.output = "embeddings.npz" if args.output is None else args.output
     return args
 
 

@@ -17,6 +17,7 @@ import conv_tasnet
 import conv_tasnet.import_torch
 import deepspeech2
 import deepspeech2.import_torch
+import deepspeech2.infer
 import ecapatdnn
 import ecapatdnn.import_torch
 from ecapatdnn.src.config import Config
@@ -184,7 +185,13 @@ def test_samples_that_are_no_recording_are_refused(verifier, separator, recogniz
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_no_checkpoint_is_refused(name, tmp_path):
-    with refused(SettingError, "checkpoint", "int"):
-        MODELS[name].load(5)
+    for checkpoint, shown in ((5, "int"), ("", "''"), ([tmp_path], "list")):
+        with refused(SettingError, "checkpoint_path", shown):
+            MODELS[name].load(checkpoint)
     with refused(NotFoundError, tmp_path, "best.ckpt"):
         MODELS[name].load(tmp_path)
+
+
+def test_the_weight_of_no_language_model_is_refused():
+    with refused(SettingError, "alpha", "--lm_path"):
+        deepspeech2.infer.main(["missing.wav", "--alpha", "1"])

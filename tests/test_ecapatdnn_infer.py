@@ -10,7 +10,7 @@ from helpers.errors import assert_line, refused
 import ecapatdnn
 from ecapatdnn import infer
 from ecapatdnn.src.features import RATE
-from utils.errors import OutputError, RunError
+from utils.errors import OutputError, RunError, SettingError
 
 
 class MeanVerifier:
@@ -61,3 +61,10 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(files, monk
     monkeypatch.setattr(ecapatdnn, "load", lambda *_: pytest.fail("the work has begun"), raising=False)
     with refused(OutputError, *facts):
         infer.main(["--embed", "a.wav", "--output", output])
+
+
+@pytest.mark.parametrize("flags, facts", [(["--output", "e.npz"], ["output", "e.npz", "--embed"]),
+                                          (["--embed", "--threshold", "0.5"], ["threshold", "--embed"])])
+def test_a_flag_without_effect_is_refused(flags, facts):
+    with refused(SettingError, *facts):
+        infer.parse(["a.wav", "b.wav", *flags])

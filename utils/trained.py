@@ -56,10 +56,12 @@ def find(kind: Kind[Settings], checkpoint: Settings | StrPath | None, device_tar
     if isinstance(checkpoint, kind.settings):
         target = {"device_target": device_target} if device_target else {}
         return _ours(with_settings(checkpoint, **target | settings))
-    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
-        raise SettingError(f"checkpoint: found {type(checkpoint).__name__}, expected a path, a config, or None for the "
-                           "checkpoint that ships")
-    path = best_of(os.path.expanduser(checkpoint or kind.folder / "pretrained"))
+    checkpoint = kind.folder / "pretrained" if checkpoint is None else checkpoint
+    if not isinstance(checkpoint, (str, os.PathLike)) or not os.fspath(checkpoint):     # "": such as of an unset $RUN
+        shown = repr(checkpoint) if isinstance(checkpoint, str) else type(checkpoint).__name__
+        raise SettingError(f"checkpoint_path: found {shown}, expected a run folder or a checkpoint; without it, "
+                           "the one that ships is taken")
+    path = best_of(os.path.expanduser(checkpoint))
     if _is_ours(path):
         return _ours(checkpoint_config(kind.settings, path, device_target=device_target, **settings))
     content = read_file(path)
