@@ -34,9 +34,9 @@ def done(*command, **where):
 def wheel(tmp_path_factory):
     """Path of the wheel that is built of what git tracks, or would."""
     def make(folder):
-        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *MODELS, "utils", "pyproject.toml",
-                                 "requirements.txt", "LICENSE", "README.md"], cwd=ROOT, capture_output=True, text=True,
-                                check=True).stdout.splitlines()
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *MODELS, "meeting", "utils",
+                                 "pyproject.toml", "requirements.txt", "LICENSE", "README.md"], cwd=ROOT,
+                                capture_output=True, text=True, check=True).stdout.splitlines()
         for name in listed:
             if (ROOT / name).is_file():
                 copy = folder / "tree" / name

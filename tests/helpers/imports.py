@@ -1,6 +1,7 @@
 """The picture of imports: make imports, or python tests/helpers/imports.py.
 
-Imports point one way: entry points -> <model>.src -> the rooms of utils -> third party. A room of utils is a package,
+Imports point one way: entry points -> meeting.src -> <model>.src -> the rooms of utils -> third party, where meeting
+joins the models, and takes only what a model's package offers. A room of utils is a package,
 or a module beside the packages; the programs there are entry points. Nothing imports an entry point but WRAPPERS and
 tests, which call its `main` and take no more out of it than the class of its settings. The floors of the rooms follow
 from their imports: a room stands one above the highest that it imports. An import that points back, or a circle, is
@@ -16,8 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(path.parent.parent.name for path in sorted(ROOT.glob("*/src/config.py")))
 TOGETHER = {"benchmarks", "tests"}      # folders of entry points that are drawn as one each
+JOINING = ("meeting",)                  # folders like a model's that stand above the models
 # another command line over a program, whose `main` it calls: {it: the program}
-WRAPPERS = {"deepspeech2.data.an4": "deepspeech2.prepare"}
+WRAPPERS = {"deepspeech2.data.an4": "deepspeech2.prepare", "who_said_what": "meeting.infer"}
 WIDTH = 120
 
 Trees = Mapping[Path, ast.Module]
@@ -81,14 +83,14 @@ def rooms(trees: Trees) -> dict[str, str]:
 def _room(path, tree):
     if path.parts[0] == "utils" and len(path.parts) > 2:
         return f"utils.{path.parts[1]}"
-    if path.parts[0] in MODELS and path.parts[1] == "src":
+    if path.parts[0] in MODELS + JOINING and path.parts[1] == "src":
         return f"{path.parts[0]}.src"
     return module_of(path)
 
 
 def is_entry_point(path: Path, tree: ast.Module) -> bool:
     """Whether nothing may import a file, but those of its own folder and tests: programs, benchmarks, tests."""
-    if path.parts[0] in MODELS and (path.parts[1] == "src" or path.name == "__init__.py"):
+    if path.parts[0] in MODELS + JOINING and (path.parts[1] == "src" or path.name == "__init__.py"):
         return False
     if path.parts[0] == "utils":
         return len(path.parts) == 2 and any(isinstance(node, ast.If) and ast.unparse(node.test).startswith("__name__")
@@ -130,6 +132,8 @@ def _points_back(source, target, entry):
         return ""
     if top == "utils" and other != "utils":
         return "which utils serves"
+    if top in MODELS and other in JOINING:
+        return "which joins the models"
     return "another model" if top in MODELS and other in MODELS and top != other else ""
 
 
@@ -177,6 +181,10 @@ def picture(trees: Trees) -> str:
         text = f"{len(names)} files" if folder in TOGETHER else "" if names == [folder] else " ".join(
             name.partition(".")[2] for name in names)
         lines += _wrapped(folder, text)
+    lines += ["", "joins the models"]
+    for room in (f"{folder}.src" for folder in JOINING if f"{folder}.src" in arrows):
+        lines += _wrapped(room, " ".join(["->", *sorted(arrows[room] - set(number)), *_arrow(
+            arrows[room] & set(number), number).split()[1:]]))
     lines += ["", "models"]
     for room in (f"{model}.src" for model in MODELS if f"{model}.src" in arrows):
         lines += _wrapped(room, _arrow(arrows[room], number))
@@ -207,9 +215,9 @@ def _wrapped(name, text):
 
 def third_party(trees: Trees) -> list[str]:
     """What models and utils import of others, beyond Python's own."""
-    names = {name.split(".")[0] for path, tree in trees.items() if path.parts[0] in (*MODELS, "utils")
+    names = {name.split(".")[0] for path, tree in trees.items() if path.parts[0] in (*MODELS, *JOINING, "utils")
              for name in imported(path, tree)}
-    return sorted(names - {"utils", *MODELS} - set(sys.stdlib_module_names), key=str.lower)
+    return sorted(names - {"utils", *MODELS, *JOINING} - set(sys.stdlib_module_names), key=str.lower)
 
 
 if __name__ == "__main__":
