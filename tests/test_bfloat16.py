@@ -165,20 +165,32 @@ class Product(nn.Cell):
         return x.astype(ms.bfloat16).astype(ms.float32)
 
 
+class Outputs(nn.Cell):
+    """The first of what a recurrent layer gives, without its states."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def construct(self, x):
+        return self.layer(x)[0]
+
+
 class SlowLstm(nn.Cell):
-    """Both directions of a layer, summed, with the parameters of a BothDirections."""
+    """The parameters of a BothDirections, which sums its directions, or of one direction in Outputs."""
 
     def __init__(self, layer, frames):
         super().__init__()
         self.layer, self.frames, self.product = layer, frames, Product()
 
-    def construct(self, x, _):
+    def construct(self, x, *_):
         outputs = []
         for b, length in enumerate(self.frames):
             order = [*range(length)][::-1] + [*range(length, len(x))]
-            ahead = self.direction(self.layer.forward, x[:, b], range(len(x)))
-            back = self.direction(self.layer.backward, x[:, b], order)
-            outputs.append(ops.stack([ahead[t] + back[t] for t in range(len(x))]))
+            orders = {self.layer.layer: range(len(x))} if isinstance(self.layer, Outputs) else {
+                self.layer.forward: range(len(x)), self.layer.backward: order}
+            made = [self.direction(lstm, x[:, b], order) for lstm, order in orders.items()]
+            outputs.append(ops.stack([sum(y[t] for y in made) for t in range(len(x))]))
         return ops.stack(outputs, 1)
 
     def direction(self, lstm, x, order):
@@ -244,6 +256,11 @@ def lstm(steps, frames, inputs, units):
     return layer, SlowLstm(layer, frames), [noise(steps, len(frames), inputs), np.array(frames, np.int32)]
 
 
+def forward_in_time(steps, items, inputs, units):
+    layer = Outputs(nn.LSTM(inputs, units))
+    return layer, SlowLstm(layer, [steps] * items), [noise(steps, items, inputs)]
+
+
 def block(items, frames, dilation):
     layer = Block(ConvTasNetConfig(B=4, H=7, Sc=5, P=3), dilation, GlobalNorm, has_bias=True)
     mask = (np.arange(frames) < frames - np.arange(items)[:, None]).astype(np.float32)[:, None]
@@ -252,8 +269,10 @@ def block(items, frames, dilation):
 
 @pytest.mark.parametrize("make", [
     lambda: lstm(5, [5, 3, 1], 5, 7), lambda: lstm(2, [2, 1, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 1], 6, 16),
-    lambda: lstm(2, [2], 4, 330), lambda: block(3, 40, 2), lambda: block(1, 530, 3)],
-    ids=["LSTM", "LSTM of many items", "LSTM of many units", "block", "block longer than a piece"])
+    lambda: lstm(2, [2], 4, 330), lambda: forward_in_time(3, 9, 5, 7), lambda: block(3, 40, 2),
+    lambda: block(1, 530, 3)],
+    ids=["LSTM", "LSTM of many items", "LSTM of many units", "LSTM forward in time", "block",
+         "block longer than a piece"])
 def test_values_and_gradients_are_those_of_products_that_round(make, pynative):
     layer, slow, inputs = make()
     errors = noise(*slow(*map(Tensor, inputs)).shape, seed=1)

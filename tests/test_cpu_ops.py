@@ -114,9 +114,10 @@ def softmax_statistics(x, score):
 
 
 def lstm(x, frames, *weights):
-    """Both directions, summed."""
+    """Forward, or where there are weights for it both directions, summed."""
     y = np.zeros((*x.shape[:2], weights[1].shape[1]))
-    for direction, (w_x, w_h, b_x, b_h) in enumerate((weights[:4], weights[4:])):
+    for direction in range(len(weights) // 4):
+        w_x, w_h, b_x, b_h = weights[4 * direction:4 * direction + 4]
         for b, length in enumerate(frames.astype(int)):
             h, c = np.zeros(w_h.shape[1]), np.zeros(w_h.shape[1])
             order = np.arange(len(x))
@@ -152,6 +153,23 @@ def both_directions(steps, frames, inputs, units):
     layer = cpu_ops.BothDirections(nn.LSTM(inputs, units), nn.LSTM(inputs, units))
     weights = [parameter.asnumpy() for parameter in layer.get_parameters()]
     return layer, [noise(steps, len(frames), inputs), np.array(frames, np.int32)], weights, lstm
+
+
+class Outputs(nn.Cell):
+    """The first of what a recurrent layer gives, without its states."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def construct(self, x):
+        return self.layer(x)[0]
+
+
+def forward_in_time(steps, items, inputs, units):
+    layer = Outputs(nn.LSTM(inputs, units))
+    weights = [parameter.asnumpy() for parameter in layer.get_parameters()]
+    return layer, [noise(steps, items, inputs)], weights, lambda x, *weights: lstm(x, np.full(items, steps), *weights)
 
 
 def temporal_block(items, frames, dilation, causal=False, **sizes):
@@ -207,6 +225,8 @@ CASES = {
     "LSTM": lambda: both_directions(9, [9, 4, 1], 5, 7),
     "LSTM of one step": lambda: both_directions(1, [1], 1, 1),
     "LSTM of many items": lambda: both_directions(4, [4, 3, 4, 2, 4, 4, 1, 4, 4, 3, 2, 4, 4], 6, 16),
+    "LSTM forward in time": lambda: forward_in_time(9, 3, 5, 7),
+    "LSTM forward in time of many items": lambda: forward_in_time(4, 13, 6, 16),
     "block": lambda: temporal_block(3, 40, 2),
     "block longer than a piece": lambda: temporal_block(2, 1100, 3),
     "block whose taps reach beyond both ends": lambda: temporal_block(1, 9, 8, P=5),
@@ -363,7 +383,8 @@ from utils.device import setup_device
 setup_device("CPU", seed=0)
 layer, x = fast(nn.Conv2d(9, 7, (3, 5), pad_mode="pad", padding=(1, 1, 2, 2))), np.random.default_rng(0)
 y = layer(Tensor(x.standard_normal((2, 9, 4, 33)).astype(np.float32))).asnumpy()
-print(json.dumps([float(one) for one in y.ravel()[::17]]))
+states = fast(nn.LSTM(5, 6))(Tensor(x.standard_normal((7, 13, 5)).astype(np.float32)))[0].asnumpy()
+print(json.dumps([float(one) for part in (y, states) for one in part.ravel()[::17]]))
 """
 
 

@@ -228,7 +228,7 @@ class FastBothDirections(functions.BothDirections):
     def prepare(self) -> bool:
         """False for anything but LSTMs of one layer with biases."""
         for cell in (self.forward, self.backward):
-            if type(cell) is not nn.LSTM or cell.num_layers > 1 or cell.bidirectional or not cell.has_bias:
+            if not is_plain(cell):
                 return False
         gradient = operator("BothDirectionsGradient", outputs=7, bfloat16=self.bfloat16)
 
@@ -247,6 +247,34 @@ class FastBothDirections(functions.BothDirections):
                              back.b_ih_list[0] + back.b_hh_list[0])[0]
 
 
+class FastLSTM(nn.LSTM):
+    """(T, B, I) -> ((T, B, H),), without the states after it; MindSpore's own where a state before it is given."""
+
+    bfloat16: bool
+
+    def prepare(self) -> bool:
+        if not is_plain(self):
+            return False
+        gradient = operator("ForwardDirectionGradient", outputs=4, bfloat16=self.bfloat16)
+
+        def gradients(x, w_x, w_h, bias, out, dout):
+            return gradient(dout[0], x, w_x, w_h, bias, out[1], out[2], out[3])
+
+        self.function = operator("ForwardDirection", outputs=4, bprop=gradients, bfloat16=self.bfloat16)
+        return True
+
+    def construct(self, x, hx=None, seq_length=None):
+        if hx is not None or seq_length is not None:
+            return super().construct(x, hx, seq_length)
+        return (self.function(x, self.w_ih_list[0], self.w_hh_list[0], self.b_ih_list[0] + self.b_hh_list[0])[0],)
+
+
+def is_plain(cell: nn.Cell) -> bool:
+    """Whether a cell is an LSTM of one layer and direction with biases, over time first."""
+    return (isinstance(cell, nn.LSTM) and cell.num_layers == 1 and cell.has_bias
+            and not (cell.bidirectional or cell.batch_first))
+
+
 class FastDepthwise(functions.Depthwise):
     def prepare(self) -> bool:
         gradient = operator("DepthwiseGradient", self.settings, 2)
@@ -263,4 +291,4 @@ class FastDepthwise(functions.Depthwise):
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
     FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastGlobalNorm,
-    FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastDepthwise)}
+    FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM, FastDepthwise)}

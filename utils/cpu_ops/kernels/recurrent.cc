@@ -1,11 +1,13 @@
-// An LSTM layer over time in both directions, summed, and its gradients; gates in the order i, f, g, o, as PyTorch's.
+// An LSTM layer over time, forward or in both directions, summed, and its gradients; gates in the order i, f, g, o, as
+// PyTorch's.
 //
-// Each direction has a thread of its own, so that no thread waits for another between the steps. What depends on the
-// input alone is one large product before them; so are the gradients of input and weights after them.
+// Each direction, and of it each few items, has a thread of its own, so that no thread waits for another between the
+// steps. What depends on the input alone is one large product before them; so are the gradients of input and weights
+// after them.
 //
-// x (T, B, I), frames (B) int32, and of either direction weights (4 H, I), (4 H, H) and bias (4 H) -> sum (T, B, H);
-// and for the gradients, of either direction (2, ...), hidden (T, B, H), cells (T, B, H), gates (T, B, 4 H).
-// The way back begins at the last frame of each item; frames after that have no meaning.
+// x (T, B, I), for both directions frames (B) int32, and of each direction weights (4 H, I), (4 H, H) and bias (4 H)
+// -> sum (T, B, H); and for the gradients, of each direction (D, ...), hidden (T, B, H), cells (T, B, H), gates
+// (T, B, 4 H). The way back begins at the last frame of each item; frames after that have no meaning.
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
@@ -112,12 +114,24 @@ void PanelProduct(int64_t rows, const Number *a, int64_t k, const Number *panel,
   PanelRows<1>(rows, a, k, panel, z, &first);
 }
 
+constexpr int64_t kItems = 4;  // of a thread, at least, for which it goes through all weights at every step
+
+// Of the arrays that an operator takes: x, for two directions frames, and three of each direction.
 struct Layer {
-  int64_t steps, batch, inputs, units;
+  int64_t directions, steps, batch, inputs, units;
   const int32_t *frames;
 
-  Layer(const int64_t *x, const int64_t *w_h, const void *frames)
-      : steps(x[0]), batch(x[1]), inputs(x[2]), units(w_h[1]), frames(static_cast<const int32_t *>(frames)) {}
+  Layer(int64_t directions, int64_t **shapes, void **data)
+      : directions(directions),
+        steps(shapes[0][0]),
+        batch(shapes[0][1]),
+        inputs(shapes[0][2]),
+        units(shapes[directions + 1][1]),
+        frames(static_cast<const int32_t *>(data[1])) {}
+
+  // Where weights (4 H, I), (4 H, H) and bias of a direction are among the arrays.
+  int64_t Weights(int64_t direction) const { return directions + 3 * direction; }
+  int64_t arrays() const { return 4 * directions; }
 
   int64_t rows() const { return steps * batch; }
   int64_t size() const { return rows() * units; }
@@ -132,18 +146,29 @@ struct Layer {
   // Calls task(direction, first row, rows) for stretches of the rows of a large product, on all threads.
   template <typename Task>
   void InRows(int64_t count, const Task &task) const {
-    const int64_t parts = std::max<int64_t>((Threads() + 1) / 2, (count + 511) / 512);
-    Parallel(2 * parts, [&](int64_t i) {
-      const int64_t part = i / 2, first = count * part / parts;
-      task(i % 2, first, count * (part + 1) / parts - first);
+    InParts(count, std::max<int64_t>((Threads() + directions - 1) / directions, (count + 511) / 512), task);
+  }
+
+  // Calls task(direction, first item, items), each for all steps.
+  template <typename Task>
+  void InItems(const Task &task) const {
+    InParts(batch, std::max<int64_t>(1, std::min<int64_t>(Threads() / directions, batch / kItems)), task);
+  }
+
+  template <typename Task>
+  void InParts(int64_t count, int64_t parts, const Task &task) const {
+    Parallel(directions * parts, [&](int64_t i) {
+      const int64_t part = i / directions, first = count * part / parts;
+      task(i % directions, first, count * (part + 1) / parts - first);
     });
   }
 };
 
-// The steps of one direction; gates hold what the input adds to them, and then the gates.
+// The steps of one direction for `items` of the batch; gates hold what the input adds to them, and then the gates.
 template <typename Number>
-void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden, float *cells, float *gates) {
-  const int64_t units = l.units, padded = Padded<Number>(units), all = l.batch * kUnits;
+void Forward(const Layer &l, int64_t direction, int64_t begin, int64_t items, const float *w_h, float *hidden,
+             float *cells, float *gates) {
+  const int64_t units = l.units, padded = Padded<Number>(units), all = items * kUnits;
   const Numbers<Number> packed = AllocateOf<Number>(l.blocks() * kColumns * padded);
   for (int64_t i = 0; i < l.blocks() * kBlocks; ++i) {  // a panel is the four gates of a block of units
     const int64_t first = i / kBlocks * kUnits;
@@ -151,16 +176,16 @@ void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden,
     PackBlock(units, std::min(kUnits, units - first), packed.get() + i * kUnits * padded,
               [&](int64_t k, int64_t u) { return from[u * units + k]; });
   }
-  const Numbers<Number> h = AllocateOf<Number>(l.batch * padded);
-  const Memory c = Allocate(l.batch * units), z = Allocate(4 * all), next = Allocate(l.batch * units);
-  std::fill_n(h.get(), l.batch * padded, Number{});
-  std::fill_n(c.get(), l.batch * units, 0.0f);
+  const Numbers<Number> h = AllocateOf<Number>(items * padded);
+  const Memory c = Allocate(items * units), z = Allocate(4 * all), next = Allocate(items * units);
+  std::fill_n(h.get(), items * padded, Number{});
+  std::fill_n(c.get(), items * units, 0.0f);
   for (int64_t step = 0; step < l.steps; ++step) {
     for (int64_t block = 0; block < l.blocks(); ++block) {
       const int64_t first = block * kUnits, count = std::min(kUnits, units - first);
-      PanelProduct(l.batch, h.get(), padded, packed.get() + block * kColumns * padded, z.get());
-      for (int64_t b = 0; b < l.batch; ++b) {
-        const int64_t row = l.Row(direction, step, b);
+      PanelProduct(items, h.get(), padded, packed.get() + block * kColumns * padded, z.get());
+      for (int64_t b = 0; b < items; ++b) {
+        const int64_t row = l.Row(direction, step, begin + b);
         float *gate = gates + row * l.width() + first, *cell = c.get() + b * units + first;
         float *after = next.get() + b * units + first;
         const float *sum = z.get() + b * kUnits;
@@ -178,8 +203,8 @@ void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden,
         }
       }
     }
-    for (int64_t b = 0; b < l.batch; ++b) {
-      const int64_t row = l.Row(direction, step, b);
+    for (int64_t b = 0; b < items; ++b) {
+      const int64_t row = l.Row(direction, step, begin + b);
       std::copy_n(c.get() + b * units, units, cells + row * units);
       std::copy_n(next.get() + b * units, units, hidden + row * units);
       Round(next.get() + b * units, units, h.get() + b * padded);
@@ -187,10 +212,10 @@ void Forward(const Layer &l, int64_t direction, const float *w_h, float *hidden,
   }
 }
 
-// Gradients of the gates of one direction, d (T, B, 4 H), by the steps backwards.
+// Gradients of the gates of one direction, d (T, B, 4 H), by the steps backwards, for `items` of the batch.
 template <typename Number>
-void Backward(const Layer &l, int64_t direction, const float *dy, const float *w_h, const float *cells,
-              const float *gates, float *d) {
+void Backward(const Layer &l, int64_t direction, int64_t begin, int64_t items, const float *dy, const float *w_h,
+              const float *cells, const float *gates, float *d) {
   const int64_t units = l.units, width = l.width();
   const int64_t panels = (l.blocks() + kBlocks - 1) / kBlocks;
   const Numbers<Number> packed = AllocateOf<Number>(panels * kColumns * width);
@@ -198,16 +223,16 @@ void Backward(const Layer &l, int64_t direction, const float *dy, const float *w
     PackBlock(width, std::min(kUnits, units - first), packed.get() + first * width,
               [&](int64_t k, int64_t u) { return w_h[k * units + first + u]; });
   }
-  const Memory dh = Allocate(l.batch * units), dc = Allocate(l.batch * units), z = Allocate(l.batch * kColumns);
-  const Numbers<Number> now = AllocateOf<Number>(l.batch * width);
-  std::fill_n(dh.get(), l.batch * units, 0.0f);
-  std::fill_n(dc.get(), l.batch * units, 0.0f);
+  const Memory dh = Allocate(items * units), dc = Allocate(items * units), z = Allocate(items * kColumns);
+  const Numbers<Number> now = AllocateOf<Number>(items * width);
+  std::fill_n(dh.get(), items * units, 0.0f);
+  std::fill_n(dc.get(), items * units, 0.0f);
   const std::vector<float> nothing(units);
   for (int64_t step = l.steps - 1; step >= 0; --step) {
-    for (int64_t b = 0; b < l.batch; ++b) {
-      const int64_t row = l.Row(direction, step, b);
+    for (int64_t b = 0; b < items; ++b) {
+      const int64_t row = l.Row(direction, step, begin + b);
       const float *gate = gates + row * width, *cell = cells + row * units, *error = dy + row * units;
-      const float *before = step ? cells + l.Row(direction, step - 1, b) * units : nothing.data();
+      const float *before = step ? cells + l.Row(direction, step - 1, begin + b) * units : nothing.data();
       float *to = d + row * width, *by_hidden = dh.get() + b * units, *by_cell = dc.get() + b * units;
 #pragma omp simd
       for (int64_t u = 0; u < units; ++u) {
@@ -224,9 +249,9 @@ void Backward(const Layer &l, int64_t direction, const float *dy, const float *w
     }
     for (int64_t block = 0; block < l.blocks(); ++block) {
       const int64_t first = block * kUnits, side = block % kBlocks;
-      if (side == 0) PanelProduct(l.batch, now.get(), width, packed.get() + first * width, z.get());
-      for (int64_t b = 0; b < l.batch; ++b) {
-        std::copy_n(z.get() + (side * l.batch + b) * kUnits, std::min(kUnits, units - first),
+      if (side == 0) PanelProduct(items, now.get(), width, packed.get() + first * width, z.get());
+      for (int64_t b = 0; b < items; ++b) {
+        std::copy_n(z.get() + (side * items + b) * kUnits, std::min(kUnits, units - first),
                     dh.get() + b * units + first);
       }
     }
@@ -235,47 +260,49 @@ void Backward(const Layer &l, int64_t direction, const float *dy, const float *w
 
 // Numbers: what the products of matrices take.
 template <typename Number>
-void BothForward(void **data, int64_t **shapes) {
-  const Layer l(shapes[0], shapes[3], data[1]);
+void LayerForward(int64_t directions, void **data, int64_t **shapes) {
+  const Layer l(directions, shapes, data);
   const auto input = [&](int64_t i) { return static_cast<const float *>(data[i]); };
-  const auto output = [&](int64_t i) { return static_cast<float *>(data[8 + i]); };
+  const auto output = [&](int64_t i) { return static_cast<float *>(data[l.arrays() + i]); };
   float *y = output(0), *hidden = output(1), *cells = output(2), *gates = output(3);
   Numbers<Number> own[2];
   const Number *weights[2];
-  for (int64_t direction = 0; direction < 2; ++direction) {
-    weights[direction] = SharedMatrix(input(2 + 3 * direction), l.width() * l.inputs, &own[direction]);
+  for (int64_t direction = 0; direction < directions; ++direction) {
+    weights[direction] = SharedMatrix(input(l.Weights(direction)), l.width() * l.inputs, &own[direction]);
   }
   l.InRows(l.rows(), [&](int64_t direction, int64_t first, int64_t rows) {
-    const float *bias = input(4 + 3 * direction);
+    const float *bias = input(l.Weights(direction) + 2);
     float *to = gates + (direction * l.rows() + first) * l.width();
     for (int64_t row = 0; row < rows; ++row) std::copy_n(bias, l.width(), to + row * l.width());
     Numbers<Number> own_x;
     const Number *x = Matrix(input(0) + first * l.inputs, rows * l.inputs, &own_x);
     MultiplyTransposed(rows, l.width(), l.inputs, x, l.inputs, weights[direction], l.inputs, 1.0f, to, l.width());
   });
-  Parallel(2, [&](int64_t direction) {
-    Forward<Number>(l, direction, input(3 + 3 * direction), hidden + direction * l.size(), cells + direction * l.size(),
-                    gates + direction * l.rows() * l.width());
+  l.InItems([&](int64_t direction, int64_t first, int64_t items) {
+    Forward<Number>(l, direction, first, items, input(l.Weights(direction) + 1), hidden + direction * l.size(),
+                    cells + direction * l.size(), gates + direction * l.rows() * l.width());
   });
   InBlocks(l.size(), [&](int64_t, int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) y[i] = hidden[i] + hidden[l.size() + i];
+    std::copy(hidden + first, hidden + last, y + first);
+    for (int64_t i = first; directions == 2 && i < last; ++i) y[i] += hidden[l.size() + i];
   });
 }
 
 template <typename Number>
-void BothBackward(void **data, int64_t **shapes) {
-  const Layer l(shapes[1], shapes[4], data[2]);
-  const auto input = [&](int64_t i) { return static_cast<const float *>(data[i]); };
-  const auto output = [&](int64_t i) { return static_cast<float *>(data[12 + i]); };
-  const float *dy = input(0), *hidden = input(9), *cells = input(10), *gates = input(11);
+void LayerBackward(int64_t directions, void **data, int64_t **shapes) {
+  const Layer l(directions, shapes + 1, data + 1);
+  const auto input = [&](int64_t i) { return static_cast<const float *>(data[1 + i]); };
+  const auto output = [&](int64_t i) { return static_cast<float *>(data[4 + l.arrays() + i]); };
+  const float *dy = input(-1), *hidden = input(l.arrays()), *cells = input(l.arrays() + 1);
+  const float *gates = input(l.arrays() + 2);
   const int64_t rows = l.rows(), width = l.width(), units = l.units, inputs = l.inputs;
-  const Memory d = Allocate(2 * rows * width);
-  Parallel(2, [&](int64_t direction) {
-    Backward<Number>(l, direction, dy, input(4 + 3 * direction), cells + direction * l.size(),
+  const Memory d = Allocate(directions * rows * width);
+  l.InItems([&](int64_t direction, int64_t first, int64_t items) {
+    Backward<Number>(l, direction, first, items, dy, input(l.Weights(direction) + 1), cells + direction * l.size(),
                      gates + direction * rows * width, d.get() + direction * rows * width);
   });
   // hidden one step before, for the weights between steps
-  const Numbers<Number> before = AllocateOf<Number>(2 * l.size());
+  const Numbers<Number> before = AllocateOf<Number>(directions * l.size());
   l.InRows(l.steps, [&](int64_t direction, int64_t first, int64_t steps) {
     for (int64_t step = first; step < first + steps; ++step) {
       for (int64_t b = 0; b < l.batch; ++b) {
@@ -289,7 +316,7 @@ void BothBackward(void **data, int64_t **shapes) {
     }
   });
   Numbers<Number> own_x;
-  const Number *x = SharedMatrix(input(1), rows * inputs, &own_x);
+  const Number *x = SharedMatrix(input(0), rows * inputs, &own_x);
   l.InRows(width, [&](int64_t direction, int64_t first, int64_t height) {
     const float *from = d.get() + direction * rows * width + first;
     const Numbers<Number> turned = AllocateOf<Number>(height * rows);  // a product takes twice as long to turn it
@@ -306,13 +333,13 @@ void BothBackward(void **data, int64_t **shapes) {
   });
   Numbers<Number> own[2];
   const Number *weights[2];
-  for (int64_t direction = 0; direction < 2; ++direction) {
-    weights[direction] = SharedMatrix(input(3 + 3 * direction), width * inputs, &own[direction]);
+  for (int64_t direction = 0; direction < directions; ++direction) {
+    weights[direction] = SharedMatrix(input(l.Weights(direction)), width * inputs, &own[direction]);
   }
   const int64_t parts = std::max<int64_t>(Threads(), (rows + 511) / 512);
   Parallel(parts, [&](int64_t part) {
     const int64_t first = rows * part / parts, height = rows * (part + 1) / parts - first;
-    for (int64_t direction = 0; direction < 2; ++direction) {
+    for (int64_t direction = 0; direction < directions; ++direction) {
       Numbers<Number> own_errors;
       const Number *errors = Matrix(d.get() + (direction * rows + first) * width, height * width, &own_errors);
       Multiply(height, inputs, width, errors, width, weights[direction], inputs, static_cast<float>(direction),
@@ -320,26 +347,52 @@ void BothBackward(void **data, int64_t **shapes) {
     }
   });
 }
-}  // namespace
 
-extern "C" Shapes BothDirectionsInferShape(int *, int64_t **shapes, AotExtra *) {
-  const int64_t steps = shapes[0][0], batch = shapes[0][1], units = shapes[3][1];
-  return {{steps, batch, units}, {2, steps, batch, units}, {2, steps, batch, units}, {2, steps, batch, 4 * units}};
+Shapes ResultShapes(int64_t directions, int64_t **shapes) {
+  const int64_t steps = shapes[0][0], batch = shapes[0][1], units = shapes[directions + 1][1];
+  return {{steps, batch, units},
+          {directions, steps, batch, units},
+          {directions, steps, batch, units},
+          {directions, steps, batch, 4 * units}};
 }
 
+Shapes GradientShapes(int64_t directions, int *ndims, int64_t **shapes) {
+  Shapes result = {ShapeOf(1, ndims, shapes)};
+  for (int i = 1 + directions; i < 1 + 4 * directions; ++i) result.push_back(ShapeOf(i, ndims, shapes));
+  return result;
+}
+}  // namespace
+
+extern "C" Shapes BothDirectionsInferShape(int *, int64_t **shapes, AotExtra *) { return ResultShapes(2, shapes); }
+
 extern "C" int BothDirections(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
-  (IsBFloat16(extra) ? BothForward<BFloat16> : BothForward<float>)(data, shapes);
+  (IsBFloat16(extra) ? LayerForward<BFloat16> : LayerForward<float>)(2, data, shapes);
   return 0;
 }
 
 // dy, then what BothDirections takes, then hidden, cells, gates -> dx, and of either direction dw_x, dw_h, dbias.
 extern "C" Shapes BothDirectionsGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
-  Shapes result = {ShapeOf(1, ndims, shapes)};
-  for (int i = 3; i < 9; ++i) result.push_back(ShapeOf(i, ndims, shapes));
-  return result;
+  return GradientShapes(2, ndims, shapes);
 }
 
 extern "C" int BothDirectionsGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
-  (IsBFloat16(extra) ? BothBackward<BFloat16> : BothBackward<float>)(data, shapes);
+  (IsBFloat16(extra) ? LayerBackward<BFloat16> : LayerBackward<float>)(2, data, shapes);
+  return 0;
+}
+
+// The same of a layer forward in time.
+extern "C" Shapes ForwardDirectionInferShape(int *, int64_t **shapes, AotExtra *) { return ResultShapes(1, shapes); }
+
+extern "C" int ForwardDirection(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  (IsBFloat16(extra) ? LayerForward<BFloat16> : LayerForward<float>)(1, data, shapes);
+  return 0;
+}
+
+extern "C" Shapes ForwardDirectionGradientInferShape(int *ndims, int64_t **shapes, AotExtra *) {
+  return GradientShapes(1, ndims, shapes);
+}
+
+extern "C" int ForwardDirectionGradient(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  (IsBFloat16(extra) ? LayerBackward<BFloat16> : LayerBackward<float>)(1, data, shapes);
   return 0;
 }
