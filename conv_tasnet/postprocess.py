@@ -22,7 +22,7 @@ def main(config: Config) -> dict[str, float]:
     length = graph_input(config).length
     rows = []
     for item in read_mixtures(config.eval_dir, config.eval_path, config):
-        mixture, sources = load_mixture(item, config, length=length or None)
+        mixture, sources = load_mixture(item, config, length=length or None, silent_sources=True)
         separated = read_output(item.key, 0, np.float32, config.C).reshape(config.C, -1)
         if separated.shape[1] < len(mixture):
             raise MismatchError(f"{RESULTS / inside(item.key)}_0.bin: {separated.shape[1]} samples per speaker, the "

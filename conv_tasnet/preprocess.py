@@ -26,7 +26,7 @@ def main(config: Config) -> Path:
     survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))
     with new_inputs():
         for item in progress(mixtures, "written", unit="mixture"):
-            mixture, _ = load_mixture(item, config, length=graph.length or None)
+            mixture, _ = load_mixture(item, config, length=graph.length or None, silent_sources=True)
             mixture = pad_mixture(mixture, config.L // 2, graph.length)
             graph.check(item.key, len(mixture))
             write_inputs(item.key, mixture)

@@ -12,6 +12,7 @@ import scipy.signal
 import soundfile
 from helpers.errors import refused
 
+from conv_tasnet import remix
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import LEVEL, TrainSet
 from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
@@ -514,7 +515,7 @@ def test_speakers_of_a_mixture_are_in_different_places_of_one_room(scenes):
     """What a room adds to a tone is found again by undoing it: an echo comes so many samples later."""
     dry, wet = batches(scenes(seconds=1.5)), batches(scenes(seconds=1.5, room_share=1.0))
     assert "100% in one of 2 rooms" in scenes(room_share=1.0).describe()
-    drawn = [scenes(room_share=1.0).items.scenes.draw(np.random.default_rng(i)).responses for i in range(40)]
+    drawn = [scenes(room_share=1.0).items.scenes.draw(8000, np.random.default_rng(i)).responses for i in range(40)]
     names = {tuple(sorted(path.rsplit("/", 1)[1] for path in pair)) for pair in drawn}
     assert names == {("x_1.wav", "x_2.wav"), ("y.wav", "y.wav")}
     changed = [np.abs(a[1] - b[1]).max() > 1e-3 for a, b in zip(dry, wet, strict=True)]
@@ -535,6 +536,32 @@ def test_speakers_of_one_corpus(tmp_path):
     alone = write(tmp_path / "alone.txt", *lines, "c-1 s0/0.wav")
     with refused(MismatchError, "one_corpus", "1 speaker(s) named c-"):
         TrainSet(dataclasses.replace(settings, train_dir=alone, one_corpus=True))
+
+
+def test_the_mixtures_of_a_list_get_pauses_noise_and_one_voice(tmp_path, capsys):
+    """The files hold what was drawn: sources add up to the mixture but for the noise, which has its ratio."""
+    path, noises = generated(tmp_path), write(tmp_path / "noise.txt", put(tmp_path / "hum.wav", sound(9000, 99)))
+    drawn = config(eval_dir=path, eval_path=str(tmp_path), gain_range=0.0, partial_share=1.0, noise_list=noises,
+                   noise_share=1.0, snr_min=6.0, snr_max=6.0, output_folder=str(tmp_path / "out"), room_share=0.0)
+    lists = [remix.main(drawn), remix.main(dataclasses.replace(
+        drawn, one_voice_share=1.0, loss="snr", output_folder=str(tmp_path / "one")))]
+    assert "4 mixtures" in capsys.readouterr().out
+    voices = []
+    for name, folder in zip(lists, ("out", "one"), strict=True):
+        items = read_mixtures(name, str(tmp_path / folder), drawn)
+        assert [item.key for item in items] == ["a", "b", "c", "d"]
+        for item, dry in zip(items, read_mixtures(path, str(tmp_path), drawn), strict=True):
+            mixture, sources = load_mixture(item, drawn, silent_sources=True)
+            assert level(sources.sum(0)) - level(mixture - sources.sum(0)) == pytest.approx(6, abs=0.1)
+            kept, whole = np.abs(sources[0]) > 1e-3, load_mixture(dry, drawn)[1][0]
+            assert 0.2 < kept.mean() < 0.76 and len(mixture) == len(whole)
+            middle = np.flatnonzero(kept)[100:-100]
+            ratio = sources[0][middle] / whole[middle]
+            assert np.median(ratio) == pytest.approx(ratio[kept[middle]].mean(), rel=0.01)     # one gain, in its place
+            voices.append(int((np.abs(sources).max(axis=1) > 0).sum()))
+    assert voices == [2] * 4 + [1] * 4
+    with refused(AudioError, "silent"):
+        load_mixture(items[0], drawn)
 
 
 def test_scenes_that_cannot_be_are_refused(scenes):

@@ -160,6 +160,21 @@ def test_scores_of_a_source_that_is_mostly_silent_and_of_a_silent_output():
     assert np.isnan(found["sdr"]) and np.isfinite(found["si_snr"])
 
 
+@pytest.mark.parametrize("decibels", [-6, -20])
+def test_of_a_silent_source_the_level_of_its_output_is_the_score(decibels):
+    """One voice in noise, which the other output has, at any scale; the other scores are those of the voice."""
+    voice, hum = noise(2, 16000) * np.array([[1], [10 ** (decibels / 20)]], np.float32)
+    sources, separated = np.stack([0 * voice, voice]), np.stack([0.8 * (voice + 0.5 * hum), -hum])
+    assert list(best_order(separated, sources)) == [1, 0]
+    found = scores(voice + hum, separated[::-1], sources, 8000)
+    share = 10 ** (decibels / 10)       # voice + hum = (voice + hum / 2) + hum / 2
+    assert found["silent_level"] == pytest.approx(10 * math.log10(share / 4 / (1 + share)), abs=0.5)
+    assert found["si_snri"] == pytest.approx(20 * math.log10(2), abs=0.3)
+    clean = scores(voice, separated[::-1], sources, 8000)
+    assert np.isnan(clean["si_snri"]) and np.isnan(clean["sdri"]) and clean["si_snr"] > 5 - decibels
+    assert "silent_level" not in scores(voice + hum, separated, np.stack([voice, hum]), 8000)
+
+
 def test_a_mean_is_over_the_mixtures_for_which_a_score_is_defined(tmp_path, capsys):
     rows = [{"mixture_ID": key, "seconds": 1.0, "si_snri": 1.0, "sdri": math.nan, "stoi": stoi}
             for key, stoi in (("a", 0.5), ("b", math.nan), ("c", 0.7), ("d", 0.6))]

@@ -10,7 +10,7 @@ import numpy as np
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.mixtures import Mixture, Silent, load_mixture, mixture_length, read_mixtures
-from conv_tasnet.src.scenes import Scenes
+from conv_tasnet.src.scenes import FADE, Scenes
 from utils.audio import audio_file, augment
 from utils.audio.fitness import is_silent
 from utils.audio.packed import load_index
@@ -20,7 +20,6 @@ from utils.training.loader import Made, any_readable
 
 LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
 DRAWS = 10      # of a place in a file, until there is sound
-FADE = 0.01     # seconds at the ends of what is cut from a file, where a speaker pauses
 
 
 class TrainSet:
@@ -100,9 +99,12 @@ class Segments:
         starts = generator.integers(max(0, length - self.samples) + 1, size=DRAWS)
         for start in starts.tolist():
             with contextlib.suppress(Silent):       # a speaker may pause for a whole segment
-                return self._padded(*load_mixture(item, self.config, start, self.samples))
+                return self._load(item, start)
         # in LibriMix's "max" mode all speak at the start, few at the end
-        return self._padded(*load_mixture(item, self.config, 0, self.samples))
+        return self._load(item, 0)
+
+    def _load(self, item, start):
+        return self._padded(*load_mixture(item, self.config, start, self.samples, self.config.loss == "snr"))
 
     def _padded(self, mixture: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         padding = self.samples - len(mixture)
@@ -123,7 +125,7 @@ class SpeakerMixer:
             raise MismatchError(f"{config.train_dir}: {len(self.names)} speakers, but C is {config.C}; add speakers")
         self.corpus = self._corpora() if config.one_corpus else None
         self.speeds = augment.read_speeds(config.speeds)
-        self.scenes = Scenes(config, self.samples)
+        self.scenes = Scenes(config)
         self.by_speaker = np.argsort(speaker, kind="stable")
         self.first = np.searchsorted(speaker[self.by_speaker], np.arange(len(self.names) + 1))
         self.files = len(self.paths)
@@ -139,20 +141,14 @@ class SpeakerMixer:
     def make(self, epoch: int, position: int, generator: np.random.Generator,
              bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
         """(mixture (T,), sources (C, T), T); the mixture is the sum of the sources, and noise, none beyond 1."""
-        scene = self.scenes.draw(generator)
+        scene = self.scenes.draw(self.samples, generator)
         speakers = generator.permutation(len(self.names))
         if self.corpus is not None:
             speakers = speakers[self.corpus[speakers] == self.corpus[speakers[0]]]
         sources = np.zeros((self.config.C, self.samples), np.float32)
         for i, length in enumerate(scene.lengths):
             sources[i] = self._source(speakers, i, length, generator, bad)
-        for i, path in enumerate(scene.responses):
-            sources[i] = augment.reverberate(sources[i], self.scenes.response(path))
-        noise = self.scenes.noise(sources.sum(axis=0), generator) if scene.has_noise else np.float32(0)
-        peak = max(np.abs(sources.sum(axis=0) + noise).max(), np.abs(sources).max())
-        scale = max(np.float32(1), peak)
-        sources /= scale
-        return sources.sum(axis=0) + noise / scale, sources, self.samples
+        return *self.scenes.mix(scene, sources, generator), self.samples
 
     def path(self, file: int) -> str:
         """The path of a file of the list."""

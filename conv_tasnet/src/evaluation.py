@@ -41,7 +41,7 @@ def score_mixtures(config: Config) -> tuple[list[Scores], list[str], Path | None
     try:
         for number, item in enumerate(progress(mixtures, "separated", unit="mixture")):
             try:
-                mixture, sources = load_mixture(item, config)
+                mixture, sources = load_mixture(item, config, silent_sources=True)
                 separated, row = score(item, mixture, separator.run(mixture), sources, config.sample_rate)
             except AudioError as error:
                 reasons.append(str(error))
@@ -90,7 +90,7 @@ def note_undefined(rows: list[Scores], names: list[str]) -> None:
     """Says which scores of which mixtures are left out of the means."""
     undefined = {}      # {mixtures: scores}
     for name in names:
-        if keys := tuple(row["mixture_ID"] for row in rows if math.isnan(row[name])):
+        if keys := tuple(row["mixture_ID"] for row in rows if math.isnan(row.get(name, 0))):
             undefined.setdefault(keys, []).append(name)
     for keys, names in undefined.items():
         print(f"note: {', '.join(names)} not defined, and left out of the mean, for {len(keys)} of {len(rows)} "
@@ -100,8 +100,9 @@ def note_undefined(rows: list[Scores], names: list[str]) -> None:
 
 def report(rows: list[Scores], name: str, folder: Path | None) -> dict[str, float]:
     """Prints the means over the mixtures of the list `name`, writes scores.csv into `folder`; returns the means."""
-    means = {key: defined_mean([row[key] for row in rows]) for key in list(rows[0])[2:]}
-    note_undefined(rows, list(means))
+    names = list(dict.fromkeys(name for row in rows for name in list(row)[2:]))
+    means = {name: defined_mean([row[name] for row in rows if name in row]) for name in names}
+    note_undefined(rows, names)
     print(f"{name}: {len(rows)} mixtures, {sum(row['seconds'] for row in rows) / 60:.1f} minutes")
     print(f"Average SISNR improvement: {means['si_snri']:.2f}")
     print(f"Average SDR improvement: {means['sdri']:.2f}")

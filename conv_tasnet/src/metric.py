@@ -1,5 +1,7 @@
 """Scores of a separation: SI-SNR, SDR, STOI, PESQ, and how much better than the mixture itself they are.
 
+They are not defined for a source that is silent throughout, of which the level of its output is the score.
+
 Letters as in model.py. Everything in float64.
 """
 import math
@@ -10,6 +12,10 @@ import numpy as np
 import pystoi
 from scipy.optimize import linear_sum_assignment
 
+from conv_tasnet.src.level import levelled
+from utils.audio.augment import power_db
+from utils.audio.fitness import is_silent
+
 try:
     import pesq  # pyright: ignore[reportMissingImports]  # needs a C compiler, so it is no requirement
 except ImportError:
@@ -18,6 +24,7 @@ except ImportError:
 PESQ_MODES = {8000: "nb", 16000: "wb"}
 SDR_TAPS = 512
 EPS = 1e-12   # under a power, so that silence has a level
+SAME = 60.0   # dB: a mixture this close to a source is that source, on which nothing improves
 
 
 def si_snr(separated: np.ndarray, source: np.ndarray) -> np.ndarray:
@@ -31,9 +38,17 @@ def si_snr(separated: np.ndarray, source: np.ndarray) -> np.ndarray:
 
 
 def best_order(separated: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """The assignment with the highest mean SI-SNR: order (C,) such that separated[order[i]] belongs to sources[i]."""
-    pairs = si_snr(separated[:, None], sources[None])         # (C, C)
+    """The assignment with the highest mean SI-SNR: order (C,) such that separated[order[i]] belongs to sources[i].
+
+    Silent sources get what the others leave.
+    """
+    pairs = np.where(sounding(sources), si_snr(separated[:, None], sources[None]), 0)         # (C, C)
     return linear_sum_assignment(-pairs.T)[1]
+
+
+def sounding(sources: np.ndarray) -> np.ndarray:
+    """Which of the sources (C, S) are not silent throughout: (C,) bool."""
+    return np.array([not is_silent(source) for source in sources])
 
 
 def sdr(separated: np.ndarray, sources: np.ndarray) -> np.ndarray:
@@ -66,18 +81,26 @@ def pesq_score(separated: np.ndarray, source: np.ndarray, rate: int) -> float:
 
 
 def scores(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int) -> dict[str, float]:
-    """{name: mean over the speakers} of a separation (C, S) in the order of its sources, at `rate` Hz.
+    """{name: mean over the speakers that are not silent} of (C, S) in the order of its sources, at `rate` Hz.
 
-    si_snri and sdri are improvements on the mixture (S,); pesq is there where the package is installed. A score that
-    is not defined for what is so short or so silent is NaN.
+    si_snri and sdri are improvements on the mixture (S,); pesq is there where the package is installed; silent_level,
+    where sources are silent, is how loud their outputs are in dB of the mixture, at the levels that infer.py gives all
+    outputs. A score that is not defined, for what is so short or so silent, is NaN.
     """
+    heard = sounding(sources)
+    silent = levelled(mixture, separated)[~heard]
+    separated, sources = separated[heard], sources[heard]
     ratios = {"si_snr": si_snr(separated, sources), "sdr": sdr(separated, sources)}
     before = {"si_snr": si_snr(mixture, sources), "sdr": sdr(mixture, sources)}
     row = {name: ratio.mean() for name, ratio in ratios.items()}
     with np.errstate(invalid="ignore"):
         row |= {f"{name}i": (ratio - before[name]).mean() for name, ratio in ratios.items()}
+    if before["si_snr"].max() > SAME:
+        row |= {"si_snri": math.nan, "sdri": math.nan}
     pairs = list(zip(separated, sources, strict=True))
     row["stoi"] = np.mean([stoi(speaker, source, rate) for speaker, source in pairs])
     if pesq and rate in PESQ_MODES:
         row["pesq"] = np.mean([pesq_score(speaker, source, rate) for speaker, source in pairs])
+    if len(silent):
+        row["silent_level"] = np.mean([power_db(output) - power_db(mixture) for output in silent])
     return {name: float(value) if np.isfinite(value) else math.nan for name, value in row.items()}

@@ -163,12 +163,12 @@ def mixture_length(item: Mixture, config: Config) -> int:
     return min(lengths)
 
 
-def load_mixture(item: Mixture, config: Config, start: int = 0,
-                 length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def load_mixture(item: Mixture, config: Config, start: int = 0, length: int | None = None,
+                 silent_sources: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """(mixture (S,), sources (C, S)) float32 at config.sample_rate: `length` samples from `start`, or up to the end.
 
     A part is what the whole would have there, read by seeking. AudioError for files that do not fit each other, Silent
-    where the mixture or a source is silent in that part.
+    where the mixture or a source is silent in that part; of `silent_sources` where all are.
     """
     stop = mixture_length(item, config)
     stop = stop if length is None else min(stop, start + length)
@@ -178,9 +178,11 @@ def load_mixture(item: Mixture, config: Config, start: int = 0,
     sources = np.stack([_read(file, gain, config, start, stop)
                         for file, gain in zip(item.sources, gains, strict=True)])
     mixture = _read(item.mixture, np.float32(1), config, start, stop) if item.mixture else sources.sum(axis=0)
-    for name, samples in (("mixture", mixture), *zip(item.sources, sources, strict=True)):
-        if is_silent(samples):
-            raise Silent(f"{item.key}: {name} is silent in samples {start} to {stop}; leave the mixture out")
+    silent = [file for file, source in zip(item.sources, sources, strict=True) if is_silent(source)]
+    if is_silent(mixture):
+        raise Silent(f"{item.key}: mixture is silent in samples {start} to {stop}; leave the mixture out")
+    if silent and not (silent_sources and len(silent) < len(sources)):
+        raise Silent(f"{item.key}: {silent[0]} is silent in samples {start} to {stop}; leave the mixture out")
     return mixture, sources
 
 

@@ -13,18 +13,21 @@ import numpy as np
 
 from conv_tasnet.src.config import Config
 from utils.audio import audio_file, augment
+from utils.audio.fitness import is_silent
 from utils.corpora.lists import read_paths, read_rooms
 from utils.errors import SettingError
 
-PART = (0.25, 0.75)     # of a segment, in which a speaker speaks who pauses: two of them share none or up to half of it
+PART = (0.25, 0.75)     # of a mixture, in which a speaker speaks who pauses: two of them share none or up to half of it
 KEPT_SECONDS = 1000     # of noise in memory, 32 MB a data worker at 8 kHz
+DRAWS = 10              # of a place in a recording, until there is sound
+FADE = 0.01             # seconds at the ends of what is cut from a file, where a speaker pauses
 
 
 class Scene(NamedTuple):
     """What is drawn of a mixture before its speakers."""
 
     voices: int             # that are not silent
-    lengths: list[int]      # samples of each, up to S
+    lengths: list[int]      # samples of each, up to all of the mixture
     responses: list[str]    # the places of the voices in a room; empty: none
     has_noise: bool
 
@@ -32,8 +35,8 @@ class Scene(NamedTuple):
 class Scenes:
     """Draws scenes as the settings say; nothing is drawn for what they leave out."""
 
-    def __init__(self, config: Config, samples: int) -> None:
-        self.config, self.samples = config, samples
+    def __init__(self, config: Config) -> None:
+        self.config = config
         if config.snr_min > config.snr_max:
             raise SettingError(f"snr_min: found {config.snr_min}, expected at most snr_max, {config.snr_max}")
         if config.one_voice_share and config.loss == "si_snr":
@@ -57,17 +60,17 @@ class Scenes:
                          f"{config.snr_min:g} to {config.snr_max:g} dB")
         return parts
 
-    def draw(self, generator: np.random.Generator) -> Scene:
-        """The scene of a mixture."""
+    def draw(self, samples: int, generator: np.random.Generator) -> Scene:
+        """The scene of a mixture of so many samples."""
         config = self.config
 
         def happens(share):
             return bool(share) and generator.random() < share
 
         voices = 1 if happens(config.one_voice_share) else config.C
-        lengths = [self.samples] * voices
+        lengths = [samples] * voices
         if happens(config.partial_share):
-            lengths = [round(self.samples * generator.uniform(*PART)) for _ in range(voices)]
+            lengths = [round(samples * generator.uniform(*PART)) for _ in range(voices)]
         responses = []
         if self.rooms and happens(config.room_share):
             room = self.rooms[int(generator.integers(len(self.rooms)))]
@@ -76,11 +79,41 @@ class Scenes:
             responses = [room[place] for place in places]
         return Scene(voices, lengths, responses, bool(self.noises) and happens(config.noise_share))
 
-    def response(self, path: str) -> np.ndarray:
-        """The impulse response of a scene (n,)."""
-        return augment.read_response(path, self.config.sample_rate)
+    def mix(self, scene: Scene, sources: np.ndarray,
+            generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(mixture (S,), sources (C, S)) of dry sources (C, S): with the scene's room and noise, none beyond 1."""
+        sources = sources.copy()
+        for i, path in enumerate(scene.responses):
+            sources[i] = augment.reverberate(sources[i], augment.read_response(path, self.config.sample_rate))
+        noise = self._noise(sources.sum(axis=0), generator) if scene.has_noise else np.float32(0)
+        peak = max(np.abs(sources.sum(axis=0) + noise).max(), np.abs(sources).max())
+        scale = max(np.float32(1), peak)
+        sources /= scale
+        return sources.sum(axis=0) + noise / scale, sources
 
-    def noise(self, speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def remix(self, sources: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """As `mix`, of the sources of a fixed mixture and a scene drawn for them: with its pauses and levels, too."""
+        scene = self.draw(sources.shape[1], generator)
+        remixed = np.zeros_like(sources)
+        for i, length in enumerate(scene.lengths):
+            gain = 10 ** (generator.uniform(-1, 1) * self.config.gain_range / 20)
+            remixed[i] = np.float32(gain) * self._part(sources[i], length, generator)
+        return self.mix(scene, remixed, generator)
+
+    def _part(self, source, length, generator):
+        """`source` (S,) silent but for `length` samples at random."""
+        if length == len(source):
+            return source
+        kept = np.zeros_like(source)
+        for _ in range(DRAWS):
+            start = int(generator.integers(len(source) - length + 1))
+            part = source[start:start + length]
+            if not is_silent(part):
+                break
+        kept[start:start + length] = augment.fade_ends(part, round(FADE * self.config.sample_rate))
+        return kept
+
+    def _noise(self, speech, generator):
         """Noise (S,) for the sum of the sources (S,)."""
-        noise = augment.draw_noise(self.noises, self.kept, self.samples, generator)
+        noise = augment.draw_noise(self.noises, self.kept, len(speech), generator)
         return augment.noise_at_snr(speech, noise, generator.uniform(self.config.snr_min, self.config.snr_max))

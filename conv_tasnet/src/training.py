@@ -8,7 +8,7 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import TrainSet
 from conv_tasnet.src.inference import MixtureNetwork
 from conv_tasnet.src.loss import make_loss
-from conv_tasnet.src.metric import best_order, si_snr
+from conv_tasnet.src.metric import best_order, si_snr, sounding
 from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
@@ -65,7 +65,7 @@ def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[]
     def validate() -> dict[str, float]:
         network = MixtureNetwork(model, config, longest)
         after, before = device.share_out(len(mixtures), lambda indices: np.array([
-            scores(network, *load_mixture(mixtures[i], config, length=longest or None))
+            scores(network, *load_mixture(mixtures[i], config, 0, longest or None, config.loss == "snr"))
             for i in progress(indices, "validation", unit="mixture")])).mean(axis=0)
         model.set_train(True)
         return {"valid_loss": -float(after), "valid_si_snri": float(after - before)}
@@ -74,6 +74,7 @@ def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[]
 
 
 def scores(network: MixtureNetwork, mixture: np.ndarray, sources: np.ndarray) -> tuple[float, float]:
-    """SI-SNR in dB of the separated speakers, the best order of them, and of the mixture."""
-    separated = network.run(mixture)
-    return si_snr(separated[best_order(separated, sources)], sources).mean(), si_snr(mixture, sources).mean()
+    """SI-SNR in dB of the separated speakers that are not silent, the best order of them, and of the mixture."""
+    separated, heard = network.run(mixture), sounding(sources)
+    separated, sources = separated[best_order(separated, sources)][heard], sources[heard]
+    return si_snr(separated, sources).mean(), si_snr(mixture, sources).mean()
