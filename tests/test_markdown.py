@@ -37,6 +37,7 @@ RUN_BY = {
         "rank_table::test_eight_devices_are_written_as_documented"],
     r"python -m utils\.ascend_check .*": ["ascend_check::test_graphs_compile"],
     r"speech-(separate|transcribe|verify) .*": ["installed::test_installed_commands_work_in_another_folder"],
+    r"(python who_said_what\.py|speech-meeting) .*": ["meeting::test_the_sample_says_who_said_what"],
     r"speech-(prepare|train|eval|export) ecapatdnn .*": [
         "installed::test_from_a_corpus_to_a_score_outside_the_repository"],
     r"python -m utils\.average runs/mini --num 3": ["average::test_mean_of_the_last"],

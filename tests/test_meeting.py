@@ -3,13 +3,22 @@ import json
 
 import numpy as np
 import pytest
+from helpers.documents import ROOT
 from helpers.errors import refused
 
-from meeting.src import activity
+import meeting
+from meeting import infer
+from meeting.src import activity, corpora
 from meeting.src.clustering import cluster, pair
+from meeting.src.enrolment import enrolled_voices
+from meeting.src.evaluation import diarization_times, word_errors
+from meeting.src.simulation import Utterance, simulate, speech_of
 from meeting.src.sound import CHUNK, RATE, Sound
-from meeting.src.turns import Turn, Word, as_json, read_rttm, read_seglst, speakers_of, write_rttm, write_seglst
-from utils.errors import ContentError
+from meeting.src.turns import Turn, Word, as_json, read_rttm, read_seglst, seglst, speakers_of, write_rttm, write_seglst
+from utils.audio.audio_file import AudioError, read
+from utils.errors import ContentError, MismatchError, NotFoundError, OutputError
+
+SAMPLE = ROOT / "meeting" / "samples" / "meeting.flac"
 
 TURNS = [Turn(0.5, 3.25, "anna", "ONE TWO", (Word(0.6, 1.0, "ONE"), Word(1.5, 2.0, "TWO"))),
          Turn(2.75, 4.0, "Bo Li", "THREE", (Word(3.0, 3.5, "THREE"),)), Turn(6.0, 7.125, "anna", "")]
@@ -149,3 +158,168 @@ def test_two_speak_where_both_voices_are_loud_at_once():
     voices = np.stack([first, second])
     assert activity.find_voices(voices[:, 5 * RATE:7 * RATE])[:, 20:-20].all()
     assert activity.find_voices(voices[:, 2 * RATE:4 * RATE]).all(axis=1).tolist() == [True, False]
+
+
+def utterances(rng, speakers, count):
+    return {name: [Utterance(name, "A B", speech(rng.uniform(1.5, 4), rng)) for _ in range(count)] for name in speakers}
+
+
+@pytest.mark.parametrize("overlap", [0, 0.2, 0.4])
+def test_a_simulated_meeting_has_the_overlap_and_is_the_same_again(overlap):
+    def make():
+        rng = np.random.default_rng(5)
+        return simulate(utterances(rng, "abc", 12), overlap, 50, np.random.default_rng(6))
+    made, again = make(), make()
+    np.testing.assert_array_equal(made.samples, again.samples)
+    speaking = np.sum([np.abs(source) > 0 for source in made.sources.values()], axis=0)
+    assert speaking.max() <= 2 and abs((speaking > 1).sum() / (speaking > 0).sum() - overlap) < 0.03
+    np.testing.assert_allclose(made.samples, np.sum(list(made.sources.values()), axis=0), atol=1e-6)
+    for turn in made.activity:
+        source = made.sources[turn.speaker]
+        assert np.abs(source[int(turn.start * RATE):int(turn.end * RATE)]).mean() > 0.005
+    assert {turn.speaker for turn in made.spoken} == set("abc") and all(
+        first.speaker != second.speaker for first, second in zip(made.spoken, made.spoken[1:], strict=False))
+
+
+def test_noise_of_a_meeting_lies_as_far_under_the_speech_as_was_asked():
+    noise = np.random.default_rng(7).normal(size=RATE).astype(np.float32)
+    clean, noisy = [simulate(utterances(np.random.default_rng(8), "ab", 9), 0, 30, np.random.default_rng(9), sound, 10)
+                    for sound in (None, noise)]
+    spoken = sum(turn.end - turn.start for turn in clean.spoken)
+    level = np.square(clean.samples).sum() / spoken / RATE
+    difference = noisy.samples * np.abs(clean.samples).max() / np.abs(noisy.sources["a"] + noisy.sources["b"]).max() \
+        - clean.samples
+    assert 10 * np.log10(level / np.square(difference).mean()) == pytest.approx(10, abs=0.3)
+
+
+def test_a_long_pause_is_no_speech_of_an_utterance():
+    rng = np.random.default_rng(10)
+    samples = np.concatenate([speech(1, rng), np.zeros(RATE // 5, np.float32), speech(1, rng),
+                              np.zeros(RATE, np.float32), speech(1, rng)])
+    np.testing.assert_allclose(np.array(speech_of(samples)) / RATE, [[0, 2.2], [3.2, 4.2]], atol=0.05)
+
+
+def test_scores_of_a_perfect_system_are_0_and_a_lost_speaker_is_missed():
+    pytest.importorskip("meeteval")
+    pytest.importorskip("spyder")
+    renamed = [turn._replace(speaker=f"x{turn.speaker}") for turn in TURNS]
+    assert diarization_times(TURNS, renamed)["wrong"] == diarization_times(TURNS, renamed)["overlapped wrong"] == 0
+    alone = diarization_times(TURNS, [turn for turn in renamed if turn.speaker == "xanna"])
+    assert alone["overlapped wrong"] == pytest.approx(0.5) and alone["overlapped scored"] == pytest.approx(1.0)
+    words = seglst({"x": TURNS})
+    assert word_errors(words, seglst({"x": renamed})) == {"words": 3, "errors": 0}
+    assert word_errors(words, []) == {"words": 3, "errors": 3}
+
+
+@pytest.fixture(scope="module")
+def transcriber():
+    return meeting.load()
+
+
+@pytest.fixture(scope="module")
+def answer(transcriber):
+    return transcriber.transcribe(SAMPLE)
+
+
+def frames_of(turns, count):
+    """Who speaks in each of `count` frames of 10 ms: {speaker: (count,) bool}."""
+    active = {name: np.zeros(count, bool) for name in speakers_of(turns)}
+    for turn in turns:
+        active[turn.speaker][round(turn.start * 100):round(turn.end * 100)] = True
+    return active
+
+
+def test_the_sample_says_who_said_what(answer):
+    """Three speakers; boundaries included, a quarter of the time is wrong at most; most of the words are right."""
+    reference = read_rttm(SAMPLE.with_suffix(".rttm"))["meeting"]
+    count = round(answer.seconds * 100)
+    true, found = frames_of(reference, count), frames_of(answer.turns, count)
+    assert len(true) == len(found) == 3
+    same = {name: max(found, key=lambda other: (found[other] & active).sum()) for name, active in true.items()}
+    assert len(set(same.values())) == 3
+    wrong = sum((active ^ found[same[name]]).sum() for name, active in true.items())
+    assert wrong < 0.25 * sum(active.sum() for active in true.values())
+    two = np.sum(list(true.values()), axis=0) > 1
+    assert (np.sum(list(found.values()), axis=0) > 1)[two].mean() > 0.5
+    said = {same[row["speaker"]]: "" for row in read_seglst(SAMPLE.with_suffix(".json"))}
+    for row in read_seglst(SAMPLE.with_suffix(".json")):
+        said[same[row["speaker"]]] += f" {row['words']}"
+    heard = {name: " ".join(turn.text for turn in answer.turns if turn.speaker == name) for name in found}
+    assert all(len(set(said[name].split()) & set(heard[name].split())) > 0.6 * len(set(said[name].split()))
+               for name in said)
+
+
+def test_words_lie_within_their_turns(answer):
+    assert all(turn.start - 0.01 <= word.start <= word.end <= turn.end + 0.1 for turn in answer.turns
+               for word in turn.words)
+    assert [turn.start for turn in answer.turns] == sorted(turn.start for turn in answer.turns)
+    assert all(" ".join(word.text for word in turn.words) == turn.text for turn in answer.turns)
+
+
+def test_silence_around_a_meeting_changes_nothing_but_the_times(transcriber, answer):
+    samples = read(SAMPLE, RATE)
+    padded = np.concatenate((np.zeros(12 * RATE, np.float32), samples, np.zeros(5 * RATE, np.float32)))
+    turns = transcriber.transcribe(padded).turns
+    assert len(speakers_of(turns)) == 3
+    true, found = (list(frames_of(items, 3000).values()) for items in (
+        answer.turns, [turn._replace(start=turn.start - 12, end=turn.end - 12) for turn in turns]))
+    assert sum((one ^ other).sum() for one, other in zip(true, found, strict=True)) < 0.1 * np.sum(true)
+
+
+def test_a_program_writes_what_it_prints(transcriber, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(meeting, "load", lambda *_, **__: transcriber, raising=False)
+    infer.main([str(SAMPLE), "--json", "--output_dir", str(tmp_path)])
+    printed = json.loads(capsys.readouterr().out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["meeting.json", "meeting.png", "meeting.rttm"]
+    assert [row["words"] for row in read_seglst(tmp_path / "meeting.json")] == [turn["text"] for turn in
+                                                                                 printed["turns"]]
+    assert len(read_rttm(tmp_path / "meeting.rttm")["meeting"]) == len(printed["turns"])
+
+
+def test_enrolled_voices_get_their_names(transcriber, answer, tmp_path):
+    """From a folder of recordings, and from a file of the C++ runner."""
+    verifier = transcriber.verifier
+    voices = tmp_path / "voices"
+    (voices / "miry").mkdir(parents=True)
+    for letter in "ab":
+        (voices / "miry" / f"{letter}.wav").write_bytes(
+            (ROOT / "ecapatdnn" / "samples" / f"speaker1_{letter}.wav").read_bytes())
+    from_folder = enrolled_voices(voices, verifier)
+    embeddings = [verifier.embed(str(path)).tolist() for path in sorted((voices / "miry").iterdir())]
+    (tmp_path / "voices.json").write_text(json.dumps({"format": 1, "voices": {"miry": embeddings}}))
+    np.testing.assert_allclose(from_folder["miry"], enrolled_voices(tmp_path / "voices.json", verifier)["miry"],
+                               atol=1e-5)
+    transcriber.voices = from_folder
+    try:
+        turns = transcriber.transcribe(SAMPLE).turns
+    finally:
+        transcriber.voices = {}
+    assert [turn.start for turn in turns if turn.speaker == "miry"] == [
+        turn.start for turn in answer.turns if turn.speaker == "speaker2"]
+
+
+@pytest.mark.parametrize(("content", "kind"), [
+    ('{"format": 2, "voices": {"a": [[1]]}}', ContentError), ('{"format": 1}', ContentError),
+    ('{"format": 1, "voices": {"a": [[3, 4]]}}', ContentError), ('{"format": 1, "voices": {"a": [[1, 0]]}}',
+                                                                  MismatchError)])
+def test_a_file_of_other_voices_is_refused(transcriber, tmp_path, content, kind):
+    (tmp_path / "voices.json").write_text(content)
+    with refused(kind, "voices.json"):
+        enrolled_voices(tmp_path / "voices.json", transcriber.verifier)
+
+
+def test_mistakes_of_users_get_a_line(transcriber, tmp_path):
+    with refused(NotFoundError, "nobody"):
+        enrolled_voices(tmp_path / "nobody", transcriber.verifier)
+    with refused(NotFoundError, tmp_path, "an4"):
+        corpora.an4(str(tmp_path))
+    with refused(AudioError, "0.50"):
+        transcriber.transcribe(np.ones(100, np.float32))
+    with refused(OutputError, "talk"):
+        infer.require_output(["a/talk.wav", "b/talk.flac"], str(tmp_path))
+
+
+def test_a_recording_in_which_nobody_can_be_told_apart_has_no_turns_or_one_speaker(transcriber):
+    click = np.zeros(2 * RATE, np.float32)
+    click[RATE:RATE + 50] = 0.5
+    assert len(transcriber.transcribe(click).speakers) <= 1

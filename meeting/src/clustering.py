@@ -12,14 +12,15 @@ from scipy.optimize import linear_sum_assignment
 
 MOST = 4000         # pieces clustered together, 64 MB of distances; of more, so many at equal steps
 FEW = 3             # pieces: smaller clusters are no speakers where their number is unknown,
-MANY = 12           # of whom there are no more then
+MOSTLY = 0.8        # and the others hold so many of the pieces
+MANY = 12           # speakers, at most, then
 
 
 def cluster(embeddings: np.ndarray, threshold: float, num_speakers: int | None = None) -> np.ndarray:
     """The speaker, from 0 in the order of their first piece, of embeddings (m, E) of length 1: (m,).
 
     threshold: the cosine of the means of two clusters from which on they are one speaker, where `num_speakers` is not
-    given: then there are as many, up to MANY, as are all less alike. Clusters of fewer than FEW pieces do not count.
+    given: then there are as many, up to MANY, as are all less alike, not counting clusters of fewer than FEW pieces.
     """
     chosen = embeddings[np.linspace(0, len(embeddings) - 1, min(MOST, len(embeddings))).astype(int)]
     if len(chosen) == 1 or num_speakers == 1:
@@ -29,8 +30,12 @@ def cluster(embeddings: np.ndarray, threshold: float, num_speakers: int | None =
         centres = _centres(chosen, fcluster(tree, num_speakers, "maxclust"), 1)
     else:
         for count in range(min(MANY, len(chosen)), 0, -1):
-            centres = _centres(chosen, fcluster(tree, count, "maxclust"), FEW if count > 1 else 1)
-            if len(centres) == 1 or len(centres) and np.triu(centres @ centres.T, 1).max() < threshold:
+            labels, fewest = fcluster(tree, count, "maxclust"), FEW if count > 1 else 1
+            sizes = np.bincount(labels)
+            if sizes[sizes >= fewest].sum() < MOSTLY * len(chosen):
+                continue
+            centres = _centres(chosen, labels, fewest)
+            if len(centres) == 1 or np.triu(centres @ centres.T, 1).max() < threshold:
                 break
     nearest = (embeddings @ centres.T).argmax(axis=1)
     _, first, number = np.unique(nearest, return_index=True, return_inverse=True)
@@ -39,8 +44,7 @@ def cluster(embeddings: np.ndarray, threshold: float, num_speakers: int | None =
 
 def _centres(embeddings, labels, fewest):
     """The means (k, E) of the clusters of `fewest` members or more."""
-    groups = [labels == label for label in np.unique(labels) if (labels == label).sum() >= fewest]
-    return means(embeddings, groups) if groups else np.zeros((0, embeddings.shape[1]))
+    return means(embeddings, [labels == label for label in np.unique(labels) if (labels == label).sum() >= fewest])
 
 
 def means(embeddings: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:

@@ -32,9 +32,10 @@ PIECE, HOP = 1.5, 0.75      # seconds that an embedding is of, and from one to t
 SHORTEST = 0.5              # seconds: shorter stretches take the speaker of their neighbour
 AROUND = 0.5                # seconds of the neighbourhood that short overlaps are embedded with
 NEIGHBOUR = 0.1             # added to the cosine of a speaker who also speaks just before or after an overlap
+DIFFERENT = -0.1            # how much less alike than each with its speaker two voices must be to be two
 PAUSE = 0.5                 # seconds of silence that end a turn
-LONGEST = 30                # seconds of a turn
-THRESHOLD = 0.65            # cosine of the means of two clusters from which on they are one speaker
+BRIEFEST, LONGEST = 0.1, 30     # seconds of a turn: what is shorter is none, what is longer is cut
+THRESHOLD = 0.6             # cosine of the means of two clusters from which on they are one speaker
 BATCH = 16                  # pieces embedded together
 
 
@@ -117,17 +118,19 @@ class Transcriber:
 
     def pieces(self, recording: Recording, separate: bool = True) -> Pieces:
         """The stretches of speech of a recording, and the embeddings of their pieces."""
-        seconds = round(recording.samples / recording.rate)
-        powers = activity.frame_powers(recording.blocks(RATE))
-        speech = activity.find_speech(powers)
-        two, edges = np.zeros(len(speech), bool), []
+        speech = activity.find_speech(activity.frame_powers(recording.blocks(RATE)))
+        two = np.zeros(len(speech), bool)
         if separate:
-            with progress(title="overlap", unit="s", total=seconds, disable=seconds < 60) as bar:
-                sound = self._sound(recording)
-                two, edges = activity.find_overlap(sound, speech, bar.update), sound.edges
-        stretches = _stretches(speech, two, {edge // SAMPLES for edge in edges})
-        with progress(title="voices", unit="s", total=seconds, disable=seconds < 60) as bar:
-            return self._embedded(self._sound(recording), speech, stretches, bar)
+            with _bar("overlap", recording) as bar:
+                two = activity.find_overlap(self._sound(recording), speech, bar.update)
+        return self.embedded(recording, speech, two)
+
+    def embedded(self, recording: Recording, speech: np.ndarray, two: np.ndarray) -> Pieces:
+        """The pieces of a recording of which is known where somebody speaks, and where two do: (T,) bool."""
+        sound = self._sound(recording)
+        stretches = _stretches(speech, two, {edge // SAMPLES for edge in sound.edges})
+        with _bar("voices", recording) as bar:
+            return self._embedded(sound, speech, stretches, bar)
 
     def _embedded(self, sound, speech, stretches, bar):
         places, overlaps, waiting = [], {}, []
@@ -189,11 +192,15 @@ class Transcriber:
         narrow = means(pieces.narrow if len(pieces.narrow) else pieces.wide, groups)
         for number, (embeddings, active) in pieces.overlaps.items():
             stretch = pieces.stretches[number]
+            here = slice(stretch.first, stretch.last)
             scores = embeddings @ narrow.T
+            if not _are_two(embeddings, scores):
+                frames_here = np.arange(stretch.first, stretch.last)
+                alone[labels[_nearest(centres, frames_here)], frames_here] = True
+                continue
             for frame in (stretch.first - 1, stretch.last):
                 if 0 <= frame < frames:
                     scores[:, alone[:, frame]] += NEIGHBOUR
-            here = slice(stretch.first, stretch.last)
             for which, speaker in enumerate(pair(scores)):
                 if speaker >= 0:
                     by_itself = active[which] & (active.sum(axis=0) == 1)
@@ -216,9 +223,9 @@ class Transcriber:
         """What each of the `lanes` of a recording says, turn by turn."""
         found = sorted((first, last, name) for name, lane in lanes.items()
                        for first, last in _turns(lane.alone | (lane.voice >= 0)))
-        seconds = round(recording.samples / recording.rate)
-        sound, turns = self._sound(recording), []
-        for first, last, name in progress(found, "words", unit="turn", disable=seconds < 60):
+        sound, turns, bar = self._sound(recording), [], _bar("words", recording)
+        for first, last, name in found:
+            bar.update(max(0, int(first * FRAME) - bar.n))
             samples = _turn_samples(sound, lanes, name, first, last)
             text, words = "", []
             if np.abs(samples).max() > FAINT:
@@ -227,6 +234,7 @@ class Transcriber:
             start = first * FRAME
             turns.append(Turn(round(start, 2), round(last * FRAME, 2), name, text, tuple(
                 Word(round(start + word.start, 2), round(start + word.end, 2), word.text) for word in words)))
+        bar.close()
         return turns
 
     def _narrowed(self, samples):
@@ -238,6 +246,25 @@ class Transcriber:
     def _sound(self, recording):
         return Sound(recording.blocks(RATE), recording.length(RATE),
                      lambda samples: self.separator.separate(samples, RATE))
+
+
+def _bar(title, recording):
+    """A progress bar over the seconds of a recording, where they are many."""
+    seconds = round(recording.samples / recording.rate)
+    return progress(title=title, unit="s", total=seconds, disable=seconds < 60)
+
+
+def _are_two(embeddings, scores):
+    """Whether the voices (C, E) of an overlap are two speakers, by their scores (C, k) with all.
+
+    Of one speaker in noise or a room the separator may make two voices: they are more alike than each is to a speaker.
+    """
+    speakers = pair(scores)
+    if scores.shape[1] < 2:
+        return False
+    paired = min(float(scores[which, speaker]) for which, speaker in enumerate(speakers) if speaker >= 0)
+    alike = max(float(first @ second) for i, first in enumerate(embeddings) for second in embeddings[i + 1:])
+    return paired - alike > DIFFERENT
 
 
 def _stretches(speech, two, edges):
@@ -269,7 +296,7 @@ def _nearest(centres, frames):
 
 def _turns(active):
     """(first frame, last) of the turns of one speaker, who is `active` (T,)."""
-    for first, last in activity.runs(activity.filled(active, PAUSE)):
+    for first, last in activity.runs(activity.without_short(activity.filled(active, PAUSE), BRIEFEST)):
         parts = -(-(last - first) // round(LONGEST / FRAME))
         bounds = np.linspace(first, last, parts + 1).astype(int)
         yield from zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)

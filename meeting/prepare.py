@@ -1,0 +1,85 @@
+"""Simulated meetings of real voices, the same every time: python meeting/prepare.py --data_folder DIR.
+
+    python meeting/prepare.py --data_folder DIR --output_folder runs/meetings
+
+Of the speakers of an4, librispeech and speechocean762 below DIR, see src/corpora.py, meetings of 2, 3 and 4 speakers
+are made, with 0, 20 and 40 % of the speech overlapped, clean and, with --noise_folder, with noise 15 dB under the
+speech. Into the output folder go NAME.flac of each, reference.rttm (who speaks when) and reference.json (SegLST: who
+said what). `eval.py` scores them.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from meeting.src.corpora import CORPORA, read_utterances
+from meeting.src.simulation import RATE, simulate
+from meeting.src.turns import write_rttm, write_seglst
+from utils.audio.audio_file import find_audio, read
+from utils.command_line import Parser
+from utils.errors import ContentError, run
+from utils.files import whole_file
+from utils.progress import progress
+from utils.ranges import MANY, Range, number
+from utils.results import require_writable
+
+SPEAKERS, OVERLAPS = (2, 3, 4), (0, 20, 40)     # in a meeting; % of the speech
+
+
+def main(argv: list[str]) -> None:
+    """Writes the meetings. UserError where a corpus is missing or the folder cannot be written."""
+    args = parse(argv)
+    require_writable(args.output_folder, "give another --output_folder")
+    noises = find_noises(args.noise_folder)
+    jobs = [(corpus, count, overlap, noise) for corpus in args.corpora for count in SPEAKERS for overlap in OVERLAPS
+            for noise in (("clean", "noisy") if noises else ("clean",))]
+    paths = {corpus: CORPORA[corpus](args.data_folder) for corpus in args.corpora}
+    activity, spoken = {}, {}
+    for corpus, count, overlap, condition in progress(jobs, "meetings"):
+        # one meeting, clean and with noise: the generator does not know which
+        generator = np.random.default_rng((args.seed, list(CORPORA).index(corpus), count, overlap))
+        speakers = [str(name) for name in generator.permutation(sorted(paths[corpus]))[:count]]
+        utterances = read_utterances(paths[corpus], speakers, args.seconds * 1.5 / count)
+        noise = noise_of(noises, args.noise_folder, generator) if condition == "noisy" else None
+        meeting = simulate(utterances, overlap / 100, args.seconds, np.random.default_rng(generator.integers(2 ** 32)),
+                           noise)
+        name = f"{corpus}_{count}_{overlap}_{condition}"
+        with whole_file(Path(args.output_folder, f"{name}.flac")) as temporary:
+            soundfile.write(temporary, meeting.samples, RATE, format="FLAC")
+        activity[name], spoken[name] = meeting.activity, meeting.spoken
+    write_rttm(Path(args.output_folder, "reference.rttm"), activity)
+    write_seglst(Path(args.output_folder, "reference.json"), spoken)
+    print(f"{args.output_folder}: {len(jobs)} meetings, reference.rttm, reference.json")
+
+
+def find_noises(folder: str) -> list[str]:
+    """The recordings of noise below `folder`, [] where none is wanted. ContentError where it holds none."""
+    files = find_audio(folder) if folder else []
+    if folder and not files:
+        raise ContentError(f"{folder}: holds no audio; --noise_folder names a folder of recordings of noise")
+    return files
+
+
+def noise_of(files: list[str], folder: str, generator: np.random.Generator) -> np.ndarray:
+    """Six recordings of noise one after the other, (n,), each at the same level."""
+    chosen = [read(Path(folder, file), RATE, resample=True) for file in generator.choice(files, 6, replace=False)]
+    return np.concatenate([sound / np.sqrt(np.mean(sound ** 2) + 1e-12) for sound in chosen])
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_folder", required=True, help="the folder that holds the corpora's")
+    parser.add_argument("--noise_folder", default="", help="recordings of noise; '': clean meetings alone")
+    parser.add_argument("--output_folder", default="runs/meetings", help="(%(default)s)")
+    parser.add_argument("--corpora", nargs="+", choices=list(CORPORA), default=list(CORPORA), help="(all)")
+    parser.add_argument("--seconds", type=number("--seconds", Range(10, 36000)), default=60,
+                        help="of a meeting, about (%(default)s)")
+    parser.add_argument("--seed", type=number("--seed", Range(0, MANY), int), default=0, help="(%(default)s)")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])
