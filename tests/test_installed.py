@@ -74,7 +74,7 @@ def test_the_wheel_holds_what_programs_need_and_nothing_else(wheel):
         expected = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / model).glob(kind)} \
             | {f"{model}/py.typed", f"{model}/train.py"}
         assert expected <= names
-    assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc"} <= names
+    assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc", "meeting/samples/meeting.flac"} <= names
     assert not [name for name in names if re.search(r"(^|/)(tests?|results|benchmarks|runs)/|\.png$", name)]
     assert wheel.stat().st_size < 25e6
 
@@ -90,6 +90,8 @@ def test_installed_commands_work_in_another_folder(installed, mini_corpus, tmp_p
     assert code == 0 and len(list((tmp_path / "out").glob("*_[12].wav"))) == 2, output
     code, output = done(installed / "speech-transcribe", first, "--timestamps", cwd=tmp_path)
     assert code == 0 and re.search(r"^\d+\.\d\d \d+\.\d\d [A-Z']+$", output, re.M), output
+    code, output = done(installed / "speech-meeting", "--help", cwd=tmp_path)
+    assert code == 0 and "--num_speakers" in output, output
 
 
 @needs_setuptools
