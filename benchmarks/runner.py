@@ -1,191 +1,47 @@
-"""Latency of one recording: the C++ runner, MindSpore's graph mode and PyTorch, with the same weights and cores.
+"""The C++ runner beside Python and PyTorch, with the same weights and cores: three tables.
 
-    python benchmarks/runner.py [--rounds 3] [--repeat 20] [--only ecapatdnn]
+    python benchmarks/runner.py [--table network] [--only ecapatdnn] [--rounds 3] [--repeat 20]
+
+network: one recording in memory; programs: whole programs on recordings of 30 s and of 10 min, with the checkpoints
+that ship; live: text and speakers while the sound arrives.
 
 Every program runs in a process of its own that is bound to 1 or 2 cores; the programs take turns, `rounds` times, and
-the median of the rounds' medians counts: by the clock, and of all cores together (CPU). `bf16` is amp_level bf16, in
-PyTorch autocast. PyTorch is left out where it is not installed (pip install torch==2.13.0).
+the medians of the rounds count: by the clock, and of all cores together (CPU), which holds on a shared machine too.
+PyTorch is left out where it is not installed (pip install torch==2.13.0).
 """
 import argparse
-import os
-import resource
 import subprocess
 import tempfile
-from pathlib import Path
 
-import numpy as np
-from side_by_side import ROOT, answer, available, call, cores, in_turns, measure, print_machine
+import runner_live
+import runner_network
+import runner_programs
+from side_by_side import RUNNER, print_machine
 
-NAMES = {"ecapatdnn": "ECAPA-TDNN C=512, 3 s", "conv_tasnet": "Conv-TasNet 5.05 M, 4 s",
-         "deepspeech2": "DeepSpeech2 5 x biLSTM 512, 5 s"}
-PROGRAMS = ["C++ runner", "MindSpore graph", "graph bf16", "PyTorch", "PyTorch bf16"]
-RATIOS = [("C++ runner", "PyTorch"), ("MindSpore graph", "PyTorch"), ("graph bf16", "PyTorch bf16")]
+MODELS = ["ecapatdnn", "conv_tasnet", "deepspeech2"]
+TABLES = {"network": runner_network, "programs": runner_programs, "live": runner_live}
 
 
 def main():
-    """Prints the table, and how far the outputs are from each other; ratios by the clock, in brackets of CPU."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", help="one instead of all", choices=TABLES)
+    parser.add_argument("--only", help="one network instead of all", choices=MODELS)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repeat", type=int, default=20, help="timed runs a round")
-    parser.add_argument("--only", help="one network instead of all", choices=NAMES)
-    parser.add_argument("--worker", nargs=3, metavar=("PROGRAM", "MODEL", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--repeat", type=int, default=20, help="timed runs of a round, of the network's table")
+    parser.add_argument("--checkpoint", help="of a unidirectional DeepSpeech2 trained on the mini corpus: the live "
+                                             "table is followed by the latency of its words")
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        worker(*args.worker, args.repeat)
+        TABLES[args.worker[0]].worker(*args.worker[1:], args)
         return
-    programs, models = available(PROGRAMS), [args.only] if args.only else list(NAMES)
-    ratios = [ratio for ratio in RATIOS if set(ratio) <= set(programs)]
     print_machine()
-    subprocess.run(["bash", ROOT / "ascend310_infer" / "build.sh"], check=True, capture_output=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for model in models:
-            run("export", model, folder, cores(), args.repeat)
-        heads = [f"{program} | CPU" for program in programs] + [f"{one} / {other}" for one, other in ratios]
-        print(f"| | threads | {' | '.join(heads)} | largest difference | in bf16 |")
-        print("|---" * (2 * len(programs) + len(ratios) + 4) + "|")
-        for model in models:
-            for threads in (1, 2):
-                results = in_turns(programs, lambda program, model=model, threads=threads: run(
-                    program, model, folder, cores()[:threads], args.repeat), args.rounds)
-                columns = [f"{1000 * times.seconds:.1f} ms | {1000 * times.processor:.1f} ms"
-                           for times in results.values()]
-                columns += [f"{results[one].seconds / results[other].seconds:.2f} "
-                            f"({results[one].processor / results[other].processor:.2f})" for one, other in ratios]
-                columns += [f"{difference(folder, model, [program for program in programs if keep(program)]):.0e}"
-                            for keep in (lambda program: "bf16" not in program,
-                                         lambda program: "bf16" in program or program == programs[0])]
-                print(f"| {NAMES[model]} | {threads} | {' | '.join(columns)} |", flush=True)
-
-
-def run(program, model, folder, bound_to, repeat):
-    """The answer of a program in a process bound to some cores."""
-    return call(["--worker", program, model, folder, "--repeat", repeat], bound_to)
-
-
-def worker(program, model, folder, repeat):
-    """Prints the seconds; keeps the first output as <folder>/<model>/<program>.npy."""
-    place = Path(folder, model)
-    threads = len(os.sched_getaffinity(0))
-    if program == "export":
-        export(model, place)
-        answer([0.0], [0.0])
-    elif program == "C++ runner":
-        used = [run_cpp(place, threads, repeat, warm_up=5)[2], run_cpp(place, threads, repeat, warm_up=5 + repeat)[2]]
-        seconds, output, _ = run_cpp(place, threads, repeat, warm_up=5)
-        np.save(place / f"{program}.npy", output)
-        answer(seconds, [(used[1] - used[0]) / repeat])     # without loading the graph
-    else:
-        bfloat16 = program.endswith("bf16")
-        infer = torch_module(model, place, threads, bfloat16) if "PyTorch" in program else graph(model, bfloat16)
-        x = np.load(place / "input.npy", allow_pickle=False)
-        np.save(place / f"{program}.npy", infer(x))
-        measure(lambda: infer(x), repeat)
-
-
-def network(model):
-    """(our network with fixed random weights, its first input)."""
-    import mindspore as ms
-
-    from conv_tasnet.src.config import Config as ConvTasNetConfig
-    from conv_tasnet.src.model import ConvTasNet
-    from deepspeech2.src.config import Config as DeepSpeech2Config
-    from deepspeech2.src.model import DeepSpeech2
-    from ecapatdnn.src.model import EcapaTdnn
-    from utils.device import setup_device
-
-    setup_device("CPU", seed=0)
-    generator = np.random.default_rng(0)
-    if model == "ecapatdnn":
-        cell, shape = EcapaTdnn(80, 512, 192, 1536), (1, 300, 80)
-    elif model == "conv_tasnet":
-        cell, shape = ConvTasNet(ConvTasNetConfig()), (1, 32000)
-    else:
-        cell, shape = DeepSpeech2(DeepSpeech2Config(hidden_size=512)), (1, 500, 161)
-    ms.set_seed(0)
-    return cell.set_train(False), generator.standard_normal(shape).astype(np.float32)
-
-
-def export(model, place):
-    """The graph for the runner, its input as .bin and .npy, and the weights for PyTorch."""
-    from conv_tasnet.src.model import WholeStrides
-    from utils.export.graph import Port, export_model
-
-    class Settings:
-        file_format, runtime, file_name, model_path = "MINDIR", "lite2.0-cpu", str(place / "net"), ""
-
-    cell, x = network(model)
-    np.savez(place.with_suffix(".npz"), **{parameter.name: parameter.asnumpy() for parameter in cell.get_parameters()})
-    place.mkdir()
-    ports = [Port("x", "float32", x.shape)]
-    (place / "in" / "00_data").mkdir(parents=True)
-    x.tofile(place / "in" / "00_data" / "0.bin")
-    np.save(place / "input.npy", x)
-    if model == "deepspeech2":
-        ports.append(Port("frames", "int32", (1,)))
-        (place / "in" / "01_data").mkdir()
-        np.array([x.shape[1]], np.int32).tofile(place / "in" / "01_data" / "0.bin")
-    export_model(WholeStrides(cell) if model == "conv_tasnet" else cell, Settings, ports, [], "net", sample_rate=16000,
-                 step_seconds=0.01, branches=2 if model == "deepspeech2" else 1)
-
-
-def run_cpp(place, threads, repeat, warm_up):
-    """(its own report of `repeat` items, links to one file, the first output, CPU seconds of all it did)."""
-    for source in (place / "in").glob("*/0.bin"):
-        for i in range(1, repeat):
-            link = source.with_name(f"{i}.bin")
-            if not link.exists():
-                os.link(source, link)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([ROOT / "ascend310_infer" / "build" / "main", "--mindir_path", place / "net.mindir", "--input_path",
-                    place / "in", "--output_path", place / "out", "--device_target", "CPU", "--threads", str(threads),
-                    "--warmup", str(warm_up)], check=True, stdout=subprocess.DEVNULL, env=os.environ | {"GLOG_v": "4"})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    report = dict(line.split() for line in (place / "out" / "time_report.txt").read_text().splitlines())
-    return [float(report["p50_ms"]) / 1000], np.fromfile(place / "out" / "0_0.bin", np.float32), used
-
-
-def graph(model, bfloat16):
-    """Our network, compiled."""
-    import mindspore as ms
-
-    from utils.cpu_ops import fast
-
-    cell, x = network(model)
-    fast(cell, bfloat16)
-    more = (ms.Tensor([x.shape[1]], ms.int32),) if model == "deepspeech2" else ()
-
-    def run(x):
-        output = cell(ms.Tensor(x), *more)
-        return (output[0] if isinstance(output, tuple) else output).asnumpy()
-    return run
-
-
-def torch_module(model, place, threads, bfloat16):
-    """The same network in PyTorch, with the same weights."""
-    import torch
-    import torch_models
-
-    from conv_tasnet.src.config import Config as ConvTasNetConfig
-    from deepspeech2.src.config import Config as DeepSpeech2Config
-
-    torch.set_num_threads(threads)
-    module = {"ecapatdnn": lambda: torch_models.EcapaTdnn(512, 1536, 192),
-              "conv_tasnet": lambda: torch_models.ConvTasNet(ConvTasNetConfig()),
-              "deepspeech2": lambda: torch_models.DeepSpeech2(DeepSpeech2Config(hidden_size=512))}[model]().eval()
-    with np.load(place.with_suffix(".npz"), allow_pickle=False) as weights:
-        torch_models.load(module, torch_models.our_names(dict(weights)))
-
-    def run(x):
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            return module(torch.from_numpy(x)).float().numpy()
-    return run
-
-
-def difference(folder, model, programs):
-    """Between the first program's output and the others', relative to the largest value."""
-    outputs = [np.load(Path(folder, model, f"{program}.npy"), allow_pickle=False).ravel() for program in programs]
-    return max(np.abs(output - outputs[0]).max() for output in outputs) / np.abs(outputs[0]).max()
+    subprocess.run(["bash", RUNNER.parent.parent / "build.sh"], check=True, capture_output=True)
+    for table in [args.table] if args.table else TABLES:
+        with tempfile.TemporaryDirectory() as folder:
+            TABLES[table].table([args.only] if args.only else MODELS, folder, args)
+        print()
 
 
 if __name__ == "__main__":

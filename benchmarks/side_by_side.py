@@ -6,11 +6,13 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+RUNNER = ROOT / "ascend310_infer" / "build" / "main"     # which benchmarks/runner.py builds
 
 
 class Times(NamedTuple):
@@ -44,6 +46,29 @@ def call(arguments, bound_to, **environment):
                           check=True, env=os.environ | environment,
                           preexec_fn=lambda: os.sched_setaffinity(0, bound_to))
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_program(command, bound_to):
+    """(its answer for `in_turns`, what it printed) of a whole program that is bound to some cores."""
+    with tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=errors, text=True,
+                              env=os.environ | {"GLOG_v": "4"},
+                              preexec_fn=lambda: os.sched_setaffinity(0, bound_to)) as process:
+            output = process.stdout.read()
+            used = wait_for(process)
+        seconds = time.perf_counter() - started
+        if process.returncode:
+            errors.seek(0)
+            sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{errors.read()}")
+    return {"seconds": [seconds], "processor": [used.ru_utime + used.ru_stime], "mib": used.ru_maxrss / 1024}, output
+
+
+def wait_for(process):
+    """What a process of Popen used until its end: of `resource.getrusage`."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return used
 
 
 def in_turns(programs, once, rounds):

@@ -5,6 +5,7 @@ Letters as in the model.py of each. `load` copies the weights of one of our netw
 """
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -177,6 +178,14 @@ def pit_si_snr(separated, sources):
     score = 10 * ((target + 1e-8) / (noise + 1e-8)).log10()
     straight, crossed = score[:, 0, 0] + score[:, 1, 1], score[:, 0, 1] + score[:, 1, 0]
     return -(torch.maximum(straight, crossed) / 2).mean()
+
+
+def loaded(model, config, path):
+    """The network of `config` with the weights of one of ours, `path` an .npz of them."""
+    module = {"ecapatdnn": lambda: EcapaTdnn(config.channels, config.mfa_channels, config.emb_size),
+              "conv_tasnet": lambda: ConvTasNet(config), "deepspeech2": lambda: DeepSpeech2(config)}[model]().eval()
+    with np.load(path, allow_pickle=False) as weights:
+        return load(module, our_names(dict(weights)))
 
 
 def load(module, parameters):
