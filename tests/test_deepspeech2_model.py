@@ -128,7 +128,7 @@ def test_lookahead_is_a_filter_over_the_frames_that_follow():
     np.testing.assert_allclose(layer(Tensor(x)).asnumpy(), np.clip(expected, 0, 20), atol=1e-5)
 
 
-@pytest.mark.parametrize("field, value, expected", [("rnn_type", "rnn", "lstm or gru"), ("hidden_size", 0, 1),
+@pytest.mark.parametrize("field, value, expected", [("rnn_type", "rnn", "lstm, gru"), ("hidden_size", 0, 1),
                                                     ("lookahead_context", 0, 1)])
 def test_impossible_networks_are_refused(field, value, expected):
     with refused(SettingError, field, repr(value), expected):

@@ -12,10 +12,16 @@ from helpers.documents import ROOT
 from helpers.errors import refused
 from helpers.imports import module_of, sources
 
+import conv_tasnet.src.model
+import ecapatdnn.src.model
+from conv_tasnet.src.config import Config as ConvTasNetConfig
+from conv_tasnet.src.layers import NORMS
+from conv_tasnet.src.loss import LOSSES
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.features import FRONT_ENDS
 from utils.config import load_config, parse_config, save_config
 from utils.errors import SettingError
-from utils.ranges import Range, Ranged, environment, number, ranges_of
+from utils.ranges import OneOf, Range, Ranged, environment, number, ranges_of
 
 PARSERS = {"parse_config", "parse_train_config", "parse_use_config"}
 EXTREMES = ("-1", "-1e9", "-0.5", "0", "1e-30", "nan", "inf", "-inf", "1e9", "1e30", "1e400", "9" * 400)
@@ -81,6 +87,7 @@ class Small(Ranged):
     rate: Annotated[float, Range(0, 1, above=True)] = 0.5
     order: Annotated[int, Range(2, 6, or_zero=True)] = 0
     free: Annotated[float, Range(0)] = 0.0
+    colour: Annotated[str, OneOf(("red", "blue"))] = "red"
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,8 @@ class Wider(Small):
 
 @pytest.mark.parametrize("setting, value, expected", [
     ("width", 0, "1 to 8"), ("width", 9, "1 to 8"), ("rate", 0.0, "more than 0, at most 1"), ("rate", math.nan, "nan"),
-    ("order", 1, "0, or 2 to 6"), ("free", -1.0, "0 or more"), ("free", math.inf, "inf")])
+    ("order", 1, "0, or 2 to 6"), ("free", -1.0, "0 or more"), ("free", math.inf, "inf"),
+    ("colour", "rde", "one of red, blue (did you mean red?)"), ("colour", "", "one of red, blue")])
 @pytest.mark.parametrize("cls", [Small, Wider])
 def test_a_value_out_of_range_is_refused_wherever_it_comes_from(tmp_path, cls, setting, value, expected):
     (tmp_path / "a.yaml").write_text(f"{setting}: {str(value).replace('nan', '.nan').replace('inf', '.inf')}\n")
@@ -103,6 +111,14 @@ def test_a_value_out_of_range_is_refused_wherever_it_comes_from(tmp_path, cls, s
                         (setting, lambda: cls(**{setting: value}))):
         with refused(SettingError, where, expected):
             make()
+
+
+@pytest.mark.parametrize("cls, setting, table", [
+    (Config, "front_end", FRONT_ENDS), (Config, "variant", ecapatdnn.src.model.VARIANTS),
+    (ConvTasNetConfig, "variant", conv_tasnet.src.model.VARIANTS), (ConvTasNetConfig, "norm", NORMS),
+    (ConvTasNetConfig, "mask_nonlinear", conv_tasnet.src.model.MASKS), (ConvTasNetConfig, "loss", LOSSES)])
+def test_the_words_of_a_setting_are_those_of_its_table(cls, setting, table):
+    assert set(ranges_of(cls)[setting].words) == set(table)
 
 
 def test_help_shows_ranges(capsys):

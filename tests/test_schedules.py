@@ -12,6 +12,7 @@ from deepspeech2.src.optimizer import make_schedule as make_deepspeech2_schedule
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.optimizer import make_schedule
 from utils.errors import SettingError
+from utils.ranges import ranges_of
 
 BASE, TOP = 1e-6, 1e-3
 
@@ -114,9 +115,11 @@ def test_an_update_of_more_steps_than_an_epoch_has(schedule):
     assert all(0 < rate(update) <= TOP * (1 + 1e-12) for update in range(9))
 
 
-def test_an_unknown_schedule_is_named_with_the_known_ones():
-    with refused(SettingError, "schedule", "'linear'", "constant, cosine, exponential, step, cyclic"):
-        make_schedule(settings("linear"), updates=50)
+@pytest.mark.parametrize("config, make", [(Config(), make_schedule),
+                                          (ConvTasNetConfig(), make_conv_tasnet_schedule)])
+def test_each_schedule_that_the_setting_may_be_is_made(config, make):
+    for name in ranges_of(type(config))["schedule"].words:
+        assert make(dataclasses.replace(config, schedule=name), 50)(100) > 0
 
 
 def test_conv_tasnet_offers_the_schedules_that_it_has_settings_for():

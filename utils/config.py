@@ -21,7 +21,7 @@ from utils.errors import ContentError, NotFoundError, SettingError, nearest
 from utils.files import StrPath, write_text
 from utils.formats import KEY, Step, migrate, numbered, with_format
 from utils.paths import beside, best_of
-from utils.ranges import check_setting, ranges_of
+from utils.ranges import OneOf, check_setting, ranges_of
 from utils.texts import read_text
 
 CONFIG_FILE = "config.yaml"
@@ -250,6 +250,7 @@ def described(cls: type[Dataclass]) -> str:
 
 def _help(cls: type[Dataclass], name: str, text: str, default: Any) -> str:
     limit = ranges_of(cls).get(name)
+    limit = None if isinstance(limit, OneOf) else limit     # the text has the words, and what they mean
     return "; ".join(part.replace("%", "%%") for part in (text, str(limit or ""), f"default: {default!r}") if part)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
-from utils.errors import SettingError
+from utils.errors import SettingError, nearest
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,20 @@ class Range:
         return f"{least}, at most {self.most}" if self.above else f"{least} to {self.most}"
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """The words that a setting may be; "" among them stands for none."""
+
+    words: tuple[str, ...]
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.words
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(filter(None, self.words))}" + (", or nothing" if "" in self.words else "")
+
+
+Limit = Range | OneOf
 MANY = 10 ** 9
 
 Count = Annotated[int, Range(0, MANY)]
@@ -60,6 +74,7 @@ Seconds = Annotated[float, Range(0, 86400)]
 Span = Annotated[float, Range(0, 86400, above=True)]    # of a segment, seconds
 Weight = Annotated[float, Range(-1000, 1000)]       # of a score
 Hertz = Annotated[int, Range(1000, 384_000)]
+Input = Annotated[str, OneOf(("features", "waveform"))]     # of an exported graph
 THRESHOLD = Range(-2, 2)                            # of cosines, and a little beyond: none or all are the same speaker
 
 
@@ -73,8 +88,8 @@ class Ranged:
 
 
 @cache
-def ranges_of(cls: type) -> dict[str, Range]:
-    """{field: its Range}; a subclass that only has another default keeps the one of its base."""
+def ranges_of(cls: type) -> dict[str, Limit]:
+    """{field: what it may be}; a subclass that only has another default keeps the one of its base."""
     names, found = {field.name for field in fields(cls)}, {}
     for base in reversed(cls.__mro__):
         own = base.__dict__.get("__annotations__", {})
@@ -85,7 +100,7 @@ def ranges_of(cls: type) -> dict[str, Range]:
     return found
 
 
-def number(flag: str, limit: Range, kind: type[int] | type[float] = float) -> Callable[[Any], int | float]:
+def number(flag: str, limit: Limit, kind: type[int] | type[float] = float) -> Callable[[Any], int | float]:
     """The `type` of an argparse option, and a check of an argument: SettingError in one line for another value."""
     def converted(text: str) -> int | float:
         try:
@@ -109,4 +124,5 @@ def check_setting(cls: type, name: str, value: Any, where: str) -> None:
     """SettingError, which begins with `where`, for a value that the setting `name` of `cls` may not have."""
     limit = ranges_of(cls).get(name)
     if limit is not None and value not in limit:
-        raise SettingError(f"{where}: found {value}, expected {limit}")
+        close = nearest(value, limit.words) if isinstance(limit, OneOf) and isinstance(value, str) else ""
+        raise SettingError(f"{where}: found {value!r}, expected {limit}{close}")

@@ -5,13 +5,19 @@ The letters are those of the paper and of kaituoxu's code; the other names are t
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from utils.ranges import Count, Decibels, Depth, Drawn, Hertz, Range, Rate, Seconds, Share, Size, Span
+from utils.ranges import Count, Decibels, Depth, Drawn, Hertz, OneOf, Range, Rate, Seconds, Share, Size, Span
 from utils.training.settings import ModelSettings
 
 Taps = Annotated[int, Range(2, 2 ** 16)]
 Skip = Annotated[int, Range(0, 2 ** 16)]
 Doubling = Annotated[int, Range(1, 20)]         # dilations up to 2^19
 Speakers = Annotated[int, Range(1, 20)]
+Norm = Annotated[str, OneOf(("gLN", "cLN", "cgLN", "BN"))]
+Mask = Annotated[str, OneOf(("relu", "sigmoid", "softmax"))]
+Variant = Annotated[str, OneOf(("asteroid", "kaituoxu"))]
+Loss = Annotated[str, OneOf(("si_snr", "snr"))]
+Optimizer = Annotated[str, OneOf(("adam", "sgd"))]
+Schedule = Annotated[str, OneOf(("constant", "cosine"))]
 Ratio = Annotated[float, Range(-100, 100)]      # dB
 
 
@@ -32,10 +38,10 @@ class Config(ModelSettings):
     X: Doubling = 8                 # blocks of a repeat, dilations 1, 2, ... 2^(X-1)
     R: Depth = 3                    # repeats of the blocks
     C: Speakers = 2                 # speakers in a mixture
-    norm: str = "gLN"               # gLN (whole recording), cLN (one frame), cgLN (all frames so far) or BN
-    mask_nonlinear: str = "relu"    # activation of the masks: relu, sigmoid or softmax (over the speakers)
+    norm: Norm = "gLN"              # gLN (whole recording), cLN (one frame), cgLN (all frames so far) or BN
+    mask_nonlinear: Mask = "relu"   # activation of the masks: relu, sigmoid or softmax (over the speakers)
     causal: bool = False            # the output up to time t does not depend on later samples; norm cLN, cgLN or BN
-    variant: str = "asteroid"       # asteroid or kaituoxu (SpeechBrain's too): whose network, where they differ
+    variant: Variant = "asteroid"   # asteroid or kaituoxu (SpeechBrain's too): whose network, where they differ
     sample_rate: Hertz = 8000       # sample rate, Hz
 
     # data
@@ -63,10 +69,10 @@ class Config(ModelSettings):
     resample: bool = True           # take files of another rate and resample them on the fly
 
     # optimisation
-    loss: str = "si_snr"            # si_snr, or snr, which knows silent sources and keeps the level of the speakers
-    optimizer: str = "adam"         # adam or sgd
+    loss: Loss = "si_snr"           # si_snr, or snr, which knows silent sources and keeps the level of the speakers
+    optimizer: Optimizer = "adam"   # adam or sgd
     lr: Rate = 1e-3                 # learning rate, the highest
-    schedule: str = "constant"      # learning rate: constant, or cosine from lr to base_lrate
+    schedule: Schedule = "constant"  # learning rate: constant, or cosine from lr to base_lrate
     base_lrate: Rate = 0.0          # last learning rate of the cosine
     momentum: Share = 0.9           # momentum of sgd
     l2: Rate = 0.0                  # weight decay

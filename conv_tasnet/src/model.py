@@ -163,10 +163,6 @@ class WholeStrides(nn.Cell):
 
 def check(config: Config) -> None:
     """SettingError for sizes that make no network."""
-    if config.variant not in VARIANTS:
-        raise SettingError(f"variant: found {config.variant!r}, expected one of {', '.join(VARIANTS)}")
-    if config.mask_nonlinear not in MASKS:
-        raise SettingError(f"mask_nonlinear: found {config.mask_nonlinear!r}, expected one of {', '.join(MASKS)}")
     if config.L % 2:
         raise SettingError(f"L: found {config.L}, expected an even number: the stride is half of it")
     if config.P % 2 == 0 and not config.causal:

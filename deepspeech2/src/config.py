@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from deepspeech2.src.text import LABELS, read_labels
-from utils.ranges import Amount, Count, Decibels, Depth, Factor, Range, Rate, Share, Size, Span, Weight
+from utils.ranges import Amount, Count, Decibels, Depth, Factor, Input, OneOf, Range, Rate, Share, Size, Span, Weight
 from utils.training.settings import ModelSettings
 
 Buckets = Annotated[int, Range(1, 1000)]
+Recurrent = Annotated[str, OneOf(("lstm", "gru"))]
+Optimizer = Annotated[str, OneOf(("adamw", "sgd"))]
 Beam = Annotated[int, Range(0, 10_000)]
 
 
@@ -30,7 +32,7 @@ class Config(ModelSettings):
     # network
     labels: str = LABELS            # letters of the outputs, first the blank of CTC; or a labels.json of prepare.py
     conv_channels: Size = 32        # channels of the two convolutions
-    rnn_type: str = "lstm"          # lstm or gru, whose graph takes minutes to compile on a CPU
+    rnn_type: Recurrent = "lstm"    # lstm or gru, whose graph takes minutes to compile on a CPU
     hidden_size: Size = 1024        # units of each recurrent layer and direction
     hidden_layers: Depth = 5        # recurrent layers
     bidirectional: bool = True      # false: forward in time only, with a lookahead convolution; can stream
@@ -58,7 +60,7 @@ class Config(ModelSettings):
     resample: bool = False          # take files of another rate than 16 kHz and resample them on the fly
 
     # optimisation
-    optimizer: str = "adamw"        # adamw, or sgd with Nesterov's momentum
+    optimizer: Optimizer = "adamw"  # adamw, or sgd with Nesterov's momentum
     learning_rate: Rate = 1.5e-4    # learning rate of the first epoch
     learning_anneal: Factor = 0.99  # factor of the learning rate after each epoch
     momentum: Share = 0.9           # momentum of sgd
@@ -78,7 +80,7 @@ class Config(ModelSettings):
     # evaluation and export
     save_log_probs: bool = False    # eval.py keeps the network's outputs, for lm.py tune
     length: int = 800               # frames of 10 ms that an exported graph takes; 0: any length
-    input: str = "features"         # input of an exported graph: features, or waveform (it holds the front-end)
+    input: Input = "features"       # input of an exported graph: features, or waveform (it holds the front-end)
     streaming: bool = False         # export.py: a graph of one step of a unidirectional network, for main --stream
     stream_step: Span = 0.5         # seconds of such a step, by which the text comes later
 

@@ -45,7 +45,7 @@ def export(config: Config) -> Path:
         if onnx and length:
             model = FixedLength(model, length)
         facts, halved = {"step_seconds": HOP / RATE, "labels": config.labels}, (1, 2)
-    elif config.input == "waveform":
+    else:
         model = FromWaveform(model)
         inputs = [Port("waveform", "float32", (1, length and sample_count(length)), RATE)]
         if gears:
@@ -55,8 +55,6 @@ def export(config: Config) -> Path:
         facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True, "answer": answer_of(config),
                  "shortest": Recognizer.fewest}
         halved = (2 * HOP, 2 * HOP)
-    else:
-        raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     outputs = [Port("log_probs", "float32", (length and frames_after(length), 1, len(config.labels)), length=halved),
                Port("log_prob_frames", "int32", (1,))]
     return export_model(model, config, inputs, outputs, "deepspeech2", gears=gears, sample_rate=RATE,

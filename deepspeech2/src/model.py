@@ -245,8 +245,6 @@ class Lookahead(nn.Cell):
 
 def check(config: Config) -> None:
     """SettingError for settings that make no network."""
-    if config.rnn_type not in ("lstm", "gru"):
-        raise SettingError(f"rnn_type: found {config.rnn_type!r}, expected lstm or gru")
     for_ascend = config.runtime in ASCEND or ms.get_context("device_target") == "Ascend"
     if for_ascend and config.hidden_size % UNITS:
         raise SettingError(f"hidden_size: found {config.hidden_size}, expected a multiple of {UNITS}, which the "

@@ -2,7 +2,6 @@
 from mindspore import Parameter, Tensor, nn, ops
 
 from deepspeech2.src.config import Config
-from utils.errors import SettingError
 from utils.training.schedules import Schedule, exponential
 
 for_each = ops.HyperMap()
@@ -32,10 +31,8 @@ def make_optimizer(config: Config, weights: list[Parameter], rate: float) -> nn.
     """The one that config.optimizer names."""
     if config.optimizer == "adamw":
         return AdamW(weights, rate, config.weight_decay)
-    if config.optimizer == "sgd":
-        return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.weight_decay,
-                      nesterov=True)
-    raise SettingError(f"optimizer: found {config.optimizer!r}, expected adamw or sgd")
+    return nn.SGD(weights, learning_rate=rate, momentum=config.momentum, weight_decay=config.weight_decay,
+                  nesterov=True)
 
 
 def make_schedule(config: Config, updates: int) -> Schedule:

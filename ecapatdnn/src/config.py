@@ -5,7 +5,7 @@ The names and values of the MindSpore zoo's ECAPA-TDNN are kept; presets in conf
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from utils.ranges import Count, Drawn, Factor, Positive, Range, Ranged, Rate, Seed, Share, Size
+from utils.ranges import Count, Drawn, Factor, Input, OneOf, Positive, Range, Ranged, Rate, Seed, Share, Size
 from utils.training.settings import ModelSettings
 
 Batch = Annotated[int, Range(2, 2 ** 16)]       # what is pooled of a crop is one number: of one crop it has no variance
@@ -13,6 +13,9 @@ Crop = Annotated[int, Range(10, 60_000)]        # the convolutions reach so far
 Angle = Annotated[float, Range(0, 1.57)]
 Scale = Annotated[float, Range(0, 1000, above=True)]
 Crops = Annotated[int, Range(0, 1000)]
+Features = Annotated[str, OneOf(("taoruijie", "speechbrain", "kaldi", "3dspeaker"))]
+Variant = Annotated[str, OneOf(("taoruijie", "speechbrain", "wespeaker"))]
+Schedule = Annotated[str, OneOf(("cyclic", "exponential", "step", "cosine", "constant"))]
 Cohort = Annotated[int, Range(2, 10 ** 9)]      # a deviation is taken over the nearest speakers
 
 
@@ -22,7 +25,7 @@ class CropSettings(Ranged):
 
     # features
     in_channels: Size = 80          # mel bands
-    front_end: str = "taoruijie"    # taoruijie, speechbrain, kaldi or 3dspeaker: whose features (src/features.py)
+    front_end: Features = "taoruijie"  # taoruijie, speechbrain, kaldi or 3dspeaker: whose features (src/features.py)
 
     # data
     train_list: str = ""            # training list, lines `speaker path` (as voxceleb_trainer)
@@ -51,7 +54,7 @@ class Config(CropSettings, ModelSettings):
     channels: Size = 1024           # channels of the SE-Res2 blocks; a multiple of 8
     mfa_channels: Size = 1536       # channels of the multi-layer feature aggregation
     emb_size: Size = 192            # size of the embedding
-    variant: str = "taoruijie"      # taoruijie, speechbrain or wespeaker: whose network, where they differ (model.py)
+    variant: Variant = "taoruijie"  # taoruijie, speechbrain or wespeaker: whose network, where they differ (model.py)
     global_context: bool = True     # the attention sees the mean and the deviation of the whole recording as well
 
     # loss
@@ -68,7 +71,7 @@ class Config(CropSettings, ModelSettings):
     eval_path: str = ""             # the folder that the paths of eval_list are relative to
 
     # optimisation
-    schedule: str = "cyclic"        # cyclic, exponential, step, cosine or constant: utils/training/schedules.py
+    schedule: Schedule = "cyclic"   # cyclic, exponential, step, cosine or constant: utils/training/schedules.py
     base_lrate: Rate = 1e-6         # lowest rate of the cyclic schedule, last of the cosine
     max_lrate: Rate = 1e-4          # highest rate, and the first of the exponential schedule
     cycle_steps: Positive = 65000   # steps from base to max on one device
@@ -92,4 +95,4 @@ class Config(CropSettings, ModelSettings):
     subtract_mean: bool = False     # subtract the mean embedding of the cohort before the cosine
     calibrate: bool = False         # fit log-likelihood ratios to eval_list's scores and save that in the checkpoint
     length: int = 1199              # frames of 10 ms that an exported graph takes; 0: any length
-    input: str = "features"         # input of an exported graph: features, or waveform (it holds the front-end)
+    input: Input = "features"       # input of an exported graph: features, or waveform (it holds the front-end)

@@ -11,7 +11,6 @@ from ecapatdnn.src.inference import LONGEST
 from ecapatdnn.src.model import make_network
 from ecapatdnn.src.waveform import FromWaveform
 from utils.checkpoints.checkpoint import load_model
-from utils.errors import SettingError
 from utils.export.gears import read_gears
 from utils.export.graph import Port, export_model, note_columns, start_export
 from utils.export.lite2 import ASCEND
@@ -28,7 +27,7 @@ def export(config: Config) -> Path:
     if config.input == "features":
         inputs = [Port("features", "float32", (1, length, config.in_channels)), Port("lengths", "int32", (1,))]
         facts = {"step_seconds": HOP / RATE}
-    elif config.input == "waveform":
+    else:
         model = FromWaveform(model, config.front_end, config.in_channels)
         samples = length and sample_count(length, config.front_end)
         gears = [-(-sample_count(gear, config.front_end) // HOP) * HOP for gear in gears]
@@ -37,8 +36,6 @@ def export(config: Config) -> Path:
         answer = {"kind": "embedding", "window": LONGEST * RATE} | verdicts(record, config)
         facts = {"step_seconds": 1 / RATE, "wav_multiple": multiple, "raise_quiet": True, "answer": answer,
                  "shortest": sample_count(MIN_FRAMES, config.front_end)}
-    else:
-        raise SettingError(f"input: found {config.input!r}, expected features or waveform")
     return export_model(model, config, inputs if gears else inputs[:1],
                         outputs=[Port("embedding", "float32", (1, config.emb_size))], name="ecapatdnn", gears=gears,
                         front_end=config.front_end, sample_rate=RATE, **facts)

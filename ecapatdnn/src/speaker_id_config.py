@@ -5,7 +5,7 @@ SpeechBrain, templates/speaker_id/train.yaml, with the 5 epochs of 64 of its por
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from ecapatdnn.src.config import Batch, Crop, CropSettings
+from ecapatdnn.src.config import Batch, Crop, CropSettings, Features, Variant
 from utils.ranges import Count, Drawn, Range, Rate, Size
 from utils.training.settings import RunSettings
 
@@ -41,8 +41,8 @@ class SpeakerIdConfig(RunSettings):
     channels: Size = 512            # of the layers over time
     mfa_channels: Size = 1500       # of the last of them, whose statistics are pooled
     emb_size: Size = 512            # embedding dimension
-    variant: str = "speechbrain"    # or taoruijie: whose ECAPA-TDNN (src/model.py)
-    front_end: str = "speechbrain"  # or taoruijie, kaldi: whose features (src/features.py)
+    variant: Variant = "speechbrain"  # or taoruijie: whose ECAPA-TDNN (src/model.py)
+    front_end: Features = "speechbrain"  # or taoruijie, kaldi: whose features (src/features.py)
 
     # optimisation
     max_lrate: Rate = 1e-3          # of the first epoch

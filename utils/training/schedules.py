@@ -8,16 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from utils.errors import SettingError
-
 Schedule = Callable[[int], float]   # number of an update -> learning rate
-
-
-def choose(name: str, schedules: dict[str, Schedule]) -> Schedule:
-    """The one that the setting `schedule` names; SettingError for another."""
-    if name not in schedules:
-        raise SettingError(f"schedule: found {name!r}, expected one of {', '.join(schedules)}")
-    return schedules[name]
 
 
 def constant(rate: float, warmup: float = 0.0) -> Schedule:

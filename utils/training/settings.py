@@ -2,9 +2,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from utils.ranges import MANY, Amount, Count, Device, Length, Positive, Range, Ranged, Seed, Size, Workers
+from utils.ranges import MANY, Amount, Count, Device, Length, OneOf, Positive, Range, Ranged, Seed, Size, Workers
 from utils.training.step_clock import WARM_UP
 
+Level = Annotated[str, OneOf(("", "O0", "O1", "O2", "bf16"))]
 Steps = Annotated[int, Range(WARM_UP + 1, MANY, or_zero=True)]     # the first are left out of FPS
 
 
@@ -19,7 +20,7 @@ class RunSettings(Ranged):
     accumulate: Positive = 1        # steps whose gradients are averaged into one update
     clip_norm: Amount = 0.0         # largest norm of all gradients together; 0: not clipped
     halve_after: Count = 0          # validations without a better one before the rate is halved; 0: never
-    amp_level: str = ""             # O0 (float32), O1, O2 (mixed float16), bf16 (on a CPU); "": O1 on Ascend, else O0
+    amp_level: Level = ""           # O0 (float32), O1, O2 (mixed float16), bf16 (on a CPU); "": O1 on Ascend, else O0
     loss_scale: Amount = 128.0      # loss scale, used with O1 and O2 and always on Ascend; 0: dynamic, 1: none
 
     # run
