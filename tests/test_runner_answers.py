@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_refused_in_one_line(main, graphs, tmp_path):
     for arguments, names in (([FIRST], ("two", "--embed")), (["--embed"], ("--input_path",)),
                              ([FIRST, "--beam_width", "4"], ("--beam_width", "embedding")),
                              ([FIRST, "--input_path", "x"], ("--input_path",)),
-                             ([FIRST, "--enrol", "x"], ("--enrolled",)),
+                             ([FIRST, "--enrol", "x"], ("--enrolled",)), (["--stream"], ("--stream", "--streaming")),
                              ([FIRST, "--threshold", "3"], ("--threshold", "3"))):
         assert_refusal(*main(graph, *arguments), *names)
     code, output = main(graph, "--embed", str(tmp_path / "short.wav"), str(tmp_path / "empty.wav"), FIRST)

@@ -2,13 +2,16 @@
 import json
 import signal
 import subprocess
+import sys
 
 import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
+from helpers.documents import ROOT
 from helpers.errors import assert_refusal
 from helpers.graphs import CONFIGS, exported, network_of, randomised, small
+from helpers.shared import has_header
 from mindspore import Tensor
 
 import conv_tasnet.src.inference
@@ -22,6 +25,8 @@ SETTINGS = {"conv_tasnet": {"causal": True, "norm": "cgLN", "stream_step": 0.1},
             "deepspeech2": {"bidirectional": False, "stream_step": 0.4, "hidden_size": 32}}
 SECONDS = 7.03
 SEED = 0
+CALLS = ROOT / "tests" / "helpers" / "library_calls.py"
+with_soxr = pytest.mark.skipif(not has_header("soxr.h"), reason="libsoxr-dev is not installed")
 CUTS = {"pause": 10, "segment": 60, "longest": 150}     # frames: several segments
 
 
@@ -109,6 +114,53 @@ def test_text_is_that_of_python_in_whatever_blocks_it_comes(runner, recognizer, 
         said = np.concatenate((said, steps[number]))
         assert text == " ".join(python.decode(said).split())
     assert len(set(partial)) > 3
+
+
+def by_library(runner, graph, floats, folder, settings, rate, block):
+    """What helpers/library_calls.py prints, and the samples of the speakers."""
+    floats.tofile(folder / "samples.f32")
+    done = subprocess.run([sys.executable, "-S", CALLS, runner.with_name("libspeechzoo.so"), graph,
+                           json.dumps({"device_target": "CPU", "threads": 1} | settings), str(rate),
+                           folder / "samples.f32", str(block), folder / "voices.f32"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), np.fromfile(folder / "voices.f32", np.float32)
+
+
+def test_the_library_gives_text_while_sound_arrives(runner, recognizer, tmp_path):
+    """Two handles in one process, over two recordings: what the program prints."""
+    _, _, graph = recognizer
+    samples, floats = sound("deepspeech2")
+    expected = [json.loads(line) for line in
+                streamed(runner, graph, samples.tobytes(), (6400,), "--json", "--timestamps").splitlines()]
+    found, _ = by_library(runner, graph, floats, tmp_path, {"partial": True, "timestamps": True},
+                          RATE["deepspeech2"], 777)
+    assert found["results"] == expected and found["facts"]["latency"] > 0
+
+
+def test_the_library_gives_speakers_while_sound_arrives(runner, separator, tmp_path):
+    python, config, graph = separator
+    _, floats = sound("conv_tasnet")
+    found, voices = by_library(runner, graph, floats, tmp_path, {}, RATE["conv_tasnet"], 1234)
+    speakers = np.concatenate(list(python.separate_stream([floats], seconds=config.stream_step)), 1)
+    np.testing.assert_allclose(voices.reshape(speakers.shape), speakers, rtol=0, atol=1e-4)
+    assert found["results"] == [{"gains": [1.0, 1.0]}]
+    assert all(len(floats) - RATE["conv_tasnet"] < count < len(floats) for count in found["before"])
+
+
+@with_soxr
+def test_another_rate_than_the_graph_s(runner, separator, tmp_path):
+    """Files at the rate of what comes, as long as it is; the same sound within what two resamplings leave of it."""
+    graph, length = separator[2], 5 * 11025
+    sound = (8000 * np.sin(np.arange(length) * 2 * np.pi * 440 / 11025)).astype("<i2")
+    line = json.loads(streamed(runner, graph, sound.tobytes(), (3000,), "--sample_rate", "11025", "--json",
+                               "--output_path", tmp_path))
+    assert line["sample_rate"] == 11025 and line["seconds"] == 5
+    found = [soundfile.read(path, dtype="float32") for path in line["speakers"]]
+    assert [(len(samples), rate) for samples, rate in found] == [(length, 11025)] * 2
+    found_again, voices = by_library(runner, graph, sound.astype(np.float32) / 32768, tmp_path, {}, 11025, 999)
+    assert found_again["results"] == [{"gains": [1.0, 1.0]}]
+    np.testing.assert_allclose(voices.reshape(2, -1).clip(-1, 1), [samples for samples, _ in found], atol=2 ** -14)
 
 
 def test_speakers_are_those_of_python(runner, separator, tmp_path):

@@ -6,10 +6,14 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from helpers.documents import ROOT
 from helpers.halves import RATE
 from mindspore import nn, ops
 
+import deepspeech2.export
+from deepspeech2.src.config import Config as TextConfig
 from ecapatdnn.src.config import Config
+from utils.config import load_config
 from utils.export.graph import Port, export_model
 
 HOUR = 3600
@@ -47,6 +51,22 @@ def peak(program, graph, recording, flags):
                           check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.splitlines()[-1]) * 1024
+
+
+@pytest.mark.slow
+def test_an_hour_of_text_needs_little_more_memory_than_a_minute(runner, tmp_path):
+    """Of DeepSpeech2's checkpoint that ships: windows of any length, whose convolutions ask for 5 GB each."""
+    checkpoint = ROOT / "deepspeech2" / "pretrained" / "best.ckpt"
+    graph = deepspeech2.export.main(dataclasses.replace(
+        load_config(TextConfig, checkpoint), model_path=str(checkpoint), input="waveform",
+        runtime="lite2.0-cpu", length=0, file_name=str(tmp_path / "net")))
+    samples, rate = soundfile.read(ROOT / "deepspeech2" / "samples" / "command.wav", dtype="int16")
+    peaks = []
+    for seconds in (60, HOUR):
+        soundfile.write(tmp_path / "long.wav", np.resize(samples, seconds * rate), rate)
+        peaks.append(peak(runner, graph, tmp_path / "long.wav", []))
+    assert peaks[1] - peaks[0] < 2 * GROWTH, f"{peaks[0] / 2 ** 20:.0f} MiB, then {peaks[1] / 2 ** 20:.0f} MiB"
+    print(f"text: {peaks[0] / 2 ** 20:.0f} MiB for a minute, {peaks[1] / 2 ** 20:.0f} MiB for an hour")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@
 #include "interface.h"
 #include "session.h"
 
-// What inputs.json says of a graph that has answers. UserError where it has none.
+// What inputs.json says of a graph that has answers: to waveforms, or a streaming one. UserError where it has none.
 Interface ReadAnswering(const std::filesystem::path &mindir_path);
 
 // What a user of the library knows of it: see speechzoo_describe().
@@ -24,6 +24,7 @@ struct AnswerSettings {
   DeviceOptions device;
   TextDecoder decode;       // of text
   bool timestamps = false;  // with the times of words
+  bool partial = false;     // of a streaming graph, with the text so far
 };
 
 // Where the results of an answer go.

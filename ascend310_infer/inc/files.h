@@ -5,6 +5,9 @@
 #include <filesystem>
 #include <string>
 
+// Throws the OutputError for a file or folder that cannot be written.
+[[noreturn]] void RefuseOutput(const std::filesystem::path &path, const std::string &reason);
+
 // Makes a folder and those above it. OutputError where that fails.
 void MakeFolder(const std::filesystem::path &folder);
 

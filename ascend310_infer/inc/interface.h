@@ -76,6 +76,7 @@ struct Interface {
   std::vector<Port> inputs;
   std::vector<Port> outputs;
   std::string runtime;       // the one it was exported for; empty: any that reads its version of MindIR
+  bool custom = false;       // holds operators of utils/cpu_ops
   int64_t branches = 1;      // operators that can run side by side
   double step_seconds = 0;   // that the second dimension of the first input advances in time
   int64_t sample_rate = 0;   // Hz

@@ -7,14 +7,10 @@
 #include "answer.h"
 #include "steps.h"
 
-// Of text, beside the segments {"partial": text so far of the segment that is being spoken, "start", "end"} after each
-// step where `partial`: the most probable label of every frame, whatever decodes the segment. Of voices, samples at the
-// level that fits the mixture so far. What it refers to must outlive it.
+// Text: beside the segments, where the settings ask for it, {"partial": text so far of the segment that is being
+// spoken, "start", "end"} after each step: the most probable label of every frame, whatever decodes the segment.
+// Voices: samples at the level that fits the mixture so far, so their gains are 1. What it refers to must outlive it.
 std::unique_ptr<Answer> MakeLiveAnswer(const Interface &interface, Predict predict, const AnswerSettings &settings,
-                                       bool partial, Outlet outlet);
-
-// Raw samples from standard input, answered as they come. The exit code.
-struct Options;
-int RunStream(const Options &options);
+                                       Outlet outlet);
 
 #endif  // ASCEND310_INFER_INC_LIVE_H_

@@ -10,12 +10,13 @@
 
 #include "options.h"
 
+constexpr char kSeparated[] = "separated";  // folder of speakers where none is named
+
 // A recording that is being run.
 struct Source {
-  std::string path;     // or a name for standard input
-  int64_t rate = 0;     // Hz
-  int64_t samples = 0;  // of a channel; 0: not known
-  double gain = 1;      // that its samples were multiplied by
+  std::string path;  // empty: standard input
+  int64_t rate = 0;  // Hz
+  double gain = 1;   // that its samples were multiplied by
 };
 
 class Output {
@@ -38,9 +39,17 @@ class Output {
   virtual void Close(size_t /*failed*/) {}
 };
 
-// `graph`: what speechzoo_describe() says. UserError for flags that do not fit the kind of its answer.
+// Of the kind that speechzoo_describe() says in `graph`. UserError for flags that do not fit it.
+std::unique_ptr<Output> MakeOutput(const Options &options, const nlohmann::json &graph);
 std::unique_ptr<Output> MakeTextOutput(const Options &options, const nlohmann::json &graph);
 std::unique_ptr<Output> MakeVoicesOutput(const Options &options, const nlohmann::json &graph);
+std::unique_ptr<Output> MakeLiveVoicesOutput(const Options &options, const nlohmann::json &graph);
 std::unique_ptr<Output> MakeEmbeddingOutput(const Options &options, const nlohmann::json &graph);
+
+// Prints a line on standard output; bytes that are no UTF-8 are replaced.
+void PrintJson(const nlohmann::json &json);
+
+// OutputError where standard output could not be written.
+void FlushOutput();
 
 #endif  // ASCEND310_INFER_INC_OUTPUT_H_

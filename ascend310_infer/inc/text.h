@@ -2,6 +2,7 @@
 #ifndef ASCEND310_INFER_INC_TEXT_H_
 #define ASCEND310_INFER_INC_TEXT_H_
 
+#include <cstddef>
 #include <string>
 
 // Control characters and bytes that are no UTF-8 as \xNN: names of files may hold both.
@@ -12,6 +13,9 @@ std::string Quoted(const std::string &word);
 
 // Prints one line on stderr: "error: ...", "note: ...".
 void PrintLine(const std::string &kind, const std::string &text);
+
+// The line at the end of several `things` of which some failed.
+void PrintFailures(size_t failed, size_t all, const std::string &things);
 
 // The line for what nobody has thought of; `place` ends in ": " or is empty.
 void PrintDefect(const std::string &place, const std::string &what);

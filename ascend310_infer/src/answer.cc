@@ -10,8 +10,7 @@
 Interface ReadAnswering(const std::filesystem::path &mindir_path) {
   const std::string path = mindir_path.string();
   Interface interface = ReadInterface(path);
-  RefuseSteps(interface, path);
-  if (!interface.TakesWaveform()) {
+  if (interface.streaming.samples == 0 && !interface.TakesWaveform()) {
     throw UserError(path + ": takes " + interface.inputs[0].name +
                     ", expected a waveform; export it with --input waveform");
   }
@@ -33,6 +32,9 @@ nlohmann::json Describe(const Interface &interface) {
     json["voices"] = interface.outputs[0].shape[1];
   } else if (kind == Kind::kEmbedding) {
     json["size"] = interface.outputs[0].shape[1];
+  }
+  if (interface.streaming.samples > 0) {
+    json["latency"] = static_cast<double>(interface.streaming.Latency()) / static_cast<double>(interface.sample_rate);
   }
   if (interface.answer.threshold) {
     json["threshold"] = *interface.answer.threshold;

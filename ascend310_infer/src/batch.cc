@@ -10,6 +10,7 @@
 #include "files.h"
 #include "gears.h"
 #include "interface.h"
+#include "interrupt.h"
 #include "items.h"
 #include "report.h"
 #include "session.h"
@@ -85,6 +86,7 @@ Outcome RunItems(const std::vector<Item> &items, const Interface &interface, con
   Outcome outcome;
   for (const Item &item : items) {
     const std::string file = item.files[0].string() + ": ";
+    CheckInterrupt();
     try {
       WriteOutputs(item, RunItem(item, interface, options, session, report), options.output_path);
       continue;
@@ -122,9 +124,6 @@ int RunBatch(const Options &options) {
     throw OutputError(outcome.unwritten);
   }
   WriteFile(folder / "time_report.txt", report.ToText());
-  if (outcome.failed > 0) {
-    PrintLine("error", std::to_string(outcome.failed) + " of " + std::to_string(items.size()) +
-                           " items not run, for the reasons above");
-  }
+  PrintFailures(outcome.failed, items.size(), "items");
   return outcome.defect ? 1 : outcome.failed > 0 ? 2 : 0;
 }

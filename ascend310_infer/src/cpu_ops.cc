@@ -4,6 +4,7 @@
 #include <link.h>
 
 #include <filesystem>
+#include <mutex>
 #include <string>
 
 #include "error.h"
@@ -29,9 +30,8 @@ std::filesystem::path OwnFolder() {
   const std::filesystem::path path = is_library ? module->l_name : "/proc/self/exe";
   return std::filesystem::canonical(path).parent_path();
 }
-}  // namespace
 
-void LoadCpuOps(int threads) {
+void Load(int threads) {
   const std::string remedy = "; build the runner again with build.sh, the program and its libraries stay together";
   const auto path = OwnFolder() / ("libcpu_ops_" + Level() + ".so");
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);  // for good: the runtime keeps pointers into it
@@ -43,4 +43,10 @@ void LoadCpuOps(int threads) {
   if (refused != nullptr) {
     throw UserError(path.string() + ": MindSpore Lite does not take " + refused + remedy);
   }
+}
+}  // namespace
+
+void LoadCpuOps(int threads) {
+  static std::once_flag loaded;  // the runtime takes each name once
+  std::call_once(loaded, Load, threads);
 }

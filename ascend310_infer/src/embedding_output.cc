@@ -9,10 +9,6 @@
 #include "output.h"
 
 namespace {
-void Print(const nlohmann::json &json) {
-  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
-}
-
 std::string Scores(double score, double threshold) {
   char text[64];
   std::snprintf(text, sizeof(text), "score %.3f, threshold %.3f", score, threshold);
@@ -48,7 +44,7 @@ class Embeddings : public EmbeddingOutput {
  public:
   using EmbeddingOutput::EmbeddingOutput;
 
-  void End() override { Print({{"file", path_}, {"embedding", embedding_}}); }
+  void End() override { PrintJson({{"file", path_}, {"embedding", embedding_}}); }
 };
 
 // Whether two recordings are of one speaker.
@@ -80,7 +76,7 @@ class Verification : public EmbeddingOutput {
       if (calibration_) {
         json["llr"] = Llr(score);
       }
-      Print(json);
+      PrintJson(json);
     } else {
       std::cout << (same ? "same" : "different") << " speaker: " << Scores(score, threshold_);
       if (calibration_) {
@@ -120,7 +116,7 @@ class Identification : public EmbeddingOutput {
     const double score = scores[nearest];
     const bool same = score >= threshold_;
     if (options_.json) {
-      Print({{"file", path_}, {"nearest", nearest}, {"same", same}, {"scores", scores}, {"threshold", threshold_}});
+      PrintJson({{"file", path_}, {"nearest", nearest}, {"same", same}, {"scores", scores}, {"threshold", threshold_}});
     } else {
       std::cout << path_ << ": " << (same ? "" : "no enrolled voice, nearest ") << nearest << ", "
                 << Scores(score, threshold_) << std::endl;
@@ -152,7 +148,7 @@ class Enrolling : public EmbeddingOutput {
     enrolment_.Write(options_.enrolled);
     const size_t count = enrolment_.Utterances(options_.enrol);
     if (options_.json) {
-      Print({{"file", options_.enrolled}, {"voice", options_.enrol}, {"utterances", count}});
+      PrintJson({{"file", options_.enrolled}, {"voice", options_.enrol}, {"utterances", count}});
     } else {
       std::cout << options_.enrolled << ": " << options_.enrol << " has " << count
                 << (count == 1 ? " utterance" : " utterances") << std::endl;

@@ -11,12 +11,10 @@
 
 namespace fs = std::filesystem;
 
-namespace {
-[[noreturn]] void RefuseOutput(const fs::path &path, const std::string &reason) {
+void RefuseOutput(const fs::path &path, const std::string &reason) {
   throw OutputError(path.string() + ": cannot be written (" + reason +
                     "); free some space, mend the permissions or name another folder");
 }
-}  // namespace
 
 void MakeFolder(const fs::path &folder) {
   std::error_code error;

@@ -264,6 +264,9 @@ Interface ReadInterface(const std::filesystem::path &mindir_path) {
       interface.config = ReadConfig(json, path.parent_path());
     }
     interface.runtime = json.value("runtime", "");
+    // a graph of an earlier version, which does not say so, may hold some
+    interface.custom = interface.runtime == "lite2.0-cpu" &&
+                       (!json.contains("custom_operators") || !json.at("custom_operators").empty());
     interface.branches = WholeOr(json, "branches", 1, 1);
     interface.shortest = WholeOr(json, "shortest", 0, 0);
     interface.raise_quiet = json.value("raise_quiet", false);

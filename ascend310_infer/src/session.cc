@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "cpu_memory.h"
 #include "cpu_ops.h"
 #include "error.h"
 #include "include/api/context.h"
@@ -42,7 +43,9 @@ std::shared_ptr<mindspore::Context> MakeContext(const DeviceOptions &device, con
   if (device.target == "CPU") {
     context->SetThreadNum(device.threads);
     context->SetInterOpParallelNum(std::min(device.threads, static_cast<int>(interface.branches)));
-    context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
+    auto cpu = std::make_shared<mindspore::CPUDeviceInfo>();
+    cpu->SetAllocator(std::make_shared<CpuMemory>());
+    context->MutableDeviceInfo().push_back(cpu);
   } else {
     auto ascend = std::make_shared<mindspore::AscendDeviceInfo>();
     ascend->SetDeviceID(static_cast<uint32_t>(device.id));
@@ -60,7 +63,7 @@ mindspore::DataType TypeOf(const Port &port) {
 Session::Session(const std::string &mindir_path, const DeviceOptions &device, const Interface &interface) {
   CheckRuntime(mindir_path, device, interface);
 #ifdef HAS_LITE_2_0_0
-  if (interface.runtime == "lite2.0-cpu") {
+  if (interface.custom) {
     LoadCpuOps(device.threads);
   }
 #endif

@@ -7,12 +7,14 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "answer.h"
 #include "error.h"
 #include "graph.h"
 #include "interface.h"
+#include "live.h"
 #include "resample.h"
 #include "session.h"
 
@@ -47,6 +49,8 @@ Settings ReadSettings(const char *text, const AnswerKind &kind) {
       settings.decoder.beta = value;
     } else if (name == "timestamps") {
       settings.answer.timestamps = value;
+    } else if (name == "partial") {
+      settings.answer.partial = value;
     } else {
       throw UserError("settings: found '" + name + "', which is none; see speechzoo.h");
     }
@@ -54,13 +58,18 @@ Settings ReadSettings(const char *text, const AnswerKind &kind) {
   return settings;
 }
 
-AnswerSettings CheckedSettings(const char *text, const AnswerKind &kind) {
+AnswerSettings CheckedSettings(const char *text, const Interface &interface) {
+  const AnswerKind &kind = interface.answer;
   try {
     Settings settings = ReadSettings(text, kind);
     CheckDevice(settings.answer.device);
     if (settings.decoder.beam_width < 0) {
       throw UserError("settings: beam_width is " + std::to_string(settings.decoder.beam_width) +
                       ", expected 0 or more");
+    }
+    if (settings.answer.partial && interface.streaming.samples == 0) {
+      throw UserError(
+          "settings: partial: found with a graph of whole recordings, expected one of export.py --streaming");
     }
     if (kind.kind == AnswerKind::Kind::kText) {
       settings.answer.decode = MakeDecoder(Alphabet(kind.labels, kind.blank, kind.spaced), settings.decoder);
@@ -93,7 +102,7 @@ int Describe(std::string *line) {
 struct speechzoo {
   speechzoo(const char *path, const char *text)
       : interface(ReadAnswering(path)),
-        settings(CheckedSettings(text, interface.answer)),
+        settings(CheckedSettings(text, interface)),
         description(Describe(interface).dump()),
         session(path, settings.device, interface),
         graph(&session, interface) {}
@@ -112,9 +121,14 @@ struct speechzoo {
     received = given = 0;
     const auto expected =
         static_cast<int64_t>(static_cast<double>(length) * static_cast<double>(own) / static_cast<double>(rate) + 0.5);
-    answer = MakeAnswer(interface, &graph, settings, expected,
-                        {[this](const nlohmann::json &json) { results.push_back(json.dump()); },
-                         [this](const std::vector<std::vector<float>> &samples) { Give(samples); }});
+    Outlet outlet = {[this](const nlohmann::json &json) { results.push_back(json.dump()); },
+                     [this](const std::vector<std::vector<float>> &samples) { Give(samples); }};
+    if (interface.streaming.samples > 0) {
+      const auto predict = [this](const std::vector<HostTensor> &inputs) { return session.Predict(inputs); };
+      answer = MakeLiveAnswer(interface, predict, settings, std::move(outlet));
+    } else {
+      answer = MakeAnswer(interface, &graph, settings, expected, std::move(outlet));
+    }
   }
 
   void Push(const float *samples, size_t count) {
@@ -165,7 +179,7 @@ struct speechzoo {
   const AnswerSettings settings;
   const std::string description;
   Session session;
-  WaveformGraph graph;
+  WaveformGraph graph;  // where it is none of steps
   std::unique_ptr<Answer> answer;
   std::optional<Resampler> forward;   // to the graph's rate
   std::optional<Resampler> backward;  // the speakers

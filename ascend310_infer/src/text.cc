@@ -61,6 +61,13 @@ void PrintLine(const std::string &kind, const std::string &text) {
   std::cerr << kind << ": " << OneLine(text) << std::endl;
 }
 
+void PrintFailures(size_t failed, size_t all, const std::string &things) {
+  if (failed > 0 && all > 1) {
+    PrintLine("error",
+              std::to_string(failed) + " of " + std::to_string(all) + " " + things + " not run, for the reasons above");
+  }
+}
+
 void PrintDefect(const std::string &place, const std::string &what) {
   PrintLine("error", place + "a defect of this program (" + what + "); please report it with this line");
 }

@@ -17,9 +17,11 @@ class TextOutput : public Output {
 
   void Add(const nlohmann::json &result) override {
     if (options_.json) {
-      nlohmann::json line = {{"file", path_}};
-      line.update(result);
-      std::cout << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+      nlohmann::json line = result;
+      if (!path_.empty()) {
+        line["file"] = path_;
+      }
+      PrintJson(line);
       return;
     }
     if (!options_.timestamps) {

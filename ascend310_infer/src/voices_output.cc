@@ -18,6 +18,7 @@
 
 #include "error.h"
 #include "files.h"
+#include "interrupt.h"
 #include "output.h"
 #include "wav_writer.h"
 
@@ -25,7 +26,6 @@ namespace fs = std::filesystem;
 
 namespace {
 constexpr size_t kBlock = 65536;  // samples of a speaker that are turned into those of a wav at a time
-constexpr char kFolder[] = "separated";
 
 fs::path RealPath(const fs::path &path) {
   std::error_code error;
@@ -103,10 +103,7 @@ class RawFile {
   }
 
  private:
-  [[noreturn]] void Refuse() const {
-    throw OutputError(wanted_.string() + ": cannot be written (" + std::strerror(errno) +
-                      "); free some space, mend the permissions or give another --output_path");
-  }
+  [[noreturn]] void Refuse() const { RefuseOutput(wanted_, std::strerror(errno)); }
 
   fs::path wanted_;
   std::FILE *file_ = nullptr;
@@ -122,7 +119,7 @@ class VoicesOutput : public Output {
  public:
   VoicesOutput(const Options &options, const nlohmann::json &graph)
       : json_(options.json),
-        folder_(options.output_path.empty() ? kFolder : options.output_path),
+        folder_(options.output_path.empty() ? kSeparated : options.output_path),
         speakers_(graph.at("voices").get<size_t>()) {
     CheckPaths(options.recordings, folder_, speakers_);
     RequireWritable(folder_);
@@ -169,6 +166,7 @@ class VoicesOutput : public Output {
     }
     raw_->Rewind();
     for (;;) {
+      CheckInterrupt();
       const std::vector<float> block = raw_->Read(kBlock * speakers_);
       if (block.empty()) {
         break;
@@ -194,7 +192,7 @@ class VoicesOutput : public Output {
                                    {"sample_rate", source_.rate},
                                    {"speakers", std::vector<std::string>(paths_.begin(), paths_.end())},
                                    {"turned_down_db", decibels}};
-      std::cout << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+      PrintJson(line);
       return;
     }
     if (peak > 1) {

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <limits>
 
-#include "error.h"
+#include "files.h"
 
 namespace {
 constexpr uint64_t kWidth = sizeof(int16_t);
@@ -86,8 +86,7 @@ void WavWriter::Discard() noexcept {
 
 void WavWriter::Refuse(int reason) {
   Discard();
-  throw OutputError(path_.string() + ": cannot be written (" + std::strerror(reason) +
-                    "); free some space, mend the permissions or name another folder");
+  RefuseOutput(path_, std::strerror(reason));
 }
 
 void WavWriter::Put(const std::string &bytes, int64_t place) {

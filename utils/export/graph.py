@@ -104,7 +104,9 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
              "outputs": [port.describe() for port in outputs], "runtime": config.runtime, **facts}
     with whole_files(path, path.parent / DESCRIPTION, *configurations, plain=True) as (graph, description, *writing):
         if kind == "MINDIR":
-            _export_mindir(network, tensors, inputs, config.runtime, graph)
+            custom = _export_mindir(network, tensors, inputs, config.runtime, graph)
+            if config.runtime == "lite2.0-cpu":
+                facts["custom_operators"] = custom
         elif kind == "ONNX":
             write_onnx(network, tensors, [port.name for port in inputs], [port.name for port in outputs], graph)
         else:
@@ -143,9 +145,9 @@ def _tensor(port, any_size):
 
 
 def _export_mindir(network, tensors, inputs, runtime, path):
-    """Writes the graph, and compares what is written with the network.
+    """Writes the graph, and compares what is written with the network. Returns the names of its custom operators.
 
-    For lite2.0-cpu before it is rewritten: its weights are then in an order that no other runtime reads.
+    For lite2.0-cpu it is compared before it is rewritten: its weights are then in an order that no other runtime reads.
     """
     examples = example_inputs(inputs)
     if runtime in ASCEND:
@@ -161,5 +163,4 @@ def _export_mindir(network, tensors, inputs, runtime, path):
     elif runtime == "lite2.0":
         downgrade(path, runtime)
     check_graph(path, network, examples, expected)
-    if runtime == "lite2.0-cpu":
-        downgrade(path, runtime)
+    return downgrade(path, runtime) if runtime == "lite2.0-cpu" else []

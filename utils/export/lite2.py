@@ -64,21 +64,25 @@ DROPPED = {"UpdateState"}
 SEVERAL = {"Split", "BatchNorm"} | CPU_ONLY | ASCEND_ONLY     # operators with several outputs
 
 
-def downgrade(path: Path, runtime: str, shapes: Iterable[tuple] = ()) -> None:
+def downgrade(path: Path, runtime: str, shapes: Iterable[tuple] = ()) -> list[str]:
     """Rewrites the graph at `path` in place. UserError where an operator has no known meaning in version 1.
 
     For the `runtime` lite2.0 the graph is right on the CPU of any that reads version 1; for lite2.0-cpu it is right,
     and faster, in MindSpore Lite 2.0.0 only; for ascend and lite2.0-ascend it holds no operator that an Ascend has no
     kernel for. `shapes`, where given, are those that the graph's inputs are said to have, None for any size: a graph
     that was written for one size, but whose constants hold none, runs for any without operators of shapes.
+
+    Returns the names of the custom operators that are in the graph then.
     """
     model = pb.ModelProto()
     model.ParseFromString(path.read_bytes())
-    _Rewriter(model, runtime).run()
+    rewriter = _Rewriter(model, runtime)
+    rewriter.run()
     for value, shape in zip(model.graph.input, shapes, strict=False):
         value.tensor[0].dims[:] = [size or -1 for size in shape]
     path.unlink()           # MindSpore writes what nobody may change
     path.write_bytes(model.SerializeToString())
+    return sorted(rewriter.custom)
 
 
 class _Rewriter:
@@ -95,6 +99,7 @@ class _Rewriter:
         self.shapes = {parameter.name: tuple(parameter.dims) for parameter in self.graph.parameter}
         self.shapes |= {port.name: tuple(port.tensor[0].dims) for port in self.graph.input}
         self.alias, self.nodes, self.used, self.twice, self.wide = {}, [], {}, {}, {}
+        self.custom: set[str] = set()       # names of operators
 
     def run(self) -> None:
         if self.model.functions:
@@ -310,7 +315,9 @@ def _custom(graph: _Rewriter, node: pb.NodeProto, inputs: list[str]) -> bool:
         inputs = [*inputs, graph.constant(_value(old["settings"]))]
     new = copy.deepcopy(node)
     new.input[:] = inputs
-    new.op_type = graph._primitive("Custom", {"type": old["reg_op_name"].s.decode(), "func_type": "aot"})
+    name = old["reg_op_name"].s.decode()
+    new.op_type = graph._primitive("Custom", {"type": name, "func_type": "aot"})
+    graph.custom.add(name)
     graph.nodes.append(new)
     return True
 
