@@ -233,7 +233,7 @@ MISTAKES = {
     "no list": ({"train_dir": "nowhere.csv"}, NotFoundError, ["nowhere.csv"]),
     "list without its files": ({"valid_path": "nowhere"}, NotFoundError, ["valid.csv", "mixture", "nowhere/"]),
     "speakers": ({"C": 3}, MismatchError, ["valid.csv", "2 sources", "C is 3"]),
-    "optimizer": ({"optimizer": "adamw"}, SettingError, ["optimizer", "'adamw'", "adam or sgd"]),
+    "optimizer": ({"optimizer": "adamw"}, SettingError, ["optimizer", "'adamw'", "adam, sgd"]),
     "schedule": ({"schedule": "cyclic"}, SettingError, ["schedule", "'cyclic'", "constant, cosine"]),
     "other size": ({"H": 16, "initial_model": "best"}, MismatchError,
                    ["best.ckpt", "blocks.0.expand.weight", (12, 8, 1, 1), (16, 8, 1, 1)]),

@@ -197,7 +197,7 @@ def test_fixed_graph_refuses_longer_utterances(trained, tmp_path, monkeypatch):
 
 MISTAKES = {
     "no manifest": ({"train_manifest": "nowhere.json"}, NotFoundError, ["nowhere.json"]),
-    "optimizer": ({"optimizer": "adam"}, SettingError, ["optimizer", "'adam'", "adamw or sgd"]),
+    "optimizer": ({"optimizer": "adam"}, SettingError, ["optimizer", "'adam'", "adamw, sgd"]),
     "other size": ({"hidden_size": 32, "initial_model": "best"}, MismatchError,
                    ["best.ckpt", "layers.0.rnn.forward.weight_ih_l0", (64, 82), (128, 82)]),
     "labels": ({"labels": "_AB "}, MismatchError, ["'N' in ", "'AB '", "--labels"]),
