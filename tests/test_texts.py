@@ -91,8 +91,8 @@ def test_names_keep_their_spaces_and_their_bytes(tmp_path):
 @pytest.mark.parametrize("content, facts", [
     (b"fine\ncaf\xe9\n", ["line 2", "UTF-8", "0xe9"]), (b"fine\nb\0c\n", ["line 2", "NUL"]),
     (b"fine\n" + "ab\n".encode("utf-16-le"), ["line 2", "NUL"]), (b"RIFF\x24\0\0\0WAVE", ["line 1", "NUL"]),
-    (gzip.compress(b"fine\n" * 9, mtime=0)[:-9], ["cut"]), (b"\x1f\x8bnone", ["cut"]), (MARK.encode("utf-16-le") + b"ab\n",
-     ["cut", "line 0"])])
+    (gzip.compress(b"fine\n" * 9, mtime=0)[:-9], ["cut"]), (b"\x1f\x8bnone", ["cut"]),
+    (MARK.encode("utf-16-le") + b"ab\n", ["cut", "line 0"])])
 def test_what_is_no_text_is_refused_with_its_line(tmp_path, content, facts):
     (tmp_path / "text").write_bytes(content)
     with refused(ContentError, tmp_path / "text", "one sentence", *facts):
