@@ -1,5 +1,8 @@
 """Who said what in a recording: python who_said_what.py meeting.wav; the program meeting/infer.py."""
-from meeting.infer import command
+import sys
+
+from meeting.infer import main
+from utils.errors import run
 
 if __name__ == "__main__":
-    command()
+    run(main, sys.argv[1:])

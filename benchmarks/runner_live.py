@@ -61,7 +61,8 @@ def words_table(checkpoint, place, rounds):
     for program in PROGRAMS:
         found = []
         for sentence in sentences * rounds:
-            live = Live(command(program, "deepspeech2", place, 0), np.load(sentence["sound"]), rate, paced=True)
+            sound = np.load(sentence["sound"], allow_pickle=False)
+            live = Live(command(program, "deepspeech2", place, 0), sound, rate, paced=True)
             found.append((live.until(lambda text: text != "") - sentence["start"],
                           live.until(lambda text, said=sentence["text"]: text == said) - sentence["end"]))
         first, whole = zip(*found, strict=True)

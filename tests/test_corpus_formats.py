@@ -11,6 +11,7 @@ from helpers.errors import assert_line, refused
 import conv_tasnet.prepare
 import deepspeech2.prepare
 import ecapatdnn.prepare
+from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import find_noises
 from ecapatdnn.src.dataset import find_recordings
 from utils.audio import audio_file
@@ -81,15 +82,18 @@ def test_of_two_files_that_differ_by_their_ending_one_becomes_a_wav_and_a_line_s
 
 def test_noise_of_any_format_is_found_kept_and_cropped(tmp_path):
     tree(tmp_path)
-    assert len(find_noises(str(tmp_path))) == len(find_recordings(str(tmp_path), "musan_path")) == 10
+    def noises_in(folder):
+        return find_noises(Config(noise_dir=str(folder)))
+
+    assert len(noises_in(tmp_path)) == len(find_recordings(str(tmp_path), "musan_path")) == 10
     recordings = audio_file.Recordings(RATE, 100)
-    for path in find_noises(str(tmp_path)):
+    for path in noises_in(tmp_path):
         expected = audio_file.random_crop(path, RATE, 4000, np.random.default_rng(1), resample=True)
         np.testing.assert_array_equal(recordings.random_crop(path, 4000, np.random.default_rng(1)), expected)
     assert sum(samples is not None for samples in recordings.kept.values()) == 8      # all but those of another rate
     (tmp_path / "none").mkdir()
     (tmp_path / "none/a.xyz").touch()
-    for find in (find_noises, lambda folder: find_recordings(folder, "rir_path")):
+    for find in (noises_in, lambda folder: find_recordings(folder, "rir_path")):
         with refused(NotFoundError, "1 .xyz"):
             find(f"{tmp_path}/none")
 

@@ -20,9 +20,11 @@ class Parser(argparse.ArgumentParser):
         values, unknown = self.parse_known_args(args, namespace)
         if unknown:
             word, flags = unknown[0], [flag for action in self._actions for flag in action.option_strings]
-            if not word.startswith("-"):
-                raise SettingError(f"{word}: not expected here; --help shows what is")
-            raise SettingError(f"{word}: no such flag{nearest(word.split('=')[0], flags)}; --help lists them all")
+            name, assigns, _ = word.partition("=")
+            if not word.startswith("-"):    # key=value is how hydra has settings
+                meant = nearest(f"--{name}", flags) if assigns else ""
+                raise SettingError(f"{word}: not expected here{meant}; --help shows what is")
+            raise SettingError(f"{word}: no such flag{nearest(name, flags)}; --help lists them all")
         return values
 
     def error(self, message: str) -> NoReturn:
