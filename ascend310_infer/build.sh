@@ -69,6 +69,8 @@ if [ -z "${MS_LITE_HOME:-}" ]; then
 fi
 if [ -z "${KENLM_HOME:-}" ]; then
   KENLM_HOME=$cache/kenlm-$KENLM
+  machine=$("${CXX:-c++}" -dumpmachine)
+  [[ $machine = "$(uname -m)"-* ]] || KENLM_HOME+=-$machine     # of a cross build
   if [ ! -d "$KENLM_HOME" ]; then
     echo "== fetching KenLM $KENLM into $KENLM_HOME and building it (0.4 MB, once) =="
     if ! printed=$(fetch_kenlm "$KENLM_HOME" 2>&1); then
