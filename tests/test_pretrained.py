@@ -173,7 +173,7 @@ def cell(model, file):
 
 
 def shown(heading, row, column):
-    """A number in the first table after a heading of RESULTS.md, in this column of the row with a cell that starts so."""
+    """A number in the first table after a heading of RESULTS.md: column of the row with a cell that starts so."""
     rows = table((ROOT / "RESULTS.md").read_text(encoding="utf-8"), heading)
     cells = next(cells for cells in rows if any(cell.startswith(row) for cell in cells))
     return float(re.search(r"-?[\d.]+", cells[column])[0])
