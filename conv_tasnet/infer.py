@@ -44,8 +44,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="block by block with a causal network, as live; instead of overlapping windows")
     parser.add_argument("--window", type=number("--window", Range(1, 86400)), default=WINDOW,
                         help="seconds separated at once; memory grows with them (%(default)s)")
-    parser.add_argument("--device_target", default="",
-                        help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
+    parser.add_device_target()
     return parser.parse_args(argv)
 
 

@@ -45,8 +45,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for name, kind, text in (("alpha", float, "weight of the language model"), ("beta", float, "reward of a word"),
                              ("beam_width", int, "prefixes kept by beam search; 0: greedy")):
         parser.add_argument(f"--{name}", type=number(f"--{name}", ranges_of(Config)[name], kind), help=text)
-    parser.add_argument("--device_target", default="",
-                        help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
+    parser.add_device_target()
     return parser.parse_args(argv)
 
 

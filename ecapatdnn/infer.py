@@ -61,8 +61,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="least score of one speaker (default: the checkpoint's own)")
     parser.add_argument("--embed", action="store_true", help="write embeddings of any number of files, no verdict")
     parser.add_argument("--output", help="file of the embeddings, NumPy's .npz, whatever its name (embeddings.npz)")
-    parser.add_argument("--device_target", default="",
-                        help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
+    parser.add_device_target()
     args = parser.parse_args(argv)
     if not args.embed and len(args.audio) != 2:
         raise SettingError(f"{len(args.audio)} audio file(s) given, two are compared; --embed takes any number")

@@ -52,7 +52,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
         parser.add_argument(f"--{model}", metavar="CHECKPOINT",
                             help="run folder, .ckpt or an original's file (default: the one that ships)")
-    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+    parser.add_device_target()
     return parser.parse_args(argv)
 
 

@@ -83,8 +83,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
                             help="run folder, .ckpt or an original's file (default: the one that ships)")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
     parser.add_argument("--beam_width", type=number("--beam_width", ranges_of(Config)["beam_width"], int),
-                        help="prefixes kept; 0: greedy")
-    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+                        help="prefixes kept by beam search; 0: greedy")
+    parser.add_device_target()
     return parser.parse_args(argv)
 
 

@@ -17,9 +17,9 @@ import soundfile
 from meeting.src.corpora import CORPORA, read_utterances
 from meeting.src.simulation import RATE, simulate
 from meeting.src.turns import write_rttm, write_seglst
-from utils.audio.audio_file import find_audio, read
+from utils.audio.audio_file import find_recordings, read
 from utils.command_line import Parser
-from utils.errors import ContentError, run
+from utils.errors import run
 from utils.files import whole_file
 from utils.progress import progress
 from utils.ranges import MANY, Range, number
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     """Writes the meetings. UserError where a corpus is missing or the folder cannot be written."""
     args = parse(argv)
     require_writable(args.output_folder, "give another --output_folder")
-    noises = find_noises(args.noise_folder)
+    noises = find_recordings(args.noise_folder, "noise_folder") if args.noise_folder else []
     jobs = [(corpus, count, overlap, noise) for corpus in args.corpora for count in SPEAKERS for overlap in OVERLAPS
             for noise in (("clean", "noisy") if noises else ("clean",))]
     paths = {corpus: CORPORA[corpus](args.data_folder) for corpus in args.corpora}
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
         generator = np.random.default_rng((args.seed, list(CORPORA).index(corpus), count, overlap))
         speakers = [str(name) for name in generator.permutation(sorted(paths[corpus]))[:count]]
         utterances = read_utterances(paths[corpus], speakers, args.seconds * 1.5 / count)
-        noise = noise_of(noises, args.noise_folder, generator) if condition == "noisy" else None
+        noise = noise_of(noises, generator) if condition == "noisy" else None
         meeting = simulate(utterances, overlap / 100, args.seconds, np.random.default_rng(generator.integers(2 ** 32)),
                            noise)
         name = f"{corpus}_{count}_{overlap}_{condition}"
@@ -54,17 +54,9 @@ def main(argv: list[str]) -> None:
     print(f"{args.output_folder}: {len(jobs)} meetings, reference.rttm, reference.json")
 
 
-def find_noises(folder: str) -> list[str]:
-    """The recordings of noise below `folder`, [] where none is wanted. ContentError where it holds none."""
-    files = find_audio(folder) if folder else []
-    if folder and not files:
-        raise ContentError(f"{folder}: holds no audio; --noise_folder names a folder of recordings of noise")
-    return files
-
-
-def noise_of(files: list[str], folder: str, generator: np.random.Generator) -> np.ndarray:
+def noise_of(files: list[str], generator: np.random.Generator) -> np.ndarray:
     """Six recordings of noise one after the other, (n,), each at the same level."""
-    chosen = [read(Path(folder, file), RATE, resample=True) for file in generator.choice(files, 6, replace=False)]
+    chosen = [read(file, RATE, resample=True) for file in generator.choice(files, 6, replace=False)]
     return np.concatenate([sound / np.sqrt(np.mean(sound ** 2) + 1e-12) for sound in chosen])
 
 

@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from helpers.errors import refused
-from helpers.networks import Around, BothEnds
+from helpers.networks import Around, BothEnds, Outputs
 from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.block import Block
@@ -162,17 +162,6 @@ class Product(nn.Cell):
 
     def round(self, x):
         return x.astype(ms.bfloat16).astype(ms.float32)
-
-
-class Outputs(nn.Cell):
-    """The first of what a recurrent layer gives, without its states."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def construct(self, x):
-        return self.layer(x)[0]
 
 
 class SlowLstm(nn.Cell):

@@ -13,7 +13,6 @@ import deepspeech2.prepare
 import ecapatdnn.prepare
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import find_noises
-from ecapatdnn.src.dataset import find_recordings
 from utils.audio import audio_file
 from utils.corpora.pack import pack
 from utils.corpora.settings import CorpusSettings
@@ -85,7 +84,7 @@ def test_noise_of_any_format_is_found_kept_and_cropped(tmp_path):
     def noises_in(folder):
         return find_noises(Config(noise_dir=str(folder)))
 
-    assert len(noises_in(tmp_path)) == len(find_recordings(str(tmp_path), "musan_path")) == 10
+    assert len(noises_in(tmp_path)) == len(audio_file.find_recordings(str(tmp_path), "musan_path")) == 10
     recordings = audio_file.Recordings(RATE, 100)
     for path in noises_in(tmp_path):
         expected = audio_file.random_crop(path, RATE, 4000, np.random.default_rng(1), resample=True)
@@ -93,7 +92,7 @@ def test_noise_of_any_format_is_found_kept_and_cropped(tmp_path):
     assert sum(samples is not None for samples in recordings.kept.values()) == 8      # all but those of another rate
     (tmp_path / "none").mkdir()
     (tmp_path / "none/a.xyz").touch()
-    for find in (noises_in, lambda folder: find_recordings(folder, "rir_path")):
+    for find in (noises_in, lambda folder: audio_file.find_recordings(folder, "rir_path")):
         with refused(NotFoundError, "1 .xyz"):
             find(f"{tmp_path}/none")
 

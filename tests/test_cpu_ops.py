@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from helpers.documents import ROOT
-from helpers.networks import Around, BothEnds
+from helpers.networks import Around, BothEnds, Outputs
 from mindspore import Tensor, nn
 
 from conv_tasnet.src.block import Block, FastBlock
@@ -153,17 +153,6 @@ def both_directions(steps, frames, inputs, units):
     layer = cpu_ops.BothDirections(nn.LSTM(inputs, units), nn.LSTM(inputs, units))
     weights = [parameter.asnumpy() for parameter in layer.get_parameters()]
     return layer, [noise(steps, len(frames), inputs), np.array(frames, np.int32)], weights, lstm
-
-
-class Outputs(nn.Cell):
-    """The first of what a recurrent layer gives, without its states."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def construct(self, x):
-        return self.layer(x)[0]
 
 
 def forward_in_time(steps, items, inputs, units):

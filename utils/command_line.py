@@ -15,6 +15,11 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"mindspore-speech-zoo {VERSION}",
                           help="print the version and end")
 
+    def add_device_target(self) -> None:
+        """The flag --device_target, as of all programs that load a checkpoint."""
+        self.add_argument("--device_target", default="",
+                          help="Ascend, CPU or GPU (default: $DEVICE_TARGET, else what MindSpore finds)")
+
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """The values of the command line. SettingError for a flag that there is not, with the nearest."""
         values, unknown = self.parse_known_args(args, namespace)

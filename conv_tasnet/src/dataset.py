@@ -19,7 +19,6 @@ from utils.errors import MismatchError, SettingError
 from utils.training.loader import Made, any_readable
 
 LEVEL = -29.0   # dB of full scale, of every source before its gain: the middle of LibriMix's -33 to -25 LUFS
-DRAWS = 10      # of a place in a file, until there is sound
 
 
 class TrainSet:
@@ -96,7 +95,7 @@ class Segments:
 
     def _segment(self, item: Mixture, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
         length = mixture_length(item, self.config)
-        starts = generator.integers(max(0, length - self.samples) + 1, size=DRAWS)
+        starts = generator.integers(max(0, length - self.samples) + 1, size=augment.DRAWS)
         for start in starts.tolist():
             with contextlib.suppress(Silent):       # a speaker may pause for a whole segment
                 return self._load(item, start)
@@ -180,13 +179,14 @@ class SpeakerMixer:
     def _crop(self, path, length, generator):
         rate, speed = self.config.sample_rate, self.speeds[int(generator.integers(len(self.speeds)))]
         available, played = audio_file.duration(path, rate), int(np.ceil(length * speed)) + 1
-        for _ in range(DRAWS):
+
+        def somewhere():
             start = int(generator.integers(max(0, available - played) + 1))
-            crop = audio_file.read(path, rate, start, min(played, available), self.config.resample)
-            if not is_silent(crop):
-                break
-        else:
-            raise Silent(f"{path}: silent in {DRAWS} places of {self.config.segment:g} s; leave the file out")
+            return audio_file.read(path, rate, start, min(played, available), self.config.resample)
+
+        crop = augment.draw_sound(somewhere)
+        if is_silent(crop):
+            raise Silent(f"{path}: silent in {augment.DRAWS} places of {self.config.segment:g} s; leave the file out")
         crop = augment.change_speed(crop, speed)[:length]
         if length < self.samples:
             crop = augment.fade_ends(crop, round(FADE * rate))

@@ -13,13 +13,11 @@ import numpy as np
 
 from conv_tasnet.src.config import Config
 from utils.audio import audio_file, augment
-from utils.audio.fitness import is_silent
 from utils.corpora.lists import read_paths, read_rooms
 from utils.errors import SettingError
 
 PART = (0.25, 0.75)     # of a mixture, in which a speaker speaks who pauses: two of them share none or up to half of it
 KEPT_SECONDS = 1000     # of noise in memory, 32 MB a data worker at 8 kHz
-DRAWS = 10              # of a place in a recording, until there is sound
 FADE = 0.01             # seconds at the ends of what is cut from a file, where a speaker pauses
 
 
@@ -42,9 +40,9 @@ class Scenes:
         if config.one_voice_share and config.loss == "si_snr":
             raise SettingError(f"one_voice_share: found {config.one_voice_share}, but the SI-SNR of silent sources is "
                                "not defined; add --loss snr")
-        self.noises = read_paths(config.noise_list, config.scene_path) if config.noise_list else []
+        self.noises = read_paths(config.noise_list, config.scene_path)
         self.kept = audio_file.Recordings(config.sample_rate, KEPT_SECONDS)
-        self.rooms = read_rooms(config.room_list, config.scene_path) if config.room_list else []
+        self.rooms = read_rooms(config.room_list, config.scene_path)
 
     def describe(self) -> list[str]:
         """What the log says of them."""
@@ -104,14 +102,14 @@ class Scenes:
         """`source` (S,) silent but for `length` samples at random."""
         if length == len(source):
             return source
-        kept = np.zeros_like(source)
-        for _ in range(DRAWS):
-            start = int(generator.integers(len(source) - length + 1))
-            part = source[start:start + length]
-            if not is_silent(part):
-                break
-        kept[start:start + length] = augment.fade_ends(part, round(FADE * self.config.sample_rate))
-        return kept
+
+        def part():
+            kept, start = np.zeros_like(source), int(generator.integers(len(source) - length + 1))
+            kept[start:start + length] = augment.fade_ends(source[start:start + length],
+                                                           round(FADE * self.config.sample_rate))
+            return kept
+
+        return augment.draw_sound(part)
 
     def _noise(self, speech, generator):
         """Noise (S,) for the sum of the sources (S,)."""

@@ -14,7 +14,7 @@ from deepspeech2.src.manifest import Utterance, read_manifest, require_seconds, 
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
 from utils.corpora.lists import read_paths, read_rooms
-from utils.errors import MismatchError, NotFoundError
+from utils.errors import MismatchError
 from utils.training.loader import Made, any_readable
 
 STRIPES = 2     # of SpecAugment in each direction
@@ -35,7 +35,7 @@ class TrainSet:
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
         self.noises, self.kept = find_noises(config), audio_file.Recordings(RATE, KEPT_SECONDS)
-        self.rooms = read_rooms(config.room_list, config.scene_path) if config.room_list else []
+        self.rooms = read_rooms(config.room_list, config.scene_path)
         self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
         self.widest = self.labels.counts.max()
@@ -181,12 +181,5 @@ def padded_lengths(frames: np.ndarray, buckets: int) -> Sequence[int]:
 
 def find_noises(config: Config) -> list[str]:
     """The recordings of noise_dir and noise_list, none where both are empty; NotFoundError for a folder without."""
-    listed = read_paths(config.noise_list, config.scene_path) if config.noise_list else []
-    if not config.noise_dir:
-        return listed
-    paths = [f"{config.noise_dir}/{path}" for path in audio_file.find_audio(config.noise_dir)]
-    if not paths:
-        found = audio_file.describe_files(config.noise_dir)
-        raise NotFoundError(f"noise_dir: no audio in {config.noise_dir}, found {found}; name a folder with some, or "
-                            "leave it empty")
-    return paths + listed
+    found = audio_file.find_recordings(config.noise_dir, "noise_dir") if config.noise_dir else []
+    return found + read_paths(config.noise_list, config.scene_path)

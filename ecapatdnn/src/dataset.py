@@ -14,7 +14,7 @@ from ecapatdnn.src.features import RATE, filter_bank, get_front_end, sample_coun
 from utils.audio import audio_file, augment
 from utils.audio.packed import load_index
 from utils.corpora.lists import read_train_list
-from utils.errors import MismatchError, NotFoundError, SettingError
+from utils.errors import MismatchError, SettingError
 from utils.training.loader import Made, any_readable
 
 # signal-to-noise ratios in dB, and how many recordings are added
@@ -129,7 +129,7 @@ class Augmenter:
     def __init__(self, config: CropSettings, read_speech: Callable[[int, np.random.Generator], np.ndarray]) -> None:
         self.read_speech = read_speech
         self.recordings = find_noise(config.musan_path) if config.musan_path else {}
-        self.responses = find_recordings(config.rir_path, "rir_path") if config.rir_path else []
+        self.responses = audio_file.find_recordings(config.rir_path, "rir_path") if config.rir_path else []
         self.kept = audio_file.Recordings(RATE, KEPT_SECONDS)
         self.choices: list[tuple[str, ...]] = [()]
         if self.responses:
@@ -168,18 +168,9 @@ def _pick(paths: Sequence[str], generator: np.random.Generator) -> str:
 
 def find_noise(folder: str) -> dict[str, list[str]]:
     """Noise recordings by kind, from MUSAN's folders, or all as "noise" where it has none of them."""
-    kinds = {kind: find_recordings(f"{folder}/{name}", "musan_path")
+    kinds = {kind: audio_file.find_recordings(f"{folder}/{name}", "musan_path")
              for kind, name in MUSAN_FOLDER.items() if Path(folder, name).is_dir()}
-    return kinds or {"noise": find_recordings(folder, "musan_path")}
-
-
-def find_recordings(folder: str, setting: str) -> list[str]:
-    """All audio files below `folder`; NotFoundError where there is none."""
-    paths = [f"{folder}/{path}" for path in audio_file.find_audio(folder)]
-    if not paths:
-        raise NotFoundError(f"{setting}: {folder} holds no audio, found {audio_file.describe_files(folder)}; "
-                            f"leave {setting} empty to train without")
-    return paths
+    return kinds or {"noise": audio_file.find_recordings(folder, "musan_path")}
 
 
 def check_classes(config: CropSettings, speakers: int, speeds: int) -> int:

@@ -44,3 +44,10 @@ class BothEnds(Around):
 
     def construct(self, *inputs):
         return ops.cat(self.layer(*inputs), 1)
+
+
+class Outputs(Around):
+    """The first of what a recurrent layer gives, without its states."""
+
+    def construct(self, *inputs):
+        return self.layer(*inputs)[0]

@@ -14,6 +14,7 @@ import soxr
 
 from utils.audio.fitness import fault_of_range, measured, to_mono
 from utils.audio.stream import AudioError, open_audio
+from utils.errors import NotFoundError
 from utils.files import REMEDY, UNFINISHED, StrPath, whole_file
 from utils.paths import encoded, walk_files
 
@@ -190,6 +191,15 @@ def find_audio(folder: StrPath, extensions: tuple[str, ...] = EXTENSIONS,
         elif others is not None:
             others[ending] += 1
     return sorted(paths)
+
+
+def find_recordings(folder: StrPath, setting: str) -> list[str]:
+    """All audio files below the folder that `setting` names, with it; NotFoundError where there is none."""
+    paths = [f"{folder}/{path}" for path in find_audio(folder)]
+    if not paths:
+        raise NotFoundError(f"{setting}: {folder} holds no audio, found {describe_files(folder)}; name another folder, "
+                            f"or leave {setting} empty to do without")
+    return paths
 
 
 def describe_files(folder: StrPath) -> str:

@@ -1,5 +1,5 @@
 """Waveform and feature augmentation. Every function takes the random generator it draws from."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +12,7 @@ from utils.errors import SettingError
 
 TINY = 1e-12   # under a power, so that the level of silence is defined
 RESPONSE = 1.0      # seconds of a room's impulse response: more than any room worth having
-DRAWS = 10          # of a place in the noise, until there is sound
+DRAWS = 10          # of a place in a recording, until there is sound
 
 
 def power_db(samples: np.ndarray) -> float:
@@ -35,12 +35,18 @@ def read_response(path: str, rate: int) -> np.ndarray:
 def draw_noise(paths: Sequence[str], kept: audio_file.Recordings, count: int,
                generator: np.random.Generator) -> np.ndarray:
     """`count` samples of a recording drawn from `paths`; not silent ones, as far as a few draws find others."""
-    noise = np.zeros(count, np.float32)
-    for _ in range(DRAWS):      # recordings of single sounds are silent in part
-        noise = kept.random_crop(paths[int(generator.integers(len(paths)))], count, generator)
-        if not is_silent(noise):
+    # recordings of single sounds are silent in part
+    return draw_sound(lambda: kept.random_crop(paths[int(generator.integers(len(paths)))], count, generator))
+
+
+def draw_sound(draw: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `draw` gives, (N,): drawn again while it is silent, DRAWS times in all."""
+    samples = draw()
+    for _ in range(DRAWS - 1):
+        if not is_silent(samples):
             break
-    return noise
+        samples = draw()
+    return samples
 
 
 def from_direct_path(response: np.ndarray) -> np.ndarray:

@@ -41,12 +41,14 @@ def read_lines(path: StrPath) -> list[str]:
 
 
 def read_paths(path: StrPath, folder: str) -> list[str]:
-    """The files of a list of paths in `folder`."""
-    return [os.path.join(folder, line) for line in read_lines(path)]
+    """The files of a list of paths in `folder`; [] where `path` is ""."""
+    return [os.path.join(folder, line) for line in (read_lines(path) if path else ())]
 
 
 def read_rooms(path: StrPath, folder: str) -> list[list[str]]:
-    """The impulse responses of each room of a list of lines `room path`, paths in `folder`."""
+    """The impulse responses of each room of a list of lines `room path`, paths in `folder`; [] where `path` is ""."""
+    if not path:
+        return []
     paths, room, names = read_train_list(path)
     return [[os.path.join(folder, os.fsdecode(one)) for one in paths[room == number]] for number in range(len(names))]
 
