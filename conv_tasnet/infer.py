@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 import conv_tasnet
+from conv_tasnet.src.level import AUDIBLE
 from conv_tasnet.src.outputs import Pieces, output_paths, write_speakers
 from conv_tasnet.src.windows import WINDOW
 from utils.audio.recording import Recording, work_through
@@ -54,11 +55,13 @@ def separate(recording: Recording, method: Callable[[Iterable[np.ndarray]], Piec
     seconds = math.ceil(recording.samples / recording.rate)
     blocks = progress(recording.blocks(rate), os.path.basename(recording.path), unit="s", total=seconds,
                       disable=seconds < WINDOW)
-    peak = write_speakers(paths, recording, method(blocks), rate)
+    peak, decibels = write_speakers(paths, recording, method(blocks), rate)
     if peak > 1:
         print(f"{recording.path}: all speakers turned down by {20 * math.log10(peak):.1f} dB, for one would peak at "
               f"{peak:.2f} and be clipped")
-    print(f"{recording.path}: {recording.samples / recording.rate:.1f} s at {recording.rate} Hz -> {' '.join(paths)}")
+    count, levels = int(sum(decibels > AUDIBLE)), ", ".join(f"{level:.1f}" for level in decibels)
+    print(f"{recording.path}: {recording.samples / recording.rate:.1f} s at {recording.rate} Hz -> {' '.join(paths)}; "
+          f"{count} voice{'' if count == 1 else 's'} ({levels} dB)")
 
 
 def command() -> None:

@@ -169,12 +169,16 @@ def test_level_finds_gain_and_polarity_of_each_speaker():
         here = slice(start, start + 1000)
         level.add(sources.sum(0)[here], outputs[:, here])
     np.testing.assert_allclose(level.gains(), [2, -1 / 1.5, 1], rtol=0.005)
+    np.testing.assert_allclose(level.decibels(), 10 * np.log10([1 / 3] * 3), atol=0.2)
 
 
 def test_level_does_not_blow_up_an_output_that_holds_nobody():
     speaker = noise(8000)
     outputs = np.stack((speaker + 0.1 * noise(8000, 1), 1e-4 * noise(8000, 1)))
     quiet = levelled(speaker, outputs)[1]
+    level = Level(2)
+    level.add(speaker, outputs)
+    assert level.decibels()[1] < -60 and abs(level.decibels()[0]) < 0.1
     assert np.abs(quiet).max() < 1e-4        # without the ridge it would be -0.1 * noise
     assert not levelled(speaker, np.zeros((2, 8000), np.float32)).any()
 
@@ -271,7 +275,7 @@ def through_files(path, folder, separate=halves, stride=4):
     recording = inspect(path, SMALL.L, RATE)
     paths = output_paths([path], str(folder), 2)[path]
     windows = Windows(separate, 16000, 4000, stride)
-    peak = write_speakers(paths, recording, windows.separate(recording.blocks(RATE)), RATE)
+    peak, _ = write_speakers(paths, recording, windows.separate(recording.blocks(RATE)), RATE)
     assert sorted(os.listdir(folder)) == sorted(os.path.basename(one) for one in paths)
     assert all(soundfile.info(one).subtype == "PCM_16" for one in paths)
     found = [soundfile.read(one, dtype="float32") for one in paths]

@@ -12,8 +12,11 @@ from conv_tasnet.src import layers
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.model import ConvTasNet, overlap_add
+from conv_tasnet.src.training import load_initial
+from utils.checkpoints.checkpoint import save_checkpoint
 from utils.cpu_ops import fast
-from utils.errors import SettingError
+from utils.errors import MismatchError, SettingError
+from utils.training.state import parameters
 
 SMALL = dataclasses.replace(Config(), N=16, L=8, B=8, H=12, Sc=8, X=2, R=1)
 KAITUOXU = {"variant": "kaituoxu", "Sc": 0}
@@ -42,6 +45,17 @@ def network(**differences):
 def test_parameter_count_is_the_published_one(sizes, count):
     model = ConvTasNet(dataclasses.replace(Config(), **sizes))
     assert sum(parameter.size for parameter in model.trainable_params()) == count
+
+
+def test_a_deeper_network_begins_as_the_one_it_grew_from(tmp_path):
+    small, deep, path = network(), network(R=3), tmp_path / "small.ckpt"
+    save_checkpoint(path, parameters(small))
+    load_initial(path, deep)
+    mixture = noise(1, 96)
+    np.testing.assert_array_equal(python(deep)(mixture).asnumpy(), python(small)(mixture).asnumpy())
+    assert np.any(parameters(deep)["blocks.5.expand.weight"].asnumpy())      # what is behind the zeros can learn
+    with refused(MismatchError, "blocks.0.expand.weight", "(12, 8"):
+        load_initial(path, network(R=3, H=10))
 
 
 @pytest.mark.parametrize("settings", [{}, {"norm": "cgLN", "causal": True, "mask_nonlinear": "sigmoid"},

@@ -29,9 +29,10 @@ from ecapatdnn.src.torch_layout import shapes
 from utils import publish
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, parse_use_config, read_mapping, save_config
-from utils.errors import ContentError
+from utils.errors import ContentError, NotFoundError
+from utils.paths import best_of
 
-SHIPPED = sorted(ROOT.glob("*/pretrained/best.ckpt"))
+SHIPPED = sorted(ROOT.glob("*/pretrained/**/best.ckpt"))
 DATA = os.environ.get("SPEECH_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="SPEECH_DATA is not set: folder of librispeech/, an4/ and lists/")
 
@@ -67,7 +68,7 @@ def test_published_weights_are_rounded_and_nothing_of_the_machine_is_kept(run_fo
         publish.halved("conv1.weight", np.array([1.0, -1e5]))
 
 
-@pytest.mark.parametrize("checkpoint", SHIPPED, ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("checkpoint", SHIPPED, ids=lambda path: str(path.parent.relative_to(ROOT)))
 def test_what_ships_is_small_and_described(checkpoint):
     assert checkpoint.stat().st_size < 20e6 and checkpoint.with_name("README.md").is_file()
     assert not re.search(r": /", checkpoint.with_name("config.yaml").read_text(encoding="utf-8"))
@@ -177,3 +178,13 @@ def shown(heading, row, column):
     rows = table((ROOT / "RESULTS.md").read_text(encoding="utf-8"), heading)
     cells = next(cells for cells in rows if any(cell.startswith(row) for cell in cells))
     return float(re.search(r"-?[\d.]+", cells[column])[0])
+
+
+def test_what_ships_has_a_name(tmp_path):
+    for name in ("noisy", "causal"):
+        (tmp_path / "pretrained" / name).mkdir(parents=True)
+        (tmp_path / "pretrained" / name / "best.ckpt").touch()
+    assert best_of("noisy", tmp_path / "pretrained") == str(tmp_path / "pretrained" / "noisy" / "best.ckpt")
+    with refused(NotFoundError, "nosy", "causal, noisy", "did you mean noisy"):
+        best_of("nosy", tmp_path / "pretrained")
+    assert best_of("other.ckpt", tmp_path / "pretrained") == "other.ckpt"

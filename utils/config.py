@@ -95,12 +95,15 @@ def preset(cls: type[Dataclass], name: str) -> StrPath:
     """The file that `--config name` means: one of that path, else the preset of that name beside the model of `cls`."""
     if os.path.exists(name) or os.path.dirname(name):
         return name
-    folder = Path(sys.modules[cls.__module__].__file__ or "").parents[1] / "configs"
-    shipped = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    shipped = {path.stem: path for path in sorted((_model_folder(cls) / "configs").glob("*.yaml"))}
     if shipped and (stem := name.removesuffix(".yaml")) not in shipped:
         raise NotFoundError(f"config: {name}: no such file, nor one of the presets {', '.join(shipped)}"
                             f"{nearest(stem, shipped)}")
     return shipped.get(name.removesuffix(".yaml"), name)
+
+
+def _model_folder(cls):
+    return Path(sys.modules[cls.__module__].__file__ or "").parents[1]
 
 
 def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConfig:
@@ -124,13 +127,13 @@ def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConf
 def parse_use_config(cls: type[UseConfig], argv: Sequence[str]) -> UseConfig:
     """`parse_config` for programs that use a checkpoint: starts from the values its run saved beside it.
 
-    A run folder stands for its best.ckpt. SettingError without either.
+    A run folder stands for its best.ckpt, a name for what ships under it. SettingError without any.
     """
     config = parse_config(cls, argv)
     if not config.model_path:
         raise SettingError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it "
                            "with --checkpoint_path")
-    path = best_of(config.model_path)
+    path = best_of(config.model_path, _model_folder(cls) / "pretrained")
     return dataclasses.replace(parse_config(cls, argv, base=load_config(cls, path)), model_path=path)
 
 

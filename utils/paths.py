@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from utils.errors import NotFoundError
+from utils.errors import NotFoundError, nearest
 from utils.files import StrPath
 
 LIST_ENDINGS = {".csv", ".gz", ".json", ".list", ".lst", ".scp", ".tsv", ".txt"}
@@ -90,10 +90,22 @@ def beside(path: StrPath, name: str, above: bool = False) -> Path | None:
     return None
 
 
-def best_of(path: StrPath) -> str:
-    """The checkpoint that `path` means: a file, or best.ckpt of a run folder. NotFoundError where that holds none."""
+def best_of(path: StrPath, pretrained: StrPath | None = None) -> str:
+    """The checkpoint that `path` means: a file, or best.ckpt of a run folder. NotFoundError where that holds none.
+
+    pretrained: a model's folder of that name; `path` may then be the name of a folder in it, where nothing else is
+    called so.
+    """
+    name = os.fspath(path)
+    if pretrained and not os.path.exists(name) and not os.path.dirname(name):
+        shipped = [place.parent.name for place in sorted(Path(pretrained).glob("*/best.ckpt"))]
+        if name in shipped:
+            return os.path.join(pretrained, name, "best.ckpt")
+        if shipped and not os.path.splitext(name)[1]:
+            raise NotFoundError(f"{name}: no such file, nor one of the checkpoints that ship: {', '.join(shipped)}"
+                                f"{nearest(name, shipped)}")
     if not os.path.isdir(path):
-        return os.fspath(path)
+        return name
     best = os.path.join(path, "best.ckpt")
     if not os.path.isfile(best):
         raise NotFoundError(f"{path}: holds no best.ckpt; expected a run folder, or a checkpoint in it")

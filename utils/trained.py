@@ -26,7 +26,7 @@ class Kind(Generic[Settings]):
     """What a model is, for `find`."""
 
     settings: type[Settings]                # the class of its configs
-    folder: Path                            # where pretrained/best.ckpt ships
+    folder: Path                            # where pretrained/best.ckpt ships, pretrained/NAME/best.ckpt too
     originals: Mapping[str, Original]       # whose files it takes
     shapes: Callable[[Any], dict]           # config -> {our parameter: shape}
 
@@ -49,19 +49,20 @@ def find(kind: Kind[Settings], checkpoint: Settings | StrPath | None, device_tar
          settings: dict[str, Any]) -> Trained[Settings]:
     """The network of `checkpoint`, and the device set up for it.
 
-    `checkpoint`: None for the one that ships, a run folder, a checkpoint in one, a file of one of the originals, or a
-    config whose model_path names a checkpoint. `settings` replace those that were saved with it. UserError where there
-    is none, or the device is not there.
+    `checkpoint`: None for the one that ships, the name of another one that does, a run folder, a checkpoint in one, a
+    file of one of the originals, or a config whose model_path names a checkpoint. `settings` replace those that were
+    saved with it. UserError where there is none, or the device is not there.
     """
     if isinstance(checkpoint, kind.settings):
         target = {"device_target": device_target} if device_target else {}
         return _ours(with_settings(checkpoint, **target | settings))
-    checkpoint = kind.folder / "pretrained" if checkpoint is None else checkpoint
+    pretrained = kind.folder / "pretrained"
+    checkpoint = pretrained if checkpoint is None else checkpoint
     if not isinstance(checkpoint, (str, os.PathLike)) or not os.fspath(checkpoint):     # "": such as of an unset $RUN
         shown = repr(checkpoint) if isinstance(checkpoint, str) else type(checkpoint).__name__
         raise SettingError(f"checkpoint_path: found {shown}, expected a run folder or a checkpoint; without it, "
                            "the one that ships is taken")
-    path = best_of(os.path.expanduser(checkpoint))
+    path = best_of(os.path.expanduser(checkpoint), pretrained)
     if _is_ours(path):
         return _ours(checkpoint_config(kind.settings, path, device_target=device_target, **settings))
     content = read_file(path)

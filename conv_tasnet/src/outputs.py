@@ -5,6 +5,7 @@ Letters as in model.py.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -16,6 +17,13 @@ from utils.files import whole_files
 from utils.paths import encoded
 
 Pieces = Iterable[tuple[np.ndarray, np.ndarray]]     # mixture (n,), speakers (C, n)
+
+
+class Written(NamedTuple):
+    """How loud the speakers of a recording are."""
+
+    peak: float             # of all, before they were turned down
+    decibels: np.ndarray    # (C,), against the mixture
 
 
 def output_paths(files: Sequence[str], folder: str, speakers: int) -> dict[str, list[str]]:
@@ -33,8 +41,8 @@ def output_paths(files: Sequence[str], folder: str, speakers: int) -> dict[str, 
     return outputs
 
 
-def write_speakers(paths: list[str], recording: Recording, pieces: Pieces, rate: int) -> float:
-    """Writes each speaker to its path, 16-bit wav at the recording's rate and as long; returns their peak.
+def write_speakers(paths: list[str], recording: Recording, pieces: Pieces, rate: int) -> Written:
+    """Writes each speaker to its path, 16-bit wav at the recording's rate and as long.
 
     `pieces` are (mixture (n,), speakers (C, n)) at `rate` Hz. The speakers get the level that they have in the mixture;
     where that gives a peak above 1, all are divided by it. The files appear when all are complete. Beside them is
@@ -43,9 +51,9 @@ def write_speakers(paths: list[str], recording: Recording, pieces: Pieces, rate:
     remedy = "free some space, mend the permissions or give another --output_dir"
     with whole_files(*paths, remedy=remedy, failures=(soundfile.LibsndfileError,)) as wavs:
         raw = wavs[0].with_name("speakers.f32")
-        gains, peak = _write_raw(raw, recording, pieces, rate, len(paths))
-        _write_wavs(wavs, recording, raw, gains / max(1.0, peak))
-    return peak
+        gains, written = _write_raw(raw, recording, pieces, rate, len(paths))
+        _write_wavs(wavs, recording, raw, gains / max(1.0, written.peak))
+    return written
 
 
 def at_rate_of(recording: Recording, pieces: Pieces, rate: int, level: Level) -> Iterator[np.ndarray]:
@@ -67,14 +75,14 @@ def at_rate_of(recording: Recording, pieces: Pieces, rate: int, level: Level) ->
 
 
 def _write_raw(path, recording, pieces, rate, speakers):
-    """Writes the speakers as float32 (n, C) at the recording's rate; their gains (C,), and the peak they then have."""
+    """Writes the speakers as float32 (n, C) at the recording's rate; their gains (C,), and what they then are."""
     level, peaks = Level(speakers), np.zeros(speakers)
     with open(path, "wb") as file:
         for block in at_rate_of(recording, pieces, rate, level):
             file.write(block.tobytes())
             peaks = np.maximum(peaks, np.abs(block).max(0, initial=0))
     gains = level.gains() / recording.gain
-    return gains, float(np.max(np.abs(gains) * peaks))
+    return gains, Written(float(np.max(np.abs(gains) * peaks)), level.decibels())
 
 
 def _write_wavs(paths, recording, raw, gains):

@@ -2,7 +2,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import TrainSet
@@ -13,9 +13,11 @@ from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
 from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
 from utils.audio.survey import survey
-from utils.checkpoints.checkpoint import load_into
+from utils.checkpoints.checkpoint import load_checkpoint, load_into
 from utils.config import require
 from utils.device import Device, setup_device
+from utils.files import StrPath
+from utils.paths import best_of
 from utils.progress import progress
 from utils.training.loader import Batches
 from utils.training.loop import fit, trainable
@@ -43,7 +45,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     model.set_train()
     weights = parameters(model)
     if config.initial_model:
-        load_into(config.initial_model, weights)
+        load_initial(config.initial_model, model)
 
     def objective(mixture: Tensor, sources: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return loss(model(mixture, lengths), sources, mixture, lengths)    # (M, S), (M, C, S), (M,) -> scalar, scalar
@@ -52,6 +54,20 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     optimizer = make_optimizer(config, trainable(model), schedule(0))
     return Recipe(weights, precision, objective, improvement, optimizer, schedule, criterion="valid_loss",
                   validate=validation(config, model, device))
+
+
+def load_initial(path: StrPath, model: ConvTasNet) -> None:
+    """Gives `model` the weights of a run folder or checkpoint, which may have fewer blocks.
+
+    The blocks that it lacks begin as the identity: a deeper network begins as good as the one it grew from.
+    MismatchError where anything else does not fit.
+    """
+    saved, _ = load_checkpoint(best_of(path))
+    added = [f"blocks.{i}." for i in range(len(model.blocks)) if f"blocks.{i}.expand.weight" not in saved]
+    load_into(path, parameters(model), skip=added)
+    for name, parameter in parameters(model).items():
+        if name.startswith(tuple(added)) and (".residual." in name or ".skip." in name):
+            parameter.set_data(ops.zeros_like(parameter))
 
 
 def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[], dict[str, float]] | None:
