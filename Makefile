@@ -3,6 +3,7 @@
 # make demo-short  the same with less training
 # make samples  the first minute of it: pictures of what the shipped checkpoints make of the shipped samples
 # make pictures  draws docs/pictures again: those of the samples, and AN4's test speakers from SPEECH_DATA
+# make app      a local page to try the models on, and their API
 # make test     lint and tests
 # All make .venv first; a second run finds it finished.
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
@@ -22,7 +23,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PASSING := train_parallel* preprocess_Result result_Files rank_* offload kernel_meta rewritten_network test/output
 PIP := $(RUN) -m pip install -qq --disable-pip-version-check
 
-.PHONY: install demo demo-short samples pictures test test-slow lint bench results-ecapatdnn results-conv_tasnet \
+.PHONY: install app demo demo-short samples pictures test test-slow lint bench results-ecapatdnn results-conv_tasnet \
   results-deepspeech2 seeds-ecapatdnn ablation-ecapatdnn ascend-check imports clean
 
 install: $(VENV)/.demo
@@ -39,6 +40,9 @@ pictures: samples
 	$(RUN) -c 'import pathlib, sys; from PIL import Image; [Image.open(path).convert("RGB").quantize(64).save( \
 	  pathlib.Path("docs/pictures", pathlib.Path(path).name), optimize=True) for path in sys.argv[1:]]' \
 	  runs/pictures/det.png runs/samples/separation.png runs/samples/transcript.png
+
+app: $(VENV)/.app
+	$(RUN) app/serve.py
 
 demo: $(VENV)/.demo
 	$(RUN) demo.py
@@ -96,6 +100,11 @@ $(VENV)/.demo: pyproject.toml requirements.txt
 	@echo "== installing into $(VENV) (MindSpore and friends, a few minutes) =="
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .[demo]
+	@touch $@
+
+$(VENV)/.app: $(VENV)/.demo
+	@echo "== installing the server of the page =="
+	$(PIP) --editable .[demo,app]
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.demo

@@ -1,7 +1,7 @@
 """The picture of imports: make imports, or python tests/helpers/imports.py.
 
-Imports point one way: entry points -> meeting.src -> <model>.src -> the rooms of utils -> third party, where meeting
-joins the models, and takes only what a model's package offers. A room of utils is a package,
+Imports point one way: entry points -> app.src -> meeting.src -> <model>.src -> the rooms of utils -> third party, where
+meeting and app join the models, and take only what a model's package offers. A room of utils is a package,
 or a module beside the packages; the programs there are entry points. Nothing imports an entry point but WRAPPERS and
 tests, which call its `main` and take no more out of it than the class of its settings. The floors of the rooms follow
 from their imports: a room stands one above the highest that it imports. An import that points back, or a circle, is
@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(path.parent.parent.name for path in sorted(ROOT.glob("*/src/config.py")))
 TOGETHER = {"benchmarks", "tests"}      # folders of entry points that are drawn as one each
-JOINING = ("meeting",)                  # folders like a model's that stand above the models
+JOINING = ("meeting", "app")            # folders like a model's that stand above the models, each above those before
 # another command line over a program, whose `main` it calls: {it: the program}
 WRAPPERS = {"deepspeech2.data.an4": "deepspeech2.prepare", "who_said_what": "meeting.infer"}
 WIDTH = 120
@@ -132,7 +132,7 @@ def _points_back(source, target, entry):
         return ""
     if top == "utils" and other != "utils":
         return "which utils serves"
-    if top in MODELS and other in JOINING:
+    if other in JOINING and top in (*MODELS, *JOINING[:JOINING.index(other)]):
         return "which joins the models"
     return "another model" if top in MODELS and other in MODELS and top != other else ""
 
@@ -182,7 +182,7 @@ def picture(trees: Trees) -> str:
             name.partition(".")[2] for name in names)
         lines += _wrapped(folder, text)
     lines += ["", "joins the models"]
-    for room in (f"{folder}.src" for folder in JOINING if f"{folder}.src" in arrows):
+    for room in (f"{folder}.src" for folder in reversed(JOINING) if f"{folder}.src" in arrows):
         lines += _wrapped(room, " ".join(["->", *sorted(arrows[room] - set(number)), *_arrow(
             arrows[room] & set(number), number).split()[1:]]))
     lines += ["", "models"]

@@ -1,0 +1,79 @@
+"""A local page for the models, and their HTTP and WebSocket API: python app/serve.py, then open what it prints."""
+import argparse
+import importlib.util
+import multiprocessing
+import socket
+import sys
+
+from utils.command_line import Parser
+from utils.errors import OutputError, UnsupportedError, run
+from utils.ranges import Range, number
+
+NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "websockets": "websockets", "multipart": "python-multipart"}
+CONNECTIONS = 64    # at once, idle ones too
+
+
+def main(argv: list[str]) -> None:
+    """Serves until it is interrupted."""
+    args = parse(argv)
+    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UnsupportedError(f"{', '.join(missing)} not installed; "
+                               f'pip install "mindspore-speech-zoo[app]", or pip install {" ".join(missing)}')
+    listening = listen(args.host, args.port)
+
+    import uvicorn  # pyright: ignore[reportMissingImports]: an extra
+
+    from app.src import models
+    from app.src.server import LOCAL, make_app
+    from app.src.workers import Worker, process
+
+    checkpoints = models.Checkpoints(args.ecapatdnn, args.conv_tasnet, args.deepspeech2, args.live, args.device_target)
+    files, speech = Worker(process(checkpoints)), Worker(process(checkpoints))
+    try:
+        print("loading the models", flush=True)
+        for loading in [files.executor.submit(models.load_all), speech.executor.submit(models.load_live)]:
+            loading.result()
+        name = f"[{args.host}]" if ":" in args.host else args.host
+        print(f"http://{name}:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
+        app = make_app(files, speech, LOCAL if args.host in LOCAL else ("*",))
+        config = uvicorn.Config(app, log_level="warning", limit_concurrency=CONNECTIONS, ws="websockets-sansio",
+                                ws_max_size=2 ** 20, ws_max_queue=8, timeout_graceful_shutdown=2)
+        uvicorn.Server(config).run([listening])
+    finally:
+        for process_ in multiprocessing.active_children():      # one may be in the midst of a long recording
+            process_.kill()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. OutputError where it cannot."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise OutputError(f"{host}:{port}: cannot listen there ({error.strerror}); give another --port or --host"
+                          ) from None
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than this machine's own "
+                        "(%(default)s) let everybody in who reaches it")
+    parser.add_argument("--port", type=number("--port", Range(0, 65535), int), default=8000,
+                        help="0: any that is free (%(default)s)")
+    for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
+        parser.add_argument(f"--{model}", metavar="CHECKPOINT",
+                            help="run folder, .ckpt or an original's file (default: the one that ships)")
+    parser.add_argument("--live", metavar="CHECKPOINT", help="of DeepSpeech2, for live text: one trained with "
+                        "--bidirectional false costs least (default: that of --deepspeech2)")
+    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+    return parser.parse_args(argv)
+
+
+def command() -> None:
+    """The command speech-app."""
+    run(main, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    command()

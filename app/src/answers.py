@@ -1,0 +1,63 @@
+"""What the API answers, as its OpenAPI description shows it. Times are in seconds of the recording."""
+# an extra
+# pyright: reportMissingImports=false
+from pydantic import BaseModel, Field
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error: str = Field(description="one line: what was found, what was expected, what to do")
+
+
+class Verdict(BaseModel):
+    """Whether two recordings are of one speaker."""
+
+    score: float = Field(description="cosine of the two voices, -1 to 1")
+    threshold: float = Field(description="the least score of one speaker")
+    same: bool
+    llr: float | None = Field(description="log-likelihood ratio; null: the checkpoint is not calibrated")
+
+
+class Voices(BaseModel):
+    """The voices of a recording."""
+
+    rate: int = Field(description="Hz, that of the recording")
+    seconds: float
+    voices: list[str] = Field(description="a wav of 16 bits each, in base64")
+
+
+class Word(BaseModel):
+    """A word and when it is said."""
+
+    text: str
+    start: float
+    end: float
+
+
+class Transcript(BaseModel):
+    """What is said in a recording."""
+
+    seconds: float
+    text: str
+    words: list[Word]
+
+
+class Turn(BaseModel):
+    """What one speaker says without a long pause."""
+
+    start: float
+    end: float
+    speaker: str
+    text: str
+    words: list[Word]
+
+
+class Meeting(BaseModel):
+    """Who said what."""
+
+    seconds: float
+    overlap_seconds: float = Field(description="in which two speak at once")
+    speakers: list[str] = Field(description="in the order in which they begin")
+    real_time_factor: float
+    turns: list[Turn]

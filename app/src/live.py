@@ -1,0 +1,171 @@
+"""Text that grows while somebody speaks.
+
+A unidirectional network goes on from step to step. A bidirectional one needs the whole of an utterance, so what was
+said since the last pause is transcribed again and again. Either way the words since the last cut are `partial`, for
+more sound may change them, and become `final` at a pause; who speaks without one for LONGEST seconds is cut between two
+words.
+"""
+import copy
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import soxr
+
+import deepspeech2
+from utils.audio.audio_file import AudioError
+
+RATE = 16000
+PAUSE = 1.2         # seconds after the last word that make it final
+LONGEST = 14.0      # seconds that are held: the network is compiled for 1, 2, 4, 8 and 16
+SILENT = 2.0        # seconds without a word that are forgotten, but for the last KEPT
+KEPT = 0.5
+FAINT = 0.003       # RMS of the loudest twentieth of a second below which nobody speaks
+EVEN = 3.0          # nor where it is fewer times as loud as the quietest tenth: noise, of which words would be made
+
+
+class Heard(NamedTuple):
+    """News of a session."""
+
+    final: str          # what is sure since the last news
+    partial: str        # what follows it so far
+
+
+class Word(Protocol):
+    """A word of the recogniser's, with its times in seconds."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+
+
+class Live:
+    """One client's speech, samples at `rate` Hz as they arrive."""
+
+    def __init__(self, recognizer: "deepspeech2.Recognizer", rate: int):
+        self.resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+        self.held = Utterance(recognizer) if recognizer.config.bidirectional else Steps(recognizer)
+        self.space = " " if recognizer.alphabet.spaced else ""
+
+    def push(self, pcm: bytes) -> Heard:
+        """The next samples, 16 bits little-endian."""
+        self._add(pcm)
+        words = self.held.words()
+        place = cut(words, self.held.seconds)
+        if place is None:
+            return Heard("", self._text(words))
+        count, seconds = place
+        self.held.drop(seconds)
+        return Heard(self._text(words[:count]), self._text(words[count:]))
+
+    def finish(self) -> Heard:
+        """Nothing follows: what was partial is final."""
+        self._add(b"", last=True)
+        self.held.finish()
+        return Heard(self._text(self.held.words()), "")
+
+    def _add(self, pcm, last=False):
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 2 ** 15
+        self.held.add(self.resampler.resample_chunk(samples, last=last))
+
+    def _text(self, words):
+        return self.space.join(word.text for word in words)
+
+
+class Utterance:
+    """Samples since the last cut, transcribed as a whole by a network that needs the whole."""
+
+    def __init__(self, recognizer: "deepspeech2.Recognizer"):
+        self.recognizer, self.samples = recognizer, np.zeros(0, np.float32)
+
+    @property
+    def seconds(self) -> float:
+        """How much is held."""
+        return len(self.samples) / RATE
+
+    def add(self, samples: np.ndarray) -> None:
+        """The next samples (n,)."""
+        self.samples = np.concatenate((self.samples, samples))
+
+    def words(self) -> Sequence[Word]:
+        """What is said in it."""
+        if len(self.samples) < self.recognizer.fewest or not sounds_like_speech(self.samples):
+            return []
+        try:
+            return self.recognizer.transcribe(self.samples, RATE, timestamps=True).words
+        except AudioError:      # silence
+            return []
+
+    def drop(self, seconds: float) -> None:
+        """Forgets the beginning."""
+        self.samples = self.samples[round(seconds * RATE):]
+
+    def finish(self) -> None:
+        """Nothing follows."""
+
+
+class Steps:
+    """Labels since the last cut, from a network that goes on from step to step."""
+
+    def __init__(self, recognizer: "deepspeech2.Recognizer"):
+        self.recognizer = recognizer
+        stepper, self.frame = _stepper(recognizer)
+        self.stepper = copy.copy(stepper)       # what is compiled is shared, the states are not
+        self.stepper.reset()
+        self.labels: list[np.ndarray] = []
+
+    @property
+    def seconds(self) -> float:
+        """How much is held."""
+        return sum(map(len, self.labels)) * self.frame
+
+    def add(self, samples: np.ndarray) -> None:
+        """The next samples (n,)."""
+        self.labels += [rows[:, 0] for rows in self.stepper.push(samples)]
+
+    def words(self) -> Sequence[Word]:
+        """What is said in it."""
+        return [word for segment in self.recognizer.decode_pieces(self.labels, timestamps=True)
+                for word in segment.words]
+
+    def drop(self, seconds: float) -> None:
+        """Forgets the beginning."""
+        self.labels = [np.concatenate(self.labels)[round(seconds / self.frame):]]
+
+    def finish(self) -> None:
+        """Nothing follows: the last labels come."""
+        self.labels += [rows[:, 0] for rows in self.stepper.flush()]
+
+
+def sounds_like_speech(samples: np.ndarray) -> bool:
+    """Whether somebody may speak in samples (n,): they are loud enough, and not always alike."""
+    parts = samples[:len(samples) // 800 * 800].reshape(-1, 800)
+    levels = np.sqrt(np.mean(parts ** 2, axis=1))
+    return bool(len(levels)) and levels.max() > max(FAINT, EVEN * np.quantile(levels, 0.1))
+
+
+@cache
+def _stepper(recognizer):
+    """(the one Stepper of a recogniser, from which all are copied; seconds of a row)."""
+    stepper = recognizer.stream(0.5).stepper
+    return stepper, stepper.steps.length[1] / RATE
+
+
+def cut(words: Sequence[Word], seconds: float) -> tuple[int, float] | None:
+    """(how many words are final, seconds that are done with) of the `seconds` that are held; None: wait for more."""
+    if not words:
+        return (0, seconds - KEPT) if seconds > SILENT else None
+    if seconds - words[-1].end >= PAUSE:
+        return len(words), seconds - KEPT
+    if seconds < LONGEST:
+        return None
+    gaps = [(after.start - before.end, count) for count, (before, after) in
+            enumerate(zip(words[:-1], words[1:], strict=True), 1) if before.end > LONGEST / 3]
+    if not gaps:
+        return len(words), seconds
+    count = max(gaps)[1]
+    return count, (words[count - 1].end + words[count].start) / 2

@@ -1,0 +1,164 @@
+"""What the server's processes compute. MindSpore lives here, and nowhere else in the app.
+
+`begin` is called once in each process; a model is loaded when it is first asked for. A recording comes as the bytes of
+a file of any format: it gets no name on the disk, so nothing of it is left, not even where the process is killed.
+"""
+import io
+import multiprocessing.connection
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+import conv_tasnet
+import deepspeech2
+import ecapatdnn
+import meeting
+from app.src.live import Live
+from utils.audio.audio_file import AudioError, header
+
+MINUTES = 10        # of the longest recording
+
+
+class Upload(NamedTuple):
+    """A recording as a client sent it."""
+
+    name: str       # what an error calls it
+    content: bytes
+
+
+class Checkpoints(NamedTuple):
+    """As the `load` of each model takes them; None: the one that ships."""
+
+    ecapatdnn: str | None = None
+    conv_tasnet: str | None = None
+    deepspeech2: str | None = None
+    live: str | None = None         # of DeepSpeech2, for live text; None: that of `deepspeech2`
+    device_target: str = ""
+
+
+_checkpoints = Checkpoints()
+_sessions: dict[str, Live] = {}
+
+
+def begin(checkpoints: Checkpoints) -> None:
+    """Says what this process works with. It ends when the server does, however that ends."""
+    global _checkpoints
+    _checkpoints = checkpoints
+    if server := multiprocessing.parent_process():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is for the server
+        threading.Thread(target=_end_with, args=(server.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel):
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+@cache
+def _verifier():
+    return ecapatdnn.load(_checkpoints.ecapatdnn, _checkpoints.device_target)
+
+
+@cache
+def _separator():
+    return conv_tasnet.load(_checkpoints.conv_tasnet, _checkpoints.device_target)
+
+
+@cache
+def _recognizer(checkpoint):
+    return deepspeech2.load(checkpoint, _checkpoints.device_target)
+
+
+def verify(first: Upload, second: Upload) -> dict:
+    """Whether two recordings are of one speaker. AudioError for one that is unfit, as in all that follow."""
+    with opened(first) as one, opened(second) as other:
+        return _verifier().verify(one, other)._asdict()
+
+
+def separate(upload: Upload) -> dict:
+    """The voices of a recording, each as the bytes of a wav at the recording's rate."""
+    with opened(upload) as path:
+        voices, rate = _separator().separate(path, header(path)[1]), header(path)[1]
+    return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice, rate) for voice in voices]}
+
+
+def transcribe(upload: Upload) -> dict:
+    """What is said in a recording, with the times of words."""
+    with opened(upload) as path:
+        transcript = _recognizer(_checkpoints.deepspeech2).transcribe(path, timestamps=True)
+        seconds = float(np.divide(*header(path)))
+    return {"seconds": seconds, "text": transcript.text, "words": [word._asdict() for word in transcript.words]}
+
+
+def who_said_what(upload: Upload, num_speakers: int | None) -> dict:
+    """Who said what in a recording."""
+    transcriber = meeting.Transcriber(_verifier(), _separator(), _recognizer(_checkpoints.deepspeech2))
+    with opened(upload) as path:
+        found = transcriber.transcribe(path, num_speakers=num_speakers)
+    turns = [turn._asdict() | {"words": [word._asdict() for word in turn.words]} for turn in found.turns]
+    return {"seconds": found.seconds, "overlap_seconds": found.overlap_seconds, "speakers": found.speakers,
+            "real_time_factor": found.real_time_factor, "turns": turns}
+
+
+@contextmanager
+def opened(upload: Upload) -> Iterator[str]:
+    """A path of a recording, while it lasts; errors about it call it by its name. AudioError for one too long."""
+    with tempfile.TemporaryFile() as file:      # has no name in any folder
+        file.write(upload.content)
+        file.flush()
+        path = f"/dev/fd/{file.fileno()}"
+        try:
+            samples, rate = header(path)
+            if samples > MINUTES * 60 * rate:
+                raise AudioError(f"{path}: {samples / rate / 60:.1f} minutes, expected at most {MINUTES}; cut it")
+            yield path
+        except AudioError as error:
+            raise AudioError(str(error).replace(path, upload.name)) from None
+
+
+def wav(samples: np.ndarray, rate: int) -> bytes:
+    """Samples (n,) as a wav of 16 bits. What is louder than 1 is made quieter as a whole."""
+    file = io.BytesIO()
+    soundfile.write(file, samples / max(1.0, float(np.abs(samples).max(initial=0))), rate, "PCM_16", format="WAV")
+    return file.getvalue()
+
+
+def live_begin(session: str, rate: int) -> None:
+    """A client begins to stream samples at `rate` Hz."""
+    recognizer = _recognizer(_checkpoints.live or _checkpoints.deepspeech2)
+    _sessions[session] = Live(recognizer, rate)
+
+
+def live_push(session: str, pcm: bytes) -> dict:
+    """The next samples, 16 bits little-endian -> what is sure since the last call, and what may still change."""
+    return _sessions[session].push(pcm)._asdict()
+
+
+def live_end(session: str, whole: bool) -> dict:
+    """The session is over, and forgotten; `whole`: the rest is asked for."""
+    live = _sessions.pop(session, None)
+    return live.finish()._asdict() if live and whole else {"final": "", "partial": ""}
+
+
+def load_all() -> None:
+    """Loads what recordings need."""
+    _verifier()
+    _separator()
+    _recognizer(_checkpoints.deepspeech2)
+
+
+def load_live() -> None:
+    """Loads the live recogniser and compiles what it needs, so that nobody waits for it while speaking."""
+    live_begin("warm", 16000)
+    noise = np.random.default_rng(1).normal(0, 1000, 16000).astype("<i2").tobytes()
+    for _ in range(16):
+        live_push("warm", noise)
+    live_end("warm", True)

@@ -1,0 +1,142 @@
+"""Live text over a WebSocket: samples come in, text goes out, and a client that stalls or goes away frees its place."""
+# an extra
+# pyright: reportMissingImports=false
+import asyncio
+import json
+import secrets
+import sys
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from app.src import models
+from app.src.limits import IDLE, Refused, require_same_site
+from app.src.workers import Worker
+from utils.defects import explained
+from utils.errors import UserError
+
+SESSIONS = 4        # at once
+STEP = 0.5          # seconds of sound that are waited for before the text is looked for again
+AHEAD = 30          # seconds that may wait to be computed; then the client has to wait
+MINUTES = 30        # of a session
+RATES = (8000, 192_000)     # Hz
+POLICY, LATER = 1008, 1013  # codes of RFC 6455 with which a socket is closed
+
+
+class Sessions:
+    """Serves sockets; `worker` runs live_begin, live_push and live_end of models.py."""
+
+    def __init__(self, worker: Worker, sessions: int = SESSIONS, idle: float = IDLE, minutes: float = MINUTES):
+        self.worker, self.sessions, self.idle, self.minutes = worker, sessions, idle, minutes
+        self.busy = 0
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One client, until it ends, stalls or goes away."""
+        await socket.accept()
+        try:
+            require_same_site(socket.headers)
+            rate = _rate(socket.query_params.get("rate", "16000"))
+            if self.busy >= self.sessions:
+                raise Refused(LATER, f"busy: {self.busy} speak; try again later")
+            self.busy += 1
+            try:
+                await _Session(self, socket, rate).run()
+            finally:
+                self.busy -= 1
+        except WebSocketDisconnect:
+            pass
+        except Refused as error:
+            await self._refuse(socket, LATER if error.status == LATER else POLICY, str(error))
+        except UserError as error:
+            await self._refuse(socket, LATER, str(error))
+        except Exception as error:
+            print(f"error: {explained(error)[0]}", file=sys.stderr, flush=True)
+            await self._refuse(socket, 1011, "the server failed; what it printed says why")
+
+    async def _refuse(self, socket, code, line):
+        if socket.client_state == socket.application_state == WebSocketState.CONNECTED:
+            try:
+                await asyncio.wait_for(socket.send_json({"error": line}), self.idle)
+                await asyncio.wait_for(socket.close(code), self.idle)
+            except (asyncio.TimeoutError, RuntimeError, WebSocketDisconnect):
+                pass        # it has gone
+
+
+class _Session:
+    def __init__(self, sessions, socket, rate):
+        self.sessions, self.socket, self.rate, self.name = sessions, socket, rate, secrets.token_hex(8)
+        self.waiting = bytearray()      # samples that are not computed
+        self.bytes = 0                  # of all samples
+        self.ended = False
+        self.news = asyncio.Condition()
+
+    async def run(self):
+        """Reads and computes at once, so that a computation takes all that has come meanwhile."""
+        worker = self.sessions.worker
+        await worker.run(models.live_begin, self.name, self.rate)
+        reading = asyncio.create_task(self._read())
+        computing = asyncio.create_task(self._compute())
+        try:
+            await asyncio.wait({reading, computing}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (reading, computing):
+                if task.done():
+                    task.result()
+        finally:
+            reading.cancel()
+            computing.cancel()
+            await asyncio.shield(worker.run(models.live_end, self.name, False))
+
+    async def _read(self):
+        """Samples from the client, until it says that it has ended."""
+        limit = 2 * self.rate
+        while not self.ended:
+            async with self.news:
+                await self.news.wait_for(lambda: len(self.waiting) < AHEAD * limit)
+            try:
+                message = await asyncio.wait_for(self.socket.receive(), self.sessions.idle)
+            except asyncio.TimeoutError:
+                raise Refused(POLICY, f"nothing came for {self.sessions.idle:g} s; begin again") from None
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1006))
+            samples = message.get("bytes") or b""
+            if message.get("text") not in (None, "end") or len(samples) % 2:
+                raise Refused(POLICY, "expected samples of 16 bits in binary messages, or the text: end")
+            self.bytes += len(samples)
+            if self.bytes > self.sessions.minutes * 60 * limit:
+                raise Refused(POLICY, f"more than {self.sessions.minutes:g} minutes; begin again")
+            async with self.news:
+                self.waiting += samples
+                self.ended = message.get("text") == "end"
+                self.news.notify_all()
+
+    async def _compute(self):
+        """Text to the client, whenever a step of sound has come."""
+        worker, step, done = self.sessions.worker, round(STEP * 2 * self.rate), 0
+        while True:
+            async with self.news:
+                await self.news.wait_for(lambda: self.ended or len(self.waiting) >= step)
+                most = 4 * self.rate        # two seconds: the text of more grows step by step as well
+                samples = bytes(self.waiting[:most])
+                del self.waiting[:most]
+                self.news.notify_all()
+                last = self.ended and not self.waiting
+            done += len(samples)
+            news = await worker.run(models.live_push, self.name, samples)
+            await self._send(news | {"seconds": round(done / 2 / self.rate, 2)})
+            if last:
+                news = await worker.run(models.live_end, self.name, True)
+                await self._send(news | {"seconds": round(done / 2 / self.rate, 2), "end": True})
+                await self.socket.close()
+                return
+
+    async def _send(self, news: dict[str, Any]):
+        try:
+            await asyncio.wait_for(self.socket.send_text(json.dumps(news, ensure_ascii=False)), self.sessions.idle)
+        except asyncio.TimeoutError:
+            raise WebSocketDisconnect(1006) from None       # it does not read
+
+
+def _rate(text):
+    if not text.isascii() or not text.isdecimal() or not RATES[0] <= int(text[:9]) <= RATES[1]:
+        raise Refused(POLICY, f"rate: found {text[:20]!r}, expected Hz, {RATES[0]} to {RATES[1]}")
+    return int(text)

@@ -1,0 +1,271 @@
+// The page: four tabs over the API. Nothing comes from elsewhere.
+import {listen, pcm, spectrogram, wav} from "./sound.js";
+import {WORDS} from "./words.js";
+
+const COLORS = ["#1f77b4", "#e8590c", "#2b8a3e", "#9c36b5", "#c92a2a", "#0b7285", "#5c940d", "#a61e4d"];
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const chosen = new Map();       // of each input: the Blob to send
+const shown = new Map();        // of each tab: draws its result, for another language
+let language = localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+
+const say = (name) => WORDS[language][name] ?? name;
+
+/** make("p.note", {title: "x"}, child, ...) */
+function make(kind, properties = {}, ...children) {
+  const [tag, ...classes] = kind.split(".");
+  const element = Object.assign(document.createElement(tag), properties);
+  element.classList.add(...classes);
+  element.append(...children);
+  return element;
+}
+
+function speakLanguage() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.title = say("title");
+  for (const element of all("[data-text]")) element.textContent = say(element.dataset.text);
+  document.getElementById("language").textContent = say("language");
+  for (const draw of shown.values()) draw();
+}
+
+function openTab(name) {
+  for (const tab of all("[role=tab]")) tab.setAttribute("aria-selected", tab.getAttribute("aria-controls") === name);
+  for (const panel of all("[role=tabpanel]")) panel.hidden = panel.id !== name;
+  history.replaceState(null, "", `#${name}`);
+}
+
+function status(panel, text, isError = false) {
+  const line = panel.querySelector(".status");
+  line.textContent = text;
+  line.classList.toggle("error", isError);
+}
+
+const why = (error) => say("microphone") + (window.isSecureContext ? error.message : say("insecure"));
+
+/** A file, the microphone or a sample; a player and a spectrogram. */
+function fillInput(box) {
+  const panel = box.closest("section");
+  const player = make("audio", {controls: true, hidden: true}), canvas = make("canvas", {hidden: true});
+  const file = make("input", {type: "file", accept: "audio/*,video/mp4,.flac,.m4a", hidden: true});
+  const open = make("button", {type: "button", onclick: () => file.click()}), title = make("strong"), label = make("span");
+  const record = make("button", {type: "button"});
+  const row = make("div.row", {}, open, record);
+  let microphone = null, blocks = [];
+  open.dataset.text = "open";
+  record.dataset.text = "record";
+  title.dataset.text = box.dataset.name;
+
+  function choose(blob, name) {
+    chosen.set(box, new File([blob], name, {type: blob.type}));
+    URL.revokeObjectURL(player.src);
+    player.src = URL.createObjectURL(blob);
+    player.hidden = false;
+    label.textContent = name;
+    status(panel, "");
+    return spectrogram(canvas, blob);
+  }
+
+  file.onchange = () => file.files.length && choose(file.files[0], file.files[0].name);
+  record.onclick = async () => {
+    record.disabled = true;
+    try {
+      if (microphone) {
+        const {rate, stop} = microphone;
+        microphone = null;
+        await stop();
+        file.value = "";
+        choose(wav(blocks, rate), "microphone.wav");
+      } else {
+        blocks = [];
+        microphone = await listen((samples) => blocks.push(samples));
+      }
+    } catch (error) {
+      status(panel, why(error), true);
+    }
+    record.disabled = false;
+    record.dataset.text = microphone ? "stop" : "record";
+    record.classList.toggle("recording", Boolean(microphone));
+    record.textContent = say(record.dataset.text);
+  };
+  for (const name of box.dataset.samples.split(" ")) {
+    row.append(make("button", {type: "button", textContent: name, onclick: async () => {
+      file.value = "";
+      await choose(await (await fetch(`/samples/${name}`)).blob(), name);
+    }}));
+  }
+  box.append(title, " ", label, file, row, player, canvas);
+}
+
+/** Sends the recordings of a tab and shows what comes back. */
+async function compute(panel) {
+  const form = new FormData(), inputs = all(".input", panel), button = panel.querySelector(".go");
+  for (const box of inputs) {
+    if (!chosen.has(box)) return status(panel, say("none"), true);
+    form.append(box.dataset.name, chosen.get(box));
+  }
+  const started = performance.now();
+  const clock = () => `${((performance.now() - started) / 1000).toFixed(1)} ${say("seconds")}`;
+  const ticking = setInterval(() => status(panel, `${say("working")} … ${clock()}`), 100);
+  button.disabled = true;
+  shown.delete(panel);
+  panel.querySelector(".result").replaceChildren();
+  let line, isError = true;
+  try {
+    const count = panel.id === "meeting" && document.getElementById("speakers").value;
+    const answer = await fetch(`/api/${panel.id}${count ? `?num_speakers=${encodeURIComponent(count)}` : ""}`,
+      {method: "POST", body: form});
+    const body = await answer.json();
+    if (answer.ok) {
+      const draw = () => panel.querySelector(".result").replaceChildren(...DRAW[panel.id](body, panel));
+      shown.set(panel, draw);
+      draw();
+      line = `${say("done")} ${clock()}`;
+      isError = false;
+    } else {
+      line = body.error;
+    }
+  } catch {
+    line = say("failed");
+  }
+  clearInterval(ticking);
+  button.disabled = false;
+  status(panel, line, isError);
+}
+
+const DRAW = {
+  verify({score, threshold, same, llr}) {
+    const verdict = make("p.verdict", {textContent: say(same ? "same" : "different")});
+    const meter = make("meter", {min: -1, max: 1, value: score, title: `${say("score")} ${score.toFixed(3)}`});
+    const numbers = make("p", {textContent: `${say("score")} ${score.toFixed(3)}, ${say("threshold")} ${threshold.toFixed(3)}`});
+    if (llr === null) return [verdict, meter, numbers, make("p.status", {textContent: say("uncalibrated")})];
+    const times = Math.exp(Math.min(20, Math.abs(llr))).toPrecision(2);
+    return [verdict, meter, numbers, make("p", {
+      textContent: `${say("llr")} ${llr.toFixed(2)}: ${Number(times)} ${say(llr >= 0 ? "likely" : "unlikely")}`})];
+  },
+
+  separate({voices}) {
+    return voices.map((voice, i) => {
+      const blob = new Blob([Uint8Array.from(atob(voice), (letter) => letter.charCodeAt(0))], {type: "audio/wav"});
+      const canvas = make("canvas"), address = URL.createObjectURL(blob);
+      spectrogram(canvas, blob);
+      return make("div.voice", {}, make("strong", {textContent: `${say("voice")} ${i + 1}`}), " ",
+        make("a", {href: address, download: `voice${i + 1}.wav`, textContent: say("download")}),
+        make("audio", {controls: true, src: address}), canvas);
+    });
+  },
+
+  transcribe({text, words}, panel) {
+    const player = panel.querySelector(".input audio");
+    const list = words.map(({text: word, start}) => make("span", {onclick: () => play(player, start)}, word,
+      make("small", {textContent: start.toFixed(2)})));
+    return [make("p.verdict", {textContent: text || say("nothing")}), make("p.words", {}, ...list)];
+  },
+
+  meeting({turns, speakers, seconds, overlap_seconds: overlap}, panel) {
+    if (!turns.length) return [make("p", {textContent: say("nobody")})];
+    const player = panel.querySelector(".input audio"), canvas = make("canvas.lanes");
+    drawLanes(canvas, turns, speakers, seconds);
+    const list = turns.map(({start, end, speaker, text}) => make("li", {}, make("button", {
+      type: "button", onclick: () => play(player, start, end),
+      style: `border-color: ${COLORS[speakers.indexOf(speaker) % COLORS.length]}`},
+    make("small", {textContent: `${start.toFixed(2)}–${end.toFixed(2)} ${speaker} `}), text)));
+    return [canvas, make("p.status", {textContent: `${say("overlap")}: ${overlap.toFixed(1)} ${say("seconds")}`}),
+      make("ol.turns", {}, ...list)];
+  },
+};
+
+function play(player, start, end = Infinity) {
+  player.currentTime = start;
+  player.ontimeupdate = () => player.currentTime >= end && player.pause();
+  player.play();
+}
+
+/** A lane for each speaker; yellow where two speak at once. */
+function drawLanes(canvas, turns, speakers, seconds) {
+  const lane = 28, width = 1000, context = canvas.getContext("2d");
+  canvas.width = width;
+  canvas.height = lane * speakers.length;
+  const x = (time) => time / seconds * width;
+  context.fillStyle = "#ffd43b88";
+  for (const [i, turn] of turns.entries()) {
+    for (const other of turns.slice(i + 1)) {
+      const start = Math.max(turn.start, other.start), end = Math.min(turn.end, other.end);
+      if (end > start) context.fillRect(x(start), 0, x(end) - x(start), canvas.height);
+    }
+  }
+  for (const {start, end, speaker} of turns) {
+    const number = speakers.indexOf(speaker);
+    context.fillStyle = COLORS[number % COLORS.length];
+    context.fillRect(x(start), lane * number + 6, Math.max(1, x(end) - x(start)), lane - 12);
+  }
+}
+
+/** The text while somebody speaks. */
+function liveText() {
+  const button = document.getElementById("speak"), panel = document.getElementById("transcribe");
+  const [final, partial] = all("#live span");
+  let socket = null, microphone = null;
+
+  function show(isOn) {
+    button.dataset.text = isOn ? "stop" : "speak";
+    button.classList.toggle("recording", isOn);
+    button.textContent = say(button.dataset.text);
+    button.disabled = false;
+  }
+
+  async function silence() {
+    await microphone?.stop();
+    microphone = null;
+  }
+
+  button.onclick = async () => {
+    button.disabled = true;
+    if (microphone) {
+      await silence();
+      socket.send("end");
+      return;
+    }
+    final.textContent = partial.textContent = "";
+    status(panel, "");
+    const waiting = [];
+    try {
+      microphone = await listen((samples) => {
+        if (socket?.readyState === WebSocket.OPEN) socket.send(pcm(samples));
+        else waiting.push(samples);
+      });
+    } catch (error) {
+      status(panel, why(error), true);
+      return show(false);
+    }
+    socket = new WebSocket(`${location.origin.replace("http", "ws")}/api/live?rate=${microphone.rate}`);
+    let ended = false;
+    socket.onopen = () => {
+      waiting.splice(0).forEach((samples) => socket.send(pcm(samples)));
+      show(true);
+    };
+    socket.onmessage = ({data}) => {
+      const news = JSON.parse(data);
+      if (news.error || news.end) ended = true;
+      if (news.error) return status(panel, news.error, true);
+      if (news.final) final.textContent = `${final.textContent} ${news.final}`.trim();
+      partial.textContent = news.partial;
+    };
+    socket.onclose = async () => {
+      if (!ended) status(panel, say("ended"), true);
+      await silence();
+      show(false);
+    };
+  };
+}
+
+for (const box of all(".input")) fillInput(box);
+for (const panel of all("section")) panel.querySelector(".go").onclick = () => compute(panel);
+for (const tab of all("[role=tab]")) tab.onclick = () => openTab(tab.getAttribute("aria-controls"));
+document.getElementById("language").onclick = () => {
+  language = language === "en" ? "zh" : "en";
+  localStorage.setItem("language", language);
+  speakLanguage();
+};
+liveText();
+speakLanguage();
+openTab(WORDS.en[location.hash.slice(1)] && document.getElementById(location.hash.slice(1)) ?
+  location.hash.slice(1) : "verify");
