@@ -34,7 +34,7 @@ def done(*command, **where):
 def wheel(tmp_path_factory):
     """Path of the wheel that is built of what git tracks, or would."""
     def make(folder):
-        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *MODELS, "meeting", "utils",
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *MODELS, "meeting", "app", "utils",
                                  "pyproject.toml", "requirements.txt", "LICENSE", "README.md"], cwd=ROOT,
                                 capture_output=True, text=True, check=True).stdout.splitlines()
         for name in listed:
@@ -74,7 +74,8 @@ def test_the_wheel_holds_what_programs_need_and_nothing_else(wheel):
         expected = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / model).glob(kind)} \
             | {f"{model}/py.typed", f"{model}/train.py"}
         assert expected <= names
-    assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc", "meeting/samples/meeting.flac"} <= names
+    assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc", "meeting/samples/meeting.flac",
+            "app/static/index.html"} <= names
     assert not [name for name in names if re.search(r"(^|/)(tests?|results|benchmarks|runs)/|\.png$", name)]
     assert wheel.stat().st_size < 25e6
 
@@ -92,6 +93,8 @@ def test_installed_commands_work_in_another_folder(installed, mini_corpus, tmp_p
     assert code == 0 and re.search(r"^\d+\.\d\d \d+\.\d\d [A-Z']+$", output, re.M), output
     code, output = done(installed / "speech-meeting", "--help", cwd=tmp_path)
     assert code == 0 and "--num_speakers" in output, output
+    code, output = done(installed / "speech-app", "--help", cwd=tmp_path)
+    assert code == 0 and "127.0.0.1" in output, output
 
 
 @needs_setuptools

@@ -22,7 +22,7 @@ PAIRS = [name for name in DOCUMENTS if not ALONE.fullmatch(name) and not name.en
 SHELL = {name for name in DOCUMENTS if not name.startswith(("CHANGELOG", "benchmarks", ".github"))}
 # what is neither ours nor checked
 COMMON = {"cat", "cd", "cp", "export", "git", "ls", "make", "npu-smi", "pip", "printf", "source",
-          "speech-eval", "speech-export", "speech-meeting", "speech-prepare", "speech-separate", "speech-train",
+          "speech-app", "speech-eval", "speech-export", "speech-meeting", "speech-prepare", "speech-separate", "speech-train",
           "speech-transcribe", "speech-verify", "tar"}
 BEST = r"--checkpoint_path (runs/\w+|pretrained)/best\.ckpt"
 # The whole of a command in a block without a mark, as a pattern, and the test that runs the like of it; of three, that
@@ -38,6 +38,8 @@ RUN_BY = {
     r"python -m utils\.ascend_check .*": ["ascend_check::test_graphs_compile"],
     r"speech-(separate|transcribe|verify) .*": ["installed::test_installed_commands_work_in_another_folder"],
     r"(python who_said_what\.py|speech-meeting) .*": ["meeting::test_the_sample_says_who_said_what"],
+    r"(python app/serve\.py|speech-app)( .*)?": ["app_browser::test_every_tab_answers_with_the_networks_that_ship"],
+    r"curl .*": ["app::test_recordings_are_answered"],
     r"speech-(prepare|train|eval|export) ecapatdnn .*": [
         "installed::test_from_a_corpus_to_a_score_outside_the_repository"],
     r"python -m utils\.average runs/mini --num 3": ["average::test_mean_of_the_last"],

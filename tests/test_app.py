@@ -1,0 +1,332 @@
+"""The server of app/: its API, its limits, live text, and what an error looks like."""
+import base64
+import io
+import json
+import re
+import socket
+import tempfile
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.documents import ROOT
+from helpers.errors import refused
+from helpers.served import networks, serving, wait_for, word
+
+from app.src.live import KEPT, LONGEST, cut, sounds_like_speech
+from utils.errors import OutputError, UnsupportedError
+
+for name in ("fastapi", "uvicorn", "websockets", "httpx", "python_multipart"):
+    pytest.importorskip(name, reason=f'{name} is not installed; pip install -e ".[app]" httpx')
+
+import httpx  # noqa: E402
+from websockets.exceptions import ConnectionClosed  # noqa: E402
+from websockets.sync.client import connect  # noqa: E402
+
+from app import serve  # noqa: E402
+from app.src import models  # noqa: E402
+
+
+def sound(seconds=2.0, rate=8000, form="WAV"):
+    """A file of noise that comes and goes, as bytes."""
+    file, count = io.BytesIO(), round(seconds * rate)
+    soundfile.write(file, np.random.default_rng(1).normal(0, 0.05, count) * (np.arange(count) % rate < rate / 2), rate,
+                    format=form)
+    return file.getvalue()
+
+
+def pcm(seconds, rate=16000):
+    """Likewise, as a stream has it."""
+    samples = soundfile.read(io.BytesIO(sound(seconds, rate)))[0]
+    return (samples * 2 ** 15).astype("<i2").tobytes()
+
+
+@pytest.fixture
+def nets(monkeypatch):
+    return networks(monkeypatch)
+
+
+@pytest.fixture
+def address(nets):
+    with serving() as place:
+        yield place
+
+
+def post(address, path, headers=None, **files):
+    return httpx.post(f"http://{address}{path}", files=files, headers=headers, timeout=20)
+
+
+def assert_line(answer, status, *names):
+    """An error of the API: the status, and one line that holds `names`."""
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["error"] and "\n" not in answer.json()["error"]
+    assert [name for name in names if name not in answer.json()["error"]] == [], answer.json()
+
+
+# ---- answers
+
+
+def test_recordings_are_answered(address, monkeypatch):
+    turn = {"start": 0.1, "end": 1.0, "speaker": "speaker1", "text": "one", "words": []}
+    monkeypatch.setattr(models, "who_said_what", lambda upload, count: {
+        "seconds": len(upload.content), "overlap_seconds": 0, "speakers": ["speaker1"] * (count or 1), "turns": [turn],
+        "real_time_factor": 0.5})
+    assert post(address, "/api/verify", first=sound(1), second=sound(1)).json() == {
+        "score": 0.9, "threshold": 0.5, "same": True, "llr": None}
+    assert not post(address, "/api/verify", first=sound(1), second=sound(2)).json()["same"]
+    for form in ("WAV", "FLAC", "OGG", "MP3"):
+        found = post(address, "/api/transcribe", file=sound(3, 16000, form)).json()
+        assert found["text"] == "one two three" and abs(found["seconds"] - 3) < 0.1
+        assert found["words"][1] == {"text": "two", "start": 1.2, "end": 1.9}
+    separated = post(address, "/api/separate", file=sound(2, 44100)).json()
+    voices = [soundfile.read(io.BytesIO(base64.b64decode(voice))) for voice in separated["voices"]]
+    assert [(len(samples), rate) for samples, rate in voices] == [(88200, 44100)] * 2
+    assert np.abs(voices[0][0]).max() < np.abs(voices[1][0]).max() <= 1
+    archive = zipfile.ZipFile(io.BytesIO(post(address, "/api/separate.zip", file=sound(2)).content))
+    assert archive.namelist() == ["voice1.wav", "voice2.wav"]
+    assert soundfile.info(io.BytesIO(archive.read("voice2.wav"))).frames == 16000
+    assert post(address, "/api/meeting", file=b"12345").json()["seconds"] == 5
+    assert post(address, "/api/meeting?num_speakers=3", file=b"1").json()["speakers"] == ["speaker1"] * 3
+
+
+def test_what_cannot_be_answered_is_one_line(address, monkeypatch):
+    assert_line(post(address, "/api/transcribe", file=("talk.wav", b"hello, this is text")), 422, "talk.wav: ", "text")
+    assert_line(post(address, "/api/transcribe", file=("talk.wav", sound()[:2000])), 422, "talk.wav: truncated")
+    assert_line(post(address, "/api/transcribe", file=("", b"")), 422, "file: ")
+    assert_line(post(address, "/api/verify", first=sound()), 422, "second: ")
+    assert_line(post(address, "/api/meeting?num_speakers=0", file=sound()), 422, "num_speakers: ")
+    assert_line(httpx.post(f"http://{address}/api/transcribe", content=b"x", headers={
+        "content-type": "multipart/form-data"}), 400, "boundary")
+    monkeypatch.setattr(models, "MINUTES", 1 / 60)
+    assert_line(post(address, "/api/separate", file=("talk.wav", sound(1.5))), 422, "talk.wav: ", "minutes")
+    assert_line(httpx.get(f"http://{address}/api/nothing"), 404)
+
+
+def test_a_defect_shows_nothing_of_the_machine(address, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(models, "_separator", lambda: 1 / 0)
+    assert_line(post(address, "/api/separate", file=sound()), 500, "the server failed")
+    wait_for(lambda: "unexpected ZeroDivisionError" in capsys.readouterr().err)
+
+
+def test_no_name_of_a_client_is_a_path(address, nets, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    answer = post(address, "/api/transcribe", file=("../../<b>\r\n/etc/passwd", b"no sound at all"))
+    assert_line(answer, 422, "passwd: ")
+    assert "/" not in answer.json()["error"].split(": ")[0]
+    for path in ("/samples/../pyproject.toml", "/samples/%2e%2e%2fpyproject.toml", "/samples/..%5cpyproject.toml",
+                 "/static/../src/models.py", "/static/%2e%2e/src/models.py", "/static/..%2fsrc%2fmodels.py"):
+        with socket.create_connection(address.split(":")) as client:       # httpx would resolve the dots
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 404"), path
+    nets.go.clear()
+    with start_post(address, "/api/transcribe", sound()):
+        wait_for(lambda: nets.calls)
+        assert list(tmp_path.iterdir()) == []       # also while it is computed
+        nets.go.set()
+
+
+def test_other_sites_cannot_use_it(address):
+    assert_line(post(address, "/api/transcribe", {"Origin": "http://example.org"}, file=sound()), 403, "origin")
+    assert post(address, "/api/transcribe", {"Origin": f"http://{address}"}, file=sound()).status_code == 200
+    assert httpx.get(f"http://{address}/", headers={"Host": "example.org"}).status_code == 400
+    with connect(f"ws://{address}/api/live", origin="http://example.org") as client:
+        assert "origin" in json.loads(client.recv())["error"]
+
+
+# ---- limits
+
+
+def start_post(address, path, content, promised=None):
+    """A socket on which a form has been sent, `promised` bytes more are said to come."""
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    body = head + content + (b"\r\n--x--\r\n" if promised is None else b"")
+    client = socket.create_connection(address.split(":"))
+    client.sendall(f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                   f"Content-Length: {len(body) + (promised or 0)}\r\n\r\n".encode() + body)
+    return client
+
+
+def test_large_bodies_are_refused_before_they_are_there(nets):
+    with serving(limits={"megabytes": 0.1}) as address:
+        assert post(address, "/api/transcribe", file=sound(5)).status_code == 200
+        assert_line(post(address, "/api/transcribe", file=sound(10)), 413, "0.1 MB")
+        with start_post(address, "/api/transcribe", b"", 10 ** 9) as client:
+            assert client.recv(100).startswith(b"HTTP/1.1 413")
+        head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        chunked = httpx.post(f"http://{address}/api/transcribe", content=iter([head, *[b"x" * 60_000] * 2]),
+                             headers={"content-type": "multipart/form-data; boundary=x"})
+        assert_line(chunked, 413)
+
+
+def test_who_sends_nothing_frees_the_place(nets):
+    with serving(limits={"requests": 1, "idle": 0.3}) as address:
+        with start_post(address, "/api/transcribe", b"", 1000) as client:
+            wait_for(lambda: post(address, "/api/transcribe", file=sound()).status_code == 503)
+            assert client.recv(100).startswith(b"HTTP/1.1 408")
+        assert post(address, "/api/transcribe", file=sound()).status_code == 200
+
+
+def test_who_goes_away_frees_the_place_and_what_has_not_begun_never_does(nets):
+    nets.go.clear()
+    with serving(limits={"requests": 2}) as address:
+        running = start_post(address, "/api/transcribe", sound())
+        wait_for(lambda: nets.calls == ["transcribe"])
+        waiting = start_post(address, "/api/separate", sound())
+
+        def busy():
+            return post(address, "/api/verify", first=b"no", second=b"no").status_code == 503
+
+        wait_for(busy)
+        answer = post(address, "/api/verify", first=b"no", second=b"no")
+        assert_line(answer, 503, "busy: 2")
+        assert answer.headers["retry-after"]
+        waiting.close()
+        running.close()
+        nets.go.set()
+        wait_for(lambda: not busy())
+        assert post(address, "/api/verify", first=sound(), second=sound()).status_code == 200
+        assert nets.calls == ["transcribe", "verify"]
+
+
+# ---- live text
+
+
+def talk(address, *messages, query="?rate=16000"):
+    """What comes back for messages over a WebSocket, until it is closed."""
+    news = []
+    with connect(f"ws://{address}/api/live{query}") as client:
+        try:
+            for message in messages:
+                client.send(message)
+            while True:
+                news.append(json.loads(client.recv(10)))
+        except ConnectionClosed:
+            return news
+
+
+def text_of(news):
+    return " ".join(filter(None, (item["final"] for item in news)))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_text_grows_while_sound_comes(address, rate):
+    stream, size = pcm(4, rate), 2 * rate
+    news = talk(address, *(stream[i:i + size] for i in range(0, len(stream), size)), "end", query=f"?rate={rate}")
+    partial = list(dict.fromkeys(item["partial"] for item in news if item["partial"]))
+    assert text_of(news) == "one two three four" and news[-1]["end"] and news[-1]["seconds"] == 4
+    assert partial == sorted(partial, key=len) and set(partial) <= {"one", "one two", "one two three",
+                                                                   "one two three four"}
+    assert models._sessions == {}
+
+
+def test_no_sound_has_no_text(address):
+    assert text_of(talk(address, bytes(32000 * 4), "end")) == ""
+    assert text_of(talk(address, "end")) == ""
+
+
+@pytest.mark.parametrize(("query", "messages", "name"), [
+    ("?rate=7", [], "8000 to 192000"), ("?rate=-1", [], "rate"), ("?rate=٣٢٠٠٠", [], "rate"), ("", [b"odd"], "16 bits"),
+    ("", ["stop"], "end")])
+def test_what_is_no_stream_is_one_line(address, query, messages, name):
+    news = talk(address, *messages, query=query)
+    assert list(news[-1]) == ["error"] and name in news[-1]["error"]
+    assert models._sessions == {}
+
+
+def test_speakers_are_few_and_who_stalls_or_vanishes_frees_the_place(nets):
+    with serving(live={"sessions": 1, "idle": 0.5, "minutes": 0.05}) as address:
+        with connect(f"ws://{address}/api/live") as client:
+            wait_for(lambda: models._sessions)
+            assert "busy" in talk(address)[-1]["error"]
+            assert "nothing came" in json.loads(client.recv(5))["error"]
+        wait_for(lambda: not models._sessions)
+        client = connect(f"ws://{address}/api/live")
+        wait_for(lambda: models._sessions)
+        client.socket.close()
+        wait_for(lambda: not models._sessions)
+        assert "minutes" in talk(address, pcm(4))[-1]["error"]
+        wait_for(lambda: not models._sessions)
+        assert text_of(talk(address, pcm(2), "end")) == "one two"
+
+
+def test_words_become_final_at_a_pause_or_when_too_much_is_held():
+    words = [word(str(i), i, i + 0.5) for i in range(13)]
+    words[8].start = 8.4        # the largest gap that is late enough
+    assert cut([], 1) is None and cut([], 3) == (0, 3 - KEPT)
+    assert cut(words[:3], 2.9) is None
+    assert cut(words[:3], 4) == (3, 4 - KEPT)
+    assert cut(words, LONGEST - 0.5) is None
+    assert cut(words, LONGEST - 0.4 + 0.5)[0] == 13     # a pause
+    words.append(word("13", 13, 13.9))
+    assert cut(words, LONGEST) == (8, pytest.approx((7.5 + 8.4) / 2))
+
+
+def test_silence_and_even_noise_are_not_speech():
+    noise = np.random.default_rng(1).normal(0, 1, 16000).astype(np.float32)
+    burst = np.where(np.arange(16000) % 8000 < 4000, noise, 0.05 * noise)
+    assert sounds_like_speech(0.1 * burst) and not sounds_like_speech(0.1 * noise)
+    assert not sounds_like_speech(0.001 * burst) and not sounds_like_speech(noise[:10])
+
+
+# ---- the process, the program, the page
+
+
+def test_a_killed_process_is_replaced():
+    import asyncio
+    import os
+
+    from app.src.workers import Worker, process
+    from utils.errors import RunError
+
+    async def kill():
+        worker = Worker(process(models.Checkpoints()))
+        with refused(RunError, "killed"):
+            await worker.run(os._exit, 9)
+        assert await worker.run(len, "four") == 4
+        worker.executor.shutdown()
+
+    asyncio.run(kill())
+
+
+def test_the_program_says_what_is_missing_or_taken(monkeypatch):
+    with serve.listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with refused(OutputError, f"127.0.0.1:{port}", "--port"):
+            serve.main(["--port", str(port)])
+    monkeypatch.setattr(serve, "importlib", SimpleNamespace(util=SimpleNamespace(find_spec=lambda name: None)))
+    with refused(UnsupportedError, "python-multipart", "pip install"):
+        serve.main([])
+    assert serve.parse([]).host == "127.0.0.1"
+
+
+def test_the_description_names_every_route_and_error(address):
+    described = httpx.get(f"http://{address}/openapi.json").json()
+    assert set(described["paths"]) == {f"/api/{name}" for name in (
+        "verify", "separate", "separate.zip", "transcribe", "meeting")}
+    for path in described["paths"].values():
+        assert {"200", "400", "403", "408", "413", "422", "503"} <= set(path["post"]["responses"])
+        for status in ("413", "422"):
+            content = path["post"]["responses"][status]["content"]["application/json"]
+            assert content["schema"]["$ref"].endswith("/Problem")
+    assert "/api/live" in described["info"]["description"]
+
+
+def test_the_page_is_whole_in_both_languages_and_takes_nothing_from_elsewhere(address):
+    static = ROOT / "app" / "static"
+    texts = {path.name: path.read_text(encoding="utf-8") for path in static.iterdir()}
+    english, chinese = (set(re.findall(r'(?:[{,]|^)\s*(\w+): "', part)) for part in texts["words.js"].split("zh: {"))
+    assert english == chinese
+    used = re.findall(r'data-text="(\w+)"', texts["index.html"]) + re.findall(r'say\("(\w+)"\)', texts["app.js"])
+    assert set(used) <= english
+    outside = {name: re.findall(r"(?:https?:)?//[\w.]+\.\w+", text.replace("http://www.w3.org/2000/svg", ""))
+               for name, text in texts.items()}
+    assert not any(outside.values()), outside
+    page = httpx.get(f"http://{address}/")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in re.findall(r'(?:src|href)="(/static/[\w.]+)"', page.text):
+        assert httpx.get(f"http://{address}{name}").status_code == 200
+    for name in re.findall(r"[\w.]+\.(?:wav|flac)", " ".join(re.findall('data-samples="(.*?)"', page.text))):
+        assert httpx.get(f"http://{address}/samples/{name}").status_code == 200
