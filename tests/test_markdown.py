@@ -22,8 +22,8 @@ PAIRS = [name for name in DOCUMENTS if not ALONE.fullmatch(name) and not name.en
 SHELL = {name for name in DOCUMENTS if not name.startswith(("CHANGELOG", "benchmarks", ".github"))}
 # what is neither ours nor checked
 COMMON = {"cat", "cd", "cp", "export", "git", "ls", "make", "npu-smi", "pip", "printf", "source",
-          "speech-app", "speech-eval", "speech-export", "speech-meeting", "speech-prepare", "speech-separate", "speech-train",
-          "speech-transcribe", "speech-verify", "tar"}
+          "speech-app", "speech-eval", "speech-export", "speech-meeting", "speech-prepare", "speech-separate",
+          "speech-train", "speech-transcribe", "speech-verify", "tar"}
 BEST = r"--checkpoint_path (runs/\w+|pretrained)/best\.ckpt"
 # The whole of a command in a block without a mark, as a pattern, and the test that runs the like of it; of three, that
 # of each model. None needs no test.
