@@ -3,7 +3,10 @@ import base64
 import io
 import json
 import re
+import shutil
 import socket
+import subprocess
+import sysconfig
 import tempfile
 import zipfile
 from types import SimpleNamespace
@@ -15,7 +18,7 @@ from helpers.documents import ROOT
 from helpers.errors import refused
 from helpers.served import networks, serving, wait_for, word
 
-from app.src.live import KEPT, LONGEST, cut, sounds_like_speech
+from app.src.live import KEPT, LONGEST, STEP, Live, cut, sounds_like_speech
 from utils.errors import OutputError, UnsupportedError
 
 for name in ("fastapi", "uvicorn", "websockets", "httpx", "python_multipart"):
@@ -162,7 +165,7 @@ def test_large_bodies_are_refused_before_they_are_there(nets):
 
 
 def test_who_sends_nothing_frees_the_place(nets):
-    with serving(limits={"requests": 1, "idle": 0.3}) as address:
+    with serving(limits={"requests": 1, "idle": 2}) as address:
         with start_post(address, "/api/transcribe", b"", 1000) as client:
             wait_for(lambda: post(address, "/api/transcribe", file=sound()).status_code == 503)
             assert client.recv(100).startswith(b"HTTP/1.1 408")
@@ -220,6 +223,29 @@ def test_text_grows_while_sound_comes(address, rate):
     assert partial == sorted(partial, key=len) and set(partial) <= {"one", "one two", "one two three",
                                                                    "one two three four"}
     assert models._sessions == {}
+
+
+@pytest.mark.slow
+def test_a_unidirectional_network_goes_on_step_by_step():
+    """Two who speak by turns through one network get what each gets alone."""
+    from deepspeech2.src.config import Config
+    from deepspeech2.src.decoder import make_decoder
+    from deepspeech2.src.inference import Recognizer
+    from deepspeech2.src.model import DeepSpeech2
+    from deepspeech2.src.text import Alphabet
+
+    config = Config(bidirectional=False, hidden_size=32, hidden_layers=1)
+    recognizer = Recognizer(DeepSpeech2(config), config, make_decoder(config, Alphabet(config.labels)))
+    streams = pcm(3), pcm(3)[16000:]
+    lives = [Live(recognizer, 16000) for _ in streams]
+    texts = [[], []]
+    for start in range(0, len(streams[0]), 8000):
+        for text, live, stream in zip(texts, lives, streams, strict=True):
+            text.append(live.push(stream[start:start + 8000]).final)
+    for text, live, stream in zip(texts, lives, streams, strict=True):
+        found = " ".join(filter(None, [*text, live.finish().final]))
+        segments = recognizer.transcribe_stream([np.frombuffer(stream, "<i2")], seconds=STEP, timestamps=True)
+        assert found == " ".join(word.text for segment in segments for word in segment.words)
 
 
 def test_no_sound_has_no_text(address):
@@ -312,6 +338,18 @@ def test_the_description_names_every_route_and_error(address):
             content = path["post"]["responses"][status]["content"]["application/json"]
             assert content["schema"]["$ref"].endswith("/Problem")
     assert "/api/live" in described["info"]["description"]
+
+
+@pytest.mark.slow
+def test_no_request_that_fits_the_description_fails_the_server(address, tmp_path):
+    program = shutil.which("schemathesis") or shutil.which("schemathesis", path=sysconfig.get_path("scripts"))
+    if not program:
+        pytest.skip("schemathesis is not installed")
+    checks = "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance"
+    done = subprocess.run([program, "run", f"http://{address}/openapi.json", "--max-examples", "30", "--checks", checks,
+                           "--phases", "coverage,fuzzing", "--generation-deterministic", "--no-color"], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "Tested: 5" in done.stdout, done.stdout
 
 
 def test_the_page_is_whole_in_both_languages_and_takes_nothing_from_elsewhere(address):

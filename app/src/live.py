@@ -17,6 +17,7 @@ import deepspeech2
 from utils.audio.audio_file import AudioError
 
 RATE = 16000
+STEP = 0.5          # seconds between two looks for text
 PAUSE = 1.2         # seconds after the last word that make it final
 LONGEST = 14.0      # seconds that are held: the network is compiled for 1, 2, 4, 8 and 16
 SILENT = 2.0        # seconds without a word that are forgotten, but for the last KEPT
@@ -151,7 +152,7 @@ def sounds_like_speech(samples: np.ndarray) -> bool:
 @cache
 def _stepper(recognizer):
     """(the one Stepper of a recogniser, from which all are copied; seconds of a row)."""
-    stepper = recognizer.stream(0.5).stepper
+    stepper = recognizer.stream(STEP).stepper
     return stepper, stepper.steps.length[1] / RATE
 
 

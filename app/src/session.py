@@ -11,12 +11,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from app.src import models
 from app.src.limits import IDLE, Refused, require_same_site
+from app.src.live import STEP
 from app.src.workers import Worker
 from utils.defects import explained
 from utils.errors import UserError
 
 SESSIONS = 4        # at once
-STEP = 0.5          # seconds of sound that are waited for before the text is looked for again
 AHEAD = 30          # seconds that may wait to be computed; then the client has to wait
 MINUTES = 30        # of a session
 RATES = (8000, 192_000)     # Hz
