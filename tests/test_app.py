@@ -263,7 +263,7 @@ def test_what_is_no_stream_is_one_line(address, query, messages, name):
 
 
 def test_speakers_are_few_and_who_stalls_or_vanishes_frees_the_place(nets):
-    with serving(live={"sessions": 1, "idle": 0.5, "minutes": 0.05}) as address:
+    with serving(live={"sessions": 1, "idle": 3, "minutes": 0.05}) as address:
         with connect(f"ws://{address}/api/live") as client:
             wait_for(lambda: models._sessions)
             assert "busy" in talk(address)[-1]["error"]
