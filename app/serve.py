@@ -26,23 +26,23 @@ def main(argv: list[str]) -> None:
 
     from app.src import models
     from app.src.server import LOCAL, make_app
-    from app.src.workers import Worker, process
+    from app.src.workers import Worker, executor_factory
 
     checkpoints = models.Checkpoints(args.ecapatdnn, args.conv_tasnet, args.deepspeech2, args.live, args.device_target)
-    files, speech = Worker(process(checkpoints)), Worker(process(checkpoints))
+    files, speech = (Worker(executor_factory(checkpoints)) for _ in range(2))
     try:
         print("loading the models", flush=True)
         for loading in [files.executor.submit(models.load_all), speech.executor.submit(models.load_live)]:
             loading.result()
         name = f"[{args.host}]" if ":" in args.host else args.host
         print(f"http://{name}:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
-        app = make_app(files, speech, LOCAL if args.host in LOCAL else ("*",))
+        app = make_app(files, speech, LOCAL if name in LOCAL else ("*",))
         config = uvicorn.Config(app, log_level="warning", limit_concurrency=CONNECTIONS, ws="websockets-sansio",
                                 ws_max_size=2 ** 20, ws_max_queue=8, timeout_graceful_shutdown=2)
         uvicorn.Server(config).run([listening])
     finally:
-        for process_ in multiprocessing.active_children():      # one may be in the midst of a long recording
-            process_.kill()
+        for process in multiprocessing.active_children():       # one may be in the midst of a long recording
+            process.kill()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -66,7 +66,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                             help="run folder, .ckpt or an original's file (default: the one that ships)")
     parser.add_argument("--live", metavar="CHECKPOINT", help="of DeepSpeech2, for live text: one trained with "
                         "--bidirectional false costs least (default: that of --deepspeech2)")
-    parser.add_argument("--device_target", default="", help="Ascend, CPU, GPU")
+    parser.add_device_target()
     return parser.parse_args(argv)
 
 

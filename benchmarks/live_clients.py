@@ -31,38 +31,37 @@ def main(argv: list[str]) -> None:
     print("clients | delay of text p50 s | p95 s | in real time")
     for count in args.clients:
         delays = [[] for _ in range(count)]
-        threads = [threading.Thread(target=speak, args=(args.address, pcm, heard.append)) for heard in delays]
+        threads = [threading.Thread(target=stream, args=(args.address, pcm, row.append)) for row in delays]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        in_time = sum(bool(heard) and np.mean(heard[-5:]) < np.mean(heard[len(heard) // 3:][:5]) + 1
-                      for heard in delays)
+        in_time = sum(bool(row) and np.mean(row[-5:]) < np.mean(row[len(row) // 3:][:5]) + 1 for row in delays)
         together = np.concatenate(delays)
         print(f"{count} | {np.quantile(together, 0.5):.2f} | {np.quantile(together, 0.95):.2f} | {in_time} of {count}",
               flush=True)
 
 
-def speak(address: str, pcm: bytes, heard: Callable[[float], None]) -> None:
+def stream(address: str, pcm: bytes, report: Callable[[float], None]) -> None:
     """Streams a recording, and hands on the delay of each text."""
     from websockets.sync.client import connect  # pyright: ignore[reportMissingImports]: an extra
 
     with connect(f"ws://{address}/api/live?rate={RATE}") as client:
         start = time.monotonic()
 
-        def listen():
-            while not (news := json.loads(client.recv())).get("end"):
-                if "error" in news:
-                    raise RuntimeError(news["error"])
-                heard(time.monotonic() - start - news["seconds"])
+        def receive():
+            while not (update := json.loads(client.recv())).get("end"):
+                if "error" in update:
+                    raise RuntimeError(update["error"])
+                report(time.monotonic() - start - update["seconds"])
 
-        listening = threading.Thread(target=listen)
-        listening.start()
+        receiving = threading.Thread(target=receive)
+        receiving.start()
         for place in range(0, len(pcm), RATE // 5):
             time.sleep(max(0.0, start + (place + RATE // 5) / 2 / RATE - time.monotonic()))
             client.send(pcm[place:place + RATE // 5])
         client.send("end")
-        listening.join()
+        receiving.join()
 
 
 if __name__ == "__main__":

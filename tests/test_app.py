@@ -18,7 +18,7 @@ from helpers.documents import ROOT
 from helpers.errors import refused
 from helpers.served import networks, serving, wait_for, word
 
-from app.src.live import KEPT, LONGEST, STEP, Live, cut, sounds_like_speech
+from app.src.live import KEPT, LONGEST, STEP, LiveTranscriber, find_cut, has_speech
 from utils.errors import OutputError, UnsupportedError
 
 for name in ("fastapi", "uvicorn", "websockets", "httpx", "python_multipart"):
@@ -199,27 +199,27 @@ def test_who_goes_away_frees_the_place_and_what_has_not_begun_never_does(nets):
 
 def talk(address, *messages, query="?rate=16000"):
     """What comes back for messages over a WebSocket, until it is closed."""
-    news = []
+    updates = []
     with connect(f"ws://{address}/api/live{query}") as client:
         try:
             for message in messages:
                 client.send(message)
             while True:
-                news.append(json.loads(client.recv(10)))
+                updates.append(json.loads(client.recv(10)))
         except ConnectionClosed:
-            return news
+            return updates
 
 
-def text_of(news):
-    return " ".join(filter(None, (item["final"] for item in news)))
+def text_of(updates):
+    return " ".join(filter(None, (item["final"] for item in updates)))
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_text_grows_while_sound_comes(address, rate):
     stream, size = pcm(4, rate), 2 * rate
-    news = talk(address, *(stream[i:i + size] for i in range(0, len(stream), size)), "end", query=f"?rate={rate}")
-    partial = list(dict.fromkeys(item["partial"] for item in news if item["partial"]))
-    assert text_of(news) == "one two three four" and news[-1]["end"] and news[-1]["seconds"] == 4
+    updates = talk(address, *(stream[i:i + size] for i in range(0, len(stream), size)), "end", query=f"?rate={rate}")
+    partial = list(dict.fromkeys(item["partial"] for item in updates if item["partial"]))
+    assert text_of(updates) == "one two three four" and updates[-1]["end"] and updates[-1]["seconds"] == 4
     assert partial == sorted(partial, key=len) and set(partial) <= {"one", "one two", "one two three",
                                                                    "one two three four"}
     assert models._sessions == {}
@@ -237,7 +237,7 @@ def test_a_unidirectional_network_goes_on_step_by_step():
     config = Config(bidirectional=False, hidden_size=32, hidden_layers=1)
     recognizer = Recognizer(DeepSpeech2(config), config, make_decoder(config, Alphabet(config.labels)))
     streams = pcm(3), pcm(3)[16000:]
-    lives = [Live(recognizer, 16000) for _ in streams]
+    lives = [LiveTranscriber(recognizer, 16000) for _ in streams]
     texts = [[], []]
     for start in range(0, len(streams[0]), 8000):
         for text, live, stream in zip(texts, lives, streams, strict=True):
@@ -257,8 +257,8 @@ def test_no_sound_has_no_text(address):
     ("?rate=7", [], "8000 to 192000"), ("?rate=-1", [], "rate"), ("?rate=٣٢٠٠٠", [], "rate"), ("", [b"odd"], "16 bits"),
     ("", ["stop"], "end")])
 def test_what_is_no_stream_is_one_line(address, query, messages, name):
-    news = talk(address, *messages, query=query)
-    assert list(news[-1]) == ["error"] and name in news[-1]["error"]
+    updates = talk(address, *messages, query=query)
+    assert list(updates[-1]) == ["error"] and name in updates[-1]["error"]
     assert models._sessions == {}
 
 
@@ -281,20 +281,20 @@ def test_speakers_are_few_and_who_stalls_or_vanishes_frees_the_place(nets):
 def test_words_become_final_at_a_pause_or_when_too_much_is_held():
     words = [word(str(i), i, i + 0.5) for i in range(13)]
     words[8].start = 8.4        # the largest gap that is late enough
-    assert cut([], 1) is None and cut([], 3) == (0, 3 - KEPT)
-    assert cut(words[:3], 2.9) is None
-    assert cut(words[:3], 4) == (3, 4 - KEPT)
-    assert cut(words, LONGEST - 0.5) is None
-    assert cut(words, LONGEST - 0.4 + 0.5)[0] == 13     # a pause
+    assert find_cut([], 1) is None and find_cut([], 3) == (0, 3 - KEPT)
+    assert find_cut(words[:3], 2.9) is None
+    assert find_cut(words[:3], 4) == (3, 4 - KEPT)
+    assert find_cut(words, LONGEST - 0.5) is None
+    assert find_cut(words, LONGEST - 0.4 + 0.5)[0] == 13     # a pause
     words.append(word("13", 13, 13.9))
-    assert cut(words, LONGEST) == (8, pytest.approx((7.5 + 8.4) / 2))
+    assert find_cut(words, LONGEST) == (8, pytest.approx((7.5 + 8.4) / 2))
 
 
 def test_silence_and_even_noise_are_not_speech():
     noise = np.random.default_rng(1).normal(0, 1, 16000).astype(np.float32)
     burst = np.where(np.arange(16000) % 8000 < 4000, noise, 0.05 * noise)
-    assert sounds_like_speech(0.1 * burst) and not sounds_like_speech(0.1 * noise)
-    assert not sounds_like_speech(0.001 * burst) and not sounds_like_speech(noise[:10])
+    assert has_speech(0.1 * burst) and not has_speech(0.1 * noise)
+    assert not has_speech(0.001 * burst) and not has_speech(noise[:10])
 
 
 # ---- the process, the program, the page
@@ -304,11 +304,11 @@ def test_a_killed_process_is_replaced():
     import asyncio
     import os
 
-    from app.src.workers import Worker, process
+    from app.src.workers import Worker, executor_factory
     from utils.errors import RunError
 
     async def kill():
-        worker = Worker(process(models.Checkpoints()))
+        worker = Worker(executor_factory(models.Checkpoints()))
         with refused(RunError, "killed"):
             await worker.run(os._exit, 9)
         assert await worker.run(len, "four") == 4
@@ -355,9 +355,9 @@ def test_no_request_that_fits_the_description_fails_the_server(address, tmp_path
 def test_the_page_is_whole_in_both_languages_and_takes_nothing_from_elsewhere(address):
     static = ROOT / "app" / "static"
     texts = {path.name: path.read_text(encoding="utf-8") for path in static.iterdir()}
-    english, chinese = (set(re.findall(r'(?:[{,]|^)\s*(\w+): "', part)) for part in texts["words.js"].split("zh: {"))
+    english, chinese = (set(re.findall(r'(?:[{,]|^)\s*(\w+): "', part)) for part in texts["texts.js"].split("zh: {"))
     assert english == chinese
-    used = re.findall(r'data-text="(\w+)"', texts["index.html"]) + re.findall(r'say\("(\w+)"\)', texts["app.js"])
+    used = re.findall(r'data-text="(\w+)"', texts["index.html"]) + re.findall(r'translate\("(\w+)"\)', texts["app.js"])
     assert set(used) <= english
     outside = {name: re.findall(r"(?:https?:)?//[\w.]+\.\w+", text.replace("http://www.w3.org/2000/svg", ""))
                for name, text in texts.items()}

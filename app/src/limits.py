@@ -29,7 +29,7 @@ class Limits:
     """Wraps an ASGI app."""
 
     def __init__(self, app: Any, megabytes: float = MEGABYTES, requests: int = REQUESTS, idle: float = IDLE):
-        self.app, self.most, self.requests, self.idle = app, round(megabytes * 2 ** 20), requests, idle
+        self.app, self.max_bytes, self.requests, self.idle = app, round(megabytes * 2 ** 20), requests, idle
         self.busy = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -37,10 +37,10 @@ class Limits:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        headers, body = Headers(scope=scope), _Body(receive, self.most, self.idle)
+        headers, body = Headers(scope=scope), _Body(receive, self.max_bytes, self.idle)
         try:
-            require_same_site(headers)
-            body.require(int(headers.get("content-length") or 0))
+            require_same_origin(headers)
+            body.require_size(int(headers.get("content-length") or 0))
             if self.busy >= self.requests:
                 raise Refused(503, f"busy: {self.busy} requests in progress; try again later")
             self.busy += 1
@@ -49,7 +49,7 @@ class Limits:
             finally:
                 self.busy -= 1
         except Refused as error:
-            await refusal(error.status, str(error))(scope, receive, send)
+            await error_response(error.status, str(error))(scope, receive, send)
 
     async def _run(self, scope, body, send):
         """Runs the app until it is done, the body is refused or the client has gone."""
@@ -72,56 +72,56 @@ class Limits:
 class _Body:
     """The messages of a request, counted and timed."""
 
-    def __init__(self, receive, most, idle):
-        self.source, self.most, self.idle = receive, most, idle
-        self.count, self.whole, self.ended, self.refused = 0, asyncio.Event(), asyncio.Event(), None
+    def __init__(self, receive, max_bytes, idle):
+        self.source, self.max_bytes, self.idle = receive, max_bytes, idle
+        self.bytes, self.complete, self.closed, self.refused = 0, asyncio.Event(), asyncio.Event(), None
 
-    def require(self, count):
+    def require_size(self, count):
         """Refused where a body of `count` bytes is too large."""
-        if count > self.most:
-            raise Refused(413, f"the request has more than {self.most / 2 ** 20:g} MB; send less, or "
+        if count > self.max_bytes:
+            raise Refused(413, f"the request has more than {self.max_bytes / 2 ** 20:g} MB; send less, or "
                                "a compressed format")
 
     async def receive(self):
         """The next message of the body, for the app."""
-        if self.whole.is_set():
-            await self.ended.wait()
+        if self.complete.is_set():
+            await self.closed.wait()
             return {"type": "http.disconnect"}
         try:
             message = await asyncio.wait_for(self.source(), self.idle)
-            self.count += len(message.get("body", b""))
-            self.require(self.count)
+            self.bytes += len(message.get("body", b""))
+            self.require_size(self.bytes)
         except (asyncio.TimeoutError, Refused) as error:
             self.refused = error if isinstance(error, Refused) else \
                 Refused(408, f"nothing came for {self.idle:g} s; send the request again")
-            self.ended.set()
+            self.closed.set()
             await asyncio.Event().wait()        # until this is cancelled
         if message["type"] == "http.disconnect":
-            self.ended.set()
+            self.closed.set()
         elif not message.get("more_body"):
-            self.whole.set()
+            self.complete.set()
         return message
 
     async def stopped(self):
         """Waits until the body is refused or the client has gone."""
-        ended, whole = asyncio.create_task(self.ended.wait()), asyncio.create_task(self.whole.wait())
+        closed, complete = asyncio.create_task(self.closed.wait()), asyncio.create_task(self.complete.wait())
         try:
-            await asyncio.wait({ended, whole}, return_when=asyncio.FIRST_COMPLETED)
-            while not self.ended.is_set():
+            await asyncio.wait({closed, complete}, return_when=asyncio.FIRST_COMPLETED)
+            while not self.closed.is_set():
                 if (await self.source())["type"] == "http.disconnect":
-                    self.ended.set()
+                    self.closed.set()
         finally:
-            ended.cancel()
-            whole.cancel()
+            closed.cancel()
+            complete.cancel()
 
 
-def require_same_site(headers: Headers) -> None:
+def require_same_origin(headers: Headers) -> None:
     """Refused (403) where a page of another site asks."""
     origin = headers.get("origin")
     if origin and urlsplit(origin).netloc != headers.get("host"):
         raise Refused(403, f"origin: found {origin[:80]!r}, expected a page of this server")
 
 
-def refusal(status: int, line: str) -> JSONResponse:
+def error_response(status: int, line: str) -> JSONResponse:
     """An error as the API gives it: one line."""
     return JSONResponse({"error": line}, status, {"Retry-After": "5"} if status == 503 else None)

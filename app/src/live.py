@@ -22,14 +22,14 @@ PAUSE = 1.2         # seconds after the last word that make it final
 LONGEST = 14.0      # seconds that are held: the network is compiled for 1, 2, 4, 8 and 16
 SILENT = 2.0        # seconds without a word that are forgotten, but for the last KEPT
 KEPT = 0.5
-FAINT = 0.003       # RMS of the loudest twentieth of a second below which nobody speaks
-EVEN = 3.0          # nor where it is fewer times as loud as the quietest tenth: noise, of which words would be made
+LEAST_RMS = 0.003   # of the loudest twentieth of a second; below, nobody speaks
+LEAST_RATIO = 3.0   # of its RMS to that of the quietest tenth; below, it is noise, of which words would be made
 
 
-class Heard(NamedTuple):
-    """News of a session."""
+class Update(NamedTuple):
+    """What is new in the text of a session."""
 
-    final: str          # what is sure since the last news
+    final: str          # what has become final since the last update
     partial: str        # what follows it so far
 
 
@@ -44,40 +44,40 @@ class Word(Protocol):
     def end(self) -> float: ...
 
 
-class Live:
+class LiveTranscriber:
     """One client's speech, samples at `rate` Hz as they arrive."""
 
     def __init__(self, recognizer: "deepspeech2.Recognizer", rate: int):
         self.resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        self.held = Utterance(recognizer) if recognizer.config.bidirectional else Steps(recognizer)
+        self.decoder = OfflineDecoder(recognizer) if recognizer.config.bidirectional else StreamingDecoder(recognizer)
         self.space = " " if recognizer.alphabet.spaced else ""
 
-    def push(self, pcm: bytes) -> Heard:
+    def push(self, pcm: bytes) -> Update:
         """The next samples, 16 bits little-endian."""
         self._add(pcm)
-        words = self.held.words()
-        place = cut(words, self.held.seconds)
-        if place is None:
-            return Heard("", self._text(words))
-        count, seconds = place
-        self.held.drop(seconds)
-        return Heard(self._text(words[:count]), self._text(words[count:]))
+        words = self.decoder.words()
+        cut = find_cut(words, self.decoder.seconds)
+        if cut is None:
+            return Update("", self._text(words))
+        count, seconds = cut
+        self.decoder.drop(seconds)
+        return Update(self._text(words[:count]), self._text(words[count:]))
 
-    def finish(self) -> Heard:
+    def finish(self) -> Update:
         """Nothing follows: what was partial is final."""
         self._add(b"", last=True)
-        self.held.finish()
-        return Heard(self._text(self.held.words()), "")
+        self.decoder.finish()
+        return Update(self._text(self.decoder.words()), "")
 
     def _add(self, pcm, last=False):
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 2 ** 15
-        self.held.add(self.resampler.resample_chunk(samples, last=last))
+        self.decoder.add(self.resampler.resample_chunk(samples, last=last))
 
     def _text(self, words):
         return self.space.join(word.text for word in words)
 
 
-class Utterance:
+class OfflineDecoder:
     """Samples since the last cut, transcribed as a whole by a network that needs the whole."""
 
     def __init__(self, recognizer: "deepspeech2.Recognizer"):
@@ -94,7 +94,7 @@ class Utterance:
 
     def words(self) -> Sequence[Word]:
         """What is said in it."""
-        if len(self.samples) < self.recognizer.fewest or not sounds_like_speech(self.samples):
+        if len(self.samples) < self.recognizer.fewest or not has_speech(self.samples):
             return []
         try:
             return self.recognizer.transcribe(self.samples, RATE, timestamps=True).words
@@ -109,7 +109,7 @@ class Utterance:
         """Nothing follows."""
 
 
-class Steps:
+class StreamingDecoder:
     """Labels since the last cut, from a network that goes on from step to step."""
 
     def __init__(self, recognizer: "deepspeech2.Recognizer"):
@@ -142,11 +142,11 @@ class Steps:
         self.labels += [rows[:, 0] for rows in self.stepper.flush()]
 
 
-def sounds_like_speech(samples: np.ndarray) -> bool:
+def has_speech(samples: np.ndarray) -> bool:
     """Whether somebody may speak in samples (n,): they are loud enough, and not always alike."""
     parts = samples[:len(samples) // 800 * 800].reshape(-1, 800)
     levels = np.sqrt(np.mean(parts ** 2, axis=1))
-    return bool(len(levels)) and levels.max() > max(FAINT, EVEN * np.quantile(levels, 0.1))
+    return bool(len(levels)) and levels.max() > max(LEAST_RMS, LEAST_RATIO * np.quantile(levels, 0.1))
 
 
 @cache
@@ -156,7 +156,7 @@ def _stepper(recognizer):
     return stepper, stepper.steps.length[1] / RATE
 
 
-def cut(words: Sequence[Word], seconds: float) -> tuple[int, float] | None:
+def find_cut(words: Sequence[Word], seconds: float) -> tuple[int, float] | None:
     """(how many words are final, seconds that are done with) of the `seconds` that are held; None: wait for more."""
     if not words:
         return (0, seconds - KEPT) if seconds > SILENT else None

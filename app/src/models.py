@@ -1,7 +1,7 @@
 """What the server's processes compute. MindSpore lives here, and nowhere else in the app.
 
-`begin` is called once in each process; a model is loaded when it is first asked for. A recording comes as the bytes of
-a file of any format: it gets no name on the disk, so nothing of it is left, not even where the process is killed.
+`initialize` is called once in each process; a model is loaded when it is first asked for. A recording comes as the bytes
+of a file of any format: it gets no name on the disk, so nothing of it is left, not even where the process is killed.
 """
 import io
 import multiprocessing.connection
@@ -21,8 +21,9 @@ import conv_tasnet
 import deepspeech2
 import ecapatdnn
 import meeting
-from app.src.live import Live
+from app.src.live import LiveTranscriber
 from utils.audio.audio_file import AudioError, header
+from utils.errors import RunError
 
 MINUTES = 10        # of the longest recording
 
@@ -45,19 +46,19 @@ class Checkpoints(NamedTuple):
 
 
 _checkpoints = Checkpoints()
-_sessions: dict[str, Live] = {}
+_sessions: dict[str, LiveTranscriber] = {}
 
 
-def begin(checkpoints: Checkpoints) -> None:
+def initialize(checkpoints: Checkpoints) -> None:
     """Says what this process works with. It ends when the server does, however that ends."""
     global _checkpoints
     _checkpoints = checkpoints
     if server := multiprocessing.parent_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is for the server
-        threading.Thread(target=_end_with, args=(server.sentinel,), daemon=True).start()
+        threading.Thread(target=_exit_with, args=(server.sentinel,), daemon=True).start()
 
 
-def _end_with(sentinel):
+def _exit_with(sentinel):
     multiprocessing.connection.wait([sentinel])
     os._exit(1)
 
@@ -79,20 +80,20 @@ def _recognizer(checkpoint):
 
 def verify(first: Upload, second: Upload) -> dict:
     """Whether two recordings are of one speaker. AudioError for one that is unfit, as in all that follow."""
-    with opened(first) as one, opened(second) as other:
-        return _verifier().verify(one, other)._asdict()
+    with as_path(first) as first_path, as_path(second) as second_path:
+        return _verifier().verify(first_path, second_path)._asdict()
 
 
 def separate(upload: Upload) -> dict:
     """The voices of a recording, each as the bytes of a wav at the recording's rate."""
-    with opened(upload) as path:
+    with as_path(upload) as path:
         voices, rate = _separator().separate(path, header(path)[1]), header(path)[1]
     return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice, rate) for voice in voices]}
 
 
 def transcribe(upload: Upload) -> dict:
     """What is said in a recording, with the times of words."""
-    with opened(upload) as path:
+    with as_path(upload) as path:
         transcript = _recognizer(_checkpoints.deepspeech2).transcribe(path, timestamps=True)
         seconds = float(np.divide(*header(path)))
     return {"seconds": seconds, "text": transcript.text, "words": [word._asdict() for word in transcript.words]}
@@ -101,16 +102,16 @@ def transcribe(upload: Upload) -> dict:
 def who_said_what(upload: Upload, num_speakers: int | None) -> dict:
     """Who said what in a recording."""
     transcriber = meeting.Transcriber(_verifier(), _separator(), _recognizer(_checkpoints.deepspeech2))
-    with opened(upload) as path:
-        found = transcriber.transcribe(path, num_speakers=num_speakers)
-    turns = [turn._asdict() | {"words": [word._asdict() for word in turn.words]} for turn in found.turns]
-    return {"seconds": found.seconds, "overlap_seconds": found.overlap_seconds, "speakers": found.speakers,
-            "real_time_factor": found.real_time_factor, "turns": turns}
+    with as_path(upload) as path:
+        result = transcriber.transcribe(path, num_speakers=num_speakers)
+    turns = [turn._asdict() | {"words": [word._asdict() for word in turn.words]} for turn in result.turns]
+    return {"seconds": result.seconds, "overlap_seconds": result.overlap_seconds, "speakers": result.speakers,
+            "real_time_factor": result.real_time_factor, "turns": turns}
 
 
 @contextmanager
-def opened(upload: Upload) -> Iterator[str]:
-    """A path of a recording, while it lasts; errors about it call it by its name. AudioError for one too long."""
+def as_path(upload: Upload) -> Iterator[str]:
+    """A path of a recording, within the block; errors about it call it by its name. AudioError for one too long."""
     with tempfile.TemporaryFile() as file:      # has no name in any folder
         file.write(upload.content)
         file.flush()
@@ -134,11 +135,16 @@ def wav(samples: np.ndarray, rate: int) -> bytes:
 def live_begin(session: str, rate: int) -> None:
     """A client begins to stream samples at `rate` Hz."""
     recognizer = _recognizer(_checkpoints.live or _checkpoints.deepspeech2)
-    _sessions[session] = Live(recognizer, rate)
+    _sessions[session] = LiveTranscriber(recognizer, rate)
 
 
 def live_push(session: str, pcm: bytes) -> dict:
-    """The next samples, 16 bits little-endian -> what is sure since the last call, and what may still change."""
+    """The next samples, 16 bits little-endian -> what has become final, and what may still change.
+
+    RunError where another process, killed since, knew the session.
+    """
+    if session not in _sessions:
+        raise RunError("the process that computes was killed (out of memory?); begin again")
     return _sessions[session].push(pcm)._asdict()
 
 

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.src import models
 from app.src.answers import Meeting, Problem, Transcript, Verdict, Voices
-from app.src.limits import IDLE, MEGABYTES, Limits, refusal
+from app.src.limits import IDLE, MEGABYTES, Limits, error_response
 from app.src.models import MINUTES, Upload
 from app.src.session import Sessions
 from app.src.workers import Worker
@@ -36,7 +36,7 @@ SAMPLES = {     # what the page offers to try, by the name in its address
     "mixture.wav": "conv_tasnet", "command.wav": "deepspeech2", "spelled.wav": "deepspeech2", "meeting.flac": "meeting"}
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 # The page takes nothing from elsewhere, and no other page shows it
-POLICY = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; connect-src 'self' ws: wss:; " \
+CONTENT_POLICY = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; connect-src 'self' ws: wss:; " \
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 DESCRIPTION = f"""Send recordings of any format and rate, up to {MEGABYTES} MB and {MINUTES} minutes.
 Every error is `{{"error": "one line"}}`.
@@ -64,7 +64,7 @@ def make_app(files: Worker, speech: Worker, hosts: tuple[str, ...] = LOCAL, limi
     """
     sessions = Sessions(speech, **(live or {}))
     app = FastAPI(title="MindSpore speech zoo", version=VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None,
-                  middleware=[Middleware(Secured), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),
+                  middleware=[Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),
                               Middleware(Limits, **(limits or {}))])
     _add_errors(app)
     _add_page(app)
@@ -77,16 +77,16 @@ def make_app(files: Worker, speech: Worker, hosts: tuple[str, ...] = LOCAL, limi
     @app.post("/api/separate", responses=ERRORS)
     async def separate(file: UploadFile) -> Voices:
         """The voices of a recording in which two speak at once."""
-        found = await files.run(models.separate, await _read(file))
-        return Voices(**found | {"voices": [base64.b64encode(voice).decode() for voice in found["voices"]]})
+        result = await files.run(models.separate, await _read(file))
+        return Voices(**result | {"voices": [base64.b64encode(voice).decode() for voice in result["voices"]]})
 
     @app.post("/api/separate.zip", responses=ERRORS | {200: {"content": {"application/zip": {}}}},
               response_class=Response)
     async def separate_zip(file: UploadFile) -> Response:
         """The same as a zip of voice1.wav, voice2.wav."""
-        found, archive = await files.run(models.separate, await _read(file)), io.BytesIO()
+        result, archive = await files.run(models.separate, await _read(file)), io.BytesIO()
         with zipfile.ZipFile(archive, "w") as target:
-            for number, voice in enumerate(found["voices"], 1):
+            for number, voice in enumerate(result["voices"], 1):
                 target.writestr(f"voice{number}.wav", voice)
         return Response(archive.getvalue(), media_type="application/zip")
 
@@ -127,7 +127,8 @@ def _add_page(app: FastAPI) -> None:
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
-class Secured:
+
+class SecurityHeaders:
     """An ASGI middleware: every answer tells a browser what the page may do."""
 
     def __init__(self, app: Any):
@@ -138,7 +139,7 @@ class Secured:
         async def sent(message):
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update({
-                    "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff",
+                    "Content-Security-Policy": CONTENT_POLICY, "X-Content-Type-Options": "nosniff",
                     "Cache-Control": "no-cache"})
             await send(message)
 
@@ -149,23 +150,23 @@ def _add_errors(app: FastAPI) -> None:
     """Every error becomes one line. What is no client's fault is printed here, and does not show what is inside."""
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
-        return refusal(error.status_code, str(error.detail))
+        return error_response(error.status_code, str(error.detail))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return refusal(422, f"{first['loc'][-1]}: {first['msg']}; /openapi.json says what is expected")
+        return error_response(422, f"{first['loc'][-1]}: {first['msg']}; /openapi.json says what is expected")
 
     @app.exception_handler(AudioError)
-    async def unfit(_: Request, error: AudioError) -> Response:
-        return refusal(422, str(error))
+    async def bad_recording(_: Request, error: AudioError) -> Response:
+        return error_response(422, str(error))
 
     @app.exception_handler(RunError)
-    async def lost(_: Request, error: RunError) -> Response:
-        return refusal(503, str(error))
+    async def unavailable(_: Request, error: RunError) -> Response:
+        return error_response(503, str(error))
 
     @app.exception_handler(UserError)
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         print(f"error: {error if isinstance(error, UserError) else explained(error)[0]}", file=sys.stderr, flush=True)
-        return refusal(500, "the server failed; what it printed says why")
+        return error_response(500, "the server failed; what it printed says why")

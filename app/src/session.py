@@ -10,17 +10,17 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from app.src import models
-from app.src.limits import IDLE, Refused, require_same_site
+from app.src.limits import IDLE, Refused, require_same_origin
 from app.src.live import STEP
 from app.src.workers import Worker
 from utils.defects import explained
 from utils.errors import UserError
 
 SESSIONS = 4        # at once
-AHEAD = 30          # seconds that may wait to be computed; then the client has to wait
+MOST_PENDING = 30          # seconds that may wait to be computed; then the client has to wait
 MINUTES = 30        # of a session
 RATES = (8000, 192_000)     # Hz
-POLICY, LATER = 1008, 1013  # codes of RFC 6455 with which a socket is closed
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # codes of RFC 6455 with which a socket is closed
 
 
 class Sessions:
@@ -34,10 +34,10 @@ class Sessions:
         """One client, until it ends, stalls or goes away."""
         await socket.accept()
         try:
-            require_same_site(socket.headers)
+            require_same_origin(socket.headers)
             rate = _rate(socket.query_params.get("rate", "16000"))
             if self.busy >= self.sessions:
-                raise Refused(LATER, f"busy: {self.busy} speak; try again later")
+                raise Refused(TRY_AGAIN_LATER, f"busy: {self.busy} clients speak; try again later")
             self.busy += 1
             try:
                 await _Session(self, socket, rate).run()
@@ -46,9 +46,10 @@ class Sessions:
         except WebSocketDisconnect:
             pass
         except Refused as error:
-            await self._refuse(socket, LATER if error.status == LATER else POLICY, str(error))
+            code = error.status if error.status == TRY_AGAIN_LATER else POLICY_VIOLATION     # 403 is HTTP's
+            await self._refuse(socket, code, str(error))
         except UserError as error:
-            await self._refuse(socket, LATER, str(error))
+            await self._refuse(socket, TRY_AGAIN_LATER, str(error))
         except Exception as error:
             print(f"error: {explained(error)[0]}", file=sys.stderr, flush=True)
             await self._refuse(socket, 1011, "the server failed; what it printed says why")
@@ -65,10 +66,10 @@ class Sessions:
 class _Session:
     def __init__(self, sessions, socket, rate):
         self.sessions, self.socket, self.rate, self.name = sessions, socket, rate, secrets.token_hex(8)
-        self.waiting = bytearray()      # samples that are not computed
+        self.pending = bytearray()      # samples that are not computed
         self.bytes = 0                  # of all samples
         self.ended = False
-        self.news = asyncio.Condition()
+        self.changed = asyncio.Condition()
 
     async def run(self):
         """Reads and computes at once, so that a computation takes all that has come meanwhile."""
@@ -90,53 +91,53 @@ class _Session:
         """Samples from the client, until it says that it has ended."""
         limit = 2 * self.rate
         while not self.ended:
-            async with self.news:
-                await self.news.wait_for(lambda: len(self.waiting) < AHEAD * limit)
+            async with self.changed:
+                await self.changed.wait_for(lambda: len(self.pending) < MOST_PENDING * limit)
             try:
                 message = await asyncio.wait_for(self.socket.receive(), self.sessions.idle)
             except asyncio.TimeoutError:
-                raise Refused(POLICY, f"nothing came for {self.sessions.idle:g} s; begin again") from None
+                raise Refused(POLICY_VIOLATION, f"nothing came for {self.sessions.idle:g} s; begin again") from None
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1006))
             samples = message.get("bytes") or b""
             if message.get("text") not in (None, "end") or len(samples) % 2:
-                raise Refused(POLICY, "expected samples of 16 bits in binary messages, or the text: end")
+                raise Refused(POLICY_VIOLATION, "expected samples of 16 bits in binary messages, or the text: end")
             self.bytes += len(samples)
             if self.bytes > self.sessions.minutes * 60 * limit:
-                raise Refused(POLICY, f"more than {self.sessions.minutes:g} minutes; begin again")
-            async with self.news:
-                self.waiting += samples
+                raise Refused(POLICY_VIOLATION, f"more than {self.sessions.minutes:g} minutes; begin again")
+            async with self.changed:
+                self.pending += samples
                 self.ended = message.get("text") == "end"
-                self.news.notify_all()
+                self.changed.notify_all()
 
     async def _compute(self):
         """Text to the client, whenever a step of sound has come."""
         worker, step, done = self.sessions.worker, round(STEP * 2 * self.rate), 0
         while True:
-            async with self.news:
-                await self.news.wait_for(lambda: self.ended or len(self.waiting) >= step)
+            async with self.changed:
+                await self.changed.wait_for(lambda: self.ended or len(self.pending) >= step)
                 most = 4 * self.rate        # two seconds: the text of more grows step by step as well
-                samples = bytes(self.waiting[:most])
-                del self.waiting[:most]
-                self.news.notify_all()
-                last = self.ended and not self.waiting
+                samples = bytes(self.pending[:most])
+                del self.pending[:most]
+                self.changed.notify_all()
+                last = self.ended and not self.pending
             done += len(samples)
-            news = await worker.run(models.live_push, self.name, samples)
-            await self._send(news | {"seconds": round(done / 2 / self.rate, 2)})
+            update = await worker.run(models.live_push, self.name, samples)
+            await self._send(update | {"seconds": round(done / 2 / self.rate, 2)})
             if last:
-                news = await worker.run(models.live_end, self.name, True)
-                await self._send(news | {"seconds": round(done / 2 / self.rate, 2), "end": True})
+                update = await worker.run(models.live_end, self.name, True)
+                await self._send(update | {"seconds": round(done / 2 / self.rate, 2), "end": True})
                 await self.socket.close()
                 return
 
-    async def _send(self, news: dict[str, Any]):
+    async def _send(self, update: dict[str, Any]):
         try:
-            await asyncio.wait_for(self.socket.send_text(json.dumps(news, ensure_ascii=False)), self.sessions.idle)
+            await asyncio.wait_for(self.socket.send_text(json.dumps(update, ensure_ascii=False)), self.sessions.idle)
         except asyncio.TimeoutError:
             raise WebSocketDisconnect(1006) from None       # it does not read
 
 
 def _rate(text):
-    if not text.isascii() or not text.isdecimal() or not RATES[0] <= int(text[:9]) <= RATES[1]:
-        raise Refused(POLICY, f"rate: found {text[:20]!r}, expected Hz, {RATES[0]} to {RATES[1]}")
+    if not (text.isascii() and text.isdecimal() and len(text) < 7 and RATES[0] <= int(text) <= RATES[1]):
+        raise Refused(POLICY_VIOLATION, f"rate: found {text[:20]!r}, expected Hz, {RATES[0]} to {RATES[1]}")
     return int(text)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from typing import Any
 
-from app.src.models import Checkpoints, begin
+from app.src.models import Checkpoints, initialize
 from utils.errors import RunError
 
 
@@ -16,44 +16,45 @@ class Worker:
     """Runs functions one after the other, in the order in which they were asked for.
 
     A job whose caller is cancelled while it waits never begins. One that runs goes on to its end, and only then does
-    the next one begin. executor: makes what runs them, again where it has broken.
+    the next one begin. make_executor: makes what runs them, also the
+    replacement of one that has broken.
     """
 
-    def __init__(self, executor: Callable[[], Executor]):
-        self.make, self.executor, self.turn = executor, executor(), asyncio.Lock()
+    def __init__(self, make_executor: Callable[[], Executor]):
+        self.make_executor, self.executor, self.lock = make_executor, make_executor(), asyncio.Lock()
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """function(*args). RunError where the process was killed; the next call finds another one."""
-        await self.turn.acquire()
+        await self.lock.acquire()
         try:
             job = asyncio.wrap_future(self.executor.submit(function, *args))
         except BaseException as error:
-            self.turn.release()
+            self.lock.release()
             if isinstance(error, BrokenExecutor):
-                self._renew()
-                raise _lost() from None
+                self._replace_executor()
+                raise _killed() from None
             raise
-        job.add_done_callback(self._done)
+        job.add_done_callback(self._release)
         try:
             return await asyncio.shield(job)
         except BrokenExecutor:
-            raise _lost() from None
+            raise _killed() from None
 
-    def _done(self, job):
+    def _release(self, job):
         if not job.cancelled() and isinstance(job.exception(), BrokenExecutor):
-            self._renew()
-        self.turn.release()
+            self._replace_executor()
+        self.lock.release()
 
-    def _renew(self):
+    def _replace_executor(self):
         self.executor.shutdown(wait=False)
-        self.executor = self.make()
+        self.executor = self.make_executor()
 
 
-def _lost():
+def _killed():
     return RunError("the process that computes was killed (out of memory?); send it again")
 
 
-def process(checkpoints: Checkpoints) -> Callable[[], Executor]:
-    """What makes an executor of one process that has `begin`-ed."""
+def executor_factory(checkpoints: Checkpoints) -> Callable[[], Executor]:
+    """What makes an executor of one process that has called `initialize`."""
     # spawned: MindSpore does not survive a fork
-    return lambda: ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, (checkpoints,))
+    return lambda: ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initialize, (checkpoints,))

@@ -1,14 +1,14 @@
 // The page: four tabs over the API. Nothing comes from elsewhere.
-import {listen, pcm, spectrogram, wav} from "./sound.js";
-import {WORDS} from "./words.js";
+import {openMicrophone, pcm, spectrogram, wav} from "./sound.js";
+import {TEXTS} from "./texts.js";
 
 const COLORS = ["#1f77b4", "#e8590c", "#2b8a3e", "#9c36b5", "#c92a2a", "#0b7285", "#5c940d", "#a61e4d"];
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-const chosen = new Map();       // of each input: the Blob to send
-const shown = new Map();        // of each tab: draws its result, for another language
+const recordings = new Map();   // of each input: the File to send
+const redraws = new Map();      // of each tab: draws its result again, for another language
 let language = localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
-const say = (name) => WORDS[language][name] ?? name;
+const translate = (name) => TEXTS[language][name] ?? name;
 
 /** make("p.note", {title: "x"}, child, ...) */
 function make(kind, properties = {}, ...children) {
@@ -19,12 +19,12 @@ function make(kind, properties = {}, ...children) {
   return element;
 }
 
-function speakLanguage() {
+function applyLanguage() {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-  document.title = say("title");
-  for (const element of all("[data-text]")) element.textContent = say(element.dataset.text);
-  document.getElementById("language").textContent = say("language");
-  for (const draw of shown.values()) draw();
+  document.title = translate("title");
+  for (const element of all("[data-text]")) element.textContent = translate(element.dataset.text);
+  document.getElementById("language").textContent = translate("language");
+  for (const draw of redraws.values()) draw();
 }
 
 function openTab(name) {
@@ -39,14 +39,16 @@ function status(panel, text, isError = false) {
   line.classList.toggle("error", isError);
 }
 
-const why = (error) => say("microphone") + (window.isSecureContext ? error.message : say("insecure"));
+const microphoneError = (error) =>
+  translate("microphone") + (window.isSecureContext ? error.message : translate("insecure"));
 
 /** A file, the microphone or a sample; a player and a spectrogram. */
-function fillInput(box) {
+function setUpInput(box) {
   const panel = box.closest("section");
   const player = make("audio", {controls: true, hidden: true}), canvas = make("canvas", {hidden: true});
   const file = make("input", {type: "file", accept: "audio/*,video/mp4,.flac,.m4a", hidden: true});
-  const open = make("button", {type: "button", onclick: () => file.click()}), title = make("strong"), label = make("span");
+  const open = make("button", {type: "button", onclick: () => file.click()});
+  const title = make("strong"), label = make("span");
   const record = make("button", {type: "button"});
   const row = make("div.row", {}, open, record);
   let microphone = null, blocks = [];
@@ -55,7 +57,7 @@ function fillInput(box) {
   title.dataset.text = box.dataset.name;
 
   function choose(blob, name) {
-    chosen.set(box, new File([blob], name, {type: blob.type}));
+    recordings.set(box, new File([blob], name, {type: blob.type}));
     URL.revokeObjectURL(player.src);
     player.src = URL.createObjectURL(blob);
     player.hidden = false;
@@ -76,15 +78,15 @@ function fillInput(box) {
         choose(wav(blocks, rate), "microphone.wav");
       } else {
         blocks = [];
-        microphone = await listen((samples) => blocks.push(samples));
+        microphone = await openMicrophone((samples) => blocks.push(samples));
       }
     } catch (error) {
-      status(panel, why(error), true);
+      status(panel, microphoneError(error), true);
     }
     record.disabled = false;
     record.dataset.text = microphone ? "stop" : "record";
     record.classList.toggle("recording", Boolean(microphone));
-    record.textContent = say(record.dataset.text);
+    record.textContent = translate(record.dataset.text);
   };
   for (const name of box.dataset.samples.split(" ")) {
     row.append(make("button", {type: "button", textContent: name, onclick: async () => {
@@ -99,14 +101,14 @@ function fillInput(box) {
 async function compute(panel) {
   const form = new FormData(), inputs = all(".input", panel), button = panel.querySelector(".go");
   for (const box of inputs) {
-    if (!chosen.has(box)) return status(panel, say("none"), true);
-    form.append(box.dataset.name, chosen.get(box));
+    if (!recordings.has(box)) return status(panel, translate("none"), true);
+    form.append(box.dataset.name, recordings.get(box));
   }
   const started = performance.now();
-  const clock = () => `${((performance.now() - started) / 1000).toFixed(1)} ${say("seconds")}`;
-  const ticking = setInterval(() => status(panel, `${say("working")} … ${clock()}`), 100);
+  const clock = () => `${((performance.now() - started) / 1000).toFixed(1)} ${translate("seconds")}`;
+  const ticking = setInterval(() => status(panel, `${translate("working")} … ${clock()}`), 100);
   button.disabled = true;
-  shown.delete(panel);
+  redraws.delete(panel);
   panel.querySelector(".result").replaceChildren();
   let line, isError = true;
   try {
@@ -116,15 +118,15 @@ async function compute(panel) {
     const body = await answer.json();
     if (answer.ok) {
       const draw = () => panel.querySelector(".result").replaceChildren(...DRAW[panel.id](body, panel));
-      shown.set(panel, draw);
+      redraws.set(panel, draw);
       draw();
-      line = `${say("done")} ${clock()}`;
+      line = `${translate("done")} ${clock()}`;
       isError = false;
     } else {
       line = body.error;
     }
   } catch {
-    line = say("failed");
+    line = translate("failed");
   }
   clearInterval(ticking);
   button.disabled = false;
@@ -133,13 +135,14 @@ async function compute(panel) {
 
 const DRAW = {
   verify({score, threshold, same, llr}) {
-    const verdict = make("p.verdict", {textContent: say(same ? "same" : "different")});
-    const meter = make("meter", {min: -1, max: 1, value: score, title: `${say("score")} ${score.toFixed(3)}`});
-    const numbers = make("p", {textContent: `${say("score")} ${score.toFixed(3)}, ${say("threshold")} ${threshold.toFixed(3)}`});
-    if (llr === null) return [verdict, meter, numbers, make("p.status", {textContent: say("uncalibrated")})];
+    const verdict = make("p.verdict", {textContent: translate(same ? "same" : "different")});
+    const meter = make("meter", {min: -1, max: 1, value: score, title: `${translate("score")} ${score.toFixed(3)}`});
+    const numbers = make("p", {textContent:
+      `${translate("score")} ${score.toFixed(3)}, ${translate("threshold")} ${threshold.toFixed(3)}`});
+    if (llr === null) return [verdict, meter, numbers, make("p.status", {textContent: translate("uncalibrated")})];
     const times = Math.exp(Math.min(20, Math.abs(llr))).toPrecision(2);
-    return [verdict, meter, numbers, make("p", {
-      textContent: `${say("llr")} ${llr.toFixed(2)}: ${Number(times)} ${say(llr >= 0 ? "likely" : "unlikely")}`})];
+    const likely = `${Number(times)} ${translate(llr >= 0 ? "likely" : "unlikely")}`;
+    return [verdict, meter, numbers, make("p", {textContent: `${translate("llr")} ${llr.toFixed(2)}: ${likely}`})];
   },
 
   separate({voices}) {
@@ -147,8 +150,8 @@ const DRAW = {
       const blob = new Blob([Uint8Array.from(atob(voice), (letter) => letter.charCodeAt(0))], {type: "audio/wav"});
       const canvas = make("canvas"), address = URL.createObjectURL(blob);
       spectrogram(canvas, blob);
-      return make("div.voice", {}, make("strong", {textContent: `${say("voice")} ${i + 1}`}), " ",
-        make("a", {href: address, download: `voice${i + 1}.wav`, textContent: say("download")}),
+      return make("div.voice", {}, make("strong", {textContent: `${translate("voice")} ${i + 1}`}), " ",
+        make("a", {href: address, download: `voice${i + 1}.wav`, textContent: translate("download")}),
         make("audio", {controls: true, src: address}), canvas);
     });
   },
@@ -157,19 +160,19 @@ const DRAW = {
     const player = panel.querySelector(".input audio");
     const list = words.map(({text: word, start}) => make("span", {onclick: () => play(player, start)}, word,
       make("small", {textContent: start.toFixed(2)})));
-    return [make("p.verdict", {textContent: text || say("nothing")}), make("p.words", {}, ...list)];
+    return [make("p.verdict", {textContent: text || translate("nothing")}), make("p.words", {}, ...list)];
   },
 
   meeting({turns, speakers, seconds, overlap_seconds: overlap}, panel) {
-    if (!turns.length) return [make("p", {textContent: say("nobody")})];
+    if (!turns.length) return [make("p", {textContent: translate("nobody")})];
     const player = panel.querySelector(".input audio"), canvas = make("canvas.lanes");
     drawLanes(canvas, turns, speakers, seconds);
     const list = turns.map(({start, end, speaker, text}) => make("li", {}, make("button", {
       type: "button", onclick: () => play(player, start, end),
       style: `border-color: ${COLORS[speakers.indexOf(speaker) % COLORS.length]}`},
     make("small", {textContent: `${start.toFixed(2)}–${end.toFixed(2)} ${speaker} `}), text)));
-    return [canvas, make("p.status", {textContent: `${say("overlap")}: ${overlap.toFixed(1)} ${say("seconds")}`}),
-      make("ol.turns", {}, ...list)];
+    const note = `${translate("overlap")}: ${overlap.toFixed(1)} ${translate("seconds")}`;
+    return [canvas, make("p.status", {textContent: note}), make("ol.turns", {}, ...list)];
   },
 };
 
@@ -200,7 +203,7 @@ function drawLanes(canvas, turns, speakers, seconds) {
 }
 
 /** The text while somebody speaks. */
-function liveText() {
+function setUpLiveText() {
   const button = document.getElementById("speak"), panel = document.getElementById("transcribe");
   const [final, partial] = all("#live span");
   let socket = null, microphone = null;
@@ -208,11 +211,11 @@ function liveText() {
   function show(isOn) {
     button.dataset.text = isOn ? "stop" : "speak";
     button.classList.toggle("recording", isOn);
-    button.textContent = say(button.dataset.text);
+    button.textContent = translate(button.dataset.text);
     button.disabled = false;
   }
 
-  async function silence() {
+  async function stopMicrophone() {
     await microphone?.stop();
     microphone = null;
   }
@@ -220,52 +223,52 @@ function liveText() {
   button.onclick = async () => {
     button.disabled = true;
     if (microphone) {
-      await silence();
+      await stopMicrophone();
       socket.send("end");
       return;
     }
     final.textContent = partial.textContent = "";
     status(panel, "");
-    const waiting = [];
+    const unsent = [];
     try {
-      microphone = await listen((samples) => {
+      microphone = await openMicrophone((samples) => {
         if (socket?.readyState === WebSocket.OPEN) socket.send(pcm(samples));
-        else waiting.push(samples);
+        else unsent.push(samples);
       });
     } catch (error) {
-      status(panel, why(error), true);
+      status(panel, microphoneError(error), true);
       return show(false);
     }
     socket = new WebSocket(`${location.origin.replace("http", "ws")}/api/live?rate=${microphone.rate}`);
     let ended = false;
     socket.onopen = () => {
-      waiting.splice(0).forEach((samples) => socket.send(pcm(samples)));
+      unsent.splice(0).forEach((samples) => socket.send(pcm(samples)));
       show(true);
     };
     socket.onmessage = ({data}) => {
-      const news = JSON.parse(data);
-      if (news.error || news.end) ended = true;
-      if (news.error) return status(panel, news.error, true);
-      if (news.final) final.textContent = `${final.textContent} ${news.final}`.trim();
-      partial.textContent = news.partial;
+      const update = JSON.parse(data);
+      if (update.error || update.end) ended = true;
+      if (update.error) return status(panel, update.error, true);
+      if (update.final) final.textContent = `${final.textContent} ${update.final}`.trim();
+      partial.textContent = update.partial;
     };
     socket.onclose = async () => {
-      if (!ended) status(panel, say("ended"), true);
-      await silence();
+      if (!ended) status(panel, translate("ended"), true);
+      await stopMicrophone();
       show(false);
     };
   };
 }
 
-for (const box of all(".input")) fillInput(box);
+for (const box of all(".input")) setUpInput(box);
 for (const panel of all("section")) panel.querySelector(".go").onclick = () => compute(panel);
 for (const tab of all("[role=tab]")) tab.onclick = () => openTab(tab.getAttribute("aria-controls"));
 document.getElementById("language").onclick = () => {
   language = language === "en" ? "zh" : "en";
   localStorage.setItem("language", language);
-  speakLanguage();
+  applyLanguage();
 };
-liveText();
-speakLanguage();
-openTab(WORDS.en[location.hash.slice(1)] && document.getElementById(location.hash.slice(1)) ?
+setUpLiveText();
+applyLanguage();
+openTab(TEXTS.en[location.hash.slice(1)] && document.getElementById(location.hash.slice(1)) ?
   location.hash.slice(1) : "verify");

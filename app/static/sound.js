@@ -1,7 +1,7 @@
 // Sound in the browser: the microphone, wavs, spectrograms.
 
 /** Calls take(Float32Array) with the microphone's samples; returns {rate, stop}. */
-export async function listen(take) {
+export async function openMicrophone(take) {
   // as it is: what makes calls pleasant changes voices
   const stream = await navigator.mediaDevices.getUserMedia({audio: {
     channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false}});

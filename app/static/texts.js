@@ -1,5 +1,5 @@
-// What the page says, in both languages.
-export const WORDS = {
+// The texts of the page, in both languages.
+export const TEXTS = {
   en: {
     title: "MindSpore speech zoo", language: "中文",
     verify: "Verify", separate: "Separate", transcribe: "Transcribe", meeting: "Meeting",
