@@ -72,17 +72,17 @@ class Limits:
 class _Body:
     """The messages of a request, counted and timed."""
 
-    def __init__(self, receive, max_bytes, idle):
+    def __init__(self, receive: Any, max_bytes: int, idle: float):
         self.source, self.max_bytes, self.idle = receive, max_bytes, idle
         self.bytes, self.complete, self.closed, self.refused = 0, asyncio.Event(), asyncio.Event(), None
 
-    def require_size(self, count):
+    def require_size(self, count: int) -> None:
         """Refused where a body of `count` bytes is too large."""
         if count > self.max_bytes:
             raise Refused(413, f"the request has more than {self.max_bytes / 2 ** 20:g} MB; send less, or "
                                "a compressed format")
 
-    async def receive(self):
+    async def receive(self) -> dict[str, Any]:
         """The next message of the body, for the app."""
         if self.complete.is_set():
             await self.closed.wait()
@@ -102,7 +102,7 @@ class _Body:
             self.complete.set()
         return message
 
-    async def stopped(self):
+    async def stopped(self) -> None:
         """Waits until the body is refused or the client has gone."""
         closed, complete = asyncio.create_task(self.closed.wait()), asyncio.create_task(self.complete.wait())
         try:

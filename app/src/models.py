@@ -1,7 +1,8 @@
 """What the server's processes compute. MindSpore lives here, and nowhere else in the app.
 
-`initialize` is called once in each process; a model is loaded when it is first asked for. A recording comes as the bytes
-of a file of any format: it gets no name on the disk, so nothing of it is left, not even where the process is killed.
+`initialize` is called once in each process; a model is loaded when it is first asked for. A recording comes as the
+bytes of a file of any format: it gets no name on the disk, so nothing of it is left, not even where the process is
+killed.
 """
 import io
 import multiprocessing.connection

@@ -64,14 +64,14 @@ class Sessions:
 
 
 class _Session:
-    def __init__(self, sessions, socket, rate):
+    def __init__(self, sessions: Sessions, socket: WebSocket, rate: int):
         self.sessions, self.socket, self.rate, self.name = sessions, socket, rate, secrets.token_hex(8)
         self.pending = bytearray()      # samples that are not computed
         self.bytes = 0                  # of all samples
         self.ended = False
         self.changed = asyncio.Condition()
 
-    async def run(self):
+    async def run(self) -> None:
         """Reads and computes at once, so that a computation takes all that has come meanwhile."""
         worker = self.sessions.worker
         await worker.run(models.live_begin, self.name, self.rate)
