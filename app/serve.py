@@ -10,7 +10,6 @@ from utils.errors import OutputError, UnsupportedError, run
 from utils.ranges import Range, number
 
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "websockets": "websockets", "multipart": "python-multipart"}
-CONNECTIONS = 64    # at once, idle ones too
 
 
 def main(argv: list[str]) -> None:
@@ -22,9 +21,8 @@ def main(argv: list[str]) -> None:
                                f'pip install "mindspore-speech-zoo[app]", or pip install {" ".join(missing)}')
     listening = listen(args.host, args.port)
 
-    import uvicorn  # pyright: ignore[reportMissingImports]: an extra
-
     from app.src import models
+    from app.src.connections import make_server
     from app.src.server import LOCAL, make_app
     from app.src.workers import Worker, executor_factory
 
@@ -37,9 +35,7 @@ def main(argv: list[str]) -> None:
         name = f"[{args.host}]" if ":" in args.host else args.host
         print(f"http://{name}:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
         app = make_app(files, speech, LOCAL if name in LOCAL else ("*",))
-        config = uvicorn.Config(app, log_level="warning", limit_concurrency=CONNECTIONS, ws="websockets-sansio",
-                                ws_max_size=2 ** 20, ws_max_queue=8, timeout_graceful_shutdown=2)
-        uvicorn.Server(config).run([listening])
+        make_server(app).run([listening])
     finally:
         for process in multiprocessing.active_children():       # one may be in the midst of a long recording
             process.kill()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
+import time
 import zipfile
 from types import SimpleNamespace
 
@@ -170,6 +171,34 @@ def test_who_sends_nothing_frees_the_place(nets):
             wait_for(lambda: post(address, "/api/transcribe", file=sound()).status_code == 503)
             assert client.recv(100).startswith(b"HTTP/1.1 408")
         assert post(address, "/api/transcribe", file=sound()).status_code == 200
+
+
+def test_connections_that_bring_no_request_or_take_no_answer_are_closed(nets):
+    with serving(idle=1) as address:
+        for start in ("", "GET / HTTP/1.1\r\nHo", f"GET / HTTP/1.1\r\nHost: {address}\r\n\r\nGET /"):
+            with socket.create_connection(address.split(":"), timeout=10) as client:
+                client.sendall(start.encode())
+                while client.recv(2 ** 16):
+                    pass
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((address.split(":")[0], int(address.split(":")[1])))
+            client.sendall(f"GET /samples/meeting.flac HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+            time.sleep(3)
+            with pytest.raises(ConnectionResetError):
+                while client.recv(2 ** 16):
+                    pass
+
+
+def test_an_address_of_ipv6_answers_to_its_own_name_only(nets):
+    try:
+        serve.listen("::1", 0).close()
+    except OutputError:
+        pytest.skip("this machine has no IPv6")
+    with serving(host="::1") as address:
+        assert post(address, "/api/verify", first=sound(), second=sound()).status_code == 200
+        assert text_of(talk(address, pcm(2), "end")) == "one two"
+        assert httpx.get(f"http://{address}/", headers={"Host": "example.org"}).status_code == 400
 
 
 def test_who_goes_away_frees_the_place_and_what_has_not_begun_never_does(nets):

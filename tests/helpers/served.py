@@ -56,24 +56,22 @@ def word(text, start, end):
 
 
 @contextmanager
-def serving(**settings):
+def serving(host="127.0.0.1", idle=20, **settings):
     """The host and port of a server, of make_app(..., **settings), that runs in a thread."""
-    import uvicorn
-
     from app.serve import listen
+    from app.src.connections import make_server
     from app.src.server import make_app
     from app.src.workers import Worker
 
     executors = [ThreadPoolExecutor(1), ThreadPoolExecutor(1)]
     files, speech = (Worker(lambda executor=executor: executor) for executor in executors)
-    listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(make_app(files, speech, **settings), log_level="error",
-                                           ws="websockets-sansio", timeout_graceful_shutdown=1))
+    listening = listen(host, 0)
+    server = make_server(make_app(files, speech, **settings), idle)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         wait_for(lambda: server.started)
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        yield f"{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)
