@@ -1,4 +1,5 @@
 """The Python interface: the same `load` in every model, recordings alone and together, whose weights it takes."""
+import dataclasses
 import inspect
 import os
 import shutil
@@ -78,6 +79,18 @@ def test_recordings_together_are_embedded_as_alone(verifier, recordings):
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
     assert verifier.embed([]).shape == (0, 192)
+
+
+def test_silence_around_speech_changes_no_verdict(verifier):
+    speech = read(str(ROOT / "ecapatdnn" / "samples" / "speaker1_a.wav"), RATE)
+    silence = 1e-4 * np.random.default_rng(0).normal(size=10 * RATE).astype(np.float32)
+    long = np.concatenate((silence, speech, silence))
+    whole = ecapatdnn.Verifier(verifier.network, dataclasses.replace(verifier.config, voice_activity=False))
+    alone = verifier.embed(speech)
+    np.testing.assert_array_equal(alone, whole.embed(speech))
+    assert alone @ whole.embed(long) < 0.9 < 0.95 < alone @ verifier.embed(long)
+    np.testing.assert_allclose(verifier.embed([long, speech]) @ alone, [alone @ verifier.embed(long), 1], atol=1e-4)
+
 
 
 def test_a_verdict_holds_the_score_against_the_threshold(verifier, recordings):

@@ -5,16 +5,18 @@ import numpy as np
 import pytest
 from helpers.documents import ROOT
 from helpers.errors import refused
+from helpers.sounds import speech
 
 import meeting
 from meeting import infer
-from meeting.src import activity, corpora
+from meeting.src import corpora, overlap
 from meeting.src.clustering import cluster, pair
 from meeting.src.enrolment import enrolled_voices
 from meeting.src.evaluation import diarization_times, word_errors
 from meeting.src.simulation import Utterance, simulate, speech_of
 from meeting.src.sound import CHUNK, RATE, Sound
 from meeting.src.turns import Turn, Word, as_json, read_rttm, read_seglst, seglst, speakers_of, write_rttm, write_seglst
+from utils.audio import activity
 from utils.audio.audio_file import AudioError, read
 from utils.errors import ContentError, MismatchError, NotFoundError, OutputError
 
@@ -84,37 +86,6 @@ def test_two_voices_at_once_are_two_speakers():
     assert sorted(pair(np.array([[0.3], [0.7]])).tolist()) == [-1, 0]
 
 
-def speech(seconds, rng):
-    """Noise whose level goes up and down as that of syllables does."""
-    moments = np.arange(int(seconds * RATE)) / RATE
-    return (0.1 * (1.2 + np.sin(2 * np.pi * 4 * moments)) * rng.normal(size=len(moments))).astype(np.float32)
-
-
-def test_speech_is_where_it_was_put_however_much_silence_surrounds_it():
-    rng = np.random.default_rng(1)
-    parts = [np.zeros(RATE, np.float32), speech(3, rng), np.zeros(RATE, np.float32), speech(2, rng)]
-    samples = np.concatenate([*parts, np.zeros(RATE, np.float32)])
-    active = activity.find_speech(activity.frame_powers([samples]))
-    assert activity.runs(active) == pytest.approx(np.array([[100, 400], [500, 700]]), abs=15)
-    padded = np.concatenate((np.zeros(30 * RATE, np.float32), samples, np.zeros(50 * RATE, np.float32)))
-    moved = activity.find_speech(activity.frame_powers([padded]))[3000:3000 + len(active)]
-    np.testing.assert_array_equal(moved, active)
-
-
-def test_speech_is_found_in_noise():
-    rng = np.random.default_rng(2)
-    samples = 0.02 * rng.normal(size=20 * RATE).astype(np.float32)
-    samples[5 * RATE:9 * RATE] += speech(4, rng)
-    samples[12 * RATE:15 * RATE] += speech(3, rng)
-    assert activity.runs(activity.find_speech(activity.frame_powers([samples]))) == pytest.approx(
-        np.array([[500, 900], [1200, 1500]]), abs=20)
-
-
-def test_levels_do_not_depend_on_the_blocks():
-    samples = np.random.default_rng(3).normal(size=RATE + 77).astype(np.float32)
-    np.testing.assert_array_equal(activity.frame_powers([samples]), activity.frame_powers(np.array_split(samples, 13)))
-
-
 def ramp(seconds):
     return np.arange(int(seconds * RATE), dtype=np.float32)
 
@@ -132,7 +103,7 @@ def test_the_voices_of_every_sample_are_those_of_its_chunk(seconds):
     sound = sound_of(samples, seen)
     np.testing.assert_array_equal(sound.voices(0, len(samples)), [samples, -samples])
     assert set(seen) == {CHUNK * RATE} and len(seen) == sound.chunks
-    places = activity.chunks_of(sound)
+    places = overlap.chunks_of(sound)
     assert places[0][0] == 0 and places[-1][1] == len(samples) and all(
         sound.chunk_around(first) == (first, last) == sound.chunk_around(last - 1) for first, last in places)
 
@@ -153,11 +124,11 @@ def test_two_speak_where_both_voices_are_loud_at_once():
     sound = Sound([first + second], len(first), lambda chunk: np.pad(
         np.stack([first, second]), ((0, 0), (0, len(chunk) - len(first)))))
     talk = activity.find_speech(activity.frame_powers([first + second]))
-    two = activity.find_overlap(sound, talk, lambda _: None)
+    two = overlap.find_overlap(sound, talk, lambda _: None)
     assert activity.runs(two) == pytest.approx(np.array([[500, 700]]), abs=45)
     voices = np.stack([first, second])
-    assert activity.find_voices(voices[:, 5 * RATE:7 * RATE])[:, 20:-20].all()
-    assert activity.find_voices(voices[:, 2 * RATE:4 * RATE]).all(axis=1).tolist() == [True, False]
+    assert overlap.find_voices(voices[:, 5 * RATE:7 * RATE])[:, 20:-20].all()
+    assert overlap.find_voices(voices[:, 2 * RATE:4 * RATE]).all(axis=1).tolist() == [True, False]
 
 
 def utterances(rng, speakers, count):

@@ -92,6 +92,7 @@ class Config(CropSettings, ModelSettings):
     cohort_path: str = ""           # the folder that the paths of cohort_list are relative to
     cohort_utterances: Positive = 20  # utterances of a speaker of the cohort, at most
     top_n: Cohort = 300             # nearest speakers of the cohort that AS-norm takes
+    voice_activity: bool = False    # leave out pauses of a second and more; infer.py does
     subtract_mean: bool = False     # subtract the mean embedding of the cohort before the cosine
     calibrate: bool = False         # fit log-likelihood ratios to eval_list's scores and save that in the checkpoint
     length: int = 1199              # frames of 10 ms that an exported graph takes; 0: any length

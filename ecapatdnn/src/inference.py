@@ -24,6 +24,7 @@ from ecapatdnn.src.model import make_network
 from ecapatdnn.src.scoring import cosine_scores, speaker_means, unit
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.torch_layout import ORIGINALS, shapes
+from utils.audio.activity import without_pauses
 from utils.audio.audio_file import AudioError, Source
 from utils.audio.recording import Recording, inspect_header, listed, open_recording
 from utils.audio.survey import Stamp, require_all, stamp, survey
@@ -186,10 +187,15 @@ class Verifier(UtteranceNetwork):
         while len(order):
             fits = np.arange(1, min(BATCH, len(order)) + 1) * lengths[order[:BATCH]] <= LONGEST * RATE
             here, order = np.split(order, [max(1, int(fits.sum()))])
-            samples = [recordings[i].whole(RATE) for i in here]
+            samples = [self._speech(recordings[i].whole(RATE)) for i in here]
             embeddings[here] = self.padded_outputs([self.features(one) for one in samples]) if len(here) > 1 \
                 else unit(super().run_samples(samples[0]))
         return embeddings
+
+    def _speech(self, samples):
+        """Samples (N,) without long pauses, where the config says so and enough is left."""
+        speech = without_pauses(samples) if self.config.voice_activity else samples
+        return speech if len(speech) >= self.fewest else samples
 
     def embed_files(self, files: Sequence[bytes] | np.ndarray, folder: str | Path,
                     label: str = "embeddings") -> np.ndarray:
@@ -225,6 +231,7 @@ class Verifier(UtteranceNetwork):
 
     def run_samples(self, samples: np.ndarray) -> np.ndarray:
         """As `run`, of samples (N,) at 16 kHz."""
+        samples = self._speech(samples)
         whole = unit(super().run_samples(samples))
         if not self.score_crops:
             return whole
@@ -284,12 +291,12 @@ def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **
         verifier.verify("a.wav", "b.wav").same
     """
     if not isinstance(checkpoint, Config):
-        settings = {"resample": True, "score_crops": 0} | settings
+        settings = {"resample": True, "score_crops": 0, "voice_activity": True} | settings
     trained = find(KIND, checkpoint, device_target, settings)
     config, network = trained.config, make_network(trained.config)
     trained.fill(network)
     elsewhere = config.output_folder and why_not_writable(Path(config.model_path).parent) and config.output_folder
     cache = EmbeddingCache(config.model_path, config.front_end, config.score_crops, config.resample, config.amp_level,
-                           folder=elsewhere)
+                           config.voice_activity, folder=elsewhere)
     return Verifier(fast(network, config.amp_level == BF16), config, cache, trained.record.get("threshold"),
                     of_record(trained.record, config))

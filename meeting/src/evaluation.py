@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from meeting.src.activity import FRAME
 from meeting.src.clustering import means, pair
 from meeting.src.inference import Lane, Transcriber
 from meeting.src.turns import Turn, seglst, speakers_of
+from utils.audio.activity import FRAME
 from utils.audio.recording import Recording
 from utils.errors import UnsupportedError
 

@@ -16,12 +16,13 @@ import soxr
 import conv_tasnet
 import deepspeech2
 import ecapatdnn
-from meeting.src import activity
-from meeting.src.activity import FRAME, SAMPLES
 from meeting.src.clustering import cluster, means, pair
 from meeting.src.enrolment import enrolled_voices
+from meeting.src.overlap import find_overlap, find_voices
 from meeting.src.sound import RATE, Sound
 from meeting.src.turns import Turn, Word, speakers_of
+from utils.audio import activity
+from utils.audio.activity import FRAME, SAMPLES
 from utils.audio.audio_file import Source
 from utils.audio.fitness import FAINT
 from utils.audio.recording import Recording, open_recording
@@ -122,7 +123,7 @@ class Transcriber:
         two = np.zeros(len(speech), bool)
         if separate:
             with _bar("overlap", recording) as bar:
-                two = activity.find_overlap(self._sound(recording), speech, bar.update)
+                two = find_overlap(self._sound(recording), speech, bar.update)
         return self.embedded(recording, speech, two)
 
     def embedded(self, recording: Recording, speech: np.ndarray, two: np.ndarray) -> Pieces:
@@ -173,7 +174,7 @@ class Transcriber:
             if voice is not None:
                 row[:] = self.verifier.embed(voice, RATE)
         inside = slice((stretch.first - first) * SAMPLES, (stretch.last - first) * SAMPLES)
-        return embeddings, activity.find_voices(voices[:, inside])
+        return embeddings, find_voices(voices[:, inside])
 
     def lanes(self, pieces: Pieces, num_speakers: int | None = None) -> dict[str, Lane]:
         """{name: where that speaker is found}, in the order in which they begin."""
