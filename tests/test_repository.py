@@ -97,7 +97,7 @@ def unit(name):
 
 
 def test_utils_are_shared():
-    """A module or package of utils serves two models, where there are two; else it belongs to the one it serves."""
+    """A module or package of utils serves two models, or one and what joins them; else it belongs to the one it serves."""
     trees = imports.sources()
     parts = {path: unit(".".join(path.with_suffix("").parts)) for path in trees if path.parts[0] == "utils"}
     users = {module: set() for path, module in parts.items()
@@ -112,7 +112,7 @@ def test_utils_are_shared():
                     visit(path, model)
 
     for path in trees:
-        if path.parts[0] in MODELS:
+        if path.parts[0] in (*MODELS, *imports.JOINING):
             visit(path, path.parts[0])
     assert not {module for module, models in users.items() if len(models) < min(2, len(MODELS))}
 
