@@ -16,7 +16,8 @@ from helpers.programs import recorded
 from deepspeech2.lm import TuneConfig
 from utils.config import parse_config, parse_train_config, parse_use_config, save_config
 
-SCRIPTS = [("ecapatdnn", "results_librispeech_an4.sh"), ("conv_tasnet", "results_librispeech_an4.sh"),
+SCRIPTS = [("ecapatdnn", "results_librispeech_an4.sh"), ("ecapatdnn", "results_open_speech.sh"),
+           ("conv_tasnet", "results_librispeech_an4.sh"), ("conv_tasnet", "results_open_speech.sh"),
            ("deepspeech2", "results_an4.sh"), ("deepspeech2", "results_open_speech.sh")]
 
 
@@ -76,6 +77,11 @@ def played(model, command):
         made(Path(config.output_folder, "lm.arpa" if getattr(config, "lm", 0) else "train"))
         return None
     kind = importlib.import_module(f"{model}.src.config").Config
+    if name == "remix.py":
+        config = parse_config(kind, arguments)
+        assert Path(config.eval_dir).parent.is_dir()
+        made(Path(config.output_folder, "mixtures.csv"))
+        return None
     config = {"train.py": parse_train_config, "eval.py": parse_use_config}[name](kind, arguments)
     for value in dataclasses.asdict(config).values():
         if isinstance(value, str) and value.startswith("lists/") and (name == "train.py" or value in arguments):

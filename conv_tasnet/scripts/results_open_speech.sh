@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# 在开放语料上训练并在五种条件下评估（RESULTS_CN.md 的结果表）；给出检查点时不训练，只评估。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。
+# PRESET=open_speech_noisy 为噪声模型，open_speech_causal 为因果模型。用法：
+#   bash scripts/results_open_speech.sh [CHECKPOINT]
+set -euo pipefail
+: "${SPEECH_DATA:?is not set: the folder of all corpora}"
+cd "$(dirname "$0")/.."
+python=$PWD/../.venv/bin/python
+preset=${PRESET:-open_speech} lists=lists/open_speech
+checkpoint=${1:-runs/$preset/best.ckpt}
+"$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists
+if [ $# = 0 ]; then
+  if [ ! -e runs/librispeech_an4_again/best.ckpt ]; then
+    bash scripts/results_librispeech_an4.sh     # 三个模型都从它的权重开始
+  fi
+  if [ "$preset" = open_speech_noisy ]; then
+    "$python" train.py --config open_speech --amp_level bf16 --resume auto
+  fi
+  "$python" train.py --config "$preset" --amp_level bf16 --resume auto
+fi
+remix() {       # 名称、选项：测试集的 677 行在另一种条件下
+  "$python" remix.py --eval_dir $lists/test.csv --eval_path "$SPEECH_DATA" --output_folder "$lists/test_$1" \
+    --noise_list $lists/noise_test.txt --room_list $lists/rooms_test.txt --scene_path $lists/wav --loss snr \
+    --gain_range 0 --one_voice_share 0 --partial_share 0 --noise_share 0 --room_share 0 "${@:2}"
+}
+remix uneven --gain_range 5
+remix sparse --partial_share 1
+remix one --one_voice_share 1
+remix noisy --noise_share 1 --room_share 1
+"$python" eval.py --checkpoint_path "$checkpoint" --eval_dir $lists/test.csv --eval_path "$SPEECH_DATA"
+for condition in uneven sparse one noisy; do
+  "$python" eval.py --checkpoint_path "$checkpoint" --eval_dir "$lists/test_$condition/mixtures.csv" \
+    --eval_path "$lists/test_$condition" --output_folder "$(dirname "$checkpoint")/eval_$condition"
+done
