@@ -2,7 +2,7 @@
 # make demo     uses the checkpoints that ship, then trains, evaluates, exports and uses every model on synthetic speech
 # make demo-short  the same with less training
 # make samples  the first minute of it: pictures of what the shipped checkpoints make of the shipped samples
-# make pictures  draws docs/pictures again: those of the samples, and AN4's test speakers from SPEECH_DATA
+# make pictures  draws docs/pictures again: the samples, the page, and AN4's test speakers from SPEECH_DATA
 # make app      a local page to try the models on, and their API
 # make test     lint and tests
 # All make .venv first; a second run finds it finished.
@@ -31,15 +31,16 @@ install: $(VENV)/.demo
 samples: $(VENV)/.demo
 	$(RUN) samples.py
 
-pictures: samples
+pictures: samples $(VENV)/.dev
 	@: "$${SPEECH_DATA:?is not set: the folder with librispeech/ and an4/}"
 	$(RUN) ecapatdnn/prepare.py --corpus librispeech_an4 --data_folder $$SPEECH_DATA --output_folder runs/pictures
 	$(RUN) ecapatdnn/eval.py --checkpoint_path ecapatdnn/pretrained/best.ckpt --eval_list runs/pictures/an4_test.txt \
 	  --eval_path $$SPEECH_DATA --train_list runs/pictures/train.txt --train_path $$SPEECH_DATA --as_norm true \
 	  --output_folder runs/pictures
+	PYTHONPATH=tests $(RUN) -m helpers.screenshot runs/pictures/page.png
 	$(RUN) -c 'import pathlib, sys; from PIL import Image; [Image.open(path).convert("RGB").quantize(64).save( \
 	  pathlib.Path("docs/pictures", pathlib.Path(path).name), optimize=True) for path in sys.argv[1:]]' \
-	  runs/pictures/det.png runs/samples/separation.png runs/samples/transcript.png
+	  runs/pictures/det.png runs/pictures/page.png runs/samples/separation.png runs/samples/transcript.png
 
 app: $(VENV)/.app
 	$(RUN) app/serve.py

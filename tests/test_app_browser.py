@@ -4,14 +4,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import soundfile
 from helpers.documents import ROOT
-from helpers.served import networks, serving, wait_for
+from helpers.served import networks, running, serving, wait_for
 
 for name in ("fastapi", "uvicorn", "websockets"):
     pytest.importorskip(name, reason=f'{name} is not installed; pip install -e ".[app]"')
@@ -73,11 +71,13 @@ def test_the_page_speaks_two_languages_wide_and_narrow(monkeypatch, open_page, t
         assert "Choose a recording first" in page.inner_text("#verify > .status")
         result, status = use(page, "verify", "speaker1_a.wav", ROOT / "ecapatdnn" / "samples" / "speaker1_a.wav")
         assert "One speaker" in result and "0.900" in result and status.startswith("Done in")
+        assert "log-likelihood ratio 3.00: 20 times as likely" in result
+        assert "not calibrated" in use(page, "verify", "speaker2.wav", "speaker1_a.wav")[0]
         assert "one two three four" in use(page, "transcribe", "command.wav")[0]
         page.click("#language")
         assert page.evaluate("document.documentElement.lang") == "zh-CN"
         page.click("#tab-verify")
-        assert "同一个人" in page.inner_text("#verify .result")
+        assert "两个人" in page.inner_text("#verify .result") and "用时" in page.inner_text("#verify > .status")
         page.set_viewport_size({"width": 340, "height": 700})
         assert "声音 2" in use(page, "separate", "mixture.wav")[0]
         assert page.locator("#separate .voice audio").count() == 2
@@ -108,45 +108,28 @@ def test_the_microphone_is_recorded_and_streamed(monkeypatch, open_page):
         expect(page.locator("#transcribe .result")).to_contain_text("one", timeout=30_000)
 
 
-@pytest.fixture
-def program():
-    """A function that starts the program and waits for its address."""
-    running = []
-
-    def start(port=0):
-        running.append(subprocess.Popen([sys.executable, ROOT / "app" / "serve.py", "--port", str(port)], text=True,
-                                        stdout=subprocess.PIPE, start_new_session=True))
-        line = next(line for line in running[-1].stdout if line.startswith("http://"))
-        return running[-1], line.split()[0].removeprefix("http://")
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
-
-
 @pytest.mark.slow
-def test_every_tab_answers_with_the_networks_that_ship(open_page, program, tmp_path):
+def test_every_tab_answers_with_the_networks_that_ship(open_page, tmp_path):
     speech, rate = soundfile.read(SPEECH)
     soundfile.write(tmp_path / "talk.wav", np.concatenate([np.zeros(2 * rate), speech, np.zeros(4 * rate)]), rate)
-    _, address = program()
-    page = open_page(address, tmp_path / "talk.wav", locale="en-GB")
-    page.set_default_timeout(60_000)
-    assert "One speaker" in use(page, "verify", "speaker1_a.wav", "speaker1_b.wav")[0]
-    assert "Two speakers" in use(page, "verify", "speaker1_a.wav", "speaker2.wav")[0]
-    assert "Voice 2" in use(page, "separate", "mixture.wav")[0]
-    assert WORDS in use(page, "transcribe", SPEECH)[0]
-    page.click("#tab-meeting")
-    page.fill("#speakers", "3")
-    assert "ENTER EIGHT NINE SEVEN" in use(page, "meeting", "meeting.flac")[0]
-    page.click("#tab-transcribe")
-    page.click("#speak")
-    expect(page.locator("#live .partial")).to_contain_text("ERASE", timeout=30_000)
-    expect(page.locator("#live .final")).to_contain_text(WORDS, timeout=30_000)
+    with running() as (_, address):
+        page = open_page(address, tmp_path / "talk.wav", locale="en-GB")
+        page.set_default_timeout(60_000)
+        assert "One speaker" in use(page, "verify", "speaker1_a.wav", "speaker1_b.wav")[0]
+        assert "Two speakers" in use(page, "verify", "speaker1_a.wav", "speaker2.wav")[0]
+        assert "Voice 2" in use(page, "separate", "mixture.wav")[0]
+        assert WORDS in use(page, "transcribe", SPEECH)[0]
+        page.click("#tab-meeting")
+        page.fill("#speakers", "3")
+        assert "ENTER EIGHT NINE SEVEN" in use(page, "meeting", "meeting.flac")[0]
+        page.click("#tab-transcribe")
+        page.click("#speak")
+        expect(page.locator("#live .partial")).to_contain_text("ERASE", timeout=30_000)
+        expect(page.locator("#live .final")).to_contain_text(WORDS, timeout=30_000)
 
 
 @pytest.mark.slow
-def test_a_killed_server_leaves_nothing_and_starts_again(program):
+def test_a_killed_server_leaves_nothing_and_starts_again():
     from websockets.sync.client import connect
 
     def children(process):
@@ -154,14 +137,12 @@ def test_a_killed_server_leaves_nothing_and_starts_again(program):
                                 check=False).stdout.split()
         return [int(number) for number in listed if int(number) != process.pid and os.path.exists(f"/proc/{number}")]
 
-    process, address = program()
-    with connect(f"ws://{address}/api/live") as client:
+    with running() as (process, address), connect(f"ws://{address}/api/live") as client:
         client.send(bytes(32000))
         client.recv(20)
         assert len(children(process)) >= 2
         process.send_signal(signal.SIGKILL)
         process.wait()
         wait_for(lambda: not children(process))
-    time.sleep(0.1)
-    _, again = program(address.split(":")[1])
-    assert again == address
+    with running(address.split(":")[1]) as (_, again):
+        assert again == address

@@ -105,23 +105,24 @@ async function compute(panel) {
     form.append(box.dataset.name, recordings.get(box));
   }
   const started = performance.now();
-  const clock = () => `${((performance.now() - started) / 1000).toFixed(1)} ${translate("seconds")}`;
-  const ticking = setInterval(() => status(panel, `${translate("working")} … ${clock()}`), 100);
+  const elapsed = () => ((performance.now() - started) / 1000).toFixed(1);
+  const ticking = setInterval(() =>
+    status(panel, `${translate("working")} … ${elapsed()} ${translate("seconds")}`), 100);
   button.disabled = true;
   redraws.delete(panel);
   panel.querySelector(".result").replaceChildren();
-  let line, isError = true;
+  let line;
   try {
     const count = panel.id === "meeting" && document.getElementById("speakers").value;
     const answer = await fetch(`/api/${panel.id}${count ? `?num_speakers=${encodeURIComponent(count)}` : ""}`,
       {method: "POST", body: form});
     const body = await answer.json();
     if (answer.ok) {
-      const draw = () => panel.querySelector(".result").replaceChildren(...DRAW[panel.id](body, panel));
-      redraws.set(panel, draw);
-      draw();
-      line = `${translate("done")} ${clock()}`;
-      isError = false;
+      const seconds = elapsed();
+      redraws.set(panel, () => {
+        panel.querySelector(".result").replaceChildren(...DRAW[panel.id](body, panel));
+        status(panel, `${translate("done")} ${seconds} ${translate("seconds")}`);
+      });
     } else {
       line = body.error;
     }
@@ -130,7 +131,8 @@ async function compute(panel) {
   }
   clearInterval(ticking);
   button.disabled = false;
-  status(panel, line, isError);
+  if (redraws.has(panel)) redraws.get(panel)();
+  else status(panel, line, true);
 }
 
 const DRAW = {

@@ -1,4 +1,6 @@
 """The server of app/ in this process, with networks that take no time: each answers with facts of what it was given."""
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import soundfile
+
+from helpers.documents import ROOT
 
 WORDS = ("one", "two", "three", "four")
 
@@ -26,7 +30,9 @@ def networks(monkeypatch):
     def verify(first, second):
         begun("verify")
         score = 0.9 if soundfile.info(first).frames == soundfile.info(second).frames else 0.1
-        return SimpleNamespace(_asdict=lambda: {"score": score, "threshold": 0.5, "same": score > 0.5, "llr": None})
+        same = score > 0.5
+        return SimpleNamespace(_asdict=lambda: {"score": score, "threshold": 0.5, "same": same,
+                                                "llr": 3.0 if same else None})
 
     def separate(path, rate):
         begun("separate")
@@ -57,7 +63,7 @@ def word(text, start, end):
 
 @contextmanager
 def serving(host="127.0.0.1", idle=20, **settings):
-    """The host and port of a server, of make_app(..., **settings), that runs in a thread."""
+    """The host and port of a server, of make_app(..., **settings), that runs in a thread; idle: of connections."""
     from app.serve import listen
     from app.src.connections import make_server
     from app.src.server import make_app
@@ -77,6 +83,19 @@ def serving(host="127.0.0.1", idle=20, **settings):
         thread.join(10)
         for executor in executors:
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def running(port=0):
+    """The process of the program with the networks that ship, and its host and port."""
+    with subprocess.Popen([sys.executable, ROOT / "app" / "serve.py", "--port", str(port)], text=True,
+                          stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout
+            line = next(line for line in process.stdout if line.startswith("http://"))
+            yield process, line.split()[0].removeprefix("http://")
+        finally:
+            process.kill()
 
 
 def wait_for(fact, seconds=10):
