@@ -74,9 +74,9 @@ def assert_line(answer, status, *names):
 
 def test_recordings_are_answered(address, monkeypatch):
     turn = {"start": 0.1, "end": 1.0, "speaker": "speaker1", "text": "one", "words": []}
-    monkeypatch.setattr(models, "who_said_what", lambda upload, count: {
-        "seconds": len(upload.content), "overlap_seconds": 0, "speakers": ["speaker1"] * (count or 1), "turns": [turn],
-        "real_time_factor": 0.5})
+    monkeypatch.setattr(models, "who_said_what", lambda upload, count, voices: {
+        "seconds": len(upload.content), "overlap_seconds": 0, "turns": [turn], "real_time_factor": 0.5,
+        "speakers": [voice.name for voice in voices] or ["speaker1"] * (count or 1)})
     assert post(address, "/api/verify", first=sound(1), second=sound(1)).json() == {
         "score": 0.9, "threshold": 0.5, "same": True, "llr": 3.0}
     assert not post(address, "/api/verify", first=sound(1), second=sound(2)).json()["same"]
@@ -93,6 +93,10 @@ def test_recordings_are_answered(address, monkeypatch):
     assert soundfile.info(io.BytesIO(archive.read("voice2.wav"))).frames == 16000
     assert post(address, "/api/meeting", file=b"12345").json()["seconds"] == 5
     assert post(address, "/api/meeting?num_speakers=3", file=b"1").json()["speakers"] == ["speaker1"] * 3
+    voices = [("enrol", (name, b"1")) for name in ("anna.wav", "../Bjørn.flac")]
+    answer = httpx.post(f"http://{address}/api/meeting", files=[("file", b"1"), *voices])
+    assert answer.json()["speakers"] == ["anna.wav", "Bjørn.flac"]
+    assert_line(httpx.post(f"http://{address}/api/meeting", files=[("file", b"1"), *voices * 11]), 422, "enrol: ")
 
 
 def test_what_cannot_be_answered_is_one_line(address, monkeypatch):

@@ -112,6 +112,8 @@ def test_the_microphone_is_recorded_and_streamed(monkeypatch, open_page):
 def test_every_tab_answers_with_the_networks_that_ship(open_page, tmp_path):
     speech, rate = soundfile.read(SPEECH)
     soundfile.write(tmp_path / "talk.wav", np.concatenate([np.zeros(2 * rate), speech, np.zeros(4 * rate)]), rate)
+    meeting, rate = soundfile.read(ROOT / "meeting" / "samples" / "meeting.flac")
+    soundfile.write(tmp_path / "Anna.wav", meeting[round(7.5 * rate):round(10.3 * rate)], rate)     # who begins it
     with running() as (_, address):
         page = open_page(address, tmp_path / "talk.wav", locale="en-GB")
         page.set_default_timeout(60_000)
@@ -121,7 +123,9 @@ def test_every_tab_answers_with_the_networks_that_ship(open_page, tmp_path):
         assert WORDS in use(page, "transcribe", SPEECH)[0]
         page.click("#tab-meeting")
         page.fill("#speakers", "3")
-        assert "ENTER EIGHT NINE SEVEN" in use(page, "meeting", "meeting.flac")[0]
+        page.locator("#enrol ~ input").set_input_files(tmp_path / "Anna.wav")
+        assert page.inner_text("#enrolled") == "Anna"
+        assert "Anna ENTER EIGHT NINE SEVEN" in use(page, "meeting", "meeting.flac")[0]
         page.click("#tab-transcribe")
         page.click("#speak")
         expect(page.locator("#live .partial")).to_contain_text("ERASE", timeout=30_000)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -100,9 +101,15 @@ def transcribe(upload: Upload) -> dict:
     return {"seconds": seconds, "text": transcript.text, "words": [word._asdict() for word in transcript.words]}
 
 
-def who_said_what(upload: Upload, num_speakers: int | None) -> dict:
-    """Who said what in a recording."""
-    transcriber = meeting.Transcriber(_verifier(), _separator(), _recognizer(_checkpoints.deepspeech2))
+def who_said_what(upload: Upload, num_speakers: int | None, enrolled: list[Upload]) -> dict:
+    """Who said what in a recording; enrolled: a voice each, whose name is the file's without its extension."""
+    voices = {}
+    for voice in enrolled:
+        with as_path(voice) as path:
+            name = Path(voice.name).stem
+            voices[name] = voices.get(name, 0) + _verifier().embed(path)
+    voices = {name: total / np.linalg.norm(total) for name, total in voices.items()}
+    transcriber = meeting.Transcriber(_verifier(), _separator(), _recognizer(_checkpoints.deepspeech2), voices)
     with as_path(upload) as path:
         result = transcriber.transcribe(path, num_speakers=num_speakers)
     turns = [turn._asdict() | {"words": [word._asdict() for word in turn.words]} for turn in result.turns]

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response, UploadFile, WebSocket
+from fastapi import FastAPI, File, Query, Request, Response, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from starlette.datastructures import MutableHeaders
@@ -34,6 +34,7 @@ STATIC = ROOT / "app" / "static"
 SAMPLES = {     # what the page offers to try, by the name in its address
     "speaker1_a.wav": "ecapatdnn", "speaker1_b.wav": "ecapatdnn", "speaker2.wav": "ecapatdnn",
     "mixture.wav": "conv_tasnet", "command.wav": "deepspeech2", "spelled.wav": "deepspeech2", "meeting.flac": "meeting"}
+VOICES = 20     # enrolled ones of a meeting
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 # The page takes nothing from elsewhere, and no other page shows it
 CONTENT_POLICY = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; connect-src 'self' ws: wss:; " \
@@ -96,10 +97,15 @@ def make_app(files: Worker, speech: Worker, hosts: tuple[str, ...] = LOCAL, limi
         return Transcript(**await files.run(models.transcribe, await _read(file)))
 
     @app.post("/api/meeting", responses=ERRORS)
-    async def who_said_what(file: UploadFile, num_speakers: Annotated[int | None, Query(ge=1, le=100)] = None
-                            ) -> Meeting:
-        """Who said what in a recording of several speakers; num_speakers: where it is known."""
-        return Meeting(**await files.run(models.who_said_what, await _read(file), num_speakers))
+    async def who_said_what(file: UploadFile, num_speakers: Annotated[int | None, Query(ge=1, le=100)] = None,
+                            enrol: Annotated[list[UploadFile], File(max_length=VOICES)] = []) -> Meeting:  # noqa: B006
+        """Who said what in a recording of several speakers.
+
+        num_speakers: where it is known; enrol: recordings of voices whose names are known, each in a file NAME.wav or
+        of another format.
+        """
+        voices = [await _read(voice) for voice in enrol]
+        return Meeting(**await files.run(models.who_said_what, await _read(file), num_speakers, voices))
 
     @app.websocket("/api/live")
     async def live_text(socket: WebSocket) -> None:

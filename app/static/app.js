@@ -113,6 +113,7 @@ async function compute(panel) {
   panel.querySelector(".result").replaceChildren();
   let line;
   try {
+    for (const file of panel.querySelector("#enrol ~ input")?.files ?? []) form.append("enrol", file);
     const count = panel.id === "meeting" && document.getElementById("speakers").value;
     const answer = await fetch(`/api/${panel.id}${count ? `?num_speakers=${encodeURIComponent(count)}` : ""}`,
       {method: "POST", body: form});
@@ -262,7 +263,18 @@ function setUpLiveText() {
   };
 }
 
+/** Voices of a meeting whose names are known: NAME.wav. */
+function setUpEnrolment() {
+  const file = document.querySelector("#enrol ~ input");
+  document.getElementById("enrol").onclick = () => file.click();
+  file.onchange = () => {
+    const names = [...file.files].map(({name}) => name.replace(/\.\w+$/, ""));
+    document.getElementById("enrolled").textContent = names.join(", ");
+  };
+}
+
 for (const box of all(".input")) setUpInput(box);
+setUpEnrolment();
 for (const panel of all("section")) panel.querySelector(".go").onclick = () => compute(panel);
 for (const tab of all("[role=tab]")) tab.onclick = () => openTab(tab.getAttribute("aria-controls"));
 document.getElementById("language").onclick = () => {
