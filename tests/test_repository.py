@@ -97,7 +97,7 @@ def unit(name):
 
 
 def test_utils_are_shared():
-    """A module or package of utils serves two models, or one and what joins them; else it belongs to the one it serves."""
+    """A module or package of utils serves two models, or one and what joins them; else it belongs to that one."""
     trees = imports.sources()
     parts = {path: unit(".".join(path.with_suffix("").parts)) for path in trees if path.parts[0] == "utils"}
     users = {module: set() for path, module in parts.items()

@@ -128,6 +128,7 @@ class Verifier(UtteranceNetwork):
                  threshold: float | None = None, calibration: Calibration | None = None):
         super().__init__(network, config)
         self.checkpoint, self.score_crops = config.model_path, config.score_crops
+        self.voice_activity = config.voice_activity
         self.cache, self.saved_threshold, self.calibration = cache, threshold, calibration
 
     @property
@@ -194,7 +195,7 @@ class Verifier(UtteranceNetwork):
 
     def _speech(self, samples):
         """Samples (N,) without long pauses, where the config says so and enough is left."""
-        speech = without_pauses(samples) if self.config.voice_activity else samples
+        speech = without_pauses(samples) if self.voice_activity else samples
         return speech if len(speech) >= self.fewest else samples
 
     def embed_files(self, files: Sequence[bytes] | np.ndarray, folder: str | Path,
