@@ -39,6 +39,8 @@ def main(argv: list[str]) -> None:
     finally:
         for process in multiprocessing.active_children():       # one may be in the midst of a long recording
             process.kill()
+        for worker in (files, speech):
+            worker.executor.shutdown()
 
 
 def listen(host: str, port: int) -> socket.socket:

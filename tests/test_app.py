@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -10,6 +11,8 @@ import sysconfig
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +20,7 @@ import pytest
 import soundfile
 from helpers.documents import ROOT
 from helpers.errors import refused
-from helpers.served import networks, serving, wait_for, word
+from helpers.served import children, networks, running, serving, wait_for, word
 
 from app.src.live import KEPT, LONGEST, STEP, LiveTranscriber, find_cut, has_speech
 from utils.errors import OutputError, UnsupportedError
@@ -331,6 +334,44 @@ def test_silence_and_even_noise_are_not_speech():
 
 
 # ---- the process, the program, the page
+
+
+@pytest.mark.slow
+def test_memory_and_files_do_not_grow(monkeypatch, tmp_path):
+    """One speaks for two minutes, recordings come meanwhile."""
+    def measured(process):
+        """Of each process its resident memory in kB, and how many files it has open."""
+        return [(int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{number}/status").read_text())[1]),
+                 len(os.listdir(f"/proc/{number}/fd"))) for number in (process.pid, *children(process))]
+
+    def post_all(address):
+        first, second, mixture, command = ((ROOT / name).read_bytes() for name in (
+            "ecapatdnn/samples/speaker1_a.wav", "ecapatdnn/samples/speaker2.wav", "conv_tasnet/samples/mixture.wav",
+            "deepspeech2/samples/command.wav"))
+        for path, files in [("verify", {"first": first, "second": second}), ("separate", {"file": mixture}),
+                            ("transcribe", {"file": command}), ("meeting", {"file": command})]:
+            assert post(address, f"/api/{path}", **files).status_code == 200
+        return post(address, "/api/transcribe", file=b"no sound").status_code == 422
+
+    speech = (soundfile.read(ROOT / "deepspeech2" / "samples" / "command.wav")[0] * 2 ** 15).astype("<i2").tobytes()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with running() as (process, address), ThreadPoolExecutor(2) as pool, connect(f"ws://{address}/api/live") as client:
+        receiving, posting, before = pool.submit(list, client), pool.submit(post_all, address), None
+        for second in range(120):
+            place = second * 32000 % len(speech)
+            client.send(speech[place:place + 32000])
+            time.sleep(1)
+            if posting.done():
+                assert posting.result()
+                before = before or measured(process)        # all graphs are compiled
+                posting = pool.submit(post_all, address)
+        assert posting.result() and before
+        client.send("end")
+        assert json.loads(receiving.result()[-1])["end"]
+        after = measured(process)
+        grown = [now[0] > 1.05 * then[0] or now[1] > then[1] + 2 for then, now in zip(before, after, strict=True)]
+        assert not any(grown), (before, after)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_process_is_replaced():

@@ -1,15 +1,13 @@
 """The page of app/ in Chromium, with a microphone that plays a file."""
-import os
 import re
 import shutil
 import signal
-import subprocess
 
 import numpy as np
 import pytest
 import soundfile
 from helpers.documents import ROOT
-from helpers.served import networks, running, serving, wait_for
+from helpers.served import children, networks, running, serving, wait_for
 
 for name in ("fastapi", "uvicorn", "websockets"):
     pytest.importorskip(name, reason=f'{name} is not installed; pip install -e ".[app]"')
@@ -135,11 +133,6 @@ def test_every_tab_answers_with_the_networks_that_ship(open_page, tmp_path):
 @pytest.mark.slow
 def test_a_killed_server_leaves_nothing_and_starts_again():
     from websockets.sync.client import connect
-
-    def children(process):
-        listed = subprocess.run(["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True,
-                                check=False).stdout.split()
-        return [int(number) for number in listed if int(number) != process.pid and os.path.exists(f"/proc/{number}")]
 
     with running() as (process, address), connect(f"ws://{address}/api/live") as client:
         client.send(bytes(32000))

@@ -1,4 +1,5 @@
 """The server of app/ in this process, with networks that take no time: each answers with facts of what it was given."""
+import os
 import subprocess
 import sys
 import threading
@@ -96,6 +97,13 @@ def running(port=0):
             yield process, line.split()[0].removeprefix("http://")
         finally:
             process.kill()
+
+
+def children(process):
+    """The ids of the processes that a `running` one has started and that have not ended."""
+    listed = subprocess.run(["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True,
+                            check=False).stdout.split()
+    return [int(number) for number in listed if int(number) != process.pid and os.path.exists(f"/proc/{number}")]
 
 
 def wait_for(fact, seconds=10):
