@@ -19,10 +19,14 @@ CONNECTIONS = 64    # at once, idle ones too
 
 
 def make_server(app: Any, idle: float = IDLE) -> uvicorn.Server:
-    """The server of an ASGI app; idle: seconds in which a request's head has to be whole, and an answer to be read."""
+    """The server of an ASGI app; idle: seconds in which a request's head has to be whole, and an answer to be read.
+
+    WebSockets are not pinged: session.py sees who is silent, and a busy machine is late with pings of its own.
+    """
     config = uvicorn.Config(app, http=functools.partial(_Protocol, idle=idle),  # pyright: ignore[reportArgumentType]
                             log_level="warning", limit_concurrency=CONNECTIONS, ws="websockets-sansio",
-                            ws_max_size=2 ** 20, ws_max_queue=8, timeout_graceful_shutdown=2)
+                            ws_max_size=2 ** 20, ws_max_queue=8, ws_ping_interval=None,
+                            timeout_graceful_shutdown=2)
     return uvicorn.Server(config)
 
 
