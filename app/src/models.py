@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from tqdm import tqdm
 
 import conv_tasnet
 import deepspeech2
@@ -55,6 +56,8 @@ def initialize(checkpoints: Checkpoints) -> None:
     """Says what this process works with. It ends when the server does, however that ends."""
     global _checkpoints
     _checkpoints = checkpoints
+    # its own lock is shared between processes, and whoever is killed leaves one behind
+    tqdm.set_lock(threading.RLock())
     if server := multiprocessing.parent_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is for the server
         threading.Thread(target=_exit_with, args=(server.sentinel,), daemon=True).start()
