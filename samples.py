@@ -39,15 +39,15 @@ def main(argv: list[str]) -> None:
 
 def verify(folder: Path) -> None:
     """Every pair of three recordings of two people."""
-    verifier, scores = ecapatdnn.load(), {}
+    verifier, verdicts = ecapatdnn.load(), {}
     for first, second in (("speaker1_a", "speaker1_b"), ("speaker1_a", "speaker2"), ("speaker1_b", "speaker2")):
         verdict = verifier.verify(sample("ecapatdnn", first), sample("ecapatdnn", second))
-        scores[f"{first}, {second}"] = verdict.score
+        verdicts[f"{first}, {second}"] = verdict.score, verdict.threshold
         print(f"{first}.wav and {second}.wav: {'same' if verdict.same else 'different'} speaker, "
               f"score {verdict.score:.3f}, threshold {verdict.threshold:.3f}", flush=True)
 
     from ecapatdnn.src.plots import draw_verdicts
-    draw_verdicts(scores, verifier.threshold, folder / "verdicts.png")
+    draw_verdicts(verdicts, folder / "verdicts.png")
     print(f"picture: {folder / 'verdicts.png'}")
 
 

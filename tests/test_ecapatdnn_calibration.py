@@ -27,21 +27,26 @@ def trials():
 def test_a_fit_gives_back_the_ratios(precision, trials):
     """Cosines are float32."""
     target, llr = trials
-    fitted = calibration.fit(target, ((llr + 3) / 7).astype(precision))
-    assert (fitted.scale, fitted.offset) == pytest.approx((7, -3), rel=0.05)
-    assert fitted.llr(np.array(fitted.threshold)) == pytest.approx(0)
+    seconds = np.random.default_rng(1).uniform(0.5, 20, len(llr))
+    scores = ((llr + 3 + 1.5 * np.log(seconds)) / 7).astype(precision)
+    fitted = calibration.fit(target, scores, seconds)
+    assert fitted == pytest.approx((7, -3, -1.5), rel=0.05)
+    assert fitted.llr(np.array(fitted.threshold(3.0)), 3.0) == pytest.approx(0)
+    assert fitted.threshold(9.0) - fitted.threshold(3.0) == pytest.approx(1.5 * np.log(3) / 7, rel=0.05)
 
 
 def test_a_fit_does_not_depend_on_how_many_others_there_are(trials):
     target, llr = trials
     few = target | (np.arange(len(target)) % 9 == 0)
-    assert calibration.fit(target[few], llr[few]) == pytest.approx(calibration.fit(target, llr), rel=0.1, abs=0.1)
+    ones = np.ones(len(target))
+    assert calibration.fit(target[few], llr[few], ones[few]) == pytest.approx(
+        calibration.fit(target, llr, ones), rel=0.1, abs=0.1)
 
 
 def test_a_fit_of_scores_that_do_not_overlap_is_finite():
     target, scores = np.array([False, False, True, True]), np.array([0.0, 0.1, 0.5, 0.6])
-    fitted = calibration.fit(target, scores)
-    assert 0 < fitted.scale < 1000 and 0.1 < fitted.threshold < 0.5
+    fitted = calibration.fit(target, scores, np.ones(4))
+    assert 0 < fitted.scale < 1000 and 0.1 < fitted.threshold(1.0) < 0.5
     assert calibration.minimum_log_likelihood_cost(target, scores) == 0
 
 
@@ -73,8 +78,10 @@ def test_right_ratios_decide_nearly_as_well_as_any_threshold(trials, prior):
 
 def test_a_calibration_is_for_the_scores_it_was_fitted_to():
     config = Config(score_crops=5)
-    record = calibration.to_record(calibration.Calibration(7.0, -3.0), config)
-    assert calibration.of_record(record, config) == (7.0, -3.0)
+    record = calibration.to_record(calibration.Calibration(7.0, -3.0, -1.0), config)
+    assert calibration.of_record(record, config) == (7.0, -3.0, -1.0)
+    del record["calibration"]["duration"]       # as of before
+    assert calibration.of_record(record, config) == (7.0, -3.0, 0.0)
     assert calibration.of_record(record, dataclasses.replace(config, score_crops=0)) is None
     assert calibration.of_record({}, config) is None
 
@@ -84,9 +91,15 @@ def test_the_plot_has_the_counted_ratios_on_the_diagonal(trials, tmp_path):
     target, llr = trials
     heights = []
     for scale in (1.0, 2.0):
-        draw_calibration(target, llr, calibration.Calibration(scale, 0.0), tmp_path / "x.png")
+        draw_calibration(target, scale * llr, tmp_path / "x.png")
         pixels = image.imread(tmp_path / "x.png")[340:, :, :3]
         dots = (pixels[..., 2] > 0.6) & (pixels[..., 0] < 0.2)
         columns = np.flatnonzero(dots.any(0))
         heights.append(np.ptp(np.flatnonzero(dots.any(1))) / np.ptp(columns))
     assert heights[1] < 0.8 * heights[0]
+
+
+def test_two_recordings_are_together_as_long_as_the_shorter_one_allows():
+    assert calibration.joint_seconds(5.0, 5.0) == calibration.TYPICAL
+    assert calibration.joint_seconds(2.0, 1e6) == pytest.approx(2, rel=1e-4)
+    np.testing.assert_allclose(calibration.joint_seconds(np.array([3.0, 6.0]), np.array([6.0, 3.0])), 2)

@@ -217,8 +217,10 @@ def test_a_calibration_is_kept_and_used(trained, mini_corpus, tmp_path, capsys):
     verifier = ecapatdnn.load(checkpoint)
     verdict = verifier.verify(*files)
     assert f", log-likelihood ratio {verdict.llr:+.2f}" in capsys.readouterr().out
-    scale, offset = verifier.calibration
-    assert verdict.llr == pytest.approx(scale * verdict.score + offset) and verdict.same == (verdict.llr >= 0)
+    seconds = [len(verifier.samples(verifier.open(file))) / 16000 for file in files]
+    scale, offset, duration = verifier.calibration
+    assert verdict.llr == pytest.approx(scale * verdict.score + offset - duration * np.log(sum(1 / s for s in seconds)))
+    assert verdict.same == (verdict.llr >= 0) == (verdict.score >= verdict.threshold)
     assert ecapatdnn.load(checkpoint, score_crops=2).calibration is None
 
 

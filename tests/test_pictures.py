@@ -51,7 +51,7 @@ def test_a_transcript_is_drawn_with_and_without_words(tmp_path, words):
 
 
 def test_a_verdict_has_the_colour_of_its_side(tmp_path):
-    draw_verdicts({"a, b": 0.8, "a, c": 0.1}, 0.5, tmp_path / "x.png")
+    draw_verdicts({"a, b": (0.8, 0.5), "a, c": (0.1, 0.4)}, tmp_path / "x.png")
     pixels = drawn(tmp_path / "x.png")
     blue = (pixels[..., 2] > 0.6) & (pixels[..., 0] < 0.3)
     orange = (pixels[..., 0] > 0.8) & (pixels[..., 2] < 0.2)

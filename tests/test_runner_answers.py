@@ -72,11 +72,11 @@ def test_calibrated_checkpoint_gives_the_ratio_of_python(main, graphs, tmp_path)
     path = tmp_path / "best.ckpt"
     config = dataclasses.replace(load_config(Config, path), score_crops=0)
     parameters, record = load_checkpoint(path)
-    record |= to_record(Calibration(9.5, -4.25), config)
+    record |= to_record(Calibration(9.5, -4.25, -1.5), config)
     save_checkpoint(path, parameters, **record)
     verdict = ecapatdnn.load(path).verify(FIRST, OTHER)
     assert verdict.llr is not None
-    other = record | to_record(Calibration(9.5, -4.25), dataclasses.replace(config, score_crops=5))
+    other = record | to_record(Calibration(9.5, -4.25, -1.5), dataclasses.replace(config, score_crops=5))
     assert verdicts(other, config) == {"threshold": record["threshold"]}
     (tmp_path / graphs[0].name).symlink_to(graphs[0])
     description = json.loads((graphs[0].parent / "inputs.json").read_text())

@@ -31,7 +31,7 @@ struct AnswerSettings {
 struct Outlet {
   // text:      {"start", "end", "text", "words": [{"start", "end", "text"}]} of each segment; times in seconds
   // voices:    {"gains": [one per speaker]} at the end: what the samples are to be multiplied by
-  // embedding: {"embedding": [...]} at the end
+  // embedding: {"embedding": [...], "seconds": s} at the end
   std::function<void(const nlohmann::json &)> result;
 
   // The next samples of every speaker, at the graph's rate; as many for each.

@@ -28,6 +28,7 @@ class EmbeddingAnswer : public Answer {
   WaveformGraph *graph_;
   Outlet outlet_;
   int64_t longest_;             // samples of a part
+  double rate_;                 // Hz, of the graph
   int64_t length_;              // of the recording, 0: not known
   int64_t done_ = 0;            // parts
   std::vector<float> waiting_;  // samples

@@ -23,10 +23,11 @@ struct Port {
   std::vector<int64_t> ShapeOf(size_t bytes) const;
 };
 
-// Log-likelihood ratio = scale * score + offset, as ecapatdnn/src/calibration.py.
+// Log-likelihood ratio = scale * score + offset + duration * log(joint seconds), as ecapatdnn/src/calibration.py.
 struct Calibration {
   double scale = 0;
   double offset = 0;
+  double duration = 0;
 };
 
 // What recordings are run for. Lengths are in samples of the waveform.

@@ -34,8 +34,8 @@ typedef struct speechzoo speechzoo;
 SPEECHZOO_API speechzoo *speechzoo_create(const char *graph, const char *settings);
 
 /* A JSON object: kind ("text", "voices" or "embedding"), sample_rate (Hz, of the graph), shortest (samples at that
- * rate), voices (their number), size (of an embedding), threshold and calibration (scale and offset of scores; where
- * there are any), latency (of a streaming graph: seconds after which an answer is complete). Valid as long as the
+ * rate), voices (their number), size (of an embedding), threshold and calibration (scale and offset of scores, and
+ * duration, the weight of log(1 / (1 / a + 1 / b)) of recordings of a and b seconds; where there are any), latency (of a streaming graph: seconds after which an answer is complete). Valid as long as the
  * handle. */
 SPEECHZOO_API const char *speechzoo_describe(const speechzoo *zoo);
 
@@ -55,7 +55,7 @@ SPEECHZOO_API int speechzoo_finish(speechzoo *zoo);
  *              with partial {"start": s, "end": s, "partial": "..."} of what is being said, after each step
  *   voices     {"gains": [...]} at the end: what the samples of each speaker are to be multiplied by, for the level
  *              that they have in the mixture; 1 of a streaming graph, whose samples have it
- *   embedding  {"embedding": [...]} at the end, of length 1 */
+ *   embedding  {"embedding": [...], "seconds": s} at the end: of length 1, of so many seconds */
 SPEECHZOO_API const char *speechzoo_result(speechzoo *zoo);
 
 /* Takes the next samples of speaker 0, 1, ..., at the rate of the recording and in all as many; up to `room`. Returns

@@ -40,7 +40,8 @@ nlohmann::json Describe(const Interface &interface) {
     json["threshold"] = *interface.answer.threshold;
   }
   if (const auto &calibration = interface.answer.calibration) {
-    json["calibration"] = {{"scale", calibration->scale}, {"offset", calibration->offset}};
+    json["calibration"] = {
+        {"scale", calibration->scale}, {"offset", calibration->offset}, {"duration", calibration->duration}};
   }
   return json;
 }

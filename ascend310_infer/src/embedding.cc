@@ -12,7 +12,11 @@ constexpr int64_t kSlack = 64;  // samples that a recording may be longer or sho
 }  // namespace
 
 EmbeddingAnswer::EmbeddingAnswer(const Interface &interface, WaveformGraph *graph, int64_t length, Outlet outlet)
-    : graph_(graph), outlet_(std::move(outlet)), longest_(interface.answer.window), length_(length) {
+    : graph_(graph),
+      outlet_(std::move(outlet)),
+      longest_(interface.answer.window),
+      rate_(static_cast<double>(interface.sample_rate)),
+      length_(length) {
   if (graph->Longest() > 0) {  // the last part may be longer than expected
     longest_ =
         graph->TakesFewer() ? std::min(longest_, std::max<int64_t>(1, graph->Longest() - kSlack)) : graph->Longest();
@@ -56,7 +60,7 @@ void EmbeddingAnswer::Finish() {
     Add(begin, last ? received : End(done_));
   }
   MakeUnit(&sum_);
-  outlet_.result({{"embedding", sum_}});
+  outlet_.result({{"embedding", sum_}, {"seconds", static_cast<double>(received) / rate_}});
 }
 
 void EmbeddingAnswer::Add(int64_t begin, int64_t end) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -9,6 +11,8 @@
 #include "output.h"
 
 namespace {
+constexpr double kLeastSeconds = 1e-3;
+
 std::string Scores(double score, double threshold) {
   char text[64];
   std::snprintf(text, sizeof(text), "score %.3f, threshold %.3f", score, threshold);
@@ -31,12 +35,16 @@ class EmbeddingOutput : public Output {
   explicit EmbeddingOutput(const Options &options) : options_(options) {}
 
   void Begin(const Source &source) override { path_ = source.path; }
-  void Add(const nlohmann::json &result) override { embedding_ = result.at("embedding").get<Embedding>(); }
+  void Add(const nlohmann::json &result) override {
+    embedding_ = result.at("embedding").get<Embedding>();
+    seconds_ = result.at("seconds");
+  }
 
  protected:
   const Options options_;
   std::string path_;
   Embedding embedding_;  // of that recording
+  double seconds_ = 0;   // and its length
 };
 
 // The embeddings themselves.
@@ -54,7 +62,7 @@ class Verification : public EmbeddingOutput {
       : EmbeddingOutput(options), threshold_(threshold) {
     if (graph.contains("calibration")) {
       const nlohmann::json &calibration = graph.at("calibration");
-      calibration_ = Calibration{calibration.at("scale"), calibration.at("offset")};
+      calibration_ = Calibration{calibration.at("scale"), calibration.at("offset"), calibration.at("duration")};
     }
     if (options.recordings.size() != 2) {
       throw UserError(std::to_string(options.recordings.size()) +
@@ -62,23 +70,27 @@ class Verification : public EmbeddingOutput {
     }
   }
 
-  void End() override { embeddings_.push_back(embedding_); }
+  void End() override {
+    embeddings_.push_back(embedding_);
+    inverse_seconds_ += 1 / std::max(seconds_, kLeastSeconds);
+  }
 
   void Close(size_t failed) override {
     if (failed > 0) {
       return;
     }
     const double score = Cosine(embeddings_[0], embeddings_[1]);
-    const bool same = score >= threshold_;
+    const double threshold = Threshold();
+    const bool same = score >= threshold;
     if (options_.json) {
       nlohmann::json json = {
-          {"files", options_.recordings}, {"score", score}, {"threshold", threshold_}, {"same", same}};
+          {"files", options_.recordings}, {"score", score}, {"threshold", threshold}, {"same", same}};
       if (calibration_) {
         json["llr"] = Llr(score);
       }
       PrintJson(json);
     } else {
-      std::cout << (same ? "same" : "different") << " speaker: " << Scores(score, threshold_);
+      std::cout << (same ? "same" : "different") << " speaker: " << Scores(score, threshold);
       if (calibration_) {
         char text[64];
         std::snprintf(text, sizeof(text), ", log-likelihood ratio %+.2f", Llr(score));
@@ -89,11 +101,20 @@ class Verification : public EmbeddingOutput {
   }
 
  private:
-  double Llr(double score) const { return calibration_->scale * score + calibration_->offset; }
+  // What the ratio has that does not depend on the score.
+  double Offset() const { return calibration_->offset - calibration_->duration * std::log(inverse_seconds_); }
+
+  double Llr(double score) const { return calibration_->scale * score + Offset(); }
+
+  // The score whose ratio is 0, unless another one is asked for.
+  double Threshold() const {
+    return calibration_ && !options_.threshold ? -Offset() / calibration_->scale : threshold_;
+  }
 
   const double threshold_;
   std::optional<Calibration> calibration_;
   std::vector<Embedding> embeddings_;
+  double inverse_seconds_ = 0;  // the sum over the recordings
 };
 
 // Each recording against all enrolled voices.

@@ -108,7 +108,8 @@ AnswerKind ReadAnswer(const nlohmann::json &json, const std::vector<Port> &outpu
     }
     if (json.contains("calibration")) {
       const nlohmann::json &calibration = json.at("calibration");
-      answer.calibration = Calibration{calibration.at("scale"), calibration.at("offset")};
+      answer.calibration =
+          Calibration{calibration.at("scale"), calibration.at("offset"), calibration.value("duration", 0.0)};
     }
     fits = shape.size() == 2 && shape[0] == 1 && shape[1] >= 1;
   }

@@ -4,6 +4,9 @@ An LLR says how much likelier what was heard is from one speaker than from two: 
 So one threshold, the log of the odds against a target, is right for every list. Brümmer and du Preez,
 "Application-independent evaluation of speaker detection", Computer Speech and Language 2006.
 
+Short recordings sound less alike, be they of one speaker or of two, so how long they are counts as well (a quality
+measure; Thienpondt et al., "The IDLab VoxSRC-20 submission", ICASSP 2021).
+
 Letters: n trials.
 """
 from collections.abc import Mapping
@@ -15,29 +18,35 @@ from scipy.optimize import isotonic_regression, minimize
 from ecapatdnn.src.config import Config
 
 RIDGE = 1e-4    # on the scale, for scores with a deviation of 1: keeps it finite where no two scores overlap
+TYPICAL = 2.5   # joint seconds of two recordings of five seconds
 
 
 class Calibration(NamedTuple):
-    """LLR = scale * score + offset."""
+    """LLR = scale * score + offset + duration * log(joint seconds)."""
 
     scale: float
     offset: float
+    duration: float = 0.0
 
-    def llr(self, scores: np.ndarray) -> np.ndarray:
-        """Scores (any shape) -> LLR."""
-        return self.scale * scores + self.offset
+    def llr(self, scores: np.ndarray, seconds: np.ndarray | float = TYPICAL) -> np.ndarray:
+        """Scores (any shape) of recordings of so many joint seconds -> LLR."""
+        return self.scale * scores + self.offset + self.duration * np.log(seconds)
 
-    @property
-    def threshold(self) -> float:
+    def threshold(self, seconds: float = TYPICAL) -> float:
         """The score whose LLR is 0."""
-        return -self.offset / self.scale
+        return float(-(self.offset + self.duration * np.log(seconds)) / self.scale)
+
+
+def joint_seconds(first: np.ndarray | float, second: np.ndarray | float) -> Any:
+    """How long two recordings are together, mostly as the shorter one: 1 / (1 / first + 1 / second)."""
+    return 1 / (1 / np.maximum(first, 1e-3) + 1 / np.maximum(second, 1e-3))
 
 
 def of_record(record: Mapping[str, Any], config: Config) -> Calibration | None:
     """The calibration that a checkpoint's `record` holds; None where there is none for scores as `config` has them."""
     saved = record.get("calibration", {})
     fits = saved and all(saved.get(name) == value for name, value in scoring(config).items())
-    return Calibration(saved["scale"], saved["offset"]) if fits else None
+    return Calibration(saved["scale"], saved["offset"], saved.get("duration", 0.0)) if fits else None
 
 
 def to_record(calibration: Calibration, config: Config) -> dict[str, Any]:
@@ -50,16 +59,21 @@ def scoring(config: Config) -> dict[str, Any]:
     return {"score_crops": config.score_crops, "subtract_mean": config.subtract_mean}
 
 
-def fit(target: np.ndarray, scores: np.ndarray) -> Calibration:
-    """Logistic regression of `target` (n,) bool on `scores` (n,); both kinds of trials weigh the same."""
-    mean, deviation = scores.mean(), scores.std()
-    x = (scores.astype(np.float64) - mean) / deviation      # BFGS takes differences that float32 does not show
+def fit(target: np.ndarray, scores: np.ndarray, seconds: np.ndarray) -> Calibration:
+    """Logistic regression of `target` (n,) bool on `scores` (n,) and joint `seconds` (n,).
+
+    Both kinds of trials weigh the same.
+    """
+    x = np.stack((scores, np.log(seconds)), axis=1).astype(np.float64)  # BFGS takes differences that float32 hides
+    mean, deviation = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+    x = (x - mean) / deviation
 
     def cost(parameters):
-        return _cost(target, parameters[0] * x + parameters[1]) + RIDGE * parameters[0] ** 2
+        return _cost(target, x @ parameters[:2] + parameters[2]) + RIDGE * np.square(parameters[:2]).sum()
 
-    scale, offset = minimize(cost, (1.0, 0.0), method="BFGS").x
-    return Calibration(float(scale / deviation), float(offset - scale * mean / deviation))
+    *weights, offset = minimize(cost, (1.0, 0.0, 0.0), method="BFGS").x
+    scale, duration = weights / deviation
+    return Calibration(float(scale), float(offset - (scale, duration) @ mean), float(duration))
 
 
 def log_likelihood_cost(target: np.ndarray, llr: np.ndarray) -> float:

@@ -11,15 +11,19 @@ from ecapatdnn.src.calibration import (
     Calibration,
     detection_cost,
     fit,
+    joint_seconds,
     log_likelihood_cost,
     minimum_log_likelihood_cost,
     to_record,
 )
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.features import RATE
 from ecapatdnn.src.inference import first_utterances, load, survey_files
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
 from ecapatdnn.src.plots import draw_calibration, draw_det
 from ecapatdnn.src.scoring import as_norm, cosine_scores, subtract_mean
+from utils.audio.recording import inspect_header
+from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import require
 from utils.files import write_text
@@ -29,11 +33,11 @@ from utils.results import result_folder
 PRIORS = 0.01, 0.05     # of a target, for detection costs
 
 
-def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | None, Calibration | None]:
-    """({kind: scores (n,)}, the trials of config.eval_list, the folder for what comes of them or None for nowhere,
-    the checkpoint's calibration of the cosine).
+def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | None]:
+    """({kind: scores (n,)}, the trials of config.eval_list, the folder for what comes of them or None for nowhere).
 
-    Kinds: cosine, and AS-norm where config.as_norm is set. With config.calibrate the checkpoint gets a new calibration.
+    Kinds: cosine, AS-norm where config.as_norm is set, and LLR, the log-likelihood ratio that a calibrated checkpoint
+    makes of the cosine. With config.calibrate it gets a new calibration.
     """
     require(config, "eval_list", "eval_path")
     trials = read_trials(config.eval_list)
@@ -58,15 +62,26 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | 
     else:
         results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
-    calibration = calibrate(config, results["cosine"], trials) if config.calibrate else verifier.calibration
-    return results, trials, folder, calibration
+    if config.calibrate or verifier.calibration:
+        seconds = _joint_seconds(trials, config)
+        calibration = verifier.calibration if verifier.calibration and not config.calibrate else calibrate(
+            config, results["cosine"], seconds, trials)
+        results["LLR"] = calibration.llr(results["cosine"], seconds)
+    return results, trials, folder
 
 
-def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None,
-           calibration: Calibration | None = None) -> dict[str, float]:
+def _joint_seconds(trials, config):
+    """(n,), by the headers of the files."""
+    rows = survey(range(len(trials.files)), lambda row: inspect_header(
+        os.path.join(config.eval_path, os.fsdecode(trials.files[row])), 1, RATE, config.resample))
+    seconds = np.array([rows[row] for row in range(len(trials.files))])
+    return joint_seconds(seconds[trials.left], seconds[trials.right])
+
+
+def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None) -> dict[str, float]:
     """Prints EER and minDCF of scores (n,), writes scores_<kind>.txt and det.png into `folder`; returns {kind: EER}.
 
-    `calibration`: of the cosine, whose Cllr and actDCF are printed too, and calibration.png is drawn.
+    Of log-likelihood ratios it prints Cllr and actDCF too, and draws calibration.png.
     """
     rates = {kind: error_rates(trials.target, scores) for kind, scores in results.items()}
     eers = {}
@@ -77,8 +92,8 @@ def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None,
         print(f"{prefix}EER = {100 * eers[kind]:.2f}%")
         print(f"{prefix}minDCF(p=0.01) = {costs[0]:.4f}, minDCF(p=0.05) = {costs[1]:.4f}, threshold = {threshold:.4f}",
               flush=True)
-    if calibration:
-        _report_calibration(trials.target, results["cosine"], calibration)
+    if "LLR" in results:
+        _report_calibration(trials.target, results["LLR"])
     if folder is None:
         return eers
     for kind in results:
@@ -86,24 +101,27 @@ def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None,
             f"{score:.5f} {os.fsdecode(trials.files[left])} {os.fsdecode(trials.files[right])}\n"
             for score, left, right in zip(results[kind], trials.left, trials.right, strict=True)))
     draw_det(rates, eers, folder / "det.png")
-    if calibration:
-        draw_calibration(trials.target, results["cosine"], calibration, folder / "calibration.png")
-    print(f"scores and {'det.png, calibration.png' if calibration else 'det.png'}: {folder}")
+    if "LLR" in results:
+        draw_calibration(trials.target, results["LLR"], folder / "calibration.png")
+    print(f"scores and {'det.png, calibration.png' if 'LLR' in results else 'det.png'}: {folder}")
     return eers
 
 
-def _report_calibration(target, scores, calibration):
-    llr = calibration.llr(scores)
+def _report_calibration(target, llr):
     costs = ", ".join(f"actDCF(p={prior}) = {detection_cost(target, llr, prior):.4f}" for prior in PRIORS)
-    print(f"Cllr = {log_likelihood_cost(target, llr):.4f}, minimum {minimum_log_likelihood_cost(target, scores):.4f}; "
+    print(f"Cllr = {log_likelihood_cost(target, llr):.4f}, minimum {minimum_log_likelihood_cost(target, llr):.4f}; "
           f"{costs}", flush=True)
 
 
-def calibrate(config: Config, scores: np.ndarray, trials: Trials) -> Calibration:
-    """What makes log-likelihood ratios of the cosines (n,); saved in the checkpoint, for all programs that use it."""
-    calibration = fit(trials.target, scores)
+def calibrate(config: Config, scores: np.ndarray, seconds: np.ndarray, trials: Trials) -> Calibration:
+    """What makes log-likelihood ratios of cosines (n,) of recordings of so many joint seconds (n,).
+
+    It is saved in the checkpoint, for all programs that use it.
+    """
+    calibration = fit(trials.target, scores, seconds)
     parameters, record = load_checkpoint(config.model_path)
     save_checkpoint(config.model_path, parameters, **record | to_record(calibration, config))
     print(f"{config.model_path}: now holds this calibration: log-likelihood ratio = {calibration.scale:.3f} * score "
-          f"{calibration.offset:+.3f}, 0 at {calibration.threshold:.4f}")
+          f"{calibration.offset:+.3f} {calibration.duration:+.3f} * log(joint seconds)\n"
+          f"two recordings of 5 s are of one speaker from a score of {calibration.threshold():.4f} on")
     return calibration

@@ -48,5 +48,5 @@ def verdicts(record: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """
     calibration = of_record(record, dataclasses.replace(config, score_crops=0, subtract_mean=False))
     if calibration:
-        return {"threshold": calibration.threshold, "calibration": calibration._asdict()}
+        return {"threshold": calibration.threshold(), "calibration": calibration._asdict()}
     return {"threshold": record["threshold"]} if "threshold" in record else {}

@@ -15,7 +15,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from ecapatdnn.src.calibration import Calibration, of_record
+from ecapatdnn.src.calibration import Calibration, joint_seconds, of_record
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.embedding_cache import EmbeddingCache, Kept
 from ecapatdnn.src.features import MIN_FRAMES, RATE, filter_bank, sample_count
@@ -65,12 +65,16 @@ class UtteranceNetwork:
         `source`: a file, or samples (N,) or (N, channels) in [-1, 1] at `rate` Hz; arrays of another rate than 16 kHz
         are resampled, files where config.resample is set. AudioError for one that is too short or unfit.
         """
-        return self.run_samples(self.open(source, rate).as_it_is().whole(RATE))
+        return self.run_samples(self.samples(self.open(source, rate).as_it_is()))
 
     def open(self, source: Source, rate: int = RATE) -> Recording:
         """A recording as for `run`, measured."""
         resample = self.config.resample or not isinstance(source, (str, os.PathLike))
         return open_recording(source, rate, self.fewest, RATE, resample)
+
+    def samples(self, recording: Recording) -> np.ndarray:
+        """What of a recording goes into the network: samples (N,) at 16 kHz."""
+        return recording.whole(RATE)
 
     def run_samples(self, samples: np.ndarray) -> np.ndarray:
         """As `run`, of samples (N,) at 16 kHz."""
@@ -135,10 +139,11 @@ class Verifier(UtteranceNetwork):
     def threshold(self) -> float:
         """The score from which on two recordings are of one speaker.
 
-        That whose log-likelihood ratio is 0; of a checkpoint that is not calibrated, that of the EER of its validation.
+        That whose log-likelihood ratio is 0 where both have five seconds of speech; of a checkpoint that is not
+        calibrated, that of the EER of its validation.
         """
         if self.calibration:
-            return self.calibration.threshold
+            return self.calibration.threshold()
         if self.saved_threshold is None:
             raise ContentError(f"{self.checkpoint}: was trained without validation trials and holds no "
                                "threshold; pass --threshold")
@@ -155,30 +160,45 @@ class Verifier(UtteranceNetwork):
         Of a list of m recordings (m, E): computed together, each as it is alone.
         """
         if (several := listed(source)) is not None:
-            return self._embed_together([self._raised(item, rate) for item in several])
-        return self._run_raised(source, rate)[0]
+            return self._embed_together([self._opened(item, rate) for item in several])
+        return self.run_samples(self._speech(source, rate))[0]
 
     def score(self, first: Source | Recording, second: Source | Recording, rate: int = RATE) -> float:
         """How alike the speakers of two recordings, as for `embed`, are: the cosine, from -1 to 1."""
-        embeddings = np.stack([self._run_raised(source, rate) for source in (first, second)])
-        return float(cosine_scores(embeddings, PAIR)[0])
+        return self._score([self._speech(source, rate) for source in (first, second)])
 
     def verify(self, first: Source | Recording, second: Source | Recording, rate: int = RATE,
                threshold: float | None = None) -> Verdict:
         """Whether two recordings, as for `embed`, are of one speaker.
 
-        `threshold`: by default the checkpoint's own, see `threshold`.
+        `threshold`: by default the checkpoint's own; of a calibrated one the score whose log-likelihood ratio is 0,
+        which depends on how much speech there is.
         """
-        threshold = self.threshold if threshold is None else number("threshold", THRESHOLD)(threshold)
-        score = self.score(first, second, rate)
-        llr = float(self.calibration.llr(np.array(score))) if self.calibration else None
-        return Verdict(score, threshold, score >= threshold, llr)
+        given = None if threshold is None else number("threshold", THRESHOLD)(threshold)
+        sounds = [self._speech(source, rate) for source in (first, second)]
+        score = self._score(sounds)
+        if self.calibration is None:
+            threshold = self.threshold if given is None else given
+            return Verdict(score, threshold, score >= threshold)
+        seconds = joint_seconds(*(len(samples) / RATE for samples in sounds))
+        threshold = self.calibration.threshold(seconds) if given is None else given
+        return Verdict(score, threshold, score >= threshold, float(self.calibration.llr(np.array(score), seconds)))
 
-    def _raised(self, source, rate):
+    def samples(self, recording: Recording) -> np.ndarray:
+        """As of any network, but without long pauses where the config says so and enough is left."""
+        samples = super().samples(recording)
+        speech = without_pauses(samples) if self.voice_activity else samples
+        return speech if len(speech) >= self.fewest else samples
+
+    def _score(self, sounds):
+        """The cosine of two recordings (N,)."""
+        return float(cosine_scores(np.stack([self.run_samples(samples) for samples in sounds]), PAIR)[0])
+
+    def _opened(self, source, rate):
         return source if isinstance(source, Recording) else self.open(source, rate)
 
-    def _run_raised(self, source, rate):
-        return self.run_samples(self._raised(source, rate).whole(RATE))
+    def _speech(self, source, rate):
+        return self.samples(self._opened(source, rate))
 
     def _embed_together(self, recordings):
         """[recording] -> (m, E), from the shortest to the longest, those of a batch padded."""
@@ -188,15 +208,10 @@ class Verifier(UtteranceNetwork):
         while len(order):
             fits = np.arange(1, min(BATCH, len(order)) + 1) * lengths[order[:BATCH]] <= LONGEST * RATE
             here, order = np.split(order, [max(1, int(fits.sum()))])
-            samples = [self._speech(recordings[i].whole(RATE)) for i in here]
+            samples = [self.samples(recordings[i]) for i in here]
             embeddings[here] = self.padded_outputs([self.features(one) for one in samples]) if len(here) > 1 \
                 else unit(super().run_samples(samples[0]))
         return embeddings
-
-    def _speech(self, samples):
-        """Samples (N,) without long pauses, where the config says so and enough is left."""
-        speech = without_pauses(samples) if self.voice_activity else samples
-        return speech if len(speech) >= self.fewest else samples
 
     def embed_files(self, files: Sequence[bytes] | np.ndarray, folder: str | Path,
                     label: str = "embeddings") -> np.ndarray:
@@ -232,7 +247,6 @@ class Verifier(UtteranceNetwork):
 
     def run_samples(self, samples: np.ndarray) -> np.ndarray:
         """As `run`, of samples (N,) at 16 kHz."""
-        samples = self._speech(samples)
         whole = unit(super().run_samples(samples))
         if not self.score_crops:
             return whole

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import norm
 
-from ecapatdnn.src.calibration import Calibration
 from ecapatdnn.src.metric import Errors
 from utils.files import StrPath
 from utils.plots import BLUE, GREY, ORANGE, card
@@ -34,12 +33,12 @@ def draw_det(rates: Mapping[str, Errors], eers: Mapping[str, float], path: StrPa
         axis.legend(loc="lower left")
 
 
-def draw_verdicts(scores: Mapping[str, float], threshold: float, path: StrPath) -> None:
-    """The scores of {pair of recordings: score}, each on the side of the threshold that decides it, as PNG."""
+def draw_verdicts(verdicts: Mapping[str, tuple[float, float]], path: StrPath) -> None:
+    """{pair of recordings: (score, threshold)}: each score on the side of the threshold that decides it, as PNG."""
     with card(path) as (_, axes):
         axis = axes[0, 0]
-        low, high = min(-0.1, *scores.values()), 1.0
-        for row, (pair, score) in enumerate(scores.items()):
+        low, high = min(-0.1, *(score for score, _ in verdicts.values())), 1.0
+        for row, (pair, (score, threshold)) in enumerate(verdicts.items()):
             same = score >= threshold
             color = BLUE if same else ORANGE
             axis.plot([low, score], [row, row], color=color, linewidth=2.5)
@@ -47,20 +46,19 @@ def draw_verdicts(scores: Mapping[str, float], threshold: float, path: StrPath) 
             axis.text(score + 0.045, row, f"{score:.2f} {'same' if same else 'different'}", va="center", color=color,
                       fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})
             axis.text(low + 0.01, row - 0.18, pair, fontsize=14)
-        axis.axvline(threshold, color="#1f2933", linewidth=1.5, linestyle="--")
-        axis.text(threshold, -0.75, f"threshold {threshold:.2f}", ha="center", va="bottom")
-        axis.set(xlim=(low, high + 0.15), ylim=(len(scores) - 0.5, -0.75), yticks=[],
+            axis.plot([threshold, threshold], [row - 0.5, row + 0.5], color="#1f2933", linewidth=1.5, linestyle="--")
+        axis.text(threshold, -0.75, "threshold", ha="center", va="bottom")
+        axis.set(xlim=(low, high + 0.15), ylim=(len(verdicts) - 0.5, -0.75), yticks=[],
                  xlabel="score: cosine of two embeddings")
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axis.spines["left"].set_visible(False)
 
 
-def draw_calibration(target: np.ndarray, scores: np.ndarray, calibration: Calibration, path: StrPath) -> None:
-    """How the log-likelihood ratios of `scores` (n,) spread, of targets (n,) bool and of others, as PNG.
+def draw_calibration(target: np.ndarray, llr: np.ndarray, path: StrPath) -> None:
+    """How log-likelihood ratios (n,) spread, of targets (n,) bool and of others, as PNG.
 
     Where they are right, the curves cross at 0, and at x the targets' is e^x times as high: the dots, from the counts.
     """
-    llr = calibration.llr(scores)
     low, high = np.quantile(llr, (0.001, 0.999)).clip(-25, 25)
     edges = np.linspace(low, high, 31)
     middle = (edges[1:] + edges[:-1]) / 2
