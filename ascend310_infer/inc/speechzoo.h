@@ -35,8 +35,8 @@ SPEECHZOO_API speechzoo *speechzoo_create(const char *graph, const char *setting
 
 /* A JSON object: kind ("text", "voices" or "embedding"), sample_rate (Hz, of the graph), shortest (samples at that
  * rate), voices (their number), size (of an embedding), threshold and calibration (scale and offset of scores, and
- * duration, the weight of log(1 / (1 / a + 1 / b)) of recordings of a and b seconds; where there are any), latency (of a streaming graph: seconds after which an answer is complete). Valid as long as the
- * handle. */
+ * duration, the weight of log(1 / (1 / a + 1 / b)) of recordings of a and b seconds; where there are any), latency (of
+ * a streaming graph: seconds after which an answer is complete). Valid as long as the handle. */
 SPEECHZOO_API const char *speechzoo_describe(const speechzoo *zoo);
 
 /* Begins a recording at `rate` Hz. `length`: its samples, 0 where that is not known; an embedding needs memory for all
