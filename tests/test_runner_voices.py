@@ -185,9 +185,10 @@ def test_speakers_are_those_of_infer(runner, graphs, tmp_path, length):
     for path in paths:
         expected = [str(tmp_path / "python" / f"{path.stem}_{i}.wav") for i in (1, 2, 3)]
         recording = inspect(path, separator.fewest, separator.rate)
-        write_speakers(expected, recording, windows.separate(recording.blocks(separator.rate)), separator.rate)
+        written = write_speakers(expected, recording, windows.separate(recording.blocks(separator.rate)), separator.rate)
+        levels = ", ".join(f"{level:.1f}" for level in written.decibels)
         found = [tmp_path / "out" / f"{path.stem}_{i}.wav" for i in (1, 2, 3)]
-        assert_line(output, path, f"at {FIXED} Hz -> ", *found)
+        assert_line(output, path, f"at {FIXED} Hz -> ", *found, f" ({levels} dB)")
         for one, other in zip(found, expected, strict=True):
             (samples, rate), (reference, _) = (soundfile.read(file, dtype="int16") for file in (one, other))
             assert rate == FIXED and len(samples) == len(sounds[path.stem])
@@ -202,6 +203,7 @@ def test_a_recording_shorter_than_the_graph(runner, graphs, tmp_path):
     code, output, errors = separate(runner, made[FIXED], tmp_path / "out", tmp_path / "short.wav", "--json")
     assert code == 0, errors
     line = json.loads(output)
+    assert line["voices"] == sum(level > -20 for level in line["decibels"]) and max(line["decibels"]) > -20
     assert line["sample_rate"] == FIXED and line["seconds"] == len(samples) / FIXED and len(line["speakers"]) == 3
     expected = separator.separate(samples)
     for path, reference in zip(line["speakers"], expected, strict=True):

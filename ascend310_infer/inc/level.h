@@ -18,8 +18,12 @@ class Level {
   // 0 for speakers that are silent throughout.
   std::vector<double> Gains() const;
 
+  // How loud each speaker is against the mixture; -100 where it is silent.
+  std::vector<double> Decibels() const;
+
  private:
   std::vector<std::vector<double>> products_;  // of each speaker with each, and with the mixture
+  double power_ = 0;                           // of the mixture
 };
 
 // Speakers at the level they have in the mixture.

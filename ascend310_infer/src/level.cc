@@ -7,7 +7,8 @@
 #include <utility>
 
 namespace {
-constexpr double kRidge = 1e-3;  // RIDGE of level.py: an output this far below the others is not blown up
+constexpr double kSilent = 1e-10;  // of the mixture's power: -100 dB
+constexpr double kRidge = 1e-3;    // RIDGE of level.py: an output this far below the others is not blown up
 
 double Product(const std::vector<float> &one, const std::vector<float> &other) {
   return std::inner_product(one.begin(), one.end(), other.begin(), 0.0, std::plus<>(),
@@ -45,6 +46,7 @@ Level::Level(size_t speakers) : products_(speakers, std::vector<double>(speakers
 
 void Level::Add(const std::vector<float> &mixture, const Signals &speakers) {
   const size_t count = products_.size();
+  power_ += Product(mixture, mixture);
   for (size_t i = 0; i < count; ++i) {
     products_[i][count] += Product(speakers[i], mixture);
     for (size_t j = i; j < count; ++j) {
@@ -65,6 +67,16 @@ std::vector<double> Level::Gains() const {
     system[i][i] += ridge;
   }
   return Solve(std::move(system));
+}
+
+std::vector<double> Level::Decibels() const {
+  std::vector<double> decibels = Gains();
+  for (size_t i = 0; i < decibels.size(); ++i) {
+    const double share =
+        decibels[i] * decibels[i] * products_[i][i] / std::max(power_, std::numeric_limits<double>::min());
+    decibels[i] = 10 * std::log10(std::max(share, kSilent));
+  }
+  return decibels;
 }
 
 Signals Levelled(const std::vector<float> &mixture, Signals speakers) {

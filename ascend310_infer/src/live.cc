@@ -80,7 +80,8 @@ class LiveVoices : public Answer {
 
   void Finish() override {
     steps_.Finish();
-    outlet_.result({{"gains", std::vector<double>(speakers_, 1.0)}});  // they have their level
+    outlet_.result(
+        {{"gains", std::vector<double>(speakers_, 1.0)}, {"decibels", level_.Decibels()}});  // they have their level
   }
 
  private:

@@ -20,7 +20,7 @@ void VoicesAnswer::Push(const std::vector<float> &samples) { windows_.Push(sampl
 
 void VoicesAnswer::Finish() {
   windows_.Finish();
-  outlet_.result({{"gains", level_.Gains()}});
+  outlet_.result({{"gains", level_.Gains()}, {"decibels", level_.Decibels()}});
 }
 
 Signals VoicesAnswer::Run(const std::vector<float> &mixture) {

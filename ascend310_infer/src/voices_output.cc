@@ -109,6 +109,8 @@ class RawFile {
   std::FILE *file_ = nullptr;
 };
 
+constexpr double kAudible = -20;  // AUDIBLE of level.py
+
 std::string Fixed(double value, int digits) {
   std::ostringstream text;
   text << std::fixed << std::setprecision(digits) << value;
@@ -145,7 +147,10 @@ class VoicesOutput : public Output {
     written_ += static_cast<int64_t>(voices[0].size());
   }
 
-  void Add(const nlohmann::json &result) override { gains_ = result.at("gains").get<std::vector<double>>(); }
+  void Add(const nlohmann::json &result) override {
+    gains_ = result.at("gains").get<std::vector<double>>();
+    decibels_ = result.at("decibels").get<std::vector<double>>();
+  }
 
   void End() override {
     double peak = 0;
@@ -187,11 +192,11 @@ class VoicesOutput : public Output {
   void Print(double peak) const {
     const double decibels = peak > 1 ? 20 * std::log10(peak) : 0;
     if (json_) {
-      const nlohmann::json line = {{"file", source_.path},
-                                   {"seconds", static_cast<double>(written_) / static_cast<double>(source_.rate)},
-                                   {"sample_rate", source_.rate},
-                                   {"speakers", std::vector<std::string>(paths_.begin(), paths_.end())},
-                                   {"turned_down_db", decibels}};
+      const nlohmann::json line = {
+          {"file", source_.path},        {"seconds", static_cast<double>(written_) / static_cast<double>(source_.rate)},
+          {"sample_rate", source_.rate}, {"speakers", std::vector<std::string>(paths_.begin(), paths_.end())},
+          {"decibels", decibels_},       {"voices", Voices()},
+          {"turned_down_db", decibels}};
       PrintJson(line);
       return;
     }
@@ -204,7 +209,15 @@ class VoicesOutput : public Output {
     for (const fs::path &path : paths_) {
       std::cout << ' ' << path.string();
     }
-    std::cout << std::endl;
+    std::cout << "; " << Voices() << (Voices() == 1 ? " voice (" : " voices (");
+    for (size_t i = 0; i < decibels_.size(); ++i) {
+      std::cout << (i > 0 ? ", " : "") << Fixed(decibels_[i], 1);
+    }
+    std::cout << " dB)" << std::endl;
+  }
+
+  int64_t Voices() const {
+    return std::count_if(decibels_.begin(), decibels_.end(), [](double decibels) { return decibels > kAudible; });
   }
 
   const bool json_;
@@ -213,9 +226,10 @@ class VoicesOutput : public Output {
   Source source_;
   std::vector<fs::path> paths_;
   std::unique_ptr<RawFile> raw_;
-  std::vector<float> peaks_;   // of each speaker
-  std::vector<double> gains_;  // of each speaker
-  int64_t written_ = 0;        // samples of each
+  std::vector<float> peaks_;      // of each speaker
+  std::vector<double> gains_;     // of each speaker
+  std::vector<double> decibels_;  // against the mixture
+  int64_t written_ = 0;           // samples of each
 };
 }  // namespace
 
