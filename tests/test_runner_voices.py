@@ -185,7 +185,8 @@ def test_speakers_are_those_of_infer(runner, graphs, tmp_path, length):
     for path in paths:
         expected = [str(tmp_path / "python" / f"{path.stem}_{i}.wav") for i in (1, 2, 3)]
         recording = inspect(path, separator.fewest, separator.rate)
-        written = write_speakers(expected, recording, windows.separate(recording.blocks(separator.rate)), separator.rate)
+        pieces = windows.separate(recording.blocks(separator.rate))
+        written = write_speakers(expected, recording, pieces, separator.rate)
         levels = ", ".join(f"{level:.1f}" for level in written.decibels)
         found = [tmp_path / "out" / f"{path.stem}_{i}.wav" for i in (1, 2, 3)]
         assert_line(output, path, f"at {FIXED} Hz -> ", *found, f" ({levels} dB)")
