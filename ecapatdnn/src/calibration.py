@@ -4,7 +4,7 @@ An LLR says how much likelier what was heard is from one speaker than from two: 
 So one threshold, the log of the odds against a target, is right for every list. Brümmer and du Preez,
 "Application-independent evaluation of speaker detection", Computer Speech and Language 2006.
 
-Short recordings sound less alike, be they of one speaker or of two, so how long they are counts as well (a quality
+Short recordings sound less alike, whether of one speaker or of two, so how long they are counts as well (a quality
 measure; Thienpondt et al., "The IDLab VoxSRC-20 submission", ICASSP 2021).
 
 Letters: n trials.
