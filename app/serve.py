@@ -60,8 +60,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=number("--port", Range(0, 65535), int), default=8000,
                         help="0: any that is free (%(default)s)")
     for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
-        parser.add_argument(f"--{model}", metavar="CHECKPOINT",
-                            help="run folder, .ckpt or an original's file (default: the one that ships)")
+        parser.add_checkpoint(f"--{model}")
     parser.add_argument("--live", metavar="CHECKPOINT", help="of DeepSpeech2, for live text: one trained with "
                         "--bidirectional false costs least (default: that of --deepspeech2)")
     parser.add_device_target()

@@ -38,8 +38,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("audio", nargs="+", help="mixtures; mixture.wav becomes mixture_1.wav, mixture_2.wav, ...")
-    parser.add_argument("--checkpoint_path", default=None,
-                        help="run folder, .ckpt or an original's file (default: the one that ships)")
+    parser.add_checkpoint("--checkpoint_path")
     parser.add_argument("--output_dir", default="separated", help="where the speakers go (%(default)s)")
     parser.add_argument("--stream", action="store_true",
                         help="block by block with a causal network, as live; instead of overlapping windows")

@@ -36,8 +36,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
-    parser.add_argument("--checkpoint_path", default=None,
-                        help="run folder, .ckpt or an original's file (default: the one that ships)")
+    parser.add_checkpoint("--checkpoint_path")
     parser.add_argument("--timestamps", action="store_true", help="one word per line with its start and end in seconds")
     parser.add_argument("--stream", action="store_true",
                         help="piece by piece with a unidirectional network, as live; instead of overlapping windows")

@@ -55,8 +55,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line; SettingError where it does not fit together."""
     parser = Parser(description=__doc__)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
-    parser.add_argument("--checkpoint_path", default=None,
-                        help="run folder, .ckpt or an original's file (default: the one that ships)")
+    parser.add_checkpoint("--checkpoint_path")
     parser.add_argument("--threshold", type=number("--threshold", THRESHOLD),
                         help="least score of one speaker (default: the checkpoint's own)")
     parser.add_argument("--embed", action="store_true", help="write embeddings of any number of files, no verdict")

@@ -50,8 +50,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output_folder", default="runs/meetings/scores", help="(%(default)s)")
     parser.add_argument("--known", action="store_true", help="give the number of speakers to the systems")
     for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
-        parser.add_argument(f"--{model}", metavar="CHECKPOINT",
-                            help="run folder, .ckpt or an original's file (default: the one that ships)")
+        parser.add_checkpoint(f"--{model}")
     parser.add_device_target()
     return parser.parse_args(argv)
 

@@ -79,8 +79,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="where NAME.rttm, NAME.json (SegLST) and NAME.png go; '': nowhere (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per recording, with word times")
     for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
-        parser.add_argument(f"--{model}", metavar="CHECKPOINT",
-                            help="run folder, .ckpt or an original's file (default: the one that ships)")
+        parser.add_checkpoint(f"--{model}")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
     parser.add_argument("--beam_width", type=number("--beam_width", ranges_of(Config)["beam_width"], int),
                         help="prefixes kept by beam search; 0: greedy")

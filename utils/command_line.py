@@ -15,6 +15,11 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"mindspore-speech-zoo {VERSION}",
                           help="print the version and end")
 
+    def add_checkpoint(self, flag: str) -> None:
+        """A flag for what the models' `load` takes."""
+        self.add_argument(flag, metavar="CHECKPOINT", help="run folder, .ckpt, an original's file, or a name in "
+                          "pretrained/ (default: pretrained/best.ckpt)")
+
     def add_device_target(self) -> None:
         """The flag --device_target, as of all programs that load a checkpoint."""
         self.add_argument("--device_target", default="",
