@@ -71,7 +71,7 @@ bench: $(VENV)/.demo
 	$(RUN) benchmarks/scale.py
 
 results-ecapatdnn: $(VENV)/.demo
-	bash ecapatdnn/scripts/results_open_speech.sh $(CHECKPOINT)
+	bash ecapatdnn/scripts/results_librispeech_an4.sh $(CHECKPOINT)
 
 seeds-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/seeds_librispeech_an4.sh
