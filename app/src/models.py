@@ -25,6 +25,7 @@ import deepspeech2
 import ecapatdnn
 import meeting
 from app.src.live import LiveTranscriber
+from meeting.src.enrolment import unit_means
 from utils.audio.audio_file import AudioError, header
 from utils.errors import RunError
 
@@ -92,7 +93,8 @@ def verify(first: Upload, second: Upload) -> dict:
 def separate(upload: Upload) -> dict:
     """The voices of a recording, each as the bytes of a wav at the recording's rate."""
     with as_path(upload) as path:
-        voices, rate = _separator().separate(path, header(path)[1]), header(path)[1]
+        _, rate = header(path)
+        voices = _separator().separate(path, rate)
     return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice, rate) for voice in voices]}
 
 
@@ -106,13 +108,12 @@ def transcribe(upload: Upload) -> dict:
 
 def who_said_what(upload: Upload, num_speakers: int | None, enrolled: list[Upload]) -> dict:
     """Who said what in a recording; enrolled: a voice each, whose name is the file's without its extension."""
-    voices = {}
+    voices: dict[str, list[np.ndarray]] = {}
     for voice in enrolled:
         with as_path(voice) as path:
-            name = Path(voice.name).stem
-            voices[name] = voices.get(name, 0) + _verifier().embed(path)
-    voices = {name: total / np.linalg.norm(total) for name, total in voices.items()}
-    transcriber = meeting.Transcriber(_verifier(), _separator(), _recognizer(_checkpoints.deepspeech2), voices)
+            voices.setdefault(Path(voice.name).stem, []).append(_verifier().embed(path))
+    transcriber = meeting.Transcriber(_verifier(), _separator(), _recognizer(_checkpoints.deepspeech2),
+                                      unit_means(voices))
     with as_path(upload) as path:
         result = transcriber.transcribe(path, num_speakers=num_speakers)
     turns = [turn._asdict() | {"words": [word._asdict() for word in turn.words]} for turn in result.turns]

@@ -6,6 +6,7 @@
 Letters: E embedding size, k voices.
 """
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 import numpy as np
@@ -30,8 +31,13 @@ def enrolled_voices(path: StrPath, verifier: Verifier) -> dict[str, np.ndarray]:
     if not os.path.exists(path):
         raise NotFoundError(f"{path}: no such file or folder of enrolled voices; correct the path")
     voices = _recorded(path, verifier) if os.path.isdir(path) else _saved(path, verifier.config.emb_size)
-    means = {name: np.sum(embeddings, axis=0) for name, embeddings in voices.items()}
-    return {name: mean / np.linalg.norm(mean) for name, mean in means.items()}
+    return unit_means(voices)
+
+
+def unit_means(voices: Mapping[str, Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
+    """{name: embeddings (E,)} -> {name: their mean, of length 1}."""
+    sums = {name: np.sum(embeddings, axis=0) for name, embeddings in voices.items()}
+    return {name: total / np.linalg.norm(total) for name, total in sums.items()}
 
 
 def _recorded(folder, verifier):
