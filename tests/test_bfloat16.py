@@ -257,9 +257,10 @@ def block(items, frames, dilation):
 
 @pytest.mark.parametrize("make", [
     lambda: lstm(5, [5, 3, 1], 5, 7), lambda: lstm(2, [2, 1, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 1], 6, 16),
-    lambda: lstm(2, [2], 4, 330), lambda: forward_in_time(3, 9, 5, 7), lambda: block(3, 40, 2),
-    lambda: block(1, 530, 3)],
-    ids=["LSTM", "LSTM of many items", "LSTM of many units", "LSTM forward in time", "block",
+    lambda: lstm(2, [2], 4, 330), lambda: lstm(3, [3, 2, 3, 1, 3, 3], 5, 96), lambda: lstm(2, [2] * 37, 4, 32),
+    lambda: forward_in_time(3, 9, 5, 7), lambda: block(3, 40, 2), lambda: block(1, 530, 3)],
+    ids=["LSTM", "LSTM of many items", "LSTM of many units", "LSTM of whole tiles", "LSTM of more items than a tile's",
+         "LSTM forward in time", "block",
          "block longer than a piece"])
 def test_values_and_gradients_are_those_of_products_that_round(make, pynative):
     layer, slow, inputs = make()

@@ -54,6 +54,12 @@ def global_norm(x, gain, bias, mask):
     return gain * (x - mean) / np.sqrt(((x - mean) ** 2 * share).sum((1, 2), keepdims=True) + 1e-8) + bias
 
 
+def batch_norm(x, gain, offset):
+    mean = x.mean((0, 2, 3), keepdims=True)
+    scale = gain.reshape(1, -1, 1, 1) / np.sqrt(((x - mean) ** 2).mean((0, 2, 3), keepdims=True) + 1e-5)
+    return (x - mean) * scale + offset.reshape(1, -1, 1, 1)
+
+
 def depthwise(x, weight, dilation, left, right):
     x = np.pad(x, ((0, 0), (0, 0), (0, 0), (left, right)))
     frames = x.shape[3] - (weight.shape[3] - 1) * dilation
@@ -161,6 +167,14 @@ def forward_in_time(steps, items, inputs, units):
     return layer, [noise(steps, items, inputs)], weights, lambda x, *weights: lstm(x, np.full(items, steps), *weights)
 
 
+def norm_of_batch(*shape):
+    layer = nn.BatchNorm2d(shape[1], momentum=0.9).set_train()
+    weights = [noise(shape[1]), noise(shape[1], 1)[..., 0]]
+    layer.gamma.set_data(Tensor(weights[0]))
+    layer.beta.set_data(Tensor(weights[1]))
+    return layer, [noise(*shape, 1)[..., 0] * 3 + 2], weights, batch_norm
+
+
 def temporal_block(items, frames, dilation, causal=False, **sizes):
     config = ConvTasNetConfig(**{"B": 4, "H": 7, "Sc": 5, "P": 3} | sizes, causal=causal)
     layer = Block(config, dilation, GlobalNorm, has_bias=True)
@@ -211,6 +225,9 @@ CASES = {
                                                   np.multiply),
     "global norm": lambda: (cpu_ops.GlobalNorm(), [noise(3, 5, 37) * 3 + 2, noise(1, 5, 1), noise(1, 5, 1),
                                                    frame_mask(3, 37)], [], global_norm),
+    "norm of a batch of images": lambda: norm_of_batch(3, 5, 4, 37),
+    "norm of a batch of more numbers than a task takes": lambda: norm_of_batch(2, 3, 150, 200),
+    "norm of a batch of rows": lambda: norm_of_batch(9000, 17, 1, 1),
     "LSTM": lambda: both_directions(9, [9, 4, 1], 5, 7),
     "LSTM of one step": lambda: both_directions(1, [1], 1, 1),
     "LSTM of many items": lambda: both_directions(4, [4, 3, 4, 2, 4, 4, 1, 4, 4, 3, 2, 4, 4], 6, 16),

@@ -192,6 +192,34 @@ class FastGlobalNorm(functions.GlobalNorm):
         return self.function(x, gain, bias, ones_like(x[:, :1]) if mask is None else mask)[0]
 
 
+class FastBatchNorm2d(nn.BatchNorm2d):
+    """(B, C, F, T) -> same. Outside of training MindSpore's own."""
+
+    eps: float
+    momentum: float                     # of a batch
+    use_batch_statistics: bool | None
+
+    def prepare(self) -> bool:
+        """False for another momentum or epsilon than PyTorch's, which the kernel has."""
+        if (self.eps, round(self.momentum, 6), self.use_batch_statistics) != (1e-5, 0.1, None):
+            return False
+        gradient = operator("BatchNormGradient", outputs=3)
+
+        def gradients(x, gain, offset, mean, variance, out, dout):
+            return (*gradient(dout[0], x, gain, out[3]), ops.zeros_like(mean), ops.zeros_like(variance))
+
+        self.function = operator("BatchNorm", outputs=4, bprop=gradients)
+        return True
+
+    def construct(self, x):
+        if not self.training:
+            return super().construct(x)
+        y = self.function(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        ops.assign(self.moving_mean, y[1])
+        ops.assign(self.moving_variance, y[2])
+        return y[0]
+
+
 class FastTimeStatistics(functions.TimeStatistics):
     def prepare(self) -> bool:
         gradient = operator("TimeStatisticsGradient")
@@ -291,4 +319,4 @@ class FastDepthwise(functions.Depthwise):
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
     FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastGlobalNorm,
-    FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM, FastDepthwise)}
+    FastBatchNorm2d, FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM, FastDepthwise)}

@@ -11,6 +11,10 @@
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
+#ifdef __AMX_BF16__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <cmath>
 #include <cstring>
@@ -104,9 +108,84 @@ void PanelRows(int64_t rows, const Number *a, int64_t k, const Number *panel, fl
   }
 }
 
+// The tiles of a processor with AMX, which multiply up to kRows rows at once. A thread has them for as long as one of
+// these lives; without AMX, and for floats, none has.
+template <typename Number>
+struct Tiles {
+  explicit Tiles(int64_t) {}
+  bool Take(int64_t, const Number *, int64_t, const Number *, float *) const { return false; }
+};
+
+#ifdef __AMX_BF16__
+template <>
+struct Tiles<BFloat16> {
+  static constexpr int64_t kRows = 16, kPairs = 16;  // of a tile, and the pairs of numbers in each of its rows
+
+  explicit Tiles(int64_t rows) : rows_(std::min(rows, kRows)), usable_(Permitted()) {
+    if (!usable_) return;
+    struct {
+      uint8_t palette = 1, start = 0, reserved[14] = {};
+      uint16_t bytes[16] = {};
+      uint8_t rows[16] = {};
+    } layout;
+    for (int tile = 0; tile < 6; ++tile) {  // four sums, a part of a, a part of a block
+      layout.bytes[tile] = kPairs * sizeof(float);
+      layout.rows[tile] = static_cast<uint8_t>(tile < 5 ? rows_ : kPairs);
+    }
+    _tile_loadconfig(&layout);
+  }
+  ~Tiles() {
+    if (usable_) _tile_release();
+  }
+  Tiles(const Tiles &) = delete;
+  Tiles &operator=(const Tiles &) = delete;
+
+  // PanelProduct of the rows that were announced, if tiles can do it.
+  bool Take(int64_t rows, const BFloat16 *a, int64_t k, const BFloat16 *panel, float *z) const {
+    static_assert(kBlocks == 4 && kUnits == 16, "a tile of sums for each block, a row of it for the units");
+    if (!usable_ || rows != rows_ || k % (2 * kPairs)) return false;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t i = 0; i < k; i += 2 * kPairs) {
+      const BFloat16 *part = panel + i * kUnits;
+      constexpr int64_t kStride = kPairs * sizeof(float);
+      _tile_loadd(4, a + i, k * sizeof(BFloat16));
+      _tile_loadd(5, part, kStride);
+      _tile_dpbf16ps(0, 4, 5);
+      _tile_loadd(5, part + k * kUnits, kStride);
+      _tile_dpbf16ps(1, 4, 5);
+      _tile_loadd(5, part + 2 * k * kUnits, kStride);
+      _tile_dpbf16ps(2, 4, 5);
+      _tile_loadd(5, part + 3 * k * kUnits, kStride);
+      _tile_dpbf16ps(3, 4, 5);
+    }
+    constexpr int64_t kStride = kUnits * sizeof(float);
+    _tile_stored(0, z, kStride);
+    _tile_stored(1, z + rows * kUnits, kStride);
+    _tile_stored(2, z + 2 * rows * kUnits, kStride);
+    _tile_stored(3, z + 3 * rows * kUnits, kStride);
+    return true;
+  }
+
+ private:
+  // Linux gives the registers to processes that ask for them.
+  static bool Permitted() {
+    constexpr int kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    static const bool permitted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+    return permitted;
+  }
+
+  int64_t rows_;
+  bool usable_;
+};
+#endif
+
 // z (kBlocks, rows, kUnits) = a (rows, k) times a packed panel.
 template <typename Number>
-void PanelProduct(int64_t rows, const Number *a, int64_t k, const Number *panel, float *z) {
+void PanelProduct(const Tiles<Number> &tiles, int64_t rows, const Number *a, int64_t k, const Number *panel, float *z) {
+  if (tiles.Take(rows, a, k, panel, z)) return;
   int64_t first = 0;
   PanelRows<8>(rows, a, k, panel, z, &first);
   PanelRows<4>(rows, a, k, panel, z, &first);
@@ -176,6 +255,7 @@ void Forward(const Layer &l, int64_t direction, int64_t begin, int64_t items, co
     PackBlock(units, std::min(kUnits, units - first), packed.get() + i * kUnits * padded,
               [&](int64_t k, int64_t u) { return from[u * units + k]; });
   }
+  const Tiles<Number> tiles(items);
   const Numbers<Number> h = AllocateOf<Number>(items * padded);
   const Memory c = Allocate(items * units), z = Allocate(4 * all), next = Allocate(items * units);
   std::fill_n(h.get(), items * padded, Number{});
@@ -183,7 +263,7 @@ void Forward(const Layer &l, int64_t direction, int64_t begin, int64_t items, co
   for (int64_t step = 0; step < l.steps; ++step) {
     for (int64_t block = 0; block < l.blocks(); ++block) {
       const int64_t first = block * kUnits, count = std::min(kUnits, units - first);
-      PanelProduct(items, h.get(), padded, packed.get() + block * kColumns * padded, z.get());
+      PanelProduct(tiles, items, h.get(), padded, packed.get() + block * kColumns * padded, z.get());
       for (int64_t b = 0; b < items; ++b) {
         const int64_t row = l.Row(direction, step, begin + b);
         float *gate = gates + row * l.width() + first, *cell = c.get() + b * units + first;
@@ -223,6 +303,7 @@ void Backward(const Layer &l, int64_t direction, int64_t begin, int64_t items, c
     PackBlock(width, std::min(kUnits, units - first), packed.get() + first * width,
               [&](int64_t k, int64_t u) { return w_h[k * units + first + u]; });
   }
+  const Tiles<Number> tiles(items);
   const Memory dh = Allocate(items * units), dc = Allocate(items * units), z = Allocate(items * kColumns);
   const Numbers<Number> now = AllocateOf<Number>(items * width);
   std::fill_n(dh.get(), items * units, 0.0f);
@@ -249,7 +330,7 @@ void Backward(const Layer &l, int64_t direction, int64_t begin, int64_t items, c
     }
     for (int64_t block = 0; block < l.blocks(); ++block) {
       const int64_t first = block * kUnits, side = block % kBlocks;
-      if (side == 0) PanelProduct(items, now.get(), width, packed.get() + first * width, z.get());
+      if (side == 0) PanelProduct(tiles, items, now.get(), width, packed.get() + first * width, z.get());
       for (int64_t b = 0; b < items; ++b) {
         std::copy_n(z.get() + (side * items + b) * kUnits, std::min(kUnits, units - first),
                     dh.get() + b * units + first);
