@@ -167,12 +167,12 @@ def forward_in_time(steps, items, inputs, units):
     return layer, [noise(steps, items, inputs)], weights, lambda x, *weights: lstm(x, np.full(items, steps), *weights)
 
 
-def norm_of_batch(*shape):
+def norm_of_batch(*shape, mean=2):
     layer = nn.BatchNorm2d(shape[1], momentum=0.9).set_train()
     weights = [noise(shape[1]), noise(shape[1], 1)[..., 0]]
     layer.gamma.set_data(Tensor(weights[0]))
     layer.beta.set_data(Tensor(weights[1]))
-    return layer, [noise(*shape, 1)[..., 0] * 3 + 2], weights, batch_norm
+    return layer, [noise(*shape, 1)[..., 0] * 3 + np.float32(mean)], weights, batch_norm
 
 
 def temporal_block(items, frames, dilation, causal=False, **sizes):
@@ -228,6 +228,7 @@ CASES = {
     "norm of a batch of images": lambda: norm_of_batch(3, 5, 4, 37),
     "norm of a batch of more numbers than a task takes": lambda: norm_of_batch(2, 3, 150, 200),
     "norm of a batch of rows": lambda: norm_of_batch(9000, 17, 1, 1),
+    "norm of a batch far from zero": lambda: norm_of_batch(4, 6, 5, 301, mean=300),
     "LSTM": lambda: both_directions(9, [9, 4, 1], 5, 7),
     "LSTM of one step": lambda: both_directions(1, [1], 1, 1),
     "LSTM of many items": lambda: both_directions(4, [4, 3, 4, 2, 4, 4, 1, 4, 4, 3, 2, 4, 4], 6, 16),

@@ -1,12 +1,13 @@
 // BatchNorm in training, and its gradients: MindSpore's takes one number after another.
 //
-// Sums in double, of stretches that do not depend on the number of threads and in their order. Letters: N items, C
-// channels, S numbers of a channel of an item.
+// Sums are of stretches that do not depend on the number of threads, added in their order and in double. Squares are of
+// distances from one number of the channel, so that a mean far from zero takes nothing from them.
 #include "common.h"
 
 namespace {
 constexpr double kEpsilon = 1e-5;  // under the root of a variance, as in PyTorch
 constexpr double kMomentum = 0.1;  // of a batch in the moving statistics, as in PyTorch
+constexpr int64_t kStretch = 1024;
 
 // x (N, C, ...)
 struct Batch {
@@ -32,22 +33,29 @@ struct Batch {
     std::vector<double> parts(tasks() * 2 * channels), sums(2 * channels);
     InTasks([&](int64_t number, int64_t begin, int64_t end) {
       double *one = &parts[number * 2 * channels], *two = one + channels;
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t at = item * channels * inner;
-        if (inner == 1) {
+      if (inner == 1) {
+        std::vector<float> all(2 * channels);
+        float *ones = all.data(), *twos = ones + channels;
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t at = item * channels;
 #pragma omp simd
           for (int64_t c = 0; c < channels; ++c) {
-            one[c] += first(at + c, c);
-            two[c] += second(at + c, c);
+            ones[c] += first(at + c, c);
+            twos[c] += second(at + c, c);
           }
-          continue;
         }
-        for (int64_t c = 0; c < channels; ++c) {
-          double sum = 0.0, other = 0.0;
+        std::copy_n(ones, 2 * channels, one);
+        return;
+      }
+      for (int64_t row = begin * channels; row < end * channels; ++row) {
+        const int64_t c = row % channels, last = (row + 1) * inner;
+        for (int64_t from = row * inner; from < last; from += kStretch) {
+          const int64_t to = std::min(from + kStretch, last);
+          float sum = 0.0f, other = 0.0f;
 #pragma omp simd reduction(+ : sum, other)
-          for (int64_t s = 0; s < inner; ++s) {
-            sum += first(at + c * inner + s, c);
-            other += second(at + c * inner + s, c);
+          for (int64_t i = from; i < to; ++i) {
+            sum += first(i, c);
+            other += second(i, c);
           }
           one[c] += sum;
           two[c] += other;
@@ -92,12 +100,14 @@ extern "C" int BatchNorm(int, void **data, int *ndims, int64_t **shapes, const c
   const auto output = [&](int i) { return static_cast<float *>(data[5 + i]); };
   const float *x = input(0), *moving_mean = input(3), *moving_variance = input(4);
   float *y = output(0), *moved_mean = output(1), *moved_variance = output(2), *statistics = output(3);
-  const std::vector<double> sums = b.Sums([&](int64_t i, int64_t) { return static_cast<double>(x[i]); },
-                                          [&](int64_t i, int64_t) { return static_cast<double>(x[i]) * x[i]; });
+  const int64_t inner = b.inner;
+  const auto distance = [=](int64_t i, int64_t c) { return x[i] - x[c * inner]; };
+  const std::vector<double> sums =
+      b.Sums(distance, [=](int64_t i, int64_t c) { return distance(i, c) * distance(i, c); });
   std::vector<float> scale(b.channels), shift(b.channels);
   for (int64_t c = 0; c < b.channels; ++c) {
-    const double mean = sums[c] / b.count();
-    const double variance = std::max(sums[b.channels + c] / b.count() - mean * mean, 0.0);
+    const double away = sums[c] / b.count(), mean = x[c * inner] + away;
+    const double variance = std::max(sums[b.channels + c] / b.count() - away * away, 0.0);
     const double inverse = 1.0 / std::sqrt(variance + kEpsilon);
     const double unbiased = variance * b.count() / std::max(b.count() - 1.0, 1.0);
     moved_mean[c] = static_cast<float>(moving_mean[c] + kMomentum * (mean - moving_mean[c]));
@@ -124,8 +134,7 @@ extern "C" int BatchNormGradient(int, void **data, int *ndims, int64_t **shapes,
   auto *dx = static_cast<float *>(data[4]), *dgain = static_cast<float *>(data[5]),
        *doffset = static_cast<float *>(data[6]);
   const std::vector<double> sums =
-      b.Sums([&](int64_t i, int64_t) { return static_cast<double>(dy[i]); },
-             [&](int64_t i, int64_t c) { return static_cast<double>(dy[i]) * (x[i] - mean[c]); });
+      b.Sums([=](int64_t i, int64_t) { return dy[i]; }, [=](int64_t i, int64_t c) { return dy[i] * (x[i] - mean[c]); });
   std::vector<float> scales(b.channels), adds(b.channels), factors(b.channels);
   for (int64_t c = 0; c < b.channels; ++c) {
     const double inverse = mean[b.channels + c], product = sums[b.channels + c] * inverse, scale = gain[c] * inverse;
