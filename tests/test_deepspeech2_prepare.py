@@ -488,7 +488,7 @@ def test_open_speech(open_corpora, tmp_path):
     """Every utterance once, nobody in two parts, what has no text is said to have none."""
     prepare_corpus("open_speech", open_corpora, tmp_path / "out")
     found = {name: texts(tmp_path / f"out/{name}.json")
-             for name in ("train", "valid", "dev-clean", "an4_test", "alphanumeric")}
+             for name in ("train", "valid", "dev-clean", "an4_test", "alphanumeric", "spelled_train", "spelled_valid")}
     mini = "mini_librispeech/LibriSpeech/train-clean-5/12/1"
     assert found == {
         "train": {f"{mini}/12-1-0000.ogg": "TWELVE ONE", f"{mini}/12-1-0001.ogg": "TWO", "an4/wav/b/b1.flac": "YES",
@@ -499,7 +499,11 @@ def test_open_speech(open_corpora, tmp_path):
                   "speechocean762/0001/s1/a.ogg": "AN OCEAN", "speech_commands/0001/s1/a.ogg": "GO UP",
                   "alphanumeric/R_2/R_2/name.ogg": "C D"},
         "dev-clean": {"librispeech/dev-clean/20/1/20-1-0000.mp3": "TWENTY"}, "an4_test": {"an4/wav/c/c1.flac": "YES"},
-        "alphanumeric": {"alphanumeric/R_1/R_1/name.ogg": "A B"}}
+        "alphanumeric": {"alphanumeric/R_1/R_1/name.ogg": "A B"},
+        "spelled_train": {f"{mini}/12-1-0001.ogg": "TWO", "an4/wav/b/b1.flac": "YES",
+                          "speech_commands/0002/s1/b.ogg": "GO UP", "alphanumeric/R_3/R_3/name.ogg": "E F"},
+        "spelled_valid": {"an4/wav/a/a1.flac": "YES", "speech_commands/0001/s1/a.ogg": "GO UP",
+                          "alphanumeric/R_2/R_2/name.ogg": "C D"}}
     assert [line.split(":")[0] for line in lines(tmp_path / "out/rejected.txt")] == ["alphanumeric/R_4/R_4/name.ogg"]
     assert {name: lines(tmp_path / f"out/{name}.txt")
             for name in ("noise_train", "noise_test", "rooms_train", "rooms_test")} == {
@@ -758,9 +762,10 @@ def test_real_open_speech(tmp_path):
         prepare.PrepareConfig(corpus="open_speech", data_folder=DATA, output_folder=str(tmp_path)))
     assert {part: (len(items), len({item.speaker for item in items})) for part, items in parts.items()} == {
         "train": (4582, 686), "valid": (255, 69), "dev-clean": (1313, 20), "an4_test": (130, 10),
-        "alphanumeric": (32, 10)}
+        "alphanumeric": (32, 10), "spelled_train": (1474, 319), "spelled_valid": (146, 21)}
     assert len(reasons) == 43 and all(reason.startswith("alphanumeric/") for reason in reasons)
-    names = [os.path.basename(item.path) for items in parts.values() for item in items if item.speaker[:5] == "libri"]
+    names = [os.path.basename(item.path) for part, items in parts.items() for item in items
+             if item.speaker[:5] == "libri" and not part.startswith("spelled")]
     assert len({os.path.splitext(name)[0] for name in names}) == len(names)
     for item in parts["train"] + parts["valid"]:
         Alphabet().encode(Alphabet().normalise(item.text), item.where)

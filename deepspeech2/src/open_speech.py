@@ -22,11 +22,17 @@ TABLES = {"librispeech/train-251spk": ("librispeech_train251_transcripts/transcr
           "alphanumeric": ("alphanumeric/transcripts.tsv", "alnum-")}
 TEST_SPEAKERS = 10      # of alphanumeric/
 DEVELOPMENT = {"libri-": 40, "an4-": 8, "ocean-": 10, "commands-": 8, "alnum-": 3}      # speakers
+# The speakers who spell, read numbers or give commands, and the words of others who do nothing else
+SPELLING = ("an4-", "commands-", "alnum-")
+DIGITS = set("ZERO OH ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split())
 COLUMNS = ["file", "text"]      # of a table without a header
 
 
 def scan_open_speech(config: CorpusSettings) -> Scanned:
-    """train, valid, and for tests dev-clean, an4_test and alphanumeric: no speaker is in two of them."""
+    """train, valid, and for tests dev-clean, an4_test and alphanumeric: no speaker is in two of them.
+
+    spelled_train and spelled_valid are the parts of train and valid in which letters, numbers and commands are said.
+    """
     libri, reasons = _scanned(config, MINI, scan_librispeech, "libri-")
     an4, some = _scanned(config, "an4", scan_an4, "an4-")
     items, reasons = [item for part in libri.values() for item in part] + an4["train"], reasons + some
@@ -46,6 +52,9 @@ def scan_open_speech(config: CorpusSettings) -> Scanned:
     parts = {"train": [item for item in items if item.speaker not in held],
              "valid": [item for item in items if item.speaker in held], **parts}
     _check_speakers(parts)
+    for part in ("train", "valid"):
+        parts[f"spelled_{part}"] = [item for item in parts[part] if item.speaker.startswith(SPELLING)
+                                    or set(item.text.upper().split()) <= DIGITS]
     return config.data_folder, parts, reasons + some
 
 
