@@ -137,6 +137,22 @@ def lstm(x, frames, *weights):
     return y
 
 
+def ctc(log_probs, labels, frames, counts):
+    """The negative logarithm of the summed probability of all paths (Graves et al., 2006, equations 5 to 8)."""
+    losses = []
+    for b, (length, count) in enumerate(zip(frames.astype(int), counts.astype(int), strict=True)):
+        states = np.zeros(2 * count + 1, int)
+        states[1::2] = labels[b, :count]
+        probability = np.exp(log_probs[:, b])
+        ahead = np.where(np.arange(len(states)) < 2, probability[0, states], 0.0)
+        for t in range(1, length):
+            ahead = probability[t, states] * np.array([
+                ahead[s] + ahead[max(s - 1, 0):s].sum() + (ahead[s - 2] if s > 1 and states[s] not in (0, states[s - 2])
+                                                           else 0.0) for s in range(len(states))])
+        losses.append(-np.log(ahead[-2:].sum()))
+    return np.array(losses)
+
+
 # each kernel: (layer, its inputs or the inputs and weights of its formula, formula)
 
 
@@ -173,6 +189,14 @@ def norm_of_batch(*shape, mean=2):
     layer.gamma.set_data(Tensor(weights[0]))
     layer.beta.set_data(Tensor(weights[1]))
     return layer, [noise(*shape, 1)[..., 0] * 3 + np.float32(mean)], weights, batch_norm
+
+
+def classification(steps, labels, frames, counts):
+    """Labels of an alphabet of 5 with the blank."""
+    x = noise(steps, len(counts), 5) * 2
+    log_probs = x - np.log(np.exp(x).sum(2, keepdims=True))
+    return nn.CTCLoss(reduction="none", zero_infinity=True), [log_probs, *(np.array(one, np.int32) for one in (
+        labels, frames, counts))], [], ctc
 
 
 def temporal_block(items, frames, dilation, causal=False, **sizes):
@@ -234,6 +258,8 @@ CASES = {
     "LSTM of many items": lambda: both_directions(4, [4, 3, 4, 2, 4, 4, 1, 4, 4, 3, 2, 4, 4], 6, 16),
     "LSTM forward in time": lambda: forward_in_time(9, 3, 5, 7),
     "LSTM forward in time of many items": lambda: forward_in_time(4, 13, 6, 16),
+    "CTC": lambda: classification(9, [[1, 2, 2, 1], [3, 3, 0, 0], [4, 1, 2, 3]], [9, 7, 4], [4, 2, 4]),
+    "CTC of one label, and of none": lambda: classification(6, [[2], [0], [1]], [6, 5, 1], [1, 0, 1]),
     "block": lambda: temporal_block(3, 40, 2),
     "block longer than a piece": lambda: temporal_block(2, 1100, 3),
     "block whose taps reach beyond both ends": lambda: temporal_block(1, 9, 8, P=5),
@@ -281,8 +307,10 @@ def test_value_is_the_formula_and_gradients_are_its_differences(name):
     value, gradients = value_and_gradients(layer, inputs, slope)
     np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     for i, gradient in enumerate(gradients):
-        if (name, i) == ("global norm", 3) or i == 1 < len(inputs) and re.search("LSTM|block|mask", name):
-            continue      # masks and numbers of frames are no weights
+        if (name, i) == ("global norm", 3) or i == 1 < len(inputs) and re.search("block|mask", name):
+            continue      # masks are no weights
+        if i < len(inputs) and inputs[i].dtype == np.int32:
+            continue
         direction = noise(*gradient.shape, 1)[..., 0].astype(np.float64)
         either = []
         for sign in (1, -1):
@@ -292,6 +320,49 @@ def test_value_is_the_formula_and_gradients_are_its_differences(name):
         difference = (either[0] - either[1]) / 2e-6
         size = np.linalg.norm(gradient) * np.linalg.norm(direction)
         assert (gradient.astype(np.float64) * direction).sum() == pytest.approx(difference, abs=1e-5 * size), i
+
+
+def forward_variables(log_probs, labels):
+    """Their logarithms, (T, 2 S + 1), and the label of each state."""
+    states = np.zeros(2 * len(labels) + 1, int)
+    states[1::2] = labels
+    skips = np.r_[False, False, (states[2:] != 0) & (states[2:] != states[:-2])]
+    ahead = [np.where(np.arange(len(states)) < 2, log_probs[0, states], -np.inf)]
+    for row in log_probs[1:]:
+        one, two = (np.r_[np.full(back, -np.inf), ahead[-1][:-back]] for back in (1, 2))
+        ahead.append(np.logaddexp(np.logaddexp(ahead[-1], one), np.where(skips, two, -np.inf)) + row[states])
+    return np.array(ahead), states
+
+
+def test_losses_of_long_utterances_and_of_impossible_ones():
+    """15 s against float64; equal labels, four and two, without a frame for the blanks between them."""
+    frames, counts = np.array([750, 4, 2], np.int32), np.array([200, 4, 2], np.int32)
+    labels = np.random.default_rng(0).integers(1, 28, (3, 200)).astype(np.int32)
+    labels[1:, :4] = 5
+    x = noise(750, 3, 28) * 4
+    layer = cpu_ops.fast(nn.CTCLoss(reduction="none", zero_infinity=True))
+    losses, gradients = losses_and_gradients(layer, Tensor(x), [Tensor(labels), Tensor(frames), Tensor(counts)])
+    log_probs = x[:, 0] - np.log(np.exp(x[:, 0].astype(np.float64)).sum(1, keepdims=True))
+    ahead, states = forward_variables(log_probs, labels[0])
+    back, _ = forward_variables(log_probs[::-1], labels[0][::-1])
+    whole = np.logaddexp(*ahead[-1, -2:])
+    shares = np.exp(ahead + back[::-1, ::-1] - log_probs[:, states] - whole)
+    expected = np.exp(log_probs)
+    np.subtract.at(expected, (slice(None), states), shares)
+    assert np.isinf(losses).tolist() == [False, True, True]
+    assert losses[0] == pytest.approx(-whole, rel=3e-7)
+    np.testing.assert_allclose(gradients[0][:, 0], expected, rtol=0, atol=2e-4)     # of MindSpore's: 5e-3
+    assert not np.any(gradients[1:])
+
+
+def losses_and_gradients(layer, x, arrays):
+    """The loss of each utterance, and its gradients with respect to x (T, B, K), of which log_softmax is taken."""
+    def objective(x, utterance):
+        return layer(ms.ops.log_softmax(x, 2), *arrays)[utterance]
+
+    count = len(arrays[1])
+    losses = layer(ms.ops.log_softmax(x, 2), *arrays).asnumpy()
+    return losses, [ms.grad(objective)(x, i).asnumpy() for i in range(count)]
 
 
 def loss_and_gradients(model, x):

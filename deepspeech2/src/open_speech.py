@@ -24,7 +24,7 @@ TEST_SPEAKERS = 10      # of alphanumeric/
 DEVELOPMENT = {"libri-": 40, "an4-": 8, "ocean-": 10, "commands-": 8, "alnum-": 3}      # speakers
 # The speakers who spell, read numbers or give commands, and the words of others who do nothing else
 SPELLING = ("an4-", "commands-", "alnum-")
-DIGITS = set("ZERO OH ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split())
+DIGITS = {"ZERO", "OH", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"}
 COLUMNS = ["file", "text"]      # of a table without a header
 
 

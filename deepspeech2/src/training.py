@@ -16,6 +16,7 @@ from deepspeech2.src.text import Alphabet, references
 from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_into
 from utils.config import require
+from utils.cpu_ops import BF16, fast
 from utils.device import Device, setup_device
 from utils.progress import progress
 from utils.training.loader import Batches
@@ -41,6 +42,8 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     """Network, loss, optimiser and validation."""
     model, loss = DeepSpeech2(config), CtcLoss()
     precision = adapt(model, config, device)
+    if precision.level in ("O0", BF16):
+        fast(loss)
     model.set_train()
     weights = parameters(model)
     if config.initial_model:

@@ -303,6 +303,29 @@ def is_plain(cell: nn.Cell) -> bool:
             and not (cell.bidirectional or cell.batch_first))
 
 
+class FastCTCLoss(nn.CTCLoss):
+    """Log probabilities (T, B, K), labels (B, S), frames (B,), counts (B,), all int32 -> (B,), infinite or not."""
+
+    blank: int
+    reduction: str
+    zero_infinity: bool
+
+    def prepare(self) -> bool:
+        """False for anything but the loss of each utterance, with gradients of zero where it is infinite."""
+        if self.reduction != "none" or not self.zero_infinity:
+            return False
+
+        def gradients(log_probs, labels, frames, counts, out, dout):
+            return (out[1] * dout[0].reshape(1, -1, 1), ops.zeros_like(labels), ops.zeros_like(frames),
+                    ops.zeros_like(counts))
+
+        self.function = operator("Ctc", (self.blank,), 2, gradients)
+        return True
+
+    def construct(self, log_probs, targets, input_lengths, target_lengths):
+        return self.function(log_probs, targets, input_lengths, target_lengths)[0]
+
+
 class FastDepthwise(functions.Depthwise):
     def prepare(self) -> bool:
         gradient = operator("DepthwiseGradient", self.settings, 2)
@@ -319,4 +342,5 @@ class FastDepthwise(functions.Depthwise):
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
     FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastGlobalNorm,
-    FastBatchNorm2d, FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM, FastDepthwise)}
+    FastBatchNorm2d, FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM, FastCTCLoss,
+    FastDepthwise)}
