@@ -11,12 +11,12 @@ checkpoint=${1:-runs/$preset/best.ckpt}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists
 if [ $# = 0 ]; then
   if [ ! -e runs/librispeech_an4_again/best.ckpt ]; then
-    bash scripts/results_librispeech_an4.sh     # 三个模型都从它的权重开始
+    bash scripts/results_librispeech_an4.sh     # 从它的权重开始
   fi
-  if [ "$preset" = open_speech_noisy ]; then
-    "$python" train.py --config open_speech --amp_level bf16 --resume auto
+  "$python" train.py --config open_speech --amp_level bf16 --resume auto
+  if [ "$preset" != open_speech ]; then         # 另外两个模型从 open_speech 的权重开始
+    "$python" train.py --config "$preset" --amp_level bf16 --resume auto
   fi
-  "$python" train.py --config "$preset" --amp_level bf16 --resume auto
 fi
 remix() {       # 名称、选项：测试集的 677 行在另一种条件下
   "$python" remix.py --eval_dir $lists/test.csv --eval_path "$SPEECH_DATA" --output_folder "$lists/test_$1" \
