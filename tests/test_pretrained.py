@@ -41,7 +41,8 @@ needs_data = pytest.mark.skipif(not DATA, reason="SPEECH_DATA is not set: folder
 def run_folder(tmp_path):
     """A run with a checkpoint of a small ECAPA-TDNN, {name: array} of it."""
     config = Config(channels=8, mfa_channels=12, emb_size=6, train_list=str(tmp_path / "train.txt"),
-                    valid_list="lists/valid.txt", ckpt_save_dir=str(tmp_path / "run"), device_target="CPU")
+                    valid_list="lists/valid.txt", ckpt_save_dir=str(tmp_path / "run"), device_target="CPU",
+                    amp_level="bf16")
     generator = np.random.default_rng(0)
     arrays = {name: generator.uniform(0.5, 1, shape).astype(np.float32) for name, shape in shapes(config).items()}
     save_config(config, tmp_path)
@@ -61,7 +62,7 @@ def test_published_weights_are_rounded_and_nothing_of_the_machine_is_kept(run_fo
     assert path.stat().st_size < 0.6 * checkpoint.stat().st_size
     assert str(tmp_path) not in path.with_name("config.yaml").read_text()
     config = load_config(Config, path)
-    assert (config.channels, config.valid_list, config.train_list) == (8, "lists/valid.txt", "")
+    assert (config.channels, config.valid_list, config.train_list, config.amp_level) == (8, "lists/valid.txt", "", "")
     network = load(dataclasses.replace(config, model_path=str(path))).network
     assert {str(one.dtype) for one in network.get_parameters()} == {"Float32"}
     with refused(ContentError, "conv1.weight", 100000, 65504):

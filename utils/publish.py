@@ -17,7 +17,8 @@ from utils.config import CONFIG_FILE, config_file, read_mapping
 from utils.errors import ContentError, OutputError, run
 from utils.files import write_text
 
-OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id"}
+OF_THE_RUN = {"ckpt_save_dir", "resume", "initial_model", "model_path", "distribute", "device_target", "device_id",
+              "amp_level"}      # with bf16 a checkpoint would answer otherwise on each processor
 
 
 def main(argv: Sequence[str]) -> Path:
