@@ -33,7 +33,7 @@ samples: $(VENV)/.demo
 
 pictures: samples $(VENV)/.dev
 	@: "$${SPEECH_DATA:?is not set: the folder with librispeech/ and an4/}"
-	$(RUN) ecapatdnn/prepare.py --corpus librispeech_an4 --data_folder $$SPEECH_DATA --output_folder runs/pictures
+	$(RUN) ecapatdnn/prepare.py --corpus open_speech --data_folder $$SPEECH_DATA --output_folder runs/pictures
 	$(RUN) ecapatdnn/eval.py --checkpoint_path ecapatdnn/pretrained/best.ckpt --eval_list runs/pictures/an4_test.txt \
 	  --eval_path $$SPEECH_DATA --train_list runs/pictures/train.txt --train_path $$SPEECH_DATA --as_norm true \
 	  --output_folder runs/pictures
@@ -71,7 +71,7 @@ bench: $(VENV)/.demo
 	$(RUN) benchmarks/scale.py
 
 results-ecapatdnn: $(VENV)/.demo
-	bash ecapatdnn/scripts/results_librispeech_an4.sh $(CHECKPOINT)
+	bash ecapatdnn/scripts/results_open_speech.sh $(CHECKPOINT)
 
 seeds-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/seeds_librispeech_an4.sh

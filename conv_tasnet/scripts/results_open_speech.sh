@@ -27,8 +27,8 @@ remix uneven --gain_range 5
 remix sparse --partial_share 1
 remix one --one_voice_share 1
 remix noisy --noise_share 1 --room_share 1
-"$python" eval.py --checkpoint_path "$checkpoint" --eval_dir $lists/test.csv --eval_path "$SPEECH_DATA"
+"$python" eval.py --checkpoint_path "$checkpoint" --eval_dir $lists/test.csv --eval_path "$SPEECH_DATA" --amp_level O0
 for condition in uneven sparse one noisy; do
   "$python" eval.py --checkpoint_path "$checkpoint" --eval_dir "$lists/test_$condition/mixtures.csv" \
-    --eval_path "$lists/test_$condition" --output_folder "$(dirname "$checkpoint")/eval_$condition"
+    --eval_path "$lists/test_$condition" --amp_level O0 --output_folder "$(dirname "$checkpoint")/eval_$condition"
 done

@@ -7,17 +7,16 @@ cd "$(dirname "$0")/.."
 python=$PWD/../.venv/bin/python
 checkpoint=${1:-runs/open_speech/best.ckpt}
 lists=lists/open_speech
+evaluate() {    # 列表、选项；随仓库发布的检查点一律用 float32 计算
+  "$python" eval.py --checkpoint_path "$checkpoint" --eval_list "$lists/$1.txt" --eval_path "$SPEECH_DATA" \
+    --amp_level O0 "${@:2}"
+}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists
 if [ $# = 0 ]; then
   "$python" train.py --config open_speech --amp_level bf16 --resume auto
-  "$python" eval.py --checkpoint_path "$checkpoint" --eval_list $lists/valid_trials.txt --eval_path "$SPEECH_DATA" \
-    --score_crops 0 --calibrate true
+  evaluate valid_trials --score_crops 0 --calibrate true
 fi
 for list in dev_clean_all dev_clean_cross an4_test; do
-  "$python" eval.py --checkpoint_path "$checkpoint" --eval_list $lists/$list.txt --eval_path "$SPEECH_DATA" \
-    --train_path "$SPEECH_DATA" --as_norm true
-done
-for list in dev_clean_all an4_test; do     # 单次整句得分的校准：infer.py 即如此打分
-  "$python" eval.py --checkpoint_path "$checkpoint" --eval_list $lists/$list.txt --eval_path "$SPEECH_DATA" \
-    --score_crops 0
+  evaluate $list --train_path "$SPEECH_DATA" --as_norm true
+  evaluate $list --score_crops 0        # 单次整句得分及其校准：infer.py 即如此打分
 done
