@@ -94,8 +94,10 @@ def test_silence_around_speech_changes_no_verdict(verifier):
 
 
 def test_a_verdict_holds_the_score_against_the_threshold(verifier, recordings):
+    """Of the checkpoint that ships, whose log-likelihood ratio is 0 at the threshold."""
     verdict = verifier.verify(*recordings[:2])
-    assert verdict == (verdict.score, verifier.threshold, verdict.score >= verifier.threshold, None)
+    assert verdict.same == (verdict.score >= verdict.threshold)
+    assert verdict.llr == pytest.approx(verifier.calibration.scale * (verdict.score - verdict.threshold), abs=1e-4)
     assert verdict.score == pytest.approx(verifier.score(*recordings[:2]), abs=1e-6)
     assert [verifier.verify(*recordings[:2], threshold=threshold).same for threshold in (-1, 1)] == [True, False]
 
