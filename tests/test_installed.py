@@ -86,7 +86,8 @@ def test_installed_commands_work_in_another_folder(installed, mini_corpus, tmp_p
     assert code == 0 and str(installed.parent) in output, output
     first, second = sorted((mini_corpus / "test").rglob("*.wav"))[:2]
     code, output = done(installed / "speech-verify", first, second, cwd=tmp_path)
-    assert code == 0 and re.search(r"^(same|different) speaker: score \S+, threshold 0\.\d+$", output, re.M), output
+    verdict = r"^(same|different) speaker: score \S+, threshold 0\.\d+, log-likelihood ratio \S+$"
+    assert code == 0 and re.search(verdict, output, re.M), output
     code, output = done(installed / "speech-separate", first, "--output_dir", "out", cwd=tmp_path)
     assert code == 0 and len(list((tmp_path / "out").glob("*_[12].wav"))) == 2, output
     code, output = done(installed / "speech-transcribe", first, "--timestamps", cwd=tmp_path)

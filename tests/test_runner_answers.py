@@ -56,7 +56,8 @@ def main(runner):
 def test_verdict_and_embeddings_are_those_of_python(main, graphs, verifier):
     code, output = main(graphs[0], FIRST, SECOND)
     verdict = verifier.verify(FIRST, SECOND)
-    assert (code, output) == (0, f"same speaker: score {verdict.score:.3f}, threshold {verdict.threshold:.3f}\n")
+    assert (code, output) == (0, f"same speaker: score {verdict.score:.3f}, threshold {verdict.threshold:.3f}, "
+                                 f"log-likelihood ratio {verdict.llr:+.2f}\n")
     code, output = main(graphs[0], "--json", FIRST, OTHER)
     answer, verdict = json.loads(output), verifier.verify(FIRST, OTHER)
     assert code == 0 and not answer["same"] and answer["files"] == [FIRST, OTHER]
