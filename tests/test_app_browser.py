@@ -48,10 +48,12 @@ def use(page, tab, *samples):
     page.click(f"#tab-{tab}")
     for number, sample in enumerate(samples):
         box = page.locator(f"#{tab} .input").nth(number)
+        before = box.locator("audio").get_attribute("src")
         if isinstance(sample, str):
             box.get_by_role("button", name=sample).click()
         else:
             box.locator("input[type=file]").set_input_files(sample)
+        expect(box.locator("audio")).not_to_have_attribute("src", before or "")
         box.locator("audio[src]").wait_for()
     page.click(f"#{tab} .go")
     expect(page.locator(f"#{tab} .go")).to_be_enabled(timeout=60_000)
