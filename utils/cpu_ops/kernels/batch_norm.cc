@@ -2,11 +2,11 @@
 //
 // Sums are of stretches that do not depend on the number of threads, added in their order and in double. Squares are of
 // distances from one number of the channel, so that a mean far from zero takes nothing from them.
-#include "common.h"
+#include "norm_layer.h"
 
 namespace {
-constexpr double kEpsilon = 1e-5;  // under the root of a variance, as in PyTorch
-constexpr double kMomentum = 0.1;  // of a batch in the moving statistics, as in PyTorch
+using norm_layer::kEpsilon;
+using norm_layer::kMomentum;
 constexpr int64_t kStretch = 1024;
 
 // x (N, C, ...)
@@ -104,7 +104,7 @@ extern "C" int BatchNorm(int, void **data, int *ndims, int64_t **shapes, const c
   const auto distance = [=](int64_t i, int64_t c) { return x[i] - x[c * inner]; };
   const std::vector<double> sums =
       b.Sums(distance, [=](int64_t i, int64_t c) { return distance(i, c) * distance(i, c); });
-  std::vector<float> scale(b.channels), shift(b.channels);
+  std::vector<float> scale(b.channels);
   for (int64_t c = 0; c < b.channels; ++c) {
     const double away = sums[c] / b.count(), mean = x[c * inner] + away;
     const double variance = std::max(sums[b.channels + c] / b.count() - away * away, 0.0);
@@ -115,9 +115,8 @@ extern "C" int BatchNorm(int, void **data, int *ndims, int64_t **shapes, const c
     statistics[c] = static_cast<float>(mean);
     statistics[b.channels + c] = static_cast<float>(inverse);
     scale[c] = static_cast<float>(input(1)[c] * inverse);
-    shift[c] = input(2)[c];
   }
-  const float *mean = statistics, *factor = scale.data(), *add = shift.data();
+  const float *mean = statistics, *factor = scale.data(), *add = input(2);
   b.Each([=](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * factor[c] + add[c]; });
   return 0;
 }
