@@ -91,6 +91,7 @@ def test_recordings_are_answered(address, monkeypatch):
     voices = [soundfile.read(io.BytesIO(base64.b64decode(voice))) for voice in separated["voices"]]
     assert [(len(samples), rate) for samples, rate in voices] == [(88200, 44100)] * 2
     assert np.abs(voices[0][0]).max() < np.abs(voices[1][0]).max() <= 1
+    assert np.round(separated["levels"], 2).tolist() == [-40, 12.04] and separated["audible"] == [False, True]
     archive = zipfile.ZipFile(io.BytesIO(post(address, "/api/separate.zip", file=sound(2)).content))
     assert archive.namelist() == ["voice1.wav", "voice2.wav"]
     assert soundfile.info(io.BytesIO(archive.read("voice2.wav"))).frames == 16000
@@ -439,6 +440,7 @@ def test_the_page_is_whole_in_both_languages_and_takes_nothing_from_elsewhere(ad
                for name, text in texts.items()}
     assert not any(outside.values()), outside
     page = httpx.get(f"http://{address}/")
+    assert httpx.head(f"http://{address}/").headers["content-length"] == str(len(page.content))
     assert "default-src 'self'" in page.headers["content-security-policy"]
     for name in re.findall(r'(?:src|href)="(/static/[\w.]+)"', page.text):
         assert httpx.get(f"http://{address}{name}").status_code == 200

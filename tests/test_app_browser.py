@@ -79,7 +79,8 @@ def test_the_page_speaks_two_languages_wide_and_narrow(monkeypatch, open_page, t
         page.click("#tab-verify")
         assert "两个人" in page.inner_text("#verify .result") and "用时" in page.inner_text("#verify > .status")
         page.set_viewport_size({"width": 340, "height": 700})
-        assert "声音 2" in use(page, "separate", "mixture.wav")[0]
+        separated = use(page, "separate", "mixture.wav")[0]
+        assert "声音 1 -40.0 dB, 没有人" in separated and "声音 2 12.0 dB 下载" in separated
         assert page.locator("#separate .voice audio").count() == 2
         for tab in ("verify", "separate", "transcribe", "meeting"):
             page.click(f"#tab-{tab}")

@@ -25,6 +25,8 @@ class Voices(BaseModel):
     rate: int = Field(description="Hz, that of the recording")
     seconds: float
     voices: list[str] = Field(description="a wav of 16 bits each, in base64")
+    levels: list[float] = Field(description="dB, of each voice against the recording")
+    audible: list[bool] = Field(description="of each voice; false: nobody, only what is left of the others")
 
 
 class Word(BaseModel):

@@ -25,8 +25,9 @@ import deepspeech2
 import ecapatdnn
 import meeting
 from app.src.live import LiveTranscriber
+from conv_tasnet.src.level import AUDIBLE, decibels
 from meeting.src.enrolment import unit_means
-from utils.audio.audio_file import AudioError, header
+from utils.audio.audio_file import AudioError, header, read
 from utils.errors import RunError
 
 MINUTES = 10        # of the longest recording
@@ -91,11 +92,13 @@ def verify(first: Upload, second: Upload) -> dict:
 
 
 def separate(upload: Upload) -> dict:
-    """The voices of a recording, each as the bytes of a wav at the recording's rate."""
+    """The voices of a recording, each as the bytes of a wav at the recording's rate, and how loud they are."""
     with as_path(upload) as path:
         _, rate = header(path)
         voices = _separator().separate(path, rate)
-    return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice, rate) for voice in voices]}
+        levels = decibels(read(path, rate), voices)
+    return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice, rate) for voice in voices],
+            "levels": levels.tolist(), "audible": (levels > AUDIBLE).tolist()}
 
 
 def transcribe(upload: Upload) -> dict:

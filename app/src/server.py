@@ -121,11 +121,11 @@ async def _read(file: UploadFile) -> Upload:
 
 def _add_page(app: FastAPI) -> None:
     """The page and what it needs, all from here."""
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
-    @app.get("/samples/{name}", include_in_schema=False)
+    @app.api_route("/samples/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def sample(name: str) -> FileResponse:
         if name not in SAMPLES:
             raise HTTPException(404, "no such sample")

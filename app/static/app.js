@@ -148,12 +148,13 @@ const DRAW = {
     return [verdict, meter, numbers, make("p", {textContent: `${translate("llr")} ${llr.toFixed(2)}: ${likely}`})];
   },
 
-  separate({voices}) {
+  separate({voices, levels, audible}) {
     return voices.map((voice, i) => {
+      const level = `${levels[i].toFixed(1)} dB${audible[i] ? "" : `, ${translate("silent")}`} `;
       const blob = new Blob([Uint8Array.from(atob(voice), (letter) => letter.charCodeAt(0))], {type: "audio/wav"});
       const canvas = make("canvas"), address = URL.createObjectURL(blob);
       spectrogram(canvas, blob);
-      return make("div.voice", {}, make("strong", {textContent: `${translate("voice")} ${i + 1}`}), " ",
+      return make("div.voice", {}, make("strong", {textContent: `${translate("voice")} ${i + 1}`}), ` ${level}`,
         make("a", {href: address, download: `voice${i + 1}.wav`, textContent: translate("download")}),
         make("audio", {controls: true, src: address}), canvas);
     });

@@ -32,8 +32,16 @@ class Level:
 
     def decibels(self) -> np.ndarray:
         """(C,): how loud each speaker is against the mixture; -100 where it is silent."""
-        powers = np.square(self.gains()) * np.diag(self.products)
-        return 10 * np.log10(np.maximum(powers / max(self.power, np.finfo(np.float64).tiny), 1e-10))
+        return _decibels(np.square(self.gains()) * np.diag(self.products), self.power)
+
+
+def decibels(mixture: np.ndarray, speakers: np.ndarray) -> np.ndarray:
+    """(C,): how loud speakers (C, n), each at its level, are against their mixture (n,); -100 for silence."""
+    return _decibels(*(np.square(samples, dtype=np.float64).sum(-1) for samples in (speakers, mixture)))
+
+
+def _decibels(powers, whole):
+    return 10 * np.log10(np.maximum(powers / max(whole, np.finfo(np.float64).tiny), 1e-10))
 
 
 def levelled(mixture: np.ndarray, speakers: np.ndarray) -> np.ndarray:
