@@ -222,6 +222,9 @@ def test_a_calibration_is_kept_and_used(trained, mini_corpus, tmp_path, capsys):
     assert verdict.llr == pytest.approx(scale * verdict.score + offset - duration * np.log(sum(1 / s for s in seconds)))
     assert verdict.same == (verdict.llr >= 0) == (verdict.score >= verdict.threshold)
     assert ecapatdnn.load(checkpoint, score_crops=2).calibration is None
+    settings = tmp_path / "run" / "config.yaml"     # a verifier has no cohort to take the mean of
+    settings.write_text(settings.read_text().replace("subtract_mean: false", "subtract_mean: true"))
+    assert ecapatdnn.load(checkpoint).calibration == verifier.calibration
 
 
 def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path, monkeypatch):

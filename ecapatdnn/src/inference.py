@@ -306,7 +306,7 @@ def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **
         verifier.verify("a.wav", "b.wav").same
     """
     if not isinstance(checkpoint, Config):
-        settings = {"resample": True, "score_crops": 0, "voice_activity": True} | settings
+        settings = {"resample": True, "score_crops": 0, "subtract_mean": False, "voice_activity": True} | settings
     trained = find(KIND, checkpoint, device_target, settings)
     config, network = trained.config, make_network(trained.config)
     trained.fill(network)
