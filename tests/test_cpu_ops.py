@@ -379,6 +379,21 @@ def loss_and_gradients(model, x):
     return value.asnumpy(), {weight.name: one.asnumpy() for weight, one in zip(weights, gradients, strict=True)}
 
 
+@pytest.mark.parametrize("limit", [0.0, 3.0, 1e4])
+def test_gradients_are_clipped_by_the_norm_of_all(limit):
+    gradients = [noise(70001), noise(3, 5, 7), noise(1)]
+    clipping = cpu_ops.exchange(cpu_ops.Clipping(limit, 3), False)
+    assert type(clipping) in FAST.values()
+    norm, scaled = clipping(Tensor(0.5, ms.float32), tuple(map(Tensor, gradients)))
+    expected = 0.5 * np.sqrt(sum(np.square(gradient, dtype=np.float64).sum() for gradient in gradients))
+    np.testing.assert_allclose(norm.asnumpy(), [expected], rtol=1e-6)
+    factor = 0.5 * min(1, limit / expected) if limit else 0.5
+    for one, gradient in zip(scaled, gradients, strict=True):
+        np.testing.assert_allclose(one.asnumpy(), factor * gradient, rtol=1e-5)
+    gradients[1][0] = np.inf
+    assert not np.isfinite(clipping(Tensor(0.5, ms.float32), tuple(map(Tensor, gradients)))[0].asnumpy())
+
+
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, pytest.param(ms.GRAPH_MODE, marks=pytest.mark.slow)],
                          ids=["operators", "graph"])
 @pytest.mark.parametrize("network, shape", [

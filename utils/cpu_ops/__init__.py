@@ -14,6 +14,7 @@ from utils.cpu_ops.build import library
 from utils.cpu_ops.functions import (
     BothDirections,
     ClippedReLU,
+    Clipping,
     Depthwise,
     FrameNorm,
     GlobalNorm,
@@ -22,14 +23,15 @@ from utils.cpu_ops.functions import (
     Product,
     SoftmaxStatistics,
     TimeStatistics,
+    for_each,
     unit_of,
 )
 from utils.cpu_ops.speed import BF16, bfloat16_is_faster
 from utils.device import uncap_onednn
 
-__all__ = ["BF16", "BothDirections", "ClippedReLU", "Depthwise", "FrameNorm", "GlobalNorm", "Masking", "PReLU",
-           "Product", "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast", "fuse",
-           "unit_of"]
+__all__ = ["BF16", "BothDirections", "ClippedReLU", "Clipping", "Depthwise", "FrameNorm", "GlobalNorm", "Masking",
+           "PReLU", "Product", "SoftmaxStatistics", "TimeStatistics", "bfloat16_is_faster", "exchange", "fast",
+           "for_each", "fuse", "unit_of", "usable"]
 
 STOCK = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose, Depthwise)
 Network = TypeVar("Network", bound=nn.Cell)
@@ -42,7 +44,7 @@ def fast(network: Network, bfloat16: bool = False) -> Network:
     products of matrices round what they take to bfloat16 and sum in float32, where `bfloat16_is_faster`. UserError for
     a CPU_OPS that is neither 0 nor 1.
     """
-    if ms.get_context("device_target") != "CPU" or not library():
+    if not usable():
         return network
     exchange(network, False)
     if not any(isinstance(cell, STOCK) and not hasattr(cell, "prepare") for _, cell in network.cells_and_names()):
@@ -50,6 +52,11 @@ def fast(network: Network, bfloat16: bool = False) -> Network:
     if bfloat16 and bfloat16_is_faster():
         exchange(network, True)
     return network
+
+
+def usable() -> bool:
+    """Whether this is a CPU that has a C++ compiler, and CPU_OPS is not 0. UserError as of `fast`."""
+    return ms.get_context("device_target") == "CPU" and library() is not None
 
 
 def fuse(network: Network) -> Network:

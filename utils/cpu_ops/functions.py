@@ -43,6 +43,34 @@ class Product(nn.Cell):
         return ops.matmul(x, weight.T)
 
 
+for_each = ops.HyperMap()   # over hundreds of gradients; a Python loop in a graph takes twice as long to compile
+
+
+def times(factor: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * factor
+
+
+def energy(gradient: Tensor) -> Tensor:
+    return gradient.astype(ms.float32).square().sum()
+
+
+class Clipping(nn.Cell):
+    """factor (), gradients of any shapes -> the norm (1,) of all together times factor, and the gradients times factor.
+
+    Where the norm is above `limit`, unless that is 0, the gradients are times limit / norm too. `count`: of gradients.
+    """
+
+    def __init__(self, limit: float, count: int):
+        super().__init__()
+        self.limit, self.count = limit, count
+
+    def construct(self, factor, gradients):
+        norm = factor * ops.sqrt(ops.addn(for_each(energy, gradients)))
+        if self.limit > 0:
+            factor = factor * ops.minimum(self.limit / (norm + 1e-6), 1.0)
+        return norm.reshape(1), for_each(ops.partial(times, factor), gradients)
+
+
 class GlobalNorm(nn.Cell):
     """x (B, C, T), gain and bias (1, C, 1) -> each item at mean 0 and variance 1, times gain, plus bias.
 

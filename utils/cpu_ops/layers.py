@@ -6,6 +6,7 @@ A layer becomes fast by its class: `cell.__class__ = FAST[type(cell)]`. Those wi
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from utils.cpu_ops import functions
@@ -178,6 +179,19 @@ class FastMasking(functions.Masking):
         return self.function(x, mask)
 
 
+class FastClipping(functions.Clipping):
+    """Of float32."""
+
+    def prepare(self) -> bool:
+        self.function = operator("Clipping", (self.count,), self.count + 1)
+        self.most = Tensor(self.limit, ms.float32)
+        return True
+
+    def construct(self, factor, gradients):
+        outputs = self.function(factor, self.most, *gradients)
+        return outputs[-1], outputs[:-1]
+
+
 class FastGlobalNorm(functions.GlobalNorm):
     def prepare(self) -> bool:
         gradient = operator("GlobalNormGradient", outputs=3)
@@ -341,6 +355,6 @@ class FastDepthwise(functions.Depthwise):
 
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
-    FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastGlobalNorm,
+    FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastClipping, FastGlobalNorm,
     FastBatchNorm2d, FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM, FastCTCLoss,
     FastDepthwise)}

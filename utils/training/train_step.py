@@ -6,7 +6,7 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloatStatusV2
 
-from utils.cpu_ops import BF16, bfloat16_is_faster, fast
+from utils.cpu_ops import BF16, Clipping, bfloat16_is_faster, exchange, fast, for_each, usable
 from utils.device import Device
 from utils.errors import SettingError
 from utils.layers.mixed_precision import mixed, mostly_half
@@ -48,17 +48,6 @@ def adapt(network: nn.Cell, config: RunSettings, device: Device) -> Precision:
     else:
         mostly_half(network)
     return Precision(level, 1.0 if level in ("O0", BF16) and device.target != "Ascend" else config.loss_scale)
-
-
-for_each = ops.HyperMap()   # over hundreds of gradients; a Python loop in a graph takes twice as long to compile
-
-
-def times(factor: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * factor
-
-
-def energy(gradient: Tensor) -> Tensor:
-    return gradient.astype(ms.float32).square().sum()
 
 
 def mean_of_sum(share: float, total: Parameter, gradient: Tensor) -> Tensor:
@@ -117,9 +106,11 @@ class TrainStep(nn.Cell):
         self.scale = Parameter(Tensor(loss_scale or FIRST_DYNAMIC_SCALE, ms.float32), "loss_scale", requires_grad=False)
         self.finite_steps = Parameter(Tensor(0, ms.int32), "finite_steps", requires_grad=False)
         self.scaled = loss_scale != 1
-        self.clip_norm = clip_norm
         self.accumulate = accumulate
         self.weights = optimizer.parameters
+        self.clipping = Clipping(clip_norm, len(self.weights)) if self.scaled or clip_norm > 0 else None
+        if self.clipping and usable() and all(weight.dtype == ms.float32 for weight in self.weights):
+            exchange(self.clipping, False)
         self.mean_over_devices = nn.DistributedGradReducer(self.weights) if devices > 1 else nn.Identity()
         # gradients and so decisions are the same on all devices: one that overflows makes all skip the step
         self.statistics = ParameterTuple(statistics if self.scaled else ())
@@ -146,19 +137,16 @@ class TrainStep(nn.Cell):
         if self.accumulate > 1:
             gradients = self._take_sums(gradients)
         gradients = self.mean_over_devices(gradients)
-        if not self.scaled and self.clip_norm == 0:
+        if self.clipping is None:
             self.optimizer(gradients)
             return loss, metric, True
-        factor = 1 / self.scale
-        norm = factor * ops.sqrt(ops.addn(for_each(energy, gradients)))
-        finite = ops.isfinite(norm)
+        norm, clipped = self.clipping(1 / self.scale, gradients)
+        finite = ops.isfinite(norm.reshape(()))
         if self.overflow is not None:
             overflowed = self._with_added(self.overflow.has_counted(gradients))
             finite = ops.logical_and(finite, ops.logical_not(overflowed))
-        if self.clip_norm > 0:
-            factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if finite:
-            self.optimizer(for_each(ops.partial(times, factor), gradients))
+            self.optimizer(clipped)
         if self.scaled and len(self.kept) > 0:
             for_each(ops.partial(keep, finite), self.kept, self.statistics)
         return loss, metric, finite
