@@ -34,11 +34,13 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: 
         axis.set_title(name.replace("_", " "), fontsize=10)
         axis.set_xlabel("epoch", fontsize=8)
         axis.tick_params(labelsize=8)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         if best is not None and best in dict(points):
             value = dict(points)[best]
+            side = {points[0][0]: "left", points[-1][0]: "right"}.get(best, "center")   # within the panel
             axis.annotate(f"{value:.4g}", (best, value), textcoords="offset points", xytext=(0, 6), fontsize=8,
-                          ha="center")
+                          ha=side)
     save_figure(figure, path)
 
 
