@@ -80,7 +80,7 @@ ablation-ecapatdnn: $(VENV)/.demo
 	bash ecapatdnn/scripts/ablation_librispeech_an4.sh
 
 results-conv_tasnet: $(VENV)/.demo
-	bash conv_tasnet/scripts/results_librispeech_an4.sh $(CHECKPOINT)
+	bash conv_tasnet/scripts/results_open_speech.sh $(CHECKPOINT)
 
 results-deepspeech2: $(VENV)/.demo
 	bash deepspeech2/scripts/results_an4.sh $(CHECKPOINT)

@@ -7,14 +7,20 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/../.venv/bin/python
 preset=${PRESET:-open_speech} lists=lists/open_speech
-checkpoint=${1:-runs/$preset/best.ckpt}
+if [ "$preset" = open_speech ]; then run=runs/open_speech_final; else run=runs/$preset; fi
+checkpoint=${1:-$run/best.ckpt}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists
 if [ $# = 0 ]; then
   if [ ! -e runs/librispeech_an4_again/best.ckpt ]; then
     bash scripts/results_librispeech_an4.sh     # 从它的权重开始
   fi
   "$python" train.py --config open_speech --amp_level bf16 --resume auto
-  if [ "$preset" != open_speech ]; then         # 另外两个模型从 open_speech 的权重开始
+  "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech/best.ckpt \
+    --ckpt_save_dir runs/open_speech_again --lr 0.0012 --num_epochs 8
+  "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech_again/best.ckpt \
+    --ckpt_save_dir runs/open_speech_final --lr 0.0008 --num_epochs 6 --seed 2 \
+    --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
+  if [ "$preset" != open_speech ]; then         # 另外两个模型从最后的权重开始
     "$python" train.py --config "$preset" --amp_level bf16 --resume auto
   fi
 fi

@@ -355,6 +355,6 @@ class FastDepthwise(functions.Depthwise):
 
 
 FAST: dict[type, Any] = {cell.__mro__[1]: cell for cell in (
-    FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastClipping, FastGlobalNorm,
-    FastBatchNorm2d, FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM, FastCTCLoss,
-    FastDepthwise)}
+    FastConv1d, FastConv2d, FastDense, FastProduct, FastPReLU, FastClippedReLU, FastMasking, FastClipping,
+    FastGlobalNorm, FastBatchNorm2d, FastTimeStatistics, FastSoftmaxStatistics, FastBothDirections, FastLSTM,
+    FastCTCLoss, FastDepthwise)}
