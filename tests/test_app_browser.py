@@ -126,7 +126,7 @@ def test_every_tab_answers_with_the_networks_that_ship(open_page, tmp_path):
         page.fill("#speakers", "3")
         page.locator("#enrol ~ input").set_input_files(tmp_path / "Anna.wav")
         assert page.inner_text("#enrolled") == "Anna"
-        assert "Anna ENTER EIGHT NINE" in use(page, "meeting", "meeting.flac")[0]
+        assert "Anna ENTER EIGHT NINE HEVEN" in use(page, "meeting", "meeting.flac")[0]
         page.click("#tab-transcribe")
         page.click("#speak")
         expect(page.locator("#live .partial")).to_contain_text("ERASE", timeout=30_000)

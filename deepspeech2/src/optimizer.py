@@ -2,9 +2,8 @@
 from mindspore import Parameter, Tensor, nn, ops
 
 from deepspeech2.src.config import Config
+from utils.cpu_ops import for_each
 from utils.training.schedules import Schedule, exponential
-
-for_each = ops.HyperMap()
 
 
 def shrink(factor: Tensor, weight: Parameter) -> Tensor:
