@@ -76,6 +76,12 @@ def test_loss_ignores_scale_offset_and_what_lies_behind_the_length():
     assert pit(separated, sources, lengths=[300, 120])[0] == pytest.approx(np.mean(alone), abs=1e-3)
 
 
+def at_one_level(separated, sources):
+    """Outputs of a mixture in float64, with the one gain that fits them to their sources."""
+    total = separated.sum(0, dtype=np.float64)
+    return separated * (np.linalg.lstsq(total[:, None], sources.sum(0), rcond=None)[0] if total.any() else 0)
+
+
 def thresholded(separated, source, mixture):
     """SNR of at most 30 dB in float64, or how far the output of a silent source is below the mixture."""
     separated, source, mixture = (x.astype(np.float64) for x in (separated, source, mixture))
@@ -101,8 +107,9 @@ def test_loss_for_silent_sources_equals_its_formula_and_has_finite_gradients():
 
     step = ms.value_and_grad(objective, 0, None, has_aux=True)
     (found, improvement), gradient = step(padded[0])
+    levelled = [at_one_level(e, s) for e, s in zip(separated, sources, strict=True)]
     expected = [max(np.mean([thresholded(e[i], s[k], x) for i, k in enumerate(order)])
-                    for order in permutations(range(2))) for e, s, x in zip(separated, sources, mixture, strict=True)]
+                    for order in permutations(range(2))) for e, s, x in zip(levelled, sources, mixture, strict=True)]
     before = [np.mean([thresholded(x, source, x) for source in s]) for s, x in zip(sources, mixture, strict=True)]
     assert float(found) == pytest.approx(-np.mean(expected), abs=1e-3)
     assert float(improvement) == pytest.approx(np.mean(expected) - np.mean(before), abs=1e-3)
@@ -110,6 +117,19 @@ def test_loss_for_silent_sources_equals_its_formula_and_has_finite_gradients():
     gradient = gradient.asnumpy()
     assert np.isfinite(gradient).all() and np.abs(gradient).max() < 1 and not gradient[..., 300:].any()
     assert np.abs(gradient[1, :, :300]).max(axis=-1).min() > 0      # of the silent source's output too
+
+
+def test_loss_for_silent_sources_ignores_one_gain_of_all_outputs_only():
+    sources, errors = noise(2, 2, 300), noise(2, 2, 300)
+    sources[1, 0] = 0
+    separated = sources + 0.1 * errors
+
+    def loss(gains):
+        tensors = [Tensor(x) for x in (separated * np.float32(gains)[:, None], sources, sources.sum(1))]
+        return float(PitSnr(2)(*tensors, Tensor([300] * 2, ms.int32))[0])
+
+    assert loss([5000, 5000]) == pytest.approx(loss([1, 1]), abs=1e-3) == loss([-1e-3, -1e-3])
+    assert min(loss([1, 2]), loss([2, 1])) > loss([1, 1]) + 3
 
 
 def test_a_loss_has_a_name():

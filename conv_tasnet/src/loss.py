@@ -43,7 +43,8 @@ class PitSiSnr(nn.Cell):
 class PitSnr(nn.Cell):
     """As PitSiSnr, of the thresholded SNR, for which sources may be silent.
 
-    The SNR also asks for the level: otherwise all outputs could be made soft, and with them those of silent sources.
+    One gain for all separated of a mixture is left open, so that training can go on from weights that learned by SI-SNR,
+    whose outputs may be 70 dB too loud. Their levels among each other count: an output is silent beside the others.
     """
 
     def __init__(self, speakers: int):
@@ -54,6 +55,7 @@ class PitSnr(nn.Cell):
         mask = sample_mask(mixture, lengths)
         separated, sources = separated.astype(ms.float32) * mask, sources * mask
         mixture = mixture.expand_dims(1) * mask                                    # (M, 1, S)
+        separated = separated * joint_gain(separated, sources)
         score = self.best_assignment(snr(separated, sources, mixture))             # (M,)
         before = snr(mixture, sources, mixture).mean((1, 2))                       # (M,)
         return -score.mean(), (score - before).mean()
@@ -121,6 +123,12 @@ def snr(separated: Tensor, sources: Tensor, mixture: Tensor) -> Tensor:
     active = (power > SILENT * whole).astype(power.dtype)
     reference = active * power + (1 - active) * whole
     return 10 * ops.log10((reference + EPS) / (error + THRESHOLD * reference + EPS))
+
+
+def joint_gain(separated: Tensor, sources: Tensor) -> Tensor:
+    """The gain with which the sum of separated (M, C, S) comes closest to that of sources (M, C, S): (M, 1, 1)."""
+    found, true = separated.sum(1, keepdims=True), sources.sum(1, keepdims=True)
+    return (found * true).sum(2, keepdims=True) / (energy(found) + EPS)
 
 
 def zero_mean(x: Tensor, mask: Tensor) -> Tensor:
