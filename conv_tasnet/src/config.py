@@ -69,7 +69,7 @@ class Config(ModelSettings):
     resample: bool = True           # take files of another rate and resample them on the fly
 
     # optimisation
-    loss: Loss = "si_snr"           # si_snr, or snr, which knows silent sources and keeps the levels of the speakers to each other
+    loss: Loss = "si_snr"           # si_snr, or snr: for silent sources too; keeps the speakers' levels to each other
     optimizer: Optimizer = "adam"   # adam or sgd
     lr: Rate = 1e-3                 # learning rate, the highest
     schedule: Schedule = "constant"  # learning rate: constant, or cosine from lr to base_lrate

@@ -43,8 +43,8 @@ class PitSiSnr(nn.Cell):
 class PitSnr(nn.Cell):
     """As PitSiSnr, of the thresholded SNR, for which sources may be silent.
 
-    One gain for all separated of a mixture is left open, so that training can go on from weights that learned by SI-SNR,
-    whose outputs may be 70 dB too loud. Their levels among each other count: an output is silent beside the others.
+    One gain for all outputs of a mixture is left open, so that training can go on from weights that learned by SI-SNR,
+    which give them 70 dB too loud. Their levels to each other count: an output is silent beside the others.
     """
 
     def __init__(self, speakers: int):
