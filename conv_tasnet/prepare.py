@@ -3,8 +3,9 @@
     python prepare.py --corpus librimix --data_folder Libri2Mix/wav8k/min --output_folder lists/libri2mix
 
 Into the output folder go lists of mixtures (.csv as LibriMix's, or folders of .json as kaituoxu's), train.txt
-(`speaker path`, to mix on the fly), rejected.txt (why a file is in no list) and verified*.txt (what was read already:
-an interrupted run goes on where it stopped).
+(`speaker path`, to mix on the fly), rejected.txt (why a file is in no list), verified*.txt (what was read already: an
+interrupted run goes on where it stopped) and prepared.txt (what this run wrote: the next one deletes of it what it does
+not write).
 """
 import dataclasses
 import os
@@ -16,11 +17,10 @@ from conv_tasnet.src import corpora
 from utils.audio.packed import SUFFIX
 from utils.config import parse_config
 from utils.corpora import kaldi, open_speech, scenes
-from utils.corpora.corpus import Job, choose_corpus, plan, verify, write_list, write_rejected
+from utils.corpora.corpus import Job, choose_corpus, plan, prepared_folder, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 from utils.errors import ContentError, SettingError, nearest, run
-from utils.locks import locked_folder
 from utils.ranges import Count
 
 LIBRISPEECH_RATE = 16000
@@ -262,7 +262,7 @@ def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
     prepare = choose_corpus(config, CORPORA)
-    with locked_folder(config.output_folder, "output_folder"):
+    with prepared_folder(config):
         rows = prepare(config)
     print(f"{'part':<12}{'number':>10} {'of':<12}{'speakers':>10}{'hours':>10}")
     for part, count, kind, speakers, length in rows:

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         method = recognizer.stream() if args.stream else recognizer.windows(longest)
         return lambda recording: show(recording, recognizer.segments(recording, method, args.timestamps), args)
 
-    work_through(args.audio, recognizer.fewest, recognizer.rate, prepare, "transcribed")
+    work_through(args.audio, recognizer.fewest, recognizer.rate, prepare, "transcribed", as_it_is=args.stream)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -39,7 +39,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_checkpoint("--checkpoint_path")
     parser.add_argument("--timestamps", action="store_true", help="one word per line with its start and end in seconds")
     parser.add_argument("--stream", action="store_true",
-                        help="piece by piece with a unidirectional network, as live; instead of overlapping windows")
+                        help="step by step with a unidirectional network, as transcribe_stream does live; instead of "
+                        "overlapping windows")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
     for name, kind, text in (("alpha", float, "weight of the language model"), ("beta", float, "reward of a word"),
                              ("beam_width", int, "prefixes kept by beam search; 0: greedy")):

@@ -21,10 +21,11 @@ from deepspeech2.src.decoder import LanguageModelDecoder, greedy, load_log_probs
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import check_arpa, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet, read_labels, shown
+from deepspeech2.src.windows import text_of
 from utils.command_line import Parser
 from utils.config import parse_config, require
 from utils.corpora.corpus import parallel
-from utils.errors import ContentError, OutputError, SettingError, nearest, run
+from utils.errors import ContentError, MismatchError, OutputError, SettingError, nearest, run
 from utils.files import write_text
 from utils.ranges import Range, Ranged, Weight, Workers
 from utils.results import noting_failure, require_writable
@@ -42,8 +43,9 @@ class EstimateConfig(Ranged):
     --texts    one sentence a line; training transcripts, or any text of the domain but the test set's
     --order    words of the longest n-gram, 2 to 6
     --output   the file to write
-    --labels   of the network, or its labels.json: sentences are put into their case, those with other characters are
-               left out; with the labels of Mandarin the model is one of characters
+    --labels   of the network, or its labels.json: sentences are put into their case, without punctuation that is no
+               label; those with other characters are left out; with the labels of Mandarin the model is one of
+               characters
     """
 
     texts: str = ""
@@ -98,8 +100,12 @@ def estimate(config):
     require_writable(os.path.dirname(config.output) or ".", "name another --output")
     alphabet = Alphabet(read_labels(config.labels))
     lines = open_lines(config.texts, "a text of one sentence per line")
-    texts = [text for text in map(alphabet.normalise, lines) if text]
+    texts = [text for text in map(alphabet.normalise_reference, lines) if text]
     good = [text for text in texts if set(text) <= alphabet.number.keys()]
+    if texts and not good:
+        raise MismatchError(f"{config.texts}: all {len(texts)} sentences were left out: they hold characters that are "
+                            f"no labels, the first is {texts[0][:60]!r}, expected {shown(alphabet.labels[1:])}; set "
+                            "--labels")
     if len(good) < len(texts):
         print(f"{len(texts) - len(good)} of {len(texts)} sentences left out: they hold characters that are no labels, "
               f"expected {shown(alphabet.labels[1:])}")
@@ -111,7 +117,7 @@ def tune(config):
     """Prints the error rates of the grid, writes the best weights to lm.json and returns them."""
     require(config, "log_probs", "lm")
     items, alphabet, _ = load(config.log_probs, config.lm, config.width)
-    rates = error_rates([text for _, text, _ in items], [greedy(log_probs, alphabet) for _, _, log_probs in items])
+    rates = rates_of(items, lambda log_probs: greedy(log_probs, alphabet), alphabet)
     print(f"{len(items)} utterances, greedy without a language model: WER {rates['wer']:.3f} CER {rates['cer']:.3f}")
     alphas = np.linspace(config.alpha_from, config.alpha_to, config.alpha_steps).round(6).tolist()
     betas = np.linspace(config.beta_from, config.beta_to, config.beta_steps).round(6).tolist()
@@ -128,8 +134,9 @@ def tune(config):
     path = Path(config.log_probs).parent / "lm.json"
     with noting_failure("the weights"):
         write_text(path, json.dumps(values, indent=1) + "\n")
-    print(f"{path}: eval.py takes it with --config; infer.py: --lm_path {config.lm} --alpha {best.alpha:g} "
-          f"--beta {best.beta:g} --beam_width {config.width}")
+        print(f"{path}: eval.py takes it with --config")
+    print(f"eval.py and infer.py take --lm_path {config.lm} --alpha {best.alpha:g} --beta {best.beta:g} --beam_width "
+          f"{config.width}")
     return values
 
 
@@ -142,9 +149,15 @@ def load(log_probs, lm, width):
 
 def measure(trial):
     """Error rates of a trial."""
-    items, _, decoder = load(trial.log_probs, trial.lm, trial.width)
+    items, alphabet, decoder = load(trial.log_probs, trial.lm, trial.width)
     decoder.set_weights(trial.alpha, trial.beta)
-    return error_rates([text for _, text, _ in items], [decoder(log_probs) for _, _, log_probs in items])
+    return rates_of(items, decoder, alphabet)
+
+
+def rates_of(items, decode, alphabet):
+    """Error rates of utterances, decoded as eval.py does."""
+    return error_rates([text for _, text, _ in items],
+                       [text_of(log_probs, decode, alphabet.space) for _, _, log_probs in items])
 
 
 COMMANDS = {"estimate": (EstimateConfig, estimate), "tune": (TuneConfig, tune)}

@@ -33,7 +33,7 @@ def main(config: Config) -> dict[str, float]:
         if frames.size != 1 or frames[0] > len(log_probs):
             raise MismatchError(f"{RESULTS}/{number:06d}_1.bin: found {frames[:3].tolist()}, expected one number of "
                                 f"frames, at most {len(log_probs)}; run preprocess.py and the runner again")
-        hypotheses.append(text_of(log_probs[:frames[0]], decode))
+        hypotheses.append(text_of(log_probs[:frames[0]], decode, alphabet.space))
     return report([utterance.audio for utterance in utterances], scored, hypotheses, RESULTS, alphabet)
 
 

@@ -4,8 +4,9 @@
 
 Into the output folder go train.json, valid.json and test.json (deepspeech.pytorch's manifests), txt/ (their
 transcripts), texts.txt (those of train.json), labels.json (what a network writes, where that is not English), with
---lm 3 lm.arpa (a language model of them), rejected.txt (why a file is in no manifest) and verified.txt (what was read
-already: an interrupted run goes on where it stopped).
+--lm 3 lm.arpa (a language model of them), rejected.txt (why a file is in no manifest), verified.txt (what was read
+already: an interrupted run goes on where it stopped) and prepared.txt (what this run wrote: the next one deletes of it
+what it does not write).
 """
 import dataclasses
 import os
@@ -21,13 +22,12 @@ from deepspeech2.src.open_speech import scan_open_speech
 from deepspeech2.src.text import LABELS, LABELS_FILE, Alphabet, collect_labels, read_labels, write_labels
 from utils.config import parse_config, require
 from utils.corpora import scenes
-from utils.corpora.corpus import choose_corpus, plan, verify, write_list, write_rejected
+from utils.corpora.corpus import choose_corpus, plan, prepared_folder, verify, write_list, write_rejected
 from utils.corpora.pack import pack
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import hold_out, valid_speakers
 from utils.errors import ContentError, MismatchError, SettingError, run
 from utils.files import write_text
-from utils.locks import locked_folder
 from utils.paths import inside
 from utils.progress import progress
 from utils.ranges import Range
@@ -36,6 +36,7 @@ Words = Annotated[int, Range(2, 6, or_zero=True)]     # those that KenLM is buil
 VALID_SPEAKERS = {"an4": (8, ""), "librispeech_an4": (8, "an4-"), "mini": (8, "")}     # how many, of what prefix
 AUTO = "auto"           # labels: those of the training transcripts
 DEFAULT_LABELS = {"aishell": AUTO}
+OF_DOWNLOADS = ("base_url", "splits", "checksum")       # settings
 ORDER = ["train", "valid", "test"]      # of the table, after LibriSpeech's splits
 
 
@@ -110,7 +111,11 @@ def normalised(parts, labels, collected=False):
         reasons += [f"{item.where}: empty transcript, expected words; correct it" for item in texts if not item.text]
         names = {}
         for item in (item for item in texts if item.text):
-            if (first := names.setdefault(stem(item.path), item)) is not item:
+            if (first := names.setdefault(stem(item.path), item)) is item:
+                continue
+            if first.path == item.path:
+                reasons.append(f"{item.path}: is in the {part} part twice; its first text is taken, delete the other")
+            else:
                 reasons.append(f"{item.path}: has the name of {first.path} but for its ending, and so its text; "
                                "delete one of them")
         whole[part] = list(names.values())
@@ -166,7 +171,7 @@ def prepare(scan, config):
     alphabet = Alphabet(labels)
     parts, empty = normalised(parts, labels, collected)
     folder, paths, jobs = plan({part: [item[:2] for item in items] for part, items in parts.items()}, config, RATE)
-    jobs = [job._replace(min_seconds=config.min_seconds) for job in jobs]
+    jobs = [job._replace(min_seconds=config.min_seconds, blanks=True) for job in jobs]
     good, bad = verify(jobs, config, folder) if jobs else ({}, [])
     reasons += empty + bad
     write_rejected(reasons, len(good) + len(reasons), config)
@@ -195,7 +200,6 @@ def prepare(scan, config):
 
 def download(config):
     """What --download asks for."""
-    require(config, "data_folder")
     if config.corpus not in ("an4", "librispeech"):
         raise SettingError(f"download: found --corpus {config.corpus or 'not set'}, expected an4 or librispeech; leave "
                            "--download out")
@@ -210,12 +214,17 @@ def download(config):
 def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
+    require(config, "corpus", "data_folder", "output_folder")
+    idle = [name for name in OF_DOWNLOADS if getattr(config, name) != getattr(PrepareConfig, name)]
+    if idle and not config.download:
+        raise SettingError(f"{' and '.join(idle)}: of a download, and there is none; add --download true or leave "
+                           "them out")
     if config.labels not in ("", AUTO):
         Alphabet(read_labels(config.labels))
     if config.download:
         download(config)
     scan = choose_corpus(config, CORPORA | {"open_speech": scan_open_speech})
-    with locked_folder(config.output_folder, "output_folder"):
+    with prepared_folder(config):
         rows = prepare(scan, config)
         if config.corpus == "open_speech":
             scenes.write_scenes(scenes.scan(config), config.output_folder)

@@ -3,7 +3,8 @@
     python prepare.py --corpus voxceleb --data_folder voxceleb2/dev/aac --output_folder lists/vox2
 
 Into the output folder go train.txt (`speaker path`), lists of trials (`1|0 path path`), rejected.txt (why a file is in
-no list) and verified.txt (what was read already: an interrupted run goes on where it stopped).
+no list), verified.txt (what was read already: an interrupted run goes on where it stopped) and prepared.txt (what this
+run wrote: the next one deletes of it what it does not write).
 """
 import dataclasses
 import glob
@@ -17,13 +18,21 @@ from utils.audio import audio_file
 from utils.audio.recording import inspect
 from utils.config import parse_config
 from utils.corpora import kaldi
-from utils.corpora.corpus import choose_corpus, parallel, plan, to_int16, verify, write_list, write_rejected
+from utils.corpora.corpus import (
+    choose_corpus,
+    parallel,
+    plan,
+    prepared_folder,
+    to_int16,
+    verify,
+    write_list,
+    write_rejected,
+)
 from utils.corpora.pack import pack
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find, hold_out, require_speakers, valid_speakers
 from utils.errors import NotFoundError, SettingError, run
 from utils.files import is_outdated
-from utils.locks import locked_folder
 from utils.ranges import Count
 
 PIECE, STRIDE = 5 * RATE, 3 * RATE      # MUSAN pieces, as voxceleb_trainer cuts them
@@ -262,7 +271,7 @@ def main(argv):
         raise SettingError(f"trials: --corpus {config.corpus} makes its own lists; leave --trials out")
     if config.pack and config.corpus in ("musan", "rirs"):
         raise SettingError(f"pack: --corpus {config.corpus} is read as files; leave --pack out")
-    with locked_folder(config.output_folder, "output_folder"):
+    with prepared_folder(config):
         prepare(config)
 
 

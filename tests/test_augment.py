@@ -102,6 +102,16 @@ def test_masks_are_one_narrow_stripe_an_axis():
     assert widths == {0: set(range(10)), 1: set(range(8))}
 
 
+@pytest.mark.parametrize("frames, bands", [(0, 8), (10, 0), (0, 0)])
+def test_a_widest_mask_of_nothing_masks_nothing(frames, bands):
+    """The other stripe stays what it is where it is drawn first."""
+    for seed in range(20):
+        zero, both = masked(seed, frames=frames, bands=bands), masked(seed, frames=10, bands=8)
+        assert frames or not stripe(zero, 0).size
+        assert bands or not stripe(zero, 1).size
+        assert not frames or (stripe(zero, 0) == stripe(both, 0)).all()
+
+
 def test_masks_start_in_the_half_open_range_of_the_paper():
     """Park et al. draw the start from [0, size - width): every frame and band but the last can be masked."""
     for axis in (0, 1):

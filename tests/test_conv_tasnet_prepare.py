@@ -207,6 +207,9 @@ def test_no_speaker_is_in_two_parts(tmp_path, capsys):
     dataset = TrainSet(dataclasses.replace(Config(), train_dir=str(tmp_path / "out/train.txt"),
                                            train_path=str(tmp_path / "data"), segment=1.0, minibatch_size=2))
     assert dataset.batch(1, 0)[0][1].shape == (2, 2, 8000)
+    prepare_corpus("tree", tmp_path / "data", tmp_path / "out", "--test_speakers", "3", "--mixtures", "4")
+    names = {path.name for path in (tmp_path / "out").glob("*.csv")}
+    assert names == {"test.csv"}        # the speakers of valid.csv are trained on
 
 
 @pytest.mark.parametrize("count, level", [(2, 0.1), (3, 0.01), (2, 0.9)])

@@ -107,6 +107,11 @@ def test_augmentation_is_drawn_again_every_epoch_and_fits_the_shapes(corpus, tmp
     masked = [np.isclose(one[:n], 0).all(axis=0).any() or np.isclose(one[:n], 0).all(axis=1).any()
               for features, frames, _, _ in made[2] for one, n in zip(features, frames, strict=True)]
     assert np.mean(masked) > 0.5
+    for only in ({"mask_frames": 0}, {"mask_bins": 0}, {"mask_frames": 0, "mask_bins": 0}):
+        for features, frames, _, _ in batches(TrainSet(dataclasses.replace(config, **only)), 2):
+            for one, n in zip(np.isclose(features, 0), frames, strict=True):
+                assert not ("mask_frames" in only and one[:n].all(axis=1).any())
+                assert not ("mask_bins" in only and one[:n].all(axis=0).any())
     assert not any((one[:n] == 0).all(axis=1).any() for features, frames, _, _ in made[1]
                    for one, n in zip(features, frames, strict=True))
 
@@ -128,6 +133,11 @@ def test_listed_noise_is_that_of_a_folder_and_a_room_changes_what_is_said_in_it(
         for dry, wet in zip(plain[0], roomy[0], strict=True)]
     assert 4 <= sum(same) <= 16     # room x is but a delay, half of the utterances are in it
     assert "noise of 1 recordings" in TrainSet(listed).describe() and "2 rooms" in TrainSet(in_rooms).describe()
+    (tmp_path / "rooms/y_2.wav").unlink()
+    for config, facts in ((in_rooms, ["1 of 3", "rooms/y_2.wav"]),
+                          (dataclasses.replace(listed, scene_path=""), ["1 of 1", "noise/a.wav"])):
+        with refused(NotFoundError, config.room_list or config.noise_list, "--scene_path", *facts):
+            TrainSet(config)
 
 
 def test_a_file_that_is_lost_is_replaced_and_reported(corpus, tmp_path):
@@ -177,6 +187,16 @@ def test_seconds_in_milliseconds_are_named_before_training(corpus, tmp_path):
     scale_seconds(tmp_path, 1000, range(20))
     with refused(AudioError, tmp_path / "0.wav", "0.50 s", "500 seconds"):
         TrainSet(corpus())
+
+
+def test_a_file_that_is_a_little_longer_than_its_manifest_says_is_cut(corpus, tmp_path):
+    """One of 2.3 s, which is 2.185 s in its manifest: beyond the longest batch."""
+    scale_seconds(tmp_path, 0.95, range(20))
+    train_set = TrainSet(corpus(max_seconds=2.2))
+    assert frame_count(round(2.3 * RATE)) > train_set.lengths[-1]
+    found = [train_set.batch(1, index) for index in range(train_set.steps)]
+    assert max(frames.max() for (_, frames, _, _), _ in found) == train_set.lengths[-1]
+    assert all(features.shape[1] in train_set.lengths and not bad for (features, *_), bad in found)
 
 
 def test_seconds_that_are_too_few_are_named_by_the_batch(corpus, tmp_path):

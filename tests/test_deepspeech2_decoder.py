@@ -1,17 +1,20 @@
 """Decoding and alignment against sums over all alignments, and what a language model changes."""
 import json
+import os
 from itertools import product
 
 import numpy as np
 import pytest
-from helpers.errors import refused
+from helpers.errors import assert_line, refused
 
 from deepspeech2 import lm
 from deepspeech2.src import decoder
-from deepspeech2.src.alignment import align, word_times
+from deepspeech2.src.alignment import word_times
 from deepspeech2.src.decoder import LanguageModelDecoder, beam_search, greedy, load_log_probs, save_log_probs
+from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import write_arpa
 from deepspeech2.src.text import BLANK, Alphabet, collapse
+from deepspeech2.src.windows import text_of
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError
 
 ALPHABET = Alphabet()
@@ -81,23 +84,28 @@ def test_beam_search_of_nothing_and_of_the_impossible():
     assert beam_search(certain, ALPHABET, 8) == [("AA", 0.0)]
 
 
-@pytest.mark.parametrize("text", ["A", "AB", "AA", "ABA", ""])
+@pytest.mark.parametrize("text", ["他", "他她", "他他", "他她他", ""])
 def test_alignment_is_the_best_of_all_paths(text):
-    alphabet, log_probs = Alphabet("_AB"), random_log_probs(5, 5, 3, 2)
+    """Each character is a word, so that the times of words are the path."""
+    alphabet, log_probs = Alphabet("_他她"), random_log_probs(5, 5, 3, 2)
     labels = alphabet.encode(text)
     paths = [path for path in product(range(3), repeat=5) if np.array_equal(collapse(path), labels)]
     best = max(paths, key=lambda path: log_probs[np.arange(5), path].sum())
-    np.testing.assert_array_equal(align(log_probs, labels), best)
+    found = np.full(5, BLANK)
+    for word, start, end in word_times(log_probs, text, alphabet, 1):
+        found[int(start):int(end)] = alphabet.number[word]
+    np.testing.assert_array_equal(found, best)
 
 
 def test_alignment_needs_frames_and_a_possible_text():
-    assert align(np.zeros((0, 3), np.float32), np.zeros(0, np.int32)).shape == (0,)
+    alphabet = Alphabet("_AB")
+    assert word_times(np.zeros((0, 3), np.float32), "", alphabet, 1) == []
     with refused(MismatchError, "alignment", "2 frames", 3, "2 labels"):
-        align(random_log_probs(0, 2, 3), np.array([1, 1]))
+        word_times(random_log_probs(0, 2, 3), "AA", alphabet, 1)
     impossible = np.full((3, 3), -np.inf, np.float32)
     impossible[:, BLANK] = 0
     with refused(MismatchError, "alignment", "probability zero"):
-        align(impossible, np.array([1]))
+        word_times(impossible, "A", alphabet, 1)
 
 
 def test_word_times():
@@ -122,13 +130,14 @@ def model(case, tmp_path_factory):
     return Alphabet(case(ALPHABET.labels)), path
 
 
-def test_language_model_decides_between_what_sounds_alike(model, case):
+def test_language_model_decides_between_what_sounds_alike(model, case, tmp_path):
     alphabet, path = model
     frames = [case(characters) for characters in "S E _ EA _|T H E _|C KC A T".replace("|", "  ").split(" ")]
     log_probs = says(alphabet, *(characters or " " for characters in frames))
     decode = LanguageModelDecoder(alphabet, path, 1.0, 1.0, 32)
     assert decode(log_probs) == case("see the cat")
-    other = LanguageModelDecoder(alphabet, path, 1.0, 1.0, 32, unigrams=map(case, ["sea", "the", "cat"]))
+    write_arpa(map(case, ["sea the cat", "the sea"]), 2, tmp_path / "sea.arpa")
+    other = LanguageModelDecoder(alphabet, tmp_path / "sea.arpa", 1.0, 1.0, 32)
     assert other(log_probs) == case("sea the cat")
     dont = says(alphabet, *case("do"), *case("nm _ '_ _t t_").split(), " ", *case("dog"))
     assert decode(dont) == case("don't dog")
@@ -202,10 +211,11 @@ def test_models_that_do_not_fit_are_refused_in_one_line(model, case, tmp_path):
 
 def test_log_probs_survive_a_file(tmp_path):
     path = tmp_path / "valid_log_probs.npz"
-    items = [("a/b-1", "SEE", random_log_probs(0, 4, 29)), ("c", "", np.zeros((0, 29), np.float32))]
+    latin = os.fsdecode(b"caf\xe9.wav")
+    items = [("a/b-1", "SEE", random_log_probs(0, 4, 29)), (latin, "", np.zeros((0, 29), np.float32))]
     save_log_probs(path, items, ALPHABET.labels)
     loaded, labels = load_log_probs(path)
-    assert labels == ALPHABET.labels and [item[:2] for item in loaded] == [("a/b-1", "SEE"), ("c", "")]
+    assert labels == ALPHABET.labels and [item[:2] for item in loaded] == [("a/b-1", "SEE"), (latin, "")]
     for (_, _, a), (_, _, b) in zip(items, loaded, strict=True):
         np.testing.assert_array_equal(a, b)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
@@ -219,6 +229,9 @@ def test_log_probs_survive_a_file(tmp_path):
     np.savez(path, keys=np.array(["a"]))
     with refused(ContentError, path, "log probabilities"):
         load_log_probs(path)
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with refused(ContentError, tmp_path / "a.npy", "log probabilities", "--save_log_probs"):
+        load_log_probs(tmp_path / "a.npy")
     with refused(NotFoundError, tmp_path / "none.npz"):
         load_log_probs(tmp_path / "none.npz")
 
@@ -230,6 +243,14 @@ def test_command_line_estimates_and_tunes(tmp_path, capsys):
     lm.main(["estimate", "--texts", str(texts), "--order", "2", "--output", str(arpa)])
     printed = capsys.readouterr().out
     assert "1 of 8 sentences left out" in printed and "9 words, from 7 sentences" in printed
+    texts.write_text("\n".join(f"\u201c{text}!\u201d" for text in SENTENCES) + "\n")
+    plain = arpa.read_text()
+    lm.main(["estimate", "--texts", str(texts), "--order", "2", "--output", str(arpa)])
+    assert "9 words, from 7 sentences" in capsys.readouterr().out and arpa.read_text() == plain
+    texts.write_text("café\nÄ\n")
+    with refused(MismatchError, texts, "all 2 sentences", "'CAFÉ'", "--labels"):
+        lm.main(["estimate", "--texts", str(texts), "--order", "2", "--output", str(arpa)])
+    assert arpa.read_text() == plain
     log_probs = says(ALPHABET, "S", "E", "_", "EA", " ", *"THE ", "C", "A", "TP")
     save_log_probs(outputs, [("a", "SEE THE CAT", log_probs + np.eye(29, dtype=np.float32)[BLANK + 2] * 0.1)],
                    ALPHABET.labels)
@@ -239,6 +260,18 @@ def test_command_line_estimates_and_tunes(tmp_path, capsys):
     preset = json.loads((tmp_path / "lm.json").read_text())
     assert preset == {"lm_path": str(arpa), "alpha": 2.0, "beta": 0.0, "beam_width": 16}
     assert "best: alpha 2 beta 0 WER 0.000 CER 0.000" in printed
+    assert_line(printed, tmp_path / "lm.json", "eval.py")
+    long = np.concatenate([log_probs] * 400)        # eval.py decodes what is longer than a minute in stretches
+    save_log_probs(tmp_path / "long.npz", [("a", "A", long)], ALPHABET.labels)
+    trial = lm.Trial(str(tmp_path / "long.npz"), str(arpa), 16, 1.0, 0.0)
+    decode = LanguageModelDecoder(ALPHABET, arpa, 1.0, 0.0, 16)
+    assert lm.measure(trial) == error_rates(["A"], [text_of(long, decode, " ")]) != error_rates(["A"], [decode(long)])
+    (tmp_path / "lm.json").unlink()
+    (tmp_path / "lm.json").mkdir()
+    lm.main(["tune", "--log_probs", str(outputs), "--lm", str(arpa), "--alpha_steps", "1", "--beta_steps", "1",
+             "--width", "1", "--workers", "1"])
+    printed = capsys.readouterr()
+    assert "lm.json" in printed.err and "lm.json" not in printed.out and "--alpha 0" in printed.out
     with refused(SettingError, "command", "'tunes'", "tune?"):
         lm.main(["tunes"])
     with refused(SettingError, "alpha_steps", 0, 1):

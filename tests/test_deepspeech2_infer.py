@@ -170,9 +170,10 @@ def test_what_holds_no_sound_is_not_scored(tmp_path, unfit):
 
 def test_long_outputs_are_decoded_in_stretches_as_by_infer():
     log_probs = np.full((LONGEST, 3), np.log(1 / 3), np.float32)
-    assert text_of(log_probs, lambda part: f" {len(part)} ") == f" {LONGEST} "
-    parts = text_of(np.tile(log_probs, (3, 1)), lambda part: f" {len(part)} ").split()
+    assert text_of(log_probs, lambda part: f" {len(part)} ", " ") == f" {LONGEST} "
+    parts = text_of(np.tile(log_probs, (3, 1)), lambda part: f" {len(part)} ", " ").split()
     assert sum(map(int, parts)) == 3 * LONGEST and len(parts) >= 3
+    assert text_of(np.tile(log_probs, (3, 1)), lambda part: "他" if len(part) else "", "") == "他" * len(parts)
 
 
 @pytest.mark.parametrize("said", [9000.0, 0.15, 9.4])

@@ -6,10 +6,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 import scipy.signal
+import soundfile
 from helpers.errors import refused
 from helpers.graphs import python
 from mindspore import Parameter, Tensor
 
+import deepspeech2
+from deepspeech2 import infer
 from deepspeech2.src import windows
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, frame_count, log_magnitude, spectrogram
@@ -17,7 +20,7 @@ from deepspeech2.src.inference import Recognizer
 from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import AFTER, DeepSpeech2, Lookahead, frames_after
 from deepspeech2.src.optimizer import AdamW
-from deepspeech2.src.streaming import Spectrogram, Stream, merged, moments
+from deepspeech2.src.streaming import Stream, begin, merged
 from deepspeech2.src.text import BLANK, collapse
 from utils.audio.audio_file import AudioError
 from utils.config import parse_config
@@ -158,17 +161,6 @@ def test_spectrogram_of_silence_is_finite():
 # streaming
 
 
-@pytest.mark.parametrize("samples", [0, 1, 100, 160, 161, 480, 7999, 20003])
-@pytest.mark.parametrize("block", [1, 77, 5000])
-def test_a_spectrogram_in_blocks_is_that_of_the_whole(samples, block):
-    if samples * (block == 1) > 8000:
-        pytest.skip("slow, and 7999 covers it")
-    x, stream = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32), Spectrogram()
-    parts = [stream.push(x[i:i + block]) for i in range(0, samples, block)] + [stream.flush()]
-    expected = log_magnitude(x) if samples else np.zeros((0, BINS))
-    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
-
-
 @pytest.fixture(scope="module")
 def stream():
     model, config = network(bidirectional=False)
@@ -178,12 +170,15 @@ def stream():
 @pytest.mark.parametrize("samples", [100, 3200, 7999, 20003])
 @pytest.mark.parametrize("block", [160, 777, 20003])
 def test_streaming_equals_the_whole(stream, samples, block):
+    """With states that know the moments of the whole: those of so many frames that no step changes them."""
     model, streamer = stream
     x = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
-    features = spectrogram(x)
+    features, magnitudes = spectrogram(x), log_magnitude(x).astype(np.float64)
     expected = run(model, features[None], [len(features)])[0][:, 0]
     blocks = [x[i:i + block] for i in range(0, samples, block)]
-    actual = np.concatenate(list(streamer.run(blocks, moments(blocks))))
+    states = list(begin(model))
+    states[1:4] = [Tensor([[number]], ms.float32) for number in (1e30, magnitudes.mean(), magnitudes.var(ddof=1))]
+    actual = np.concatenate(list(streamer.stepper.run(blocks, states)))[:, 0]
     np.testing.assert_allclose(actual, expected, atol=5e-6)
     live = list(streamer.run(blocks))       # with the statistics of what the steps have seen
     for found, wanted in zip(live, streamer.run([x]), strict=True):
@@ -241,6 +236,23 @@ def test_what_is_said_comes_while_it_arrives(stream, monkeypatch):
     assert segments == list(recognizer.decode_pieces(streamer.run(blocks)))
     with refused(AudioError, "int32"):
         list(recognizer.transcribe_stream([np.zeros(160, np.int32)]))
+
+
+@pytest.mark.parametrize("level", [0.05, 0.0005])
+def test_infer_streams_as_live(stream, tmp_path, monkeypatch, capsys, level):
+    """A recording that becomes louder, and one so quiet that it is raised where it is not live."""
+    model, streamer = stream
+    recognizer = Recognizer(model, dataclasses.replace(SMALL, bidirectional=False),
+                            lambda piece: f"N{len(piece)} {piece.argmax(1).sum()} {piece.sum():.1f}")
+    monkeypatch.setattr(recognizer, "stream", lambda seconds=1.0: streamer)
+    monkeypatch.setattr(deepspeech2, "load", lambda *_, **settings: recognizer, raising=False)
+    x = (level * np.random.default_rng(0).normal(0, 1, 48000)).clip(-1, 1).astype(np.float32)
+    x[32000:] *= 4
+    soundfile.write(tmp_path / "a.wav", x, 16000, subtype="FLOAT")
+    infer.main([str(tmp_path / "a.wav"), "--stream"])
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [segment.text for segment in recognizer.transcribe_stream(np.split(x, 6))]
+    assert "raised" not in printed.err
 
 
 def test_a_bidirectional_network_cannot_stream():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.corpora import lines, printed
-from helpers.errors import refused
+from helpers.errors import assert_line, assert_named, refused
 
 import deepspeech2.data.an4 as an4_script
 from deepspeech2 import prepare
@@ -415,6 +415,12 @@ def test_deepspeech_files_that_are_missing(tmp_path):
     for name, words in (("train0.wav", "no such audio"), ("train1.txt", "no such transcript"), ("val0.txt", "empty")):
         assert sum(name in reason and words in reason for reason in reasons) == 1, name
     assert len(reasons) == 3 and list(texts(tmp_path / "out/train.json")) == ["train/an4/wav/train2.wav"]
+    manifest = data / "an4_test_manifest.csv"
+    say(manifest, 2 * (manifest.read_text() + "\n"))
+    prepare_corpus("deepspeech", data, tmp_path / "twice")
+    assert_named(next(line for line in lines(tmp_path / "twice/rejected.txt") if "test0" in line),
+                 ["test/an4/wav/test0.wav", "test part", "twice"])
+    assert len(texts(tmp_path / "twice/test.json")) == 1
     say(data / "libri_train_manifest.csv", "a,b\n")
     with refused(ContentError, data / "an4_train_manifest.csv", data / "libri_train_manifest.csv", "train part"):
         prepare_corpus("deepspeech", data, tmp_path / "out")
@@ -431,6 +437,57 @@ def test_folders_of_ones_own(tmp_path):
     assert texts(tmp_path / "out/test.json") == {"test/zoe/1.flac": "HELLO ZOE"}
     assert sorted(texts(tmp_path / "out/valid.json")) == ["train/ann/1.flac", "train/sue/wav/2.wav"]
     assert "no 3.txt beside it or in txt/" in lines(tmp_path / "out/rejected.txt")[0]
+
+
+def spoken(folder, *paths, text="hello"):
+    """Recordings with a transcript beside each."""
+    for path in paths:
+        put(folder / path)
+        say((folder / path).with_suffix(".txt"), text)
+    return folder
+
+
+def test_lists_that_a_run_no_longer_writes_are_deleted(tmp_path, capsys):
+    data = spoken(tmp_path / "data", *(f"train/{name}/1.wav" for name in ("ann", "bob", "eve", "joe")))
+    out, own = tmp_path / "out", ("notes.txt", "my.json", "lm.txt.bak")
+    prepare_corpus("tree", data, out, "--valid_speakers", "2", "--lm", "2", "--labels", "_ehlo")
+    for name in own:
+        say(out / name, "{}")
+    capsys.readouterr()
+    say(out / "lm.arpa", "estimated anew")      # no longer that of the first run
+    prepare_corpus("tree", data, out, "--valid_speakers", "0")
+    assert_line(capsys.readouterr().out, out, "labels.json", "valid.json")
+    assert {path.name for path in out.iterdir()} == {"train.json", "texts.txt", "txt", "rejected.txt", "verified.txt",
+                                                     "prepared.txt", "lm.arpa", *own}
+    assert len(texts(out / "train.json")) == 4
+    prepare_corpus("tree", data, out, "--lm", "2")
+    prepare_corpus("tree", data, out)
+    assert not (out / "lm.arpa").exists() and "deleted: lm.arpa" in capsys.readouterr().out
+    with refused(ContentError, data):
+        prepare_corpus("tree", data, out, "--min_seconds", "5")
+    assert len(texts(out / "train.json")) == 4      # a run that fails deletes nothing
+
+
+def test_a_mini_corpus_in_the_output_folder_stays(tmp_path):
+    config = prepare.PrepareConfig(data_folder=str(tmp_path), output_folder=str(tmp_path))
+    with corpus.prepared_folder(config):
+        for name in ("mini_corpus.json", "train.txt", "valid.json"):
+            say(tmp_path / name, "{}")
+    with corpus.prepared_folder(config):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"mini_corpus.json", "train.txt", "prepared.txt"}
+
+
+def test_white_space_in_the_names_of_a_corpus(tmp_path, monkeypatch):
+    names = ["train/a b/ c  d.wav", "train/a b/e\u3000f .wav", "train/g\th/i.wav"]
+    data = spoken(tmp_path / "my data", *names)
+    for flags in ((), ("--pack", "true")):
+        prepare_corpus("tree", data, tmp_path / "my lists", *flags)
+        assert sorted(texts(tmp_path / "my lists/train.json")) == sorted(names)
+        assert not lines(tmp_path / "my lists/rejected.txt")
+    monkeypatch.setattr(corpus, "inspect", None)        # nothing is read again
+    prepare_corpus("tree", data, tmp_path / "my lists")
+    assert sorted(texts(tmp_path / "my lists/train.json")) == sorted(names)
 
 
 def test_mini(mini_corpus, tmp_path):
@@ -672,6 +729,10 @@ def test_an4_is_laid_out_as_deepspeech_pytorch_does(tmp_path, server, monkeypatc
     data.rename(tmp_path / "moved")
     prepare_corpus("deepspeech", tmp_path / "moved", tmp_path / "out")
     assert [len(texts(tmp_path / f"out/{part}.json")) for part in ("train", "valid", "test")] == [4, 8, 2]
+    monkeypatch.chdir(tmp_path / "moved")
+    an4_script.main(["--valid_speakers", "0"])      # no speaker of the run before is in two parts
+    assert len(read_manifest("an4_train_manifest.csv")) == 12
+    assert not Path("an4_val_manifest.csv").exists() and not Path("an4_dataset/prepared/valid.json").exists()
 
 
 def test_librispeech_splits_are_downloaded(tmp_path, server, monkeypatch):
@@ -697,6 +758,18 @@ def test_librispeech_splits_are_downloaded(tmp_path, server, monkeypatch):
             prepare_corpus("librispeech", data, tmp_path / "out", *more)
     with refused(SettingError, "download", "--corpus mini", "an4 or librispeech"):
         prepare_corpus("mini", data, tmp_path / "out", "--download", "true")
+
+
+def test_the_command_line_is_looked_at_before_a_download(tmp_path, server):
+    given = {"--corpus": "an4", "--data_folder": str(tmp_path / "data"), "--output_folder": str(tmp_path / "out")}
+    for left_out in given:
+        flags = [word for flag, value in given.items() if flag != left_out for word in (flag, value)]
+        with refused(SettingError, left_out.removeprefix("--")):
+            prepare.main([*flags, "--download", "true", "--base_url", server.url])
+    for flag, value in (("base_url", server.url), ("splits", "dev-clean"), ("checksum", "0" * 32)):
+        with refused(SettingError, flag, "--download true"):
+            prepare_corpus("an4", an4(tmp_path / "made/an4", files=1), tmp_path / "out", f"--{flag}", value)
+    assert not server.asked and not (tmp_path / "data").exists() and not (tmp_path / "out").exists()
 
 
 def test_published_checksums_are_md5():

@@ -43,7 +43,7 @@ def test_labels_that_are_none(labels):
     (LABELS, "  it’s\tfive \n o'clock ", "IT'S FIVE O'CLOCK"),
     (LABELS, "don\u02bct \uff07tis", "DON'T 'TIS"),
     ("_abcé ", "CAB Cafe\u0301", "cab café"),
-    ("_Aa ", "aA  a", "aA a"),
+    ("_Aa ", "aA  a", "aA a"), ("_ABCªº ", "1ª ab º", "1ª AB º"), ("_abcª ", "AB ª", "ab ª"),
     ("_你好", "你好", "你好")])
 def test_normalise_writes_as_the_labels_do(labels, text, expected):
     assert Alphabet(labels).normalise(text) == expected

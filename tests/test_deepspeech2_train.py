@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import mindspore as ms
@@ -69,8 +70,12 @@ def trained(lists, tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(trained):
     """(the error rates, what is printed) of eval.py on the test manifest."""
+    partial = Path(trained.ckpt_save_dir, "eval_test", "texts_partial.csv")     # of one that was interrupted
+    partial.parent.mkdir()
+    partial.touch()
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         rates = evaluation.main(using(trained, save_log_probs=True))
+    assert not partial.exists()
     return rates, printed.getvalue()
 
 
@@ -239,6 +244,29 @@ def test_sgd_trains_too_and_other_labels_get_a_new_output_layer(trained, tmp_pat
     progress = train.main(config)
     weights, _ = load_checkpoint(tmp_path / "run" / "best.ckpt")
     assert progress.batches == 6 and weights["output.weight"].shape == (30, 16)
+
+
+def test_white_space_in_the_names_of_a_corpus(trained, mini_corpus, tmp_path):
+    """From the corpus to the text: prepare, train, eval, infer."""
+    names = [f"{part}/a speaker/{number} of {part}.wav" for part in ("train", "valid", "test") for number in (1, 2)]
+    for name, source in zip(names, sorted((mini_corpus / "test" / "t001").glob("*.wav")), strict=False):
+        (tmp_path / "my corpus" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, tmp_path / "my corpus" / name)
+        (tmp_path / "my corpus" / name).with_suffix(".txt").write_text("GO ON")
+    lists = tmp_path / "my lists"
+    prepare.main(["--corpus", "tree", "--data_folder", str(tmp_path / "my corpus"), "--output_folder", str(lists),
+                  "--workers", "1"])
+    config = dataclasses.replace(
+        trained, num_epochs=1, num_workers=0, mask_from=0, speeds="1.0", train_manifest=str(lists / "train.json"),
+        val_manifest=str(lists / "valid.json"), test_manifest=str(lists / "test.json"),
+        ckpt_save_dir=str(tmp_path / "my run"))
+    assert train.main(config).batches == 1
+    assert evaluation.main(using(config)).keys() >= {"wer", "cer"}
+    rows = (tmp_path / "my run/eval_test/texts.csv").read_text()
+    assert all(str(tmp_path / "my corpus" / name) in rows for name in names if name.startswith("test"))
+    code, output = called(infer.main, *(str(tmp_path / "my corpus" / name) for name in names), "--checkpoint_path",
+                          str(tmp_path / "my run/best.ckpt"))
+    assert code == 0 and f"{names[0]}:" in output, output
 
 
 def test_infer_prints_text_and_word_times(trained, mini_corpus):

@@ -288,6 +288,9 @@ def test_hold_out_is_disjoint_even_and_complete(tmp_path):
     for count in ("1", "6"):
         with refused(MismatchError, "valid_speakers", count, "0 or 2 to 5", "7 speakers"):
             prepare_corpus("tree", tmp_path / "data", tmp_path / "out", "--valid_speakers", count)
+    assert (tmp_path / "out/valid_trials.txt").exists()
+    prepare_corpus("tree", tmp_path / "data", tmp_path / "out")     # trains on those speakers
+    assert not (tmp_path / "out/valid_trials.txt").exists()
 
 
 @pytest.fixture

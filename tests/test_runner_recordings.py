@@ -287,6 +287,19 @@ def test_a_full_disk_ends_the_work_in_one_line_and_the_report_is_shown(runner, g
     assert {path.name for path in results.iterdir()} == {"a_0.bin", "a_1.bin"}
 
 
+def test_results_are_whole_beside_those_of_a_program_of_the_same_number(runner, graph, tmp_path):
+    """As two in containers that write into one folder."""
+    folder, results = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    results.mkdir()
+    (folder / "a.wav").write_bytes(wav())
+    done = subprocess.run(["sh", "-c", 'echo theirs > "$1/.saving-$$"; shift; exec "$@"', "sh", results, runner,
+                           "--mindir_path", graph, "--input_path", folder, "--output_path", results, "--device_target",
+                           "CPU"], capture_output=True, text=True, check=False, env=os.environ | {"GLOG_v": "4"})
+    assert done.returncode == 0, done.stderr
+    assert [path.read_text() for path in results.glob(".*")] == ["theirs\n"]
+
+
 def test_results_that_cannot_be_written_are_refused_before_the_work(run, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(wav())

@@ -2,6 +2,7 @@
 
 Downloads AN4 unless it is there, and makes an4_dataset/{train,val,test}/an4/{wav,txt} with the manifests
 an4_{train,val,test}_manifest.csv of lines `wav,txt`. What was read and rejected is listed in an4_dataset/prepared.
+With --valid_speakers 0 there is no val part, and a manifest of it that an earlier run wrote is deleted.
 """
 import dataclasses
 import os
@@ -15,10 +16,9 @@ from deepspeech2.src.download import download_an4
 from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import read_manifest
 from utils.config import parse_config
-from utils.corpora.corpus import convert, write_list
+from utils.corpora.corpus import convert, prepared_folder, write_list
 from utils.errors import run
 from utils.files import write_text
-from utils.locks import locked_folder
 from utils.progress import progress
 from utils.ranges import Count, Ranged, Seconds
 
@@ -52,13 +52,17 @@ def main(argv):
     """Downloads, converts and lists AN4."""
     config = parse_config(An4Config, argv)
     download_an4(config.data_folder, config.base_url, config.checksum)
-    prepared = os.path.join(config.target_dir, "prepared")
-    with locked_folder(prepared, "target_dir"):
-        prepare(scan_an4, PrepareConfig(corpus="an4", data_folder=config.data_folder, output_folder=prepared,
-                                        valid_speakers=config.valid_speakers, min_seconds=config.min_duration))
+    lists = PrepareConfig(corpus="an4", data_folder=config.data_folder,
+                          output_folder=os.path.join(config.target_dir, "prepared"),
+                          valid_speakers=config.valid_speakers, min_seconds=config.min_duration)
+    with prepared_folder(lists, "target_dir") as prepared:
+        parts = {part for part, *_ in prepare(scan_an4, lists)}
         for part, name in (("train", "train"), ("valid", "val"), ("test", "test")):
             manifest = Path(config.manifest_dir, f"an4_{name}_manifest.csv")
-            rows = lay_out(read_manifest(os.path.join(prepared, f"{part}.json")), Path(config.target_dir, name, "an4"))
+            if part not in parts:
+                manifest.unlink(missing_ok=True)
+                continue
+            rows = lay_out(read_manifest(prepared / f"{part}.json"), Path(config.target_dir, name, "an4"))
             write_list(str(manifest), [",".join(os.path.relpath(path, config.manifest_dir) for path in row)
                                        for row in rows])
             print(f"{manifest}: {len(rows)} utterances")

@@ -10,14 +10,6 @@ from deepspeech2.src.text import BLANK, Alphabet, frames_needed
 from utils.errors import MismatchError
 
 
-def align(log_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The most probable path of `labels` (n,): log_probs (T, L) -> (T,) labels with blanks, which collapse to them.
-
-    UserError where there is none: fewer frames than `frames_needed`, or of probability zero.
-    """
-    return _states_to_labels(labels)[_best_states(log_probs, labels)]
-
-
 class Word(NamedTuple):
     """A word and when it is said, in seconds."""
 
@@ -30,6 +22,7 @@ def word_times(log_probs: np.ndarray, text: str, alphabet: Alphabet, seconds_per
     """The words of `text` in log_probs (T, L), each from its first letter's first frame to its last letter's last.
 
     CTC writes a letter in one frame or few and blanks elsewhere: ends come early, most of all a one-letter word's.
+    MismatchError where `text` has no path: fewer frames than `frames_needed`, or of probability zero.
     """
     states = _best_states(log_probs, alphabet.encode(text))
     times, place = [], 0

@@ -48,7 +48,7 @@ class Config(ModelSettings):
     speeds: str = "1.0"             # e.g. 0.9,1.0,1.1: each utterance at one of these speeds
     gain_range: Decibels = 0.0      # each utterance is up to so many dB louder or softer
     noise_dir: str = ""             # recordings of noise, added to utterances
-    noise_list: str = ""            # list of recordings of noise, one path per line, in place of noise_dir
+    noise_list: str = ""            # list of recordings of noise, one path per line, as well as those of noise_dir
     noise_prob: Share = 0.4         # share of the utterances that get noise
     noise_max: Amount = 0.5         # largest amplitude of the noise, as a part of the utterance's
     room_list: str = ""             # lines `room path` of impulse responses: utterances are put into these rooms

@@ -13,6 +13,7 @@ from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import Utterance, read_manifest, require_seconds, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
+from utils.audio.survey import require_files
 from utils.corpora.lists import read_paths, read_rooms
 from utils.errors import MismatchError
 from utils.training.loader import Made, any_readable
@@ -21,6 +22,7 @@ STRIPES = 2     # of SpecAugment in each direction
 JITTER = 0.06   # by which lengths count as longer or shorter in shuffling: other neighbours in every epoch
 KEPT_SECONDS = 1000     # of noise in memory, 64 MB a data worker
 ROUND = 25      # frames to which padded lengths are rounded up
+SCENE_PATH = "correct --scene_path, the folder that its paths are relative to"
 
 
 class TrainSet:
@@ -35,7 +37,7 @@ class TrainSet:
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
         self.noises, self.kept = find_noises(config), audio_file.Recordings(RATE, KEPT_SECONDS)
-        self.rooms = read_rooms(config.room_list, config.scene_path)
+        self.rooms = find_rooms(config)
         self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
         self.widest = self.labels.counts.max()
@@ -101,7 +103,7 @@ class TrainSet:
         samples = audio_file.read(self.path(item), RATE, resample=self.config.resample)
         require_seconds(Utterance(self.path(item), "", float(self.frames[item] * HOP / RATE)), len(samples) / RATE)
         samples = self._distort(samples, generator, self._speed(item, generator))
-        features = spectrogram(samples)
+        features = spectrogram(samples)[:self.lengths[-1]]      # a file may be a little longer than its manifest says
         if self.config.mask_from and epoch >= self.config.mask_from:
             for _ in range(STRIPES):
                 features = augment.mask_features(features, generator, min(self.config.mask_frames, len(features) // 5),
@@ -180,6 +182,18 @@ def padded_lengths(frames: np.ndarray, buckets: int) -> Sequence[int]:
 
 
 def find_noises(config: Config) -> list[str]:
-    """The recordings of noise_dir and noise_list, none where both are empty; NotFoundError for a folder without."""
+    """The recordings of noise_dir and noise_list, none where both are empty.
+
+    NotFoundError for a folder without, and for a list that names files which are not there.
+    """
     found = audio_file.find_recordings(config.noise_dir, "noise_dir") if config.noise_dir else []
-    return found + read_paths(config.noise_list, config.scene_path)
+    noises = read_paths(config.noise_list, config.scene_path)
+    require_files({path: path for path in noises}, config.noise_list, SCENE_PATH)
+    return found + noises
+
+
+def find_rooms(config: Config) -> list[list[str]]:
+    """The impulse responses of each room of room_list, none where it is empty. NotFoundError where one is missing."""
+    rooms = read_rooms(config.room_list, config.scene_path)
+    require_files({path: path for room in rooms for path in room}, config.room_list, SCENE_PATH)
+    return rooms

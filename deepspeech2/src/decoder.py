@@ -7,7 +7,7 @@ Letters: T frames, L labels, K prefixes held. `log_probs` (T, L) are natural log
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import kenlm
@@ -146,13 +146,12 @@ class WordModel(LanguageModel):
 class LanguageModelDecoder:
     """Beam search for the text with the most log p(text | audio) + alpha log p(text) + beta words, by pyctcdecode.
 
-    Of Mandarin each character is a word of the model. `path`: ARPA file or KenLM binary. `unigrams`: the
-    words that may be written without a penalty; by default those of the model. `width`: prefixes held. UserError for a
-    model that is damaged or in another spelling than the labels.
+    Of Mandarin each character is a word of the model. `path`: ARPA file or KenLM binary. Other words than the model's
+    are written with a penalty. `width`: prefixes held. UserError for a model that is damaged or in another spelling
+    than the labels.
     """
 
-    def __init__(self, alphabet: Alphabet, path: StrPath, alpha: float, beta: float, width: int,
-                 unigrams: Iterable[str] | None = None):
+    def __init__(self, alphabet: Alphabet, path: StrPath, alpha: float, beta: float, width: int):
         words = check_arpa(path)
         if alphabet.spaced and " " not in alphabet.number:
             raise MismatchError(f"labels: {shown(alphabet.labels)} hold no space, a language model of words needs it")
@@ -171,9 +170,8 @@ class LanguageModelDecoder:
         except OSError as error:
             reason = " ".join(str(error).split()).split(" because ")[-1]
             raise ContentError(f"{path}: KenLM refuses it ({reason.rstrip(')')}); estimate or copy it again") from None
-        known = words if unigrams is None else list(unigrams)
-        self.model = WordModel(model, known or None, alpha, beta)
-        self.space = " " if alphabet.spaced else ""
+        self.model = WordModel(model, words or None, alpha, beta)
+        self.space = alphabet.space
         start = "" if alphabet.spaced else BPE_TOKEN        # pyctcdecode's sign of a label that begins a word
         labels = ["" if number == BLANK else start + label for number, label in enumerate(alphabet.labels)]
         self.decoder = BeamSearchDecoderCTC(DecoderAlphabet(labels, is_bpe=not alphabet.spaced), self.model)
@@ -199,13 +197,14 @@ def save_log_probs(path: StrPath, items: Sequence[tuple[str, str, np.ndarray]], 
     """Writes the outputs [(key, text, log_probs (T, L))] of a network with `labels` to a .npz for lm.py tune."""
     keys = [key for key, _, _ in items]
     require_unique(keys, path)
-    arrays = {f"log_probs.{key}": np.asarray(log_probs, np.float32) for key, _, log_probs in items}
+    # by number: a key may be no name for a member of a zip archive, such as a path that is no UTF-8
+    arrays = {f"log_probs.{i}": np.asarray(log_probs, np.float32) for i, (_, _, log_probs) in enumerate(items)}
     write_arrays(path, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
                  labels=np.array(list(labels), str), **arrays)
 
 
 def require_unique(keys: Sequence[str], path: StrPath) -> None:
-    """ContentError where two utterances of `path` have one name: log probabilities are kept by it."""
+    """ContentError where two utterances of `path` have one name: log probabilities are told apart by it."""
     if len(set(keys)) < len(keys):
         raise ContentError(f"{path}: two utterances of one name among {len(keys)}, expected each name once")
 
@@ -214,12 +213,12 @@ def load_log_probs(path: StrPath) -> tuple[list[tuple[str, str, np.ndarray]], st
     """([(key, text, log_probs (T, L))], labels) of such a file. NotFoundError; ContentError for another or cut one."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            items = [(str(key), str(text), data[f"log_probs.{key}"])
-                     for key, text in zip(data["keys"], data["texts"], strict=True)]
+            items = [(str(key), str(text), data[f"log_probs.{i}"])
+                     for i, (key, text) in enumerate(zip(data["keys"], data["texts"], strict=True))]
             return items, "".join(data["labels"])
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror or error}; eval.py --save_log_probs true writes it") from None
-    except (KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ContentError(f"{path}: no log probabilities ({error or 'empty'}); eval.py --save_log_probs true writes "
                            "them") from None
 

@@ -61,7 +61,7 @@ def recognise(config: Config) -> tuple[Results, Path | None]:
     try:
         for i, output in progress(recognizer.run_files(utterances, unfit), "recognised", "utterance",
                                   total=len(utterances)):
-            hypotheses[i] = text_of(output, recognizer.decode)
+            hypotheses[i] = text_of(output, recognizer.decode, alphabet.space)
             if config.save_log_probs:
                 log_probs[i] = output
     except KeyboardInterrupt:
@@ -87,4 +87,5 @@ def report(keys: Sequence[str], references: Sequence[str], hypotheses: Sequence[
     if folder:
         write_text(folder / "texts.csv", csv_text(rows, decimals=2))
         print(f"texts.csv: {folder}")
+        (folder / PARTIAL).unlink(missing_ok=True)
     return rates

@@ -36,19 +36,12 @@ def spectrogram(samples: np.ndarray) -> np.ndarray:
 
 def log_magnitude(samples: np.ndarray) -> np.ndarray:
     """log(1 + |STFT|), not normalised: (N,) -> (T, F) float32."""
-    half = WINDOW // 2
     # numpy reflects over and again what is shorter than half a window
-    return frames(np.pad(np.asarray(samples, np.float32), half, "reflect"))
-
-
-def frames(samples: np.ndarray) -> np.ndarray:
-    """As log_magnitude, of samples that hold half a window before the first frame's centre and after the last's."""
+    samples = np.pad(np.asarray(samples, np.float32), WINDOW // 2, "reflect")
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
     return np.log1p(np.abs(np.asarray(scipy.fft.rfft(windows * HAMMING)))).astype(np.float32)
 
 
-def normalise(features: np.ndarray, mean: float | None = None, deviation: float | None = None) -> np.ndarray:
-    """(T, F) minus its mean, divided by its (unbiased) standard deviation; or by the ones given."""
-    if mean is None or deviation is None:
-        mean, deviation = float(features.mean()), float(features.std(ddof=1))
-    return (features - np.float32(mean)) / np.float32(max(deviation, 1e-5))
+def normalise(features: np.ndarray) -> np.ndarray:
+    """(T, F) minus its mean, divided by its (unbiased) standard deviation."""
+    return (features - features.mean()) / np.float32(max(features.std(ddof=1), 1e-5))

@@ -19,7 +19,7 @@ from deepspeech2.src.decoder import make_decoder
 from deepspeech2.src.features import HOP, RATE, WINDOW, frame_count, spectrogram
 from deepspeech2.src.manifest import Utterance, utterance_length
 from deepspeech2.src.model import DeepSpeech2
-from deepspeech2.src.streaming import Stream, moments
+from deepspeech2.src.streaming import Stream
 from deepspeech2.src.text import Alphabet
 from deepspeech2.src.torch_layout import ORIGINALS, shapes
 from deepspeech2.src.windows import FRAME, Windows, stretches
@@ -30,7 +30,7 @@ from utils.files import StrPath
 from utils.trained import Kind, find
 
 SHAPES = 4      # lengths that utterances are padded to
-LONGEST = 60 * RATE // HOP          # frames of an utterance that is run whole
+WHOLE = 60 * RATE // HOP            # frames of the longest utterance that is run whole
 ROOM = 8 * 30 * RATE // HOP         # frames of a batch
 KIND = Kind(Config, Path(__file__).parents[1], ORIGINALS, shapes)
 
@@ -62,7 +62,7 @@ class BatchNetwork:
         """
         frames = np.array([frame_count(utterance_length(utterance)) for utterance in utterances])
         order = np.argsort(frames, kind="stable")
-        whole, long = order[frames[order] <= LONGEST], order[frames[order] > LONGEST]
+        whole, long = order[frames[order] <= WHOLE], order[frames[order] > WHOLE]
         lengths = np.array(padded_lengths(frames[whole], SHAPES))
         padded = lengths[np.searchsorted(lengths, frames[whole])] if len(whole) else lengths
         for first, size in batches(padded, self.size):
@@ -169,7 +169,7 @@ class Recognizer:
         return self.decode_pieces(self.stream(seconds).run(arriving(blocks, rate, RATE)), timestamps)
 
     def _transcript(self, segments):
-        return Transcript(list(segments), " " if self.alphabet.spaced else "")
+        return Transcript(list(segments), self.alphabet.space)
 
     def _transcribe_together(self, recordings, timestamps):
         """[recording] -> [transcript]: from the shortest to the longest; those longer than a window run by windows."""
@@ -201,10 +201,7 @@ class Recognizer:
 
     def segments(self, recording: Recording, method: Windows | Stream, timestamps: bool = False) -> Iterator[Segment]:
         """What is said in a recording, segment by segment as it is recognised. `method`: of `windows` or `stream`."""
-        blocks = recording.blocks(RATE)
-        log_probs = method.run(blocks, moments(recording.blocks(RATE))) if isinstance(method, Stream) \
-            else method.run(blocks)
-        return self.decode_pieces(log_probs, timestamps)
+        return self.decode_pieces(method.run(recording.blocks(RATE)), timestamps)
 
     def decode_pieces(self, pieces: Iterable[np.ndarray], timestamps: bool = False) -> Iterator[Segment]:
         """Log probabilities (any number, K), piece by piece -> what they say, segment by segment."""

@@ -12,75 +12,13 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS, HOP, RATE, WINDOW, frames, log_magnitude
+from deepspeech2.src.features import BINS, HOP, RATE, WINDOW
 from deepspeech2.src.model import AFTER, BEFORE, DeepSpeech2
-from deepspeech2.src.waveform import log_magnitude as log_magnitude_of
-from deepspeech2.src.waveform import spectrum_kernel
+from deepspeech2.src.waveform import log_magnitude, spectrum_kernel
 from utils.errors import MismatchError
 from utils.layers.shapes import unbiased
 from utils.layers.spectrum import Squares
 from utils.layers.steps import Stepper, Steps
-
-HALF = WINDOW // 2
-ALWAYS = 1e30       # frames of moments that are known: no step changes them
-
-
-class Spectrogram:
-    """Log magnitudes of a recording that arrives in blocks, frame for frame those of the whole."""
-
-    def __init__(self):
-        self.waiting = np.zeros(0, np.float32)      # from the next frame's first sample on
-        self.tail = np.zeros(0, np.float32)         # the last HALF + 1 samples, which the end is reflected from
-        self.started = False
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Samples (N,) -> the frames they fill, (T, F)."""
-        self.tail = np.concatenate((self.tail, samples))
-        self.waiting = np.concatenate((self.waiting, samples))
-        if not self.started and len(self.tail) > HALF:
-            self.waiting, self.started = np.concatenate((self.waiting[HALF:0:-1], self.waiting)), True
-        if self.started:
-            self.tail = self.tail[-HALF - 1:]
-        return self._full()
-
-    def flush(self) -> np.ndarray:
-        """The frames at the end, (T, F)."""
-        if not self.started:
-            return log_magnitude(self.tail) if len(self.tail) else np.zeros((0, BINS), np.float32)
-        self.waiting = np.concatenate((self.waiting, self.tail[-2::-1]))
-        return self._full()
-
-    def _full(self):
-        count = (len(self.waiting) - WINDOW) // HOP + 1
-        if not self.started or count < 1:
-            return np.zeros((0, BINS), np.float32)
-        full, self.waiting = frames(self.waiting[:(count - 1) * HOP + WINDOW]), self.waiting[count * HOP:]
-        return full
-
-
-class Moments:
-    """Mean and unbiased standard deviation of features that arrive in parts."""
-
-    def __init__(self):
-        self.sums = np.zeros(3)     # count, sum, sum of squares
-
-    def add(self, features: np.ndarray) -> "Moments":
-        """More features, any shape."""
-        self.sums += features.size, features.sum(dtype=np.float64), np.square(features, dtype=np.float64).sum()
-        return self
-
-    def values(self) -> tuple[float, float]:
-        """(mean, deviation) of the features so far."""
-        count, total, squares = self.sums
-        return total / count, np.sqrt(max(0.0, squares - total ** 2 / count) / max(1, count - 1))
-
-
-def moments(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
-    """Mean and standard deviation of the log magnitudes of a recording, blocks (N,)."""
-    spectrogram, statistics = Spectrogram(), Moments()
-    for block in blocks:
-        statistics.add(spectrogram.push(block))
-    return statistics.add(spectrogram.flush()).values()
 
 
 class Step(nn.Cell):
@@ -102,7 +40,7 @@ class Step(nn.Cell):
 
     def construct(self, waveform, samples, past, count, mean, variance, *state):
         squares, gain = self.squares(waveform)
-        x = log_magnitude_of(squares, gain)                                                 # (T, F)
+        x = log_magnitude(squares, gain)                                                 # (T, F)
         inside = (self.needed <= samples.reshape(1, 1)).astype(ms.float32)                  # (T, 1)
         inside = inside * ops.cat((past, self.later), 0)
         fresh = inside * ops.maximum(self.fresh, 1 - past[BEFORE - 1:])                     # all at the first step
@@ -153,32 +91,27 @@ def steps_of(config: Config, seconds: float) -> Steps:
     rows = max(1, round(seconds * RATE / (2 * HOP)))
     samples = 2 * HOP * rows
     return Steps(samples, window=(BEFORE + AFTER + 1) * HOP + samples, rows=rows, length=(2 * HOP, 2 * HOP),
-                 before=(BEFORE + 1) * HOP, delay=config.lookahead_context - 1, mirrored=HALF)
+                 before=(BEFORE + 1) * HOP, delay=config.lookahead_context - 1, mirrored=WINDOW // 2)
 
 
-def begin(model: DeepSpeech2, known: tuple[float, float] | None = None) -> tuple[Tensor, ...]:
-    """The states of `Step` before a recording, whose `moments` may be known."""
-    mean, deviation = known or (0, 0)
-    numbers = (ALWAYS if known else 0, mean, deviation ** 2)
-    return (Tensor(np.zeros((BEFORE, 1), np.float32)), *(Tensor([[number]], ms.float32) for number in numbers),
-            *model.start())
+def begin(model: DeepSpeech2) -> tuple[Tensor, ...]:
+    """The states of `Step` before a recording: of the frames, of their moments, of the network."""
+    return (Tensor(np.zeros((BEFORE, 1), np.float32)), *(Tensor([[0]], ms.float32) for _ in range(3)), *model.start())
 
 
 class Stream:
     """Runs a unidirectional network over recordings in blocks of any size.
 
-    With the `moments` of the recording, what it gives is, end to end, what the network gives for the whole. Without
-    them, as with a microphone, those of what the steps have seen so far take their place. MismatchError for a
-    bidirectional network.
+    What it gives is what the network gives for the whole, but that features are normalised by the mean and deviation
+    of what the steps have seen so far. MismatchError for a bidirectional network.
     """
 
     def __init__(self, model: DeepSpeech2, config: Config, seconds: float = 1.0):
         require_unidirectional(config)
         steps = steps_of(config, seconds)
-        self.model, self.latency = model, steps.latency
         self.stepper = Stepper(Step(model, steps), steps, 0, begin(model))
 
-    def run(self, blocks: Iterable[np.ndarray], known: tuple[float, float] | None = None) -> Iterator[np.ndarray]:
-        """Blocks (n,) of a recording, perhaps its `moments` -> log probabilities (up to n, K), step by step."""
-        for log_probs in self.stepper.run(blocks, begin(self.model, known)):
+    def run(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Blocks (n,) of a recording -> log probabilities (up to n, K), step by step."""
+        for log_probs in self.stepper.run(blocks):
             yield log_probs[:, 0]

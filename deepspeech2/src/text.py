@@ -31,7 +31,10 @@ class Alphabet:
         self.number = {label: i for i, label in enumerate(labels) if i != BLANK}
         self.kind = np.min_scalar_type(len(labels))      # the smallest that holds a label
         self.spaced = " " in self.number or not any(map(is_wide, labels))
-        self.lower, self.upper = any(map(str.islower, labels)), any(map(str.isupper, labels))
+        self.space = " " if self.spaced else ""         # between the words of a text
+        # of letters that have both cases: `ª` is a small one without a capital
+        self.lower = any(label != label.upper() for label in labels)
+        self.upper = any(label != label.lower() for label in labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,7 +62,7 @@ class Alphabet:
 
     def normalise(self, text: str) -> str:
         """`text` as the labels write it: in their case, typographic apostrophes plain, single spaces or none."""
-        text = (" " if self.spaced else "").join(unicodedata.normalize("NFC", text).translate(APOSTROPHES).split())
+        text = self.space.join(unicodedata.normalize("NFC", text).translate(APOSTROPHES).split())
         if self.lower:
             return text if self.upper else text.lower()
         return text.upper()

@@ -65,7 +65,7 @@ def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[
         return None
     utterances, alphabet = read_manifest(config.val_manifest, config.data_folder), Alphabet(config.labels)
     scored = references([utterance.text for utterance in utterances], alphabet, config.val_manifest)
-    # not after an epoch
+    # unfit files are found now, and not after the first epoch
     survey(utterances, lambda utterance: inspect_utterance(utterance, config.resample))
 
     def validate() -> dict[str, float]:

@@ -44,7 +44,6 @@ class Windows:
             stop = len(here) if is_last else self.size // FRAME - overlap - (cut if held is not None else 0)
             yield here[:stop]
             held = here[stop:stop + overlap]
-        yield np.zeros((0, here.shape[1]), np.float32)
 
     def windows(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
         """(samples, whether it is the last) of each window; each begins WINDOW - OVERLAP seconds after the last."""
@@ -75,12 +74,15 @@ def stretches(pieces: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         yield first, waiting
 
 
-def text_of(log_probs: np.ndarray, decode: Callable[[np.ndarray], str]) -> str:
-    """The text of log probabilities (T', K) of any length; those of more than a minute are decoded in stretches."""
+def text_of(log_probs: np.ndarray, decode: Callable[[np.ndarray], str], space: str) -> str:
+    """The text of log probabilities (T', K) of any length; those of more than a minute are decoded in stretches.
+
+    space: between the texts of stretches, as between words
+    """
     if len(log_probs) <= LONGEST:
         return decode(log_probs)
     texts = [" ".join(decode(part).split()) for _, part in stretches([log_probs])]
-    return " ".join(filter(None, texts))
+    return space.join(filter(None, texts))
 
 
 def pause(log_probs: np.ndarray) -> int | None:

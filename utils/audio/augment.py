@@ -88,11 +88,12 @@ def read_speeds(text: str) -> list[float]:
 def mask_features(features: np.ndarray, generator: np.random.Generator, frames: int = 10, bands: int = 8) -> np.ndarray:
     """SpecAugment (Park et al., arXiv:1904.08779): (T, F) with one time and one frequency stripe zeroed.
 
-    Stripe widths are uniform below `frames` and `bands`; zero is the mean of mean-normalised features.
+    Stripe widths are uniform below `frames` and `bands`, of which 0 gives no stripe; zero is the mean of
+    mean-normalised features.
     """
     features = features.copy()
     for axis, widest in ((0, frames), (1, bands)):
-        width = int(generator.integers(0, widest))
+        width = int(generator.integers(0, max(1, widest)))
         start = int(generator.integers(0, max(1, features.shape[axis] - width)))
         stripe = [slice(None), slice(None)]
         stripe[axis] = slice(start, start + width)

@@ -46,8 +46,8 @@ class Recording:
         return rate * 2 ** max(0, math.ceil(math.log2(self.samples / self.rate)))
 
     def as_it_is(self) -> "Recording":
-        """The recording at its own level: in evaluation, published protocols know no other."""
-        return replace(self, gain=1.0)
+        """The recording at its own level: published protocols of evaluation know no other, nor does live sound."""
+        return replace(self, gain=1.0, notes=self.notes[:-1] if self.gain != 1 else self.notes)     # the gain's is last
 
     def blocks(self, rate: int) -> Iterator[np.ndarray]:
         """The sound that is used at `rate` Hz, a second at a time: (n,) float32."""
@@ -185,15 +185,19 @@ def _fit(path, meter, rate, window, window_rate, array=None):
 
 
 def work_through(paths: Sequence[str], window: int, rate: int,
-                 prepare: Callable[[list[Recording]], Callable[[Recording], None]], done: str) -> None:
+                 prepare: Callable[[list[Recording]], Callable[[Recording], None]], done: str,
+                 as_it_is: bool = False) -> None:
     """Calls `prepare(recordings)(recording)` for every file that is fit, see `inspect`; prints what is to be known.
+
+    as_it_is: quiet recordings keep their level
 
     RunError at the end that counts and names those that were not `done`, a participle.
     """
     recordings, failed = [], []
     for path in paths:
         with skipping(path, paths, failed):
-            recordings.append(inspect(path, window, rate))
+            recording = inspect(path, window, rate)
+            recordings.append(recording.as_it_is() if as_it_is else recording)
             recordings[-1].print_notes()
     if recordings:
         work = prepare(recordings)

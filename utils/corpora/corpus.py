@@ -2,6 +2,7 @@
 
 Work is shared by processes, shown by a bar, and remembered: an interrupted run goes on where it stopped.
 """
+import contextlib
 import importlib.util
 import math
 import multiprocessing
@@ -9,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from utils.audio import audio_file, recording
 from utils.audio.stream import open_audio
 from utils.audio.survey import stamp
 from utils.config import require
+from utils.corpora import mini
 from utils.corpora.settings import CorpusSettings
 from utils.defects import explained
 from utils.errors import (
@@ -29,11 +32,14 @@ from utils.errors import (
     nearest,
 )
 from utils.files import StrPath, is_outdated, write_text
+from utils.locks import locked_folder
 from utils.paths import inside
 from utils.progress import progress
 from utils.texts import open_lines
 
-VERIFIED = 6        # columns of the list of what was read
+VERIFIED = 6        # columns of the list of what was read, the last of which is the path
+RECORD = "prepared.txt"         # of an output folder: the lists that the last run wrote
+LISTS = (".txt", ".csv", ".json", ".arpa")      # endings of their names
 
 Parts = dict[str, list[tuple[str, str]]]     # of a corpus: (speaker, path relative to the data folder)
 T = TypeVar("T")
@@ -49,6 +55,7 @@ class Job(NamedTuple):
     rate: int           # of the target, Hz
     min_seconds: float
     resample: bool = False      # a target of another rate will be resampled when read
+    blanks: bool = False        # the lists take white space in `path`
 
 
 def choose_corpus(config: CorpusSettings, corpora: Mapping[str, T]) -> T:
@@ -60,6 +67,38 @@ def choose_corpus(config: CorpusSettings, corpora: Mapping[str, T]) -> T:
     if config.corpus != "mini" and not os.path.isdir(config.data_folder):
         raise NotFoundError(f"{config.data_folder}: no such folder, expected the corpus; correct --data_folder")
     return corpora[config.corpus]
+
+
+@contextlib.contextmanager
+def prepared_folder(config: CorpusSettings, setting: str = "output_folder") -> Iterator[Path]:
+    """Keeps other processes out of config.output_folder while its lists are written, as `locked_folder` does.
+
+    After success the lists of the run before are deleted that this one has not written, such as those of a part that
+    the corpus has no longer. Other files stay, and so does a list that was changed after that run. `setting`: the flag
+    that names the folder.
+    """
+    with locked_folder(config.output_folder, setting) as folder:
+        before = _lists(folder, config)
+        yield folder
+        after, record = _lists(folder, config), folder / RECORD
+        written = [name for name in after if after[name] != before.get(name)]
+        earlier, time = [], 0
+        if record.exists():
+            earlier, time = [*open_lines(record, "names of lists; delete it", names=True)], record.stat().st_mtime_ns
+        old = [name for name in earlier if name in after and name not in written and after[name][1] <= time]
+        for name in old:
+            (folder / name).unlink()
+        if old:
+            print(f"note: {folder}: lists of an earlier run that this one does not write are deleted: {', '.join(old)}")
+        write_list(record, written)
+
+
+def _lists(folder, config):
+    """{name: what changes with the file} of the lists in a folder, but for those of a mini corpus in the same one."""
+    others = mini.CONTENTS if os.path.realpath(folder) == os.path.realpath(config.data_folder) else ()
+    paths = sorted(path for path in folder.iterdir() if path.suffix in LISTS and path.is_file())
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths
+            if path.name not in (RECORD, *others)}
 
 
 def wav_folder(config: CorpusSettings) -> str:
@@ -91,7 +130,7 @@ class Verdict(NamedTuple):
 def inspect(job: Job) -> Verdict:
     """The Verdict on a file, which is converted first where it has to be."""
     try:
-        if len(job.path.split()) != 1:
+        if not job.blanks and len(job.path.split()) != 1:
             raise audio_file.AudioError(f"{job.source}: white space in the path, which separates columns; "
                                         "rename the file")
         if job.source != job.target and (is_outdated(job.target, job.source) or _other_rate(job.target, job.rate)):
@@ -152,14 +191,14 @@ def verify(jobs: list[Job], config: CorpusSettings, folder: str,
             good[job.path] = samples
         else:
             todo.append(job)
-    write_list(log, [where, *(" ".join(map(str, (path, *row))) for path, row in known.items())])
+    write_list(log, [where, *(" ".join(map(str, (*row, path))) for path, row in known.items())])
     with open(log, "a", encoding="utf-8", errors="surrogateescape", buffering=1) as stream:
         for job, found in zip(todo, parallel(inspect, todo, config.workers, "verify"), strict=True):
             if found.reason:
                 reasons.append(found.reason)
                 continue
             good[job.path] = found.samples
-            stream.write(" ".join(map(str, (job.path, found.samples, *_stamps(job)))) + "\n")
+            stream.write(" ".join(map(str, (found.samples, *_stamps(job), job.path))) + "\n")
             stereo += [job.source] * found.stereo
     if stereo:
         print(f"note: {len(stereo)} of {len(todo)} files have several channels, such as {stereo[0]}: their mean is "
@@ -183,8 +222,8 @@ def read_verified(log: str, where: str) -> dict[str, tuple[int, ...]]:
     if first != where:
         print(f"note: {os.path.dirname(log)} was prepared from {first} before; its lists are replaced")
         return {}
-    rows = [line.split() for line in lines]
-    return {row[0]: tuple(map(int, row[1:])) for row in rows if len(row) == VERIFIED and "".join(row[1:]).isdigit()}
+    rows = [line.split(" ", VERIFIED - 1) for line in lines]
+    return {row[-1]: tuple(map(int, row[:-1])) for row in rows if len(row) == VERIFIED and "".join(row[:-1]).isdigit()}
 
 
 def plan(parts: Parts, config: CorpusSettings, rate: int) -> tuple[str, Parts, list[Job]]:
