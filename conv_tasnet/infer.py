@@ -13,7 +13,7 @@ from conv_tasnet.src.outputs import Pieces, output_paths, write_speakers
 from conv_tasnet.src.windows import WINDOW
 from utils.audio.recording import Recording, work_through
 from utils.command_line import Parser
-from utils.errors import run
+from utils.errors import SettingError, run
 from utils.progress import progress
 from utils.ranges import Range, number
 from utils.results import require_writable
@@ -22,13 +22,15 @@ from utils.results import require_writable
 def main(argv: list[str]) -> None:
     """Separates every file that can be; RunError at the end where one could not."""
     args = parse(argv)
+    if args.stream and args.window is not None:
+        raise SettingError(f"window: found {args.window:g}, but --stream has no windows; leave one of the two out")
     separator = conv_tasnet.load(args.checkpoint_path, args.device_target)
     outputs = output_paths(args.audio, args.output_dir, separator.config.C)
     require_writable(args.output_dir, "give another --output_dir")
 
     def prepare(recordings):
         longest = max(recording.length(separator.rate) for recording in recordings)
-        method = separator.stream(1.0) if args.stream else separator.windows(longest, args.window)
+        method = separator.stream(1.0) if args.stream else separator.windows(longest, args.window or WINDOW)
         return lambda recording: separate(recording, method.separate, separator.rate, outputs[recording.path])
 
     work_through(args.audio, separator.fewest, separator.rate, prepare, "separated")
@@ -42,8 +44,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output_dir", default="separated", help="where the speakers go (%(default)s)")
     parser.add_argument("--stream", action="store_true",
                         help="block by block with a causal network, as live; instead of overlapping windows")
-    parser.add_argument("--window", type=number("--window", Range(1, 86400)), default=WINDOW,
-                        help="seconds separated at once; memory grows with them (%(default)s)")
+    parser.add_argument("--window", type=number("--window", Range(1, 86400)),
+                        help=f"seconds separated at once; memory grows with them (default: {WINDOW})")
     parser.add_device_target()
     return parser.parse_args(argv)
 

@@ -12,34 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import meeting
-from meeting.src.turns import read_rttm, read_seglst
+from meeting.src.sessions import read_sessions
 from utils.command_line import Parser
-from utils.errors import ContentError, run
+from utils.errors import run
 from utils.files import csv_text, write_text
 from utils.progress import progress
 from utils.results import require_writable
 
 
 def main(argv: list[str]) -> list[dict[str, Any]]:
-    """Prints the table and writes scores.csv; returns the scores of each meeting."""
+    """Prints the table and writes scores.csv, or scores_known.csv; returns the scores of each meeting."""
     args = parse(argv)
     from meeting.src.evaluation import require_scorers, score, table  # MindSpore, which --help does not wait for
 
     require_scorers()
     require_writable(args.output_folder, "give another --output_folder")
-    files = sorted(Path(args.meetings).glob("*.flac"))
-    if not files:
-        raise ContentError(f"{args.meetings}: holds no meetings; meeting/prepare.py makes some")
-    activity = read_rttm(Path(args.meetings, "reference.rttm"))
-    words = read_seglst(Path(args.meetings, "reference.json"))
+    sessions = read_sessions(args.meetings)
     transcriber = meeting.load(args.ecapatdnn, args.conv_tasnet, args.deepspeech2, args.device_target)
-    rows = []
-    for file in progress(files, "meetings"):
-        rows += score(transcriber, file, activity[file.stem],
-                      [row for row in words if row["session_id"] == file.stem], args.known)
-    write_text(Path(args.output_folder, "scores.csv"), csv_text(rows, 3))
+    rows = [row for session in progress(sessions, "meetings") for row in score(transcriber, session, args.known)]
+    target = Path(args.output_folder, "scores_known.csv" if args.known else "scores.csv")
+    write_text(target, csv_text(rows, 3))
     print(table(rows))
-    print(f"-> {Path(args.output_folder, 'scores.csv')}: {len(files)} meetings")
+    print(f"-> {target}: {len(sessions)} meetings")
     return rows
 
 
@@ -48,7 +42,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--meetings", default="runs/meetings", help="folder that prepare.py has filled (%(default)s)")
     parser.add_argument("--output_folder", default="runs/meetings/scores", help="(%(default)s)")
-    parser.add_argument("--known", action="store_true", help="give the number of speakers to the systems")
+    parser.add_argument("--known", action="store_true", help="give the number of speakers to the systems; "
+                        "writes scores_known.csv instead of scores.csv")
     for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
         parser.add_checkpoint(f"--{model}")
     parser.add_device_target()

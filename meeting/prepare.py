@@ -5,9 +5,10 @@
 Of the speakers of an4, librispeech and speechocean762 below DIR, see src/corpora.py, meetings of 2, 3 and 4 speakers
 are made, with 0, 20 and 40 % of the speech overlapped, clean and, with --noise_folder, with noise 15 dB under the
 speech. Into the output folder go NAME.flac of each, reference.rttm (who speaks when) and reference.json (SegLST: who
-said what). `eval.py` scores them.
+said what). `eval.py` scores them. Meetings that were there before are removed first.
 """
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import soundfile
 
 from meeting.src.corpora import CORPORA, read_utterances
+from meeting.src.sessions import CONDITIONS, OVERLAPS, RTTM, SEGLST, SPEAKERS, Kind, remove_meetings
 from meeting.src.simulation import RATE, simulate
 from meeting.src.turns import write_rttm, write_seglst
 from utils.audio.audio_file import find_recordings, read
@@ -25,7 +27,7 @@ from utils.progress import progress
 from utils.ranges import MANY, Range, number
 from utils.results import require_writable
 
-SPEAKERS, OVERLAPS = (2, 3, 4), (0, 20, 40)     # in a meeting; % of the speech
+MOST_NOISES = 6     # recordings in a meeting
 
 
 def main(argv: list[str]) -> None:
@@ -33,11 +35,13 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     require_writable(args.output_folder, "give another --output_folder")
     noises = find_recordings(args.noise_folder, "noise_folder") if args.noise_folder else []
-    jobs = [(corpus, count, overlap, noise) for corpus in args.corpora for count in SPEAKERS for overlap in OVERLAPS
-            for noise in (("clean", "noisy") if noises else ("clean",))]
+    kinds = [Kind(*parts) for parts in itertools.product(args.corpora, SPEAKERS, OVERLAPS,
+                                                         CONDITIONS if noises else CONDITIONS[:1])]
     paths = {corpus: CORPORA[corpus](args.data_folder) for corpus in args.corpora}
+    remove_meetings(args.output_folder)
     activity, spoken = {}, {}
-    for corpus, count, overlap, condition in progress(jobs, "meetings"):
+    for kind in progress(kinds, "meetings"):
+        corpus, count, overlap, condition = kind
         # one meeting, clean and with noise: the generator does not know which
         generator = np.random.default_rng((args.seed, list(CORPORA).index(corpus), count, overlap))
         speakers = [str(name) for name in generator.permutation(sorted(paths[corpus]))[:count]]
@@ -45,18 +49,18 @@ def main(argv: list[str]) -> None:
         noise = noise_of(noises, generator) if condition == "noisy" else None
         meeting = simulate(utterances, overlap / 100, args.seconds, np.random.default_rng(generator.integers(2 ** 32)),
                            noise)
-        name = f"{corpus}_{count}_{overlap}_{condition}"
-        with whole_file(Path(args.output_folder, f"{name}.flac")) as temporary:
+        with whole_file(Path(args.output_folder, f"{kind.name}.flac")) as temporary:
             soundfile.write(temporary, meeting.samples, RATE, format="FLAC")
-        activity[name], spoken[name] = meeting.activity, meeting.spoken
-    write_rttm(Path(args.output_folder, "reference.rttm"), activity)
-    write_seglst(Path(args.output_folder, "reference.json"), spoken)
-    print(f"{args.output_folder}: {len(jobs)} meetings, reference.rttm, reference.json")
+        activity[kind.name], spoken[kind.name] = meeting.activity, meeting.spoken
+    write_rttm(Path(args.output_folder, RTTM), activity)
+    write_seglst(Path(args.output_folder, SEGLST), spoken)
+    print(f"{args.output_folder}: {len(kinds)} meetings, {RTTM}, {SEGLST}")
 
 
 def noise_of(files: list[str], generator: np.random.Generator) -> np.ndarray:
-    """Six recordings of noise one after the other, (n,), each at the same level."""
-    chosen = [read(file, RATE, resample=True) for file in generator.choice(files, 6, replace=False)]
+    """Up to MOST_NOISES recordings of noise one after the other, (n,), each at the same level."""
+    count = min(MOST_NOISES, len(files))
+    chosen = [read(file, RATE, resample=True) for file in generator.choice(files, count, replace=False)]
     return np.concatenate([sound / np.sqrt(np.mean(sound ** 2) + 1e-12) for sound in chosen])
 
 

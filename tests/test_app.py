@@ -23,7 +23,7 @@ from helpers.errors import refused
 from helpers.served import children, networks, running, serving, wait_for, word
 
 from app.src.live import KEPT, LONGEST, STEP, LiveTranscriber, find_cut, has_speech
-from utils.errors import OutputError, UnsupportedError
+from utils.errors import OutputError, SettingError, UnsupportedError
 
 for name in ("fastapi", "uvicorn", "websockets", "httpx", "python_multipart"):
     pytest.importorskip(name, reason=f'{name} is not installed; pip install -e ".[app]" httpx')
@@ -91,6 +91,7 @@ def test_recordings_are_answered(address, monkeypatch):
     voices = [soundfile.read(io.BytesIO(base64.b64decode(voice))) for voice in separated["voices"]]
     assert [(len(samples), rate) for samples, rate in voices] == [(88200, 44100)] * 2
     assert np.abs(voices[0][0]).max() < np.abs(voices[1][0]).max() <= 1
+    assert np.std(voices[1][0]) / np.std(voices[0][0]) == pytest.approx(400, rel=0.05)      # as far apart as the levels
     assert np.round(separated["levels"], 2).tolist() == [-40, 12.04] and separated["audible"] == [False, True]
     archive = zipfile.ZipFile(io.BytesIO(post(address, "/api/separate.zip", file=sound(2)).content))
     assert archive.namelist() == ["voice1.wav", "voice2.wav"]
@@ -144,8 +145,26 @@ def test_other_sites_cannot_use_it(address):
     assert_line(post(address, "/api/transcribe", {"Origin": "http://example.org"}, file=sound()), 403, "origin")
     assert post(address, "/api/transcribe", {"Origin": f"http://{address}"}, file=sound()).status_code == 200
     assert httpx.get(f"http://{address}/", headers={"Host": "example.org"}).status_code == 400
-    with connect(f"ws://{address}/api/live", origin="http://example.org") as client:
-        assert "origin" in json.loads(client.recv())["error"]
+    assert_line(httpx.get(f"http://{address}/", headers={"Host": "example.org"}), 400, "example.org", "--name")
+    for origin in ("http://example.org", "http://[", "null"):
+        assert_line(post(address, "/api/transcribe", {"Origin": origin}, file=sound()), 403, "origin", origin)
+        with connect(f"ws://{address}/api/live", origin=origin) as client:
+            assert "origin" in json.loads(client.recv())["error"]
+
+
+def test_a_proxy_shows_it_under_the_names_that_were_given(nets):
+    """Whether it passes the name on as Host or not; a port belongs to the page's name alone."""
+    with serving(names=serve.names_of(["Speech.example.org,other.example.org:8443"])) as address:
+        def status(origin, host=address):
+            return post(address, "/api/transcribe", {"Origin": origin, "Host": host}, file=sound()).status_code
+
+        assert [status("https://speech.example.org", host) for host in (address, "speech.example.org")] == [200, 200]
+        assert [status("https://other.example.org:8443", host) for host in (address, "other.example.org")] == [200, 200]
+        assert status("https://other.example.org") == status("https://x.speech.example.org") == 403
+        assert status(f"http://{address}", "example.org") == 400
+        with connect(f"ws://{address}/api/live", origin="https://speech.example.org") as client:
+            client.send("end")
+            assert json.loads(client.recv())["final"] == ""
 
 
 # ---- limits
@@ -248,7 +267,7 @@ def talk(address, *messages, query="?rate=16000"):
 
 
 def text_of(updates):
-    return " ".join(filter(None, (item["final"] for item in updates)))
+    return "".join(item["final"] for item in updates)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
@@ -280,7 +299,7 @@ def test_a_unidirectional_network_goes_on_step_by_step():
         for text, live, stream in zip(texts, lives, streams, strict=True):
             text.append(live.push(stream[start:start + 8000]).final)
     for text, live, stream in zip(texts, lives, streams, strict=True):
-        found = " ".join(filter(None, [*text, live.finish().final]))
+        found = "".join([*text, live.finish().final])
         segments = recognizer.transcribe_stream([np.frombuffer(stream, "<i2")], seconds=STEP, timestamps=True)
         assert found == " ".join(word.text for segment in segments for word in segment.words)
 
@@ -291,8 +310,8 @@ def test_no_sound_has_no_text(address):
 
 
 @pytest.mark.parametrize(("query", "messages", "name"), [
-    ("?rate=7", [], "8000 to 192000"), ("?rate=-1", [], "rate"), ("?rate=٣٢٠٠٠", [], "rate"), ("", [b"odd"], "16 bits"),
-    ("", ["stop"], "end")])
+    ("", [b""], "16 bits"), ("?rate=7", [], "8000 to 192000"), ("?rate=-1", [], "rate"), ("?rate=٣٢٠٠٠", [], "rate"),
+    ("", [b"odd"], "16 bits"), ("", ["stop"], "end")])
 def test_what_is_no_stream_is_one_line(address, query, messages, name):
     updates = talk(address, *messages, query=query)
     assert list(updates[-1]) == ["error"] and name in updates[-1]["error"]
@@ -313,6 +332,32 @@ def test_speakers_are_few_and_who_stalls_or_vanishes_frees_the_place(nets):
         assert "minutes" in talk(address, pcm(4))[-1]["error"]
         wait_for(lambda: not models._sessions)
         assert text_of(talk(address, pcm(2), "end")) == "one two"
+
+
+def test_who_sends_next_to_nothing_is_bounded_by_the_clock(nets):
+    with serving(live={"idle": 1, "minutes": 0.01}) as address, connect(f"ws://{address}/api/live") as client:
+        begun = time.monotonic()
+        with pytest.raises(ConnectionClosed):
+            while time.monotonic() < begun + 10:
+                client.send(bytes(2))
+                time.sleep(0.2)
+        assert "minutes" in json.loads(client.recv(5))["error"]
+
+
+@pytest.mark.parametrize("spaced", [True, False])
+def test_what_is_final_and_what_follows_it_make_the_whole_text(nets, spaced):
+    """Plainly appended, whatever was cut between two words."""
+    recognizer, space = models._recognizer(None), " " if spaced else ""
+    recognizer.alphabet.spaced = spaced
+    live, text, shown = LiveTranscriber(recognizer, 16000), "", []
+    said = iter([[word("one", 0, 4.5)], [word("one", 0, 1), word("two", 1, 2)], [word("three", 4, 4.5)], [],
+                 [word("three", 1, 2)], [word("four", 4, 4.5)]])
+    live.decoder = SimpleNamespace(words=lambda: next(said), seconds=5, add=len, drop=bool, finish=str)
+    for update in (*(live.push(b"") for _ in range(5)), live.finish()):
+        text += update.final
+        shown.append(text + update.partial)
+    assert shown == [space.join(words.split()) for words in (
+        "one", "one two", "one two three", "one two", "one two three", "one two three four")] and text == shown[-1]
 
 
 def test_words_become_final_at_a_pause_or_when_too_much_is_held():
@@ -403,6 +448,11 @@ def test_the_program_says_what_is_missing_or_taken(monkeypatch):
     with refused(UnsupportedError, "python-multipart", "pip install"):
         serve.main([])
     assert serve.parse([]).host == "127.0.0.1"
+    assert serve.names_of(serve.parse(["--name", "a.org,b.org:81", "--name", "[::1]"]).name) == (
+        "a.org", "b.org:81", "[::1]")
+    for name in ("https://a.org", "a.org/", "*", ""):
+        with refused(SettingError, "name", repr(name), "speech.example.org"):
+            serve.names_of([name])
 
 
 def test_the_description_names_every_route_and_error(address):

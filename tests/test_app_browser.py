@@ -90,6 +90,46 @@ def test_the_page_speaks_two_languages_wide_and_narrow(monkeypatch, open_page, t
         assert page.evaluate("document.documentElement.lang") == "zh-CN"
 
 
+def test_an_answer_is_of_the_recording_that_is_chosen(monkeypatch, open_page):
+    """The old one goes when another is chosen; so does one that is still computed."""
+    nets = networks(monkeypatch)
+    with serving() as address:
+        page = open_page(address, SPEECH, locale="en-GB")
+        result, status = page.locator("#transcribe .result"), page.locator("#transcribe > .status")
+        go = "#transcribe .go"
+        use(page, "transcribe", "command.wav")
+        expect(result).to_contain_text("one two")
+        page.get_by_role("button", name="spelled.wav").click()
+        expect(result).to_be_empty()
+        page.click("#language")
+        expect(result).to_be_empty()
+        nets.go.clear()
+        page.click(go)
+        wait_for(lambda: len(nets.calls) == 2)
+        expect(page.locator(go)).to_be_disabled()
+        page.get_by_role("button", name="command.wav").click()
+        expect(page.locator(go)).to_be_enabled()
+        nets.go.set()
+        page.wait_for_timeout(500)
+        expect(result).to_be_empty()
+        expect(status).to_be_empty()
+        page.click(go)
+        expect(result).to_contain_text("one two")
+
+
+def test_the_page_opens_whatever_was_saved_or_is_linked(monkeypatch, open_page):
+    networks(monkeypatch)
+    with serving() as address:
+        page = open_page(address, SPEECH, locale="en-GB")
+        for saved, place, tab in (("xx", "#separate", "separate"), ("constructor", "#language", "verify"),
+                                  ("zh", "#speakers", "verify"), ("en", "#nowhere", "verify")):
+            page.evaluate("language => localStorage.setItem('language', language)", saved)
+            page.goto("about:blank")
+            page.goto(f"http://{address}/{place}")
+            expect(page.locator("[role=tabpanel]:visible")).to_have_attribute("id", tab)
+            assert page.evaluate("document.documentElement.lang") == ("zh-CN" if saved == "zh" else "en")
+
+
 def test_the_microphone_is_recorded_and_streamed(monkeypatch, open_page):
     networks(monkeypatch)
     with serving() as address:

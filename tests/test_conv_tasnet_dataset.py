@@ -511,10 +511,12 @@ def test_noise_has_the_ratio_that_was_asked_for_and_is_in_no_source(scenes):
     assert 20 <= len(ratios) <= 40 and 2.99 < min(ratios) < 3.5 and 5.5 < max(ratios) < 6.01
 
 
-def test_speakers_of_a_mixture_are_in_different_places_of_one_room(scenes):
+def test_speakers_of_a_mixture_are_in_different_places_of_one_room(scenes, tmp_path):
     """What a room adds to a tone is found again by undoing it: an echo comes so many samples later."""
     dry, wet = batches(scenes(seconds=1.5)), batches(scenes(seconds=1.5, room_share=1.0))
     assert "100% in one of 2 rooms" in scenes(room_share=1.0).describe()
+    alone = scenes(room_share=1.0, room_list=write(tmp_path / "one.txt", "y rooms/y.wav"))
+    assert "100% in one of 1 rooms" in alone.describe()
     drawn = [scenes(room_share=1.0).items.scenes.draw(8000, np.random.default_rng(i)).responses for i in range(40)]
     names = {tuple(sorted(path.rsplit("/", 1)[1] for path in pair)) for pair in drawn}
     assert names == {("x_1.wav", "x_2.wav"), ("y.wav", "y.wav")}

@@ -470,6 +470,11 @@ def test_a_recording_in_memory_is_separated_as_its_file(tmp_path, checkpoints):
             separator.separate(unfit)
 
 
+def test_windows_and_streaming_are_refused_together(tmp_path, capfd):
+    code = ended(tmp_path / "x.wav", "--stream", "--window", "4")
+    assert_refusal(code, capfd.readouterr().err, "window", "4", "--stream")
+
+
 def test_infer_streams_a_causal_network(tmp_path, checkpoints, capfd):
     mixture = noise(20003)
     file = put(tmp_path / "a.wav", mixture, RATE, subtype="FLOAT")

@@ -4,7 +4,7 @@ import dataclasses
 import mindspore as ms
 import numpy as np
 import pytest
-from helpers.errors import refused
+from helpers.errors import assert_named, refused
 from helpers.graphs import python
 from mindspore import Tensor, nn
 
@@ -14,6 +14,7 @@ from conv_tasnet.src.loss import PitSiSnr
 from conv_tasnet.src.model import ConvTasNet, overlap_add
 from conv_tasnet.src.training import load_initial
 from utils.checkpoints.checkpoint import save_checkpoint
+from utils.config import save_config
 from utils.cpu_ops import fast
 from utils.errors import MismatchError, SettingError
 from utils.training.state import parameters
@@ -47,15 +48,19 @@ def test_parameter_count_is_the_published_one(sizes, count):
     assert sum(parameter.size for parameter in model.trainable_params()) == count
 
 
-def test_a_deeper_network_begins_as_the_one_it_grew_from(tmp_path):
+def test_a_deeper_network_begins_as_the_one_it_grew_from(tmp_path, capsys):
     small, deep, path = network(), network(R=3), tmp_path / "small.ckpt"
     save_checkpoint(path, parameters(small))
-    load_initial(path, deep)
+    load_initial(path, deep, dataclasses.replace(SMALL, R=3))
+    assert_named(capsys.readouterr().err.strip(), [path, "config.yaml", "mask_nonlinear"])
+    save_config(SMALL, tmp_path)
+    load_initial(path, deep, dataclasses.replace(SMALL, R=3, causal=True, norm="cgLN"))
+    assert capsys.readouterr().err == ""
     mixture = noise(1, 96)
     np.testing.assert_array_equal(python(deep)(mixture).asnumpy(), python(small)(mixture).asnumpy())
     assert np.any(parameters(deep)["blocks.5.expand.weight"].asnumpy())      # what is behind the zeros can learn
     with refused(MismatchError, "blocks.0.expand.weight", "(12, 8"):
-        load_initial(path, network(R=3, H=10))
+        load_initial(path, network(R=3, H=10), dataclasses.replace(SMALL, R=3, H=10))
 
 
 @pytest.mark.parametrize("settings", [{}, {"norm": "cgLN", "causal": True, "mask_nonlinear": "sigmoid"},

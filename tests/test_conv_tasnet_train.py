@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def test_run_folder_holds_the_config_and_the_curves(trained):
     assert Path(trained.ckpt_save_dir, "curves.png").stat().st_size > 5000
 
 
+def test_a_finished_run_that_is_resumed_trains_no_more(trained, tmp_path):
+    """So scripts/results_*.sh may be run again."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained.ckpt_save_dir, folder)
+    before = {name: (folder / name).read_bytes() for name in ("best.ckpt", "last/state.ckpt", "metrics.csv")}
+    train.main(dataclasses.replace(trained, ckpt_save_dir=str(folder), resume="auto"))
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
 def test_killed_and_resumed_equals_uninterrupted(trained, tmp_path, tree):
     assert_resumes_by_script("conv_tasnet", trained, tmp_path / "run", tree)
 
@@ -171,6 +181,31 @@ def test_evaluation_agrees_with_validation_and_keeps_examples(trained, evaluated
     assert len(list(folder.glob("*.wav"))) == 5 and len(list(folder.glob("*.png"))) == 1
 
 
+def test_validation_leaves_out_what_is_silent_up_to_where_it_is_cut(trained, tmp_path):
+    """A source, or all, may begin later than cv_maxlen."""
+    rng = np.random.default_rng(3)
+    for name, parts in (("a", (0.1, 0.1)), ("b", (0.1, 0.1)), ("late", (0, 0.1))):
+        write_wav(str(tmp_path / f"{name}.wav"), np.concatenate([rng.normal(0, part, 8000) for part in parts]), 8000)
+    header = "mixture_ID,source_1_path,source_1_gain,source_2_path,source_2_gain"
+
+    model = ConvTasNet(trained)
+
+    def validated(*rows):
+        lines = [header, *(f"{number},{first}.wav,1,{second}.wav,1" for number, (first, second) in enumerate(rows))]
+        (tmp_path / "valid.csv").write_text("\n".join(lines) + "\n")
+        config = dataclasses.replace(trained, valid_dir=str(tmp_path / "valid.csv"), valid_path=str(tmp_path),
+                                     cv_maxlen=1.0)
+        return training.validation(config, model, Device("CPU"))()
+
+    two, one = validated(("a", "b")), validated(("a", "late"))
+    assert np.isfinite([*two.values(), one["valid_loss"]]).all() and np.isnan(one["valid_si_snri"])
+    both = validated(("a", "b"), ("late", "late"), ("a", "late"))
+    assert both["valid_si_snri"] == pytest.approx(two["valid_si_snri"], abs=1e-6)     # one voice needs no separation
+    assert both["valid_loss"] == pytest.approx((two["valid_loss"] + one["valid_loss"]) / 2, abs=1e-6)
+    with refused(AudioError, "valid.csv", "1 s", "cv_maxlen"):
+        validated(("late", "late"))
+
+
 def test_evaluation_by_the_script_does_not_depend_on_the_batch(trained, evaluated, tree):
     """The documented script; every mixture is separated alone and whole."""
     code, output = script("conv_tasnet", "run_eval_ascend.sh", "0", f"{trained.ckpt_save_dir}/best.ckpt", tree=tree)
@@ -237,6 +272,10 @@ MISTAKES = {
     "schedule": ({"schedule": "cyclic"}, SettingError, ["schedule", "'cyclic'", "constant, cosine"]),
     "other size": ({"H": 16, "initial_model": "best"}, MismatchError,
                    ["best.ckpt", "blocks.0.expand.weight", (12, 8, 1, 1), (16, 8, 1, 1)]),
+    "other dilations": ({"X": 3, "initial_model": "best"}, MismatchError,
+                        ["initial_model", "best.ckpt", "X 2", "X is 3"]),
+    "other masks": ({"mask_nonlinear": "sigmoid", "initial_model": "best"}, MismatchError,
+                    ["best.ckpt", "mask_nonlinear relu", "mask_nonlinear is sigmoid"]),
     "segment": ({"segment": 0.001}, SettingError, ["segment", "0.001 s", "16 samples"]),
     "batch too large": ({"minibatch_size": 100}, MismatchError, ["minibatch_size: 100", "12 mixtures"]),
 }

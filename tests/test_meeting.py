@@ -1,5 +1,6 @@
 """Who said what: voices are found, told apart and written down as they are, whatever surrounds them."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,16 +9,19 @@ from helpers.errors import refused
 from helpers.sounds import speech
 
 import meeting
-from meeting import infer
-from meeting.src import corpora, overlap
+from meeting import eval as score_meetings
+from meeting import infer, prepare
+from meeting.src import corpora, evaluation, overlap
 from meeting.src.clustering import cluster, pair
 from meeting.src.enrolment import enrolled_voices
 from meeting.src.evaluation import diarization_times, word_errors
+from meeting.src.inference import Pieces, Stretch
+from meeting.src.sessions import read_sessions
 from meeting.src.simulation import Utterance, simulate, speech_of
 from meeting.src.sound import CHUNK, RATE, Sound
 from meeting.src.turns import Turn, Word, as_json, read_rttm, read_seglst, seglst, speakers_of, write_rttm, write_seglst
 from utils.audio import activity
-from utils.audio.audio_file import AudioError, read
+from utils.audio.audio_file import AudioError, read, write_wav
 from utils.errors import ContentError, MismatchError, NotFoundError, OutputError
 
 SAMPLE = ROOT / "meeting" / "samples" / "meeting.flac"
@@ -81,6 +85,30 @@ def test_more_pieces_than_are_compared_get_the_same_speakers(voices, monkeypatch
     np.testing.assert_array_equal(cluster(embeddings, 0.65), whose)
 
 
+def small_transcriber(voices, separated=2):
+    """Knows `voices`; its networks do nothing."""
+    verifier, separator = SimpleNamespace(threshold=0.5), SimpleNamespace(config=SimpleNamespace(C=separated))
+    return meeting.Transcriber(verifier, separator, None, voices)
+
+
+def test_a_number_is_nobodys_name():
+    """Where a voice is enrolled as speaker1, whether it is heard or not, all speakers are there, and only it is so."""
+    axes = np.eye(4, 8, dtype=np.float32)
+    embeddings = axes[[0] * 5 + [1] * 5]
+    pieces = Pieces(np.ones(1000, bool), [Stretch(0, 1000, False)],
+                    np.array([[100 * i, 100 * i + 100] for i in range(10)]), embeddings, embeddings[:0], {})
+    for enrolled, expected in [({"speaker1": axes[1], "speaker3": axes[3]}, ["speaker2", "speaker1"]),
+                               ({"speaker1": axes[3]}, ["speaker2", "speaker3"]), ({}, ["speaker1", "speaker2"])]:
+        lanes = small_transcriber(enrolled).lanes(pieces, 2)
+        assert list(lanes) == expected
+        assert [lane.alone.sum() for lane in lanes.values()] == pytest.approx([500, 500], abs=10)
+
+
+def test_a_separator_of_one_voice_is_refused():
+    with refused(MismatchError, "separator", "1 speaker"):
+        small_transcriber({}, separated=1)
+
+
 def test_two_voices_at_once_are_two_speakers():
     assert pair(np.array([[0.9, 0.8, 0.1], [0.85, 0.2, 0.1]])).tolist() == [1, 0]
     assert sorted(pair(np.array([[0.3], [0.7]])).tolist()) == [-1, 0]
@@ -126,6 +154,9 @@ def test_two_speak_where_both_voices_are_loud_at_once():
     talk = activity.find_speech(activity.frame_powers([first + second]))
     two = overlap.find_overlap(sound, talk, lambda _: None)
     assert activity.runs(two) == pytest.approx(np.array([[500, 700]]), abs=45)
+    longer = Sound([first + second], len(first) + 1, lambda chunk: np.pad(      # as where it is resampled
+        np.stack([first, second]), ((0, 0), (0, len(chunk) - len(first)))))
+    np.testing.assert_array_equal(overlap.find_overlap(longer, talk, lambda _: None), two)
     voices = np.stack([first, second])
     assert overlap.find_voices(voices[:, 5 * RATE:7 * RATE])[:, 20:-20].all()
     assert overlap.find_voices(voices[:, 2 * RATE:4 * RATE]).all(axis=1).tolist() == [True, False]
@@ -168,6 +199,72 @@ def test_a_long_pause_is_no_speech_of_an_utterance():
     samples = np.concatenate([speech(1, rng), np.zeros(RATE // 5, np.float32), speech(1, rng),
                               np.zeros(RATE, np.float32), speech(1, rng)])
     np.testing.assert_allclose(np.array(speech_of(samples)) / RATE, [[0, 2.2], [3.2, 4.2]], atol=0.05)
+
+
+def write_corpus(folder):
+    """speechocean762 of five speakers, of each two utterances of different lengths."""
+    rows, rng = [], np.random.default_rng(11)
+    for speaker in "abcde":
+        for number in (1, 2):
+            name = f"{speaker}{number}"
+            write_wav(str(folder / "speechocean762" / f"{name}.wav"), speech(number + 1, rng), RATE)
+            rows.append(f"{name}.wav\t{speaker}\tf\t20\t-\tONE {name}\n")
+    (folder / "speechocean762" / "transcripts.tsv").write_text("".join(rows))
+    write_wav(str(folder / "noise" / "wind.wav"), rng.normal(0, 0.1, RATE), RATE)
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """A function that makes meetings in tmp_path / "meetings"; flags may follow."""
+    write_corpus(tmp_path)
+    return lambda *flags: prepare.main(["--data_folder", str(tmp_path), "--corpora", "speechocean", "--seconds", "10",
+                                        "--output_folder", str(tmp_path / "meetings"), *flags])
+
+
+def test_meetings_and_references_are_of_one_run(prepared, tmp_path, monkeypatch):
+    folder = tmp_path / "meetings"
+    prepared("--noise_folder", str(tmp_path / "noise"))
+    assert len(read_sessions(folder)) == 18
+    (folder / "mine.flac").touch()
+    prepared()
+    found = read_sessions(folder)
+    assert [session.file.name for session in found] == sorted(path.name for path in folder.glob("speech*.flac"))
+    assert {session.kind for session in found} == {("speechocean", count, share, "clean") for count in (2, 3, 4)
+                                                   for share in (0, 20, 40)}
+    assert all({row["speaker"] for row in session.words} == set(speakers_of(session.activity)) for session in found)
+    monkeypatch.setattr(prepare, "simulate", lambda *_: 1 / 0)      # an interruption
+    with pytest.raises(ZeroDivisionError):
+        prepared()
+    assert [path.name for path in folder.iterdir()] == ["mine.flac"]
+    with refused(ContentError, folder, "reference.rttm"):
+        read_sessions(folder)
+
+
+def test_a_reference_that_does_not_fit_the_recordings_is_refused(tmp_path):
+    name = "an4_2_0_clean"
+    (tmp_path / f"{name}.flac").touch()
+    for sessions, missing, facts in [({name: TURNS, "talk": TURNS}, {}, ["talk"]), ({}, {}, ["reference.rttm"]),
+                                     ({name: TURNS, "an4_3_0_clean": TURNS}, {}, ["an4_3_0_clean.flac"]),
+                                     ({name: TURNS}, {name}, ["reference.json", name])]:
+        write_rttm(tmp_path / "reference.rttm", sessions)
+        write_seglst(tmp_path / "reference.json", {key: turns for key, turns in sessions.items() if key not in missing})
+        with refused(ContentError, tmp_path, *facts):
+            read_sessions(tmp_path)
+
+
+def test_scores_with_and_without_the_number_of_speakers_lie_side_by_side(prepared, tmp_path, monkeypatch):
+    prepared()
+    monkeypatch.setattr(evaluation, "require_scorers", lambda: None)
+    monkeypatch.setattr(evaluation, "score", lambda _, session, known: [
+        {"meeting": session.kind.name, **session.kind._asdict(), "system": "ours", "known": known}])
+    monkeypatch.setattr(evaluation, "table", lambda _: "")
+    monkeypatch.setattr(meeting, "load", lambda *_: None, raising=False)
+    folders = ["--meetings", str(tmp_path / "meetings"), "--output_folder", str(tmp_path / "out")]
+    for flags in (folders, [*folders, "--known"]):
+        score_meetings.main(flags)
+    for name, known in (("scores.csv", "False"), ("scores_known.csv", "True")):
+        rows = (tmp_path / "out" / name).read_text().splitlines()
+        assert len(rows) == 10 and all(row.endswith(f",{known}") for row in rows[1:])
 
 
 def test_scores_of_a_perfect_system_are_0_and_a_lost_speaker_is_missed():

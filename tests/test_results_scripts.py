@@ -51,6 +51,19 @@ def test_a_given_checkpoint_is_only_evaluated(script, tmp_path):
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize("name", [name for model, name in SCRIPTS if model == "conv_tasnet"])
+def test_a_stage_that_was_interrupted_goes_on_before_the_next_begins(tmp_path, monkeypatch, name):
+    """After its first epoch it has a best.ckpt already."""
+    monkeypatch.setenv("SPEECH_DATA", "/data")
+    place = tmp_path / "conv_tasnet"
+    place.mkdir()
+    code, output, calls = recorded("conv_tasnet", name, place=tmp_path)
+    for run in ("librispeech_an4", "librispeech_an4_again", "open_speech"):
+        made(place / "runs" / run / "best.ckpt")
+    assert (code, output, calls) == recorded("conv_tasnet", name, place=tmp_path)
+    assert all("--resume auto" in call for call in calls if "train.py" in call)
+
+
 def commands(calls):
     """Programs and arguments of what was recorded."""
     return [shlex.split(call.split(": ", 2)[2]) for call in calls]

@@ -24,7 +24,8 @@ class Voices(BaseModel):
 
     rate: int = Field(description="Hz, that of the recording")
     seconds: float
-    voices: list[str] = Field(description="a wav of 16 bits each, in base64")
+    voices: list[str] = Field(description="a wav of 16 bits each, in base64; where one would be "
+                              "clipped, all are turned down alike")
     levels: list[float] = Field(description="dB, of each voice against the recording")
     audible: list[bool] = Field(description="of each voice; false: nobody, only what is left of the others")
 

@@ -1,11 +1,13 @@
-"""What one client may take from the others: an ASGI middleware around the API.
+"""What one client may take from the others: ASGI middlewares around the API.
 
 Requests in progress, the size of a body and the time in which nothing comes are bounded; a client that goes away is
-noticed, and its request is cancelled. Pages of other sites cannot use the API: a browser says whose page asks.
+noticed, and its request is cancelled. Pages of other sites cannot use the API: a browser says whose page asks, and
+under which name it asks the server.
 """
 # an extra
 # pyright: reportMissingImports=false
 import asyncio
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from starlette.responses import JSONResponse
 MEGABYTES = 64      # of a request
 REQUESTS = 8        # with a body at once, also those that wait for their turn
 IDLE = 20.0         # seconds without a byte from a client
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]+)(:\d+)?", re.ASCII | re.IGNORECASE)      # a name or address, and a port
 
 
 class Refused(Exception):
@@ -25,12 +28,30 @@ class Refused(Exception):
         self.status = status
 
 
-class Limits:
-    """Wraps an ASGI app."""
+class Hosts:
+    """Wraps an ASGI app, which may be asked under the names `hosts` alone, whatever the port; ("*",): under any."""
 
-    def __init__(self, app: Any, megabytes: float = MEGABYTES, requests: int = REQUESTS, idle: float = IDLE):
+    def __init__(self, app: Any, hosts: tuple[str, ...]):
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As ASGI has it."""
+        if scope["type"] in ("http", "websocket") and "*" not in self.hosts:
+            asked = Headers(scope=scope).get("host", "")
+            if host_of(asked) not in self.hosts:
+                await error_response(400, f"host: found {asked[:80]!r}, expected {', '.join(self.hosts)}; start the "
+                                     "server with --name for others")(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class Limits:
+    """Wraps an ASGI app. names: hosts whose pages may use it besides its own."""
+
+    def __init__(self, app: Any, megabytes: float = MEGABYTES, requests: int = REQUESTS, idle: float = IDLE,
+                 names: tuple[str, ...] = ()):
         self.app, self.max_bytes, self.requests, self.idle = app, round(megabytes * 2 ** 20), requests, idle
-        self.busy = 0
+        self.names, self.busy = names, 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As ASGI has it."""
@@ -39,7 +60,7 @@ class Limits:
             return
         headers, body = Headers(scope=scope), _Body(receive, self.max_bytes, self.idle)
         try:
-            require_same_origin(headers)
+            require_same_origin(headers, self.names)
             body.require_size(int(headers.get("content-length") or 0))
             if self.busy >= self.requests:
                 raise Refused(503, f"busy: {self.busy} requests in progress; try again later")
@@ -115,11 +136,22 @@ class _Body:
             complete.cancel()
 
 
-def require_same_origin(headers: Headers) -> None:
-    """Refused (403) where a page of another site asks."""
-    origin = headers.get("origin")
-    if origin and urlsplit(origin).netloc != headers.get("host"):
+def require_same_origin(headers: Headers, names: tuple[str, ...] = ()) -> None:
+    """Refused (403) where a page of another site asks: neither of the host that is asked nor of `names`."""
+    if not (origin := headers.get("origin")):
+        return
+    try:
+        site = urlsplit(origin).netloc
+    except ValueError:      # such as of http://[
+        site = ""
+    if not site or site not in (headers.get("host"), *names):
         raise Refused(403, f"origin: found {origin[:80]!r}, expected a page of this server")
+
+
+def host_of(name: str) -> str:
+    """HOST of HOST or HOST:PORT, in lower case; "" of what is neither."""
+    match = HOST.fullmatch(name)
+    return match[1].lower() if match else ""
 
 
 def error_response(status: int, line: str) -> JSONResponse:

@@ -27,7 +27,7 @@ LEAST_RATIO = 3.0   # of its RMS to that of the quietest tenth; below, it is noi
 
 
 class Update(NamedTuple):
-    """What is new in the text of a session."""
+    """What is new in the text of a session. Each begins with the space that separates it from the text before."""
 
     final: str          # what has become final since the last update
     partial: str        # what follows it so far
@@ -51,6 +51,7 @@ class LiveTranscriber:
         self.resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
         self.decoder = OfflineDecoder(recognizer) if recognizer.config.bidirectional else StreamingDecoder(recognizer)
         self.space = " " if recognizer.alphabet.spaced else ""
+        self.has_final = False      # whether some text is final
 
     def push(self, pcm: bytes) -> Update:
         """The next samples, 16 bits little-endian."""
@@ -58,23 +59,30 @@ class LiveTranscriber:
         words = self.decoder.words()
         cut = find_cut(words, self.decoder.seconds)
         if cut is None:
-            return Update("", self._text(words))
+            return self._update([], words)
         count, seconds = cut
         self.decoder.drop(seconds)
-        return Update(self._text(words[:count]), self._text(words[count:]))
+        return self._update(words[:count], words[count:])
 
     def finish(self) -> Update:
         """Nothing follows: what was partial is final."""
         self._add(b"", last=True)
         self.decoder.finish()
-        return Update(self._text(self.decoder.words()), "")
+        return self._update(self.decoder.words(), [])
 
     def _add(self, pcm, last=False):
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 2 ** 15
         self.decoder.add(self.resampler.resample_chunk(samples, last=last))
 
+    def _update(self, final, partial):
+        text = self._text(final)
+        self.has_final = self.has_final or bool(final)
+        return Update(text, self._text(partial))
+
     def _text(self, words):
-        return self.space.join(word.text for word in words)
+        """Words as they follow what is final."""
+        before = self.space if self.has_final and words else ""
+        return before + self.space.join(word.text for word in words)
 
 
 class OfflineDecoder:

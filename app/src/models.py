@@ -97,7 +97,8 @@ def separate(upload: Upload) -> dict:
         _, rate = header(path)
         voices = _separator().separate(path, rate)
         levels = decibels(read(path, rate), voices)
-    return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice, rate) for voice in voices],
+    loudest = max(1.0, float(np.abs(voices).max(initial=0)))     # all are turned down alike, so the levels stay
+    return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice / loudest, rate) for voice in voices],
             "levels": levels.tolist(), "audible": (levels > AUDIBLE).tolist()}
 
 
@@ -141,9 +142,9 @@ def as_path(upload: Upload) -> Iterator[str]:
 
 
 def wav(samples: np.ndarray, rate: int) -> bytes:
-    """Samples (n,) as a wav of 16 bits. What is louder than 1 is made quieter as a whole."""
+    """Samples (n,) in [-1, 1] as a wav of 16 bits."""
     file = io.BytesIO()
-    soundfile.write(file, samples / max(1.0, float(np.abs(samples).max(initial=0))), rate, "PCM_16", format="WAV")
+    soundfile.write(file, samples, rate, "PCM_16", format="WAV")
     return file.getvalue()
 
 

@@ -15,12 +15,11 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 
 from app.src import models
 from app.src.answers import Meeting, Problem, Transcript, Verdict, Voices
-from app.src.limits import IDLE, MEGABYTES, Limits, error_response
+from app.src.limits import IDLE, MEGABYTES, Hosts, Limits, error_response, host_of
 from app.src.models import MINUTES, Upload
 from app.src.session import Sessions
 from app.src.workers import Worker
@@ -45,28 +44,30 @@ Every error is `{{"error": "one line"}}`.
 Live text is a WebSocket, `/api/live?rate=16000`: send binary messages of mono samples, 16 bits little-endian, at `rate`
 Hz (8000 to 192000); `end`, a text message, says that nothing follows. Each answer is
 `{{"final": text, "partial": text, "seconds": number}}`: `final` is to be appended to what was final before, `partial`
-follows it and may still change. The last answer has `"end": true` too. An error is `{{"error": "one line"}}`, after
-which the socket is closed; so is one from which nothing has come for {IDLE:g} seconds."""
+follows it and may still change. Both begin with the space that separates them from the text before. The last answer has
+`"end": true` too. An error is `{{"error": "one line"}}`, after which the socket is closed. It is closed as well where
+nothing arrives for {IDLE:g} seconds."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "a page of another site asks"},
     408: {"model": Problem, "description": f"nothing came for {IDLE:g} seconds"},
     413: {"model": Problem, "description": "larger than is taken"},
     422: {"model": Problem, "description": "not a recording that can be used, or a parameter is wrong"},
-    400: {"model": Problem, "description": "the form is malformed"},
+    400: {"model": Problem, "description": "the form is malformed, or the host is none of this server's"},
     503: {"model": Problem, "description": "busy: try again later"}}
 
 
-def make_app(files: Worker, speech: Worker, hosts: tuple[str, ...] = LOCAL, limits: dict[str, Any] | None = None,
-             live: dict[str, Any] | None = None) -> FastAPI:
+def make_app(files: Worker, speech: Worker, hosts: tuple[str, ...] = LOCAL, names: tuple[str, ...] = (),
+             limits: dict[str, Any] | None = None, live: dict[str, Any] | None = None) -> FastAPI:
     """The server.
 
     files, speech: what computes recordings, and live text; hosts: the names under which it may be asked, ("*",): any;
-    limits, live: other ones than those of `Limits` and `Sessions`.
+    names: further ones, HOST or HOST:PORT, under which a proxy shows the page; limits, live: other ones than those of
+    `Limits` and `Sessions`.
     """
-    sessions = Sessions(speech, **(live or {}))
+    sessions = Sessions(speech, names=names, **(live or {}))
     app = FastAPI(title="MindSpore speech zoo", version=VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None,
-                  middleware=[Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),
-                              Middleware(Limits, **(limits or {}))])
+                  middleware=[Middleware(SecurityHeaders), Middleware(Hosts, hosts=(*hosts, *map(host_of, names))),
+                              Middleware(Limits, names=names, **(limits or {}))])
     _add_errors(app)
     _add_page(app)
 

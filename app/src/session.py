@@ -18,23 +18,27 @@ from utils.errors import UserError
 
 SESSIONS = 4        # at once
 MOST_PENDING = 30          # seconds that may wait to be computed; then the client has to wait
-MINUTES = 30        # of a session
+MINUTES = 30        # of a session's sound, and so long, and IDLE, it may take to send it
 RATES = (8000, 192_000)     # Hz
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # codes of RFC 6455 with which a socket is closed
 
 
 class Sessions:
-    """Serves sockets; `worker` runs live_begin, live_push and live_end of models.py."""
+    """Serves sockets; `worker` runs live_begin, live_push and live_end of models.py.
 
-    def __init__(self, worker: Worker, sessions: int = SESSIONS, idle: float = IDLE, minutes: float = MINUTES):
-        self.worker, self.sessions, self.idle, self.minutes = worker, sessions, idle, minutes
+    names: hosts whose pages may use it besides its own.
+    """
+
+    def __init__(self, worker: Worker, sessions: int = SESSIONS, idle: float = IDLE, minutes: float = MINUTES,
+                 names: tuple[str, ...] = ()):
+        self.worker, self.sessions, self.idle, self.minutes, self.names = worker, sessions, idle, minutes, names
         self.busy = 0
 
     async def serve(self, socket: WebSocket) -> None:
         """One client, until it ends, stalls or goes away."""
         await socket.accept()
         try:
-            require_same_origin(socket.headers)
+            require_same_origin(socket.headers, self.names)
             rate = _rate(socket.query_params.get("rate", "16000"))
             if self.busy >= self.sessions:
                 raise Refused(TRY_AGAIN_LATER, f"busy: {self.busy} clients speak; try again later")
@@ -89,25 +93,29 @@ class _Session:
 
     async def _read(self):
         """Samples from the client, until it says that it has ended."""
-        limit = 2 * self.rate
+        limit, now = 2 * self.rate, asyncio.get_running_loop().time
+        end = now() + self.sessions.minutes * 60 + self.sessions.idle
+        too_long = Refused(POLICY_VIOLATION, f"more than {self.sessions.minutes:g} minutes; begin again")
         while not self.ended:
             async with self.changed:
                 await self.changed.wait_for(lambda: len(self.pending) < MOST_PENDING * limit)
             try:
-                message = await asyncio.wait_for(self.socket.receive(), self.sessions.idle)
+                message = await asyncio.wait_for(self.socket.receive(), min(self.sessions.idle, end - now()))
             except asyncio.TimeoutError:
+                if now() >= end:
+                    raise too_long from None
                 raise Refused(POLICY_VIOLATION, f"nothing came for {self.sessions.idle:g} s; begin again") from None
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1006))
-            samples = message.get("bytes") or b""
-            if message.get("text") not in (None, "end") or len(samples) % 2:
+            samples, text = message.get("bytes") or b"", message.get("text")
+            if text not in (None, "end") or len(samples) % 2 or text is None and not samples:
                 raise Refused(POLICY_VIOLATION, "expected samples of 16 bits in binary messages, or the text: end")
             self.bytes += len(samples)
             if self.bytes > self.sessions.minutes * 60 * limit:
-                raise Refused(POLICY_VIOLATION, f"more than {self.sessions.minutes:g} minutes; begin again")
+                raise too_long
             async with self.changed:
                 self.pending += samples
-                self.ended = message.get("text") == "end"
+                self.ended = text == "end"
                 self.changed.notify_all()
 
     async def _compute(self):

@@ -16,8 +16,7 @@ class Worker:
     """Runs functions one after the other, in the order in which they were asked for.
 
     A job whose caller is cancelled while it waits never begins. One that runs goes on to its end, and only then does
-    the next one begin. make_executor: makes what runs them, also the
-    replacement of one that has broken.
+    the next one begin. make_executor: makes what runs them, also the replacement of one that has broken.
     """
 
     def __init__(self, make_executor: Callable[[], Executor]):

@@ -6,7 +6,9 @@ const COLORS = ["#1f77b4", "#e8590c", "#2b8a3e", "#9c36b5", "#c92a2a", "#0b7285"
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const recordings = new Map();   // of each input: the File to send
 const redraws = new Map();      // of each tab: draws its result again, for another language
-let language = localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+const running = new Map();      // of each tab: the AbortController of what is computed
+const saved = localStorage.getItem("language");
+let language = Object.hasOwn(TEXTS, saved) ? saved : navigator.language.startsWith("zh") ? "zh" : "en";
 
 const translate = (name) => TEXTS[language][name] ?? name;
 
@@ -39,6 +41,14 @@ function status(panel, text, isError = false) {
   line.classList.toggle("error", isError);
 }
 
+/** Removes the answer of a tab; one that is still computed will not come. */
+function forget(panel) {
+  running.get(panel)?.abort();
+  redraws.delete(panel);
+  panel.querySelector(".result").replaceChildren();
+  status(panel, "");
+}
+
 const microphoneError = (error) =>
   translate("microphone") + (window.isSecureContext ? error.message : translate("insecure"));
 
@@ -57,12 +67,12 @@ function setUpInput(box) {
   title.dataset.text = box.dataset.name;
 
   function choose(blob, name) {
+    forget(panel);
     recordings.set(box, new File([blob], name, {type: blob.type}));
     URL.revokeObjectURL(player.src);
     player.src = URL.createObjectURL(blob);
     player.hidden = false;
     label.textContent = name;
-    status(panel, "");
     return spectrogram(canvas, blob);
   }
 
@@ -104,19 +114,19 @@ async function compute(panel) {
     if (!recordings.has(box)) return status(panel, translate("none"), true);
     form.append(box.dataset.name, recordings.get(box));
   }
-  const started = performance.now();
+  forget(panel);
+  const ending = new AbortController(), started = performance.now();
   const elapsed = () => ((performance.now() - started) / 1000).toFixed(1);
   const ticking = setInterval(() =>
     status(panel, `${translate("working")} … ${elapsed()} ${translate("seconds")}`), 100);
   button.disabled = true;
-  redraws.delete(panel);
-  panel.querySelector(".result").replaceChildren();
+  running.set(panel, ending);
   let line;
   try {
     for (const file of panel.querySelector("#enrol ~ input")?.files ?? []) form.append("enrol", file);
     const count = panel.id === "meeting" && document.getElementById("speakers").value;
     const answer = await fetch(`/api/${panel.id}${count ? `?num_speakers=${encodeURIComponent(count)}` : ""}`,
-      {method: "POST", body: form});
+      {method: "POST", body: form, signal: ending.signal});
     const body = await answer.json();
     if (answer.ok) {
       const seconds = elapsed();
@@ -132,6 +142,7 @@ async function compute(panel) {
   }
   clearInterval(ticking);
   button.disabled = false;
+  if (ending.signal.aborted) return status(panel, "");      // another recording was chosen
   if (redraws.has(panel)) redraws.get(panel)();
   else status(panel, line, true);
 }
@@ -253,7 +264,7 @@ function setUpLiveText() {
       const update = JSON.parse(data);
       if (update.error || update.end) ended = true;
       if (update.error) return status(panel, update.error, true);
-      if (update.final) final.textContent = `${final.textContent} ${update.final}`.trim();
+      final.textContent += update.final;
       partial.textContent = update.partial;
     };
     socket.onclose = async () => {
@@ -285,5 +296,4 @@ document.getElementById("language").onclick = () => {
 };
 setUpLiveText();
 applyLanguage();
-openTab(TEXTS.en[location.hash.slice(1)] && document.getElementById(location.hash.slice(1)) ?
-  location.hash.slice(1) : "verify");
+openTab(all("[role=tabpanel]").find(({id}) => `#${id}` === location.hash)?.id ?? "verify");

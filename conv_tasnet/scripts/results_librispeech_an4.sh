@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 在真实语音上训练（第二次用新的混合，从第一次的权重开始）并评估；给出检查点时不训练，只评估（README_CN.md 的结果表）。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。用法：
+# 在真实语音上训练（第二次用新的混合，从第一次的权重开始）并评估；给出检查点时不训练，只评估（RESULTS_CN.md 的结果表）。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。用法：
 #   bash scripts/results_librispeech_an4.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with librispeech/ and lists/}"

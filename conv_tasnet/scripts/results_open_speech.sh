@@ -11,9 +11,7 @@ if [ "$preset" = open_speech ]; then run=runs/open_speech_final; else run=runs/$
 checkpoint=${1:-$run/best.ckpt}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists
 if [ $# = 0 ]; then
-  if [ ! -e runs/librispeech_an4_again/best.ckpt ]; then
-    bash scripts/results_librispeech_an4.sh     # 从它的权重开始
-  fi
+  bash scripts/results_librispeech_an4.sh       # 从它的权重开始；已完成的训练不会重做
   "$python" train.py --config open_speech --amp_level bf16 --resume auto
   "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech/best.ckpt \
     --ckpt_save_dir runs/open_speech_again --lr 0.0012 --num_epochs 8

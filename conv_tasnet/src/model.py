@@ -32,8 +32,6 @@ from conv_tasnet.src.layers import PReLU, conv1x1, norm_class
 from utils.errors import SettingError
 from utils.layers.shapes import length_mask
 
-MASKS = ("relu", "sigmoid", "softmax")
-
 
 @dataclass(frozen=True)
 class Variant:

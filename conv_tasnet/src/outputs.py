@@ -45,8 +45,8 @@ def write_speakers(paths: list[str], recording: Recording, pieces: Pieces, rate:
     """Writes each speaker to its path, 16-bit wav at the recording's rate and as long.
 
     `pieces` are (mixture (n,), speakers (C, n)) at `rate` Hz. The speakers get the level that they have in the mixture;
-    where that gives a peak above 1, all are divided by it. The files appear when all are complete. Beside them is
-    room needed for 4 bytes per sample and speaker meanwhile. OutputError where they cannot be written.
+    where that gives a peak above 1, all are divided by it. The files appear when all are complete. While they
+    are written, their folder needs room for 4 more bytes per sample and speaker. OutputError where they cannot be.
     """
     remedy = "free some space, mend the permissions or give another --output_dir"
     with whole_files(*paths, remedy=remedy, failures=(soundfile.LibsndfileError,)) as wavs:

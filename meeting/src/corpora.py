@@ -1,8 +1,8 @@
-"""Speech of which meetings are made: the test parts of the corpora that the shipped checkpoints have not learnt from.
+"""Speech of which meetings are made.
 
     an4            10 speakers, an4/wav/an4test_clstk and an4/etc
     librispeech    20 speakers, librispeech/dev-clean with transcripts.tsv
-    speechocean    114 grown speakers, speechocean762 with transcripts.tsv
+    speechocean    114 adult speakers, speechocean762 with transcripts.tsv
 """
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from utils.audio.audio_file import duration, find_audio, read
 from utils.errors import ContentError, NotFoundError
 from utils.texts import open_lines
 
-GROWN = 15      # years
+ADULT = 15      # years
 LONGEST = 10    # seconds: longer utterances would make a meeting of monologues
 Paths = dict[str, list[tuple[str, str]]]      # {speaker: [(path, text)]}
 
@@ -35,11 +35,11 @@ def librispeech(folder: str) -> Paths:
 
 
 def speechocean(folder: str) -> Paths:
-    """The grown speakers of speechocean762."""
+    """The adult speakers of speechocean762."""
     root = _inside(folder, "speechocean762")
     rows = {row[0]: row for row in _rows(os.path.join(root, "transcripts.tsv"), 6)}
     return _speakers((row[1], os.path.join(root, file), row[5]) for file, row in rows.items()
-                     if row[3].isdigit() and int(row[3]) >= GROWN)
+                     if row[3].isdigit() and int(row[3]) >= ADULT)
 
 
 CORPORA: dict[str, Callable[[str], Paths]] = {"an4": an4, "librispeech": librispeech, "speechocean": speechocean}

@@ -4,13 +4,13 @@ Letters: T frames, k speakers.
 """
 import importlib.util
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from meeting.src.clustering import means, pair
 from meeting.src.inference import Lane, Transcriber
+from meeting.src.sessions import Session
 from meeting.src.turns import Turn, seglst, speakers_of
 from utils.audio.activity import FRAME
 from utils.audio.recording import Recording
@@ -28,10 +28,9 @@ def require_scorers() -> None:
                                'pip install "mindspore-speech-zoo[meeting]", or pip install meeteval spy-der')
 
 
-def score(transcriber: Transcriber, file: Path, activity: Sequence[Turn], words: list[dict],
-          known: bool) -> list[dict[str, Any]]:
-    """The scores of each of SYSTEMS on the meeting `file`: `activity` and `words` (SegLST) are its reference."""
-    recording = transcriber.open(file)
+def score(transcriber: Transcriber, session: Session, known: bool) -> list[dict[str, Any]]:
+    """The scores of each of SYSTEMS on a meeting. known: the systems are told how many speak."""
+    recording, activity, name = transcriber.open(session.file), session.activity, session.kind.name
     count = len(speakers_of(activity)) if known else None
     rows = []
     for system in SYSTEMS:
@@ -39,10 +38,8 @@ def score(transcriber: Transcriber, file: Path, activity: Sequence[Turn], words:
             turns = transcriber.turns(recording, oracle_lanes(transcriber, recording, activity))
         else:
             turns = transcriber.transcribe(recording, num_speakers=count, separate=system == "ours").turns
-        corpus, speakers, overlap, condition = file.stem.split("_")
-        rows.append({"meeting": file.stem, "corpus": corpus, "speakers": int(speakers), "overlap": int(overlap),
-                     "condition": condition, "system": system, "found": len(speakers_of(turns)),
-                     **diarization_times(activity, turns), **word_errors(words, seglst({file.stem: turns}))})
+        rows.append({"meeting": name, **session.kind._asdict(), "system": system, "found": len(speakers_of(turns)),
+                     **diarization_times(activity, turns), **word_errors(session.words, seglst({name: turns}))})
     return rows
 
 

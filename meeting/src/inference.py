@@ -7,6 +7,7 @@ two do, on the separated voices.
 
 Letters: n samples at RATE; C voices; T frames; m pieces; E embedding size; k speakers.
 """
+import itertools
 import time
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from utils.audio.activity import FRAME, SAMPLES
 from utils.audio.audio_file import Source
 from utils.audio.fitness import FAINT
 from utils.audio.recording import Recording, open_recording
+from utils.errors import MismatchError
 from utils.files import StrPath
 from utils.progress import progress
 
@@ -87,12 +89,15 @@ class WhoSaidWhat(NamedTuple):
 
 
 class Transcriber:
-    """Who said what, by three trained networks."""
+    """Who said what, by three trained networks. MismatchError for a separator of fewer than two speakers."""
 
     rate = RATE     # Hz
 
     def __init__(self, verifier: ecapatdnn.Verifier, separator: conv_tasnet.Separator,
                  recognizer: deepspeech2.Recognizer, voices: dict[str, np.ndarray] | None = None):
+        if separator.config.C < 2:
+            raise MismatchError(f"separator: its network gives {separator.config.C} speaker, expected two or more, for "
+                                "overlaps; name another checkpoint")
         self.verifier, self.separator, self.recognizer = verifier, separator, recognizer
         self.voices = voices or {}      # {name: embedding (E,)}
         self.fewest = round(SHORTEST * RATE)
@@ -211,8 +216,9 @@ class Transcriber:
         return {name: Lane(*lane) for name, lane in zip(names, zip(alone, voice, strict=True), strict=True)}
 
     def _names(self, centroids):
-        """Of each speaker, from the mean embeddings (k, E): that of an enrolled voice, or a number."""
-        names = [f"speaker{number}" for number in range(1, len(centroids) + 1)]
+        """Of each speaker, from the mean embeddings (k, E): that of an enrolled voice, or a number that none has."""
+        free = (name for number in itertools.count(1) if (name := f"speaker{number}") not in self.voices)
+        names = list(itertools.islice(free, len(centroids)))
         if self.voices:
             scores = centroids @ np.stack(list(self.voices.values())).T
             for speaker, voice in enumerate(pair(scores)):

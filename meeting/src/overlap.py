@@ -23,8 +23,9 @@ def find_overlap(sound: Sound, speech: np.ndarray, advance: Callable[[float], ob
     where both are loud at once: where the power that both outputs have in blocks of 0.1 s is a good part of the
     mixture's.
     """
-    weak, whole = (np.zeros(-(-len(speech) // BLOCK), np.float32) for _ in range(2))
     size = BLOCK * SAMPLES
+    # the length is rounded up: resampling may give a sample less, and so a block less
+    weak, whole = (np.zeros(-(-max(len(speech) * SAMPLES, sound.length) // size), np.float32) for _ in range(2))
     for first, last in chunks_of(sound):
         here = slice(first // size, -(-last // size))
         if speech[first // SAMPLES:-(-last // SAMPLES)].any():

@@ -12,24 +12,26 @@ BLOCK = 2 ** 16     # lines
 EXPECTED = "a list; prepare.py writes the lists"
 
 
-def read_train_list(path: StrPath) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_train_list(path: StrPath, noun: str = "speaker",
+                    several: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A voxceleb_trainer list: (paths (n,) bytes, speaker (n,) int32 in order of name, names).
 
+    noun: what the first column names; several: one of them alone is a ContentError, as is what is no such list.
     Arrays, which forked workers share; of the million lines of VoxCeleb2 only BLOCK are Python objects at once.
     """
     numbers, speaker, blocks, block = {}, [], [], []
     for count, line in enumerate(open_list(path), 1):
         columns = split_columns(line, 2, last_has_blanks=True)
         if len(columns) != 2:
-            raise ContentError(f"{path}: line {count} is {line!r}, expected `speaker path`")
+            raise ContentError(f"{path}: line {count} is {line!r}, expected `{noun} path`")
         speaker.append(numbers.setdefault(columns[0], len(numbers)))
         block.append(columns[1])
         if len(block) == BLOCK:
             blocks.append(np.array(block))
             block = []
     blocks += [np.array(block)] if block else []
-    if len(numbers) < 2:
-        raise ContentError(f"{path}: {len(numbers)} speaker, expected at least two to tell apart")
+    if several and len(numbers) < 2:
+        raise ContentError(f"{path}: {len(numbers)} {noun}, expected at least two to tell apart")
     names = np.array(list(numbers))
     order = np.argsort(names)
     return np.concatenate(blocks), np.argsort(order).astype(np.int32)[speaker], names[order]
@@ -49,7 +51,7 @@ def read_rooms(path: StrPath, folder: str) -> list[list[str]]:
     """The impulse responses of each room of a list of lines `room path`, paths in `folder`; [] where `path` is ""."""
     if not path:
         return []
-    paths, room, names = read_train_list(path)
+    paths, room, names = read_train_list(path, "room", several=False)
     return [[os.path.join(folder, os.fsdecode(one)) for one in paths[room == number]] for number in range(len(names))]
 
 
