@@ -571,6 +571,9 @@ def test_scenes_that_cannot_be_are_refused(scenes):
                             ({"one_voice_share": 0.1}, ["one_voice_share", "0.1", "--loss snr"])):
         with refused(SettingError, *facts):
             scenes(**settings)
+    for name, other in (("noise.txt", "room_list"), ("rooms.txt", "noise_list")):
+        with refused(NotFoundError, name, "--scene_path"):
+            scenes(**{"scene_path": "elsewhere", other: ""})
 
 
 def test_a_worker_imports_no_mindspore():

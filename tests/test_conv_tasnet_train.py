@@ -71,8 +71,12 @@ def evaluated(trained):
     config = parse_use_config(Config, ["--model_path", f"{trained.ckpt_save_dir}/best.ckpt", "--data-dir",
                                        trained.eval_dir, "--batch_size", "6"])
     assert config == using(trained, minibatch_size=6)
+    partial = Path(trained.ckpt_save_dir, "eval_test", "scores_partial.csv")    # of one that was interrupted
+    partial.parent.mkdir()
+    partial.touch()
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         means = evaluation.main(config)
+    assert not partial.exists()
     return means, printed.getvalue()
 
 

@@ -109,5 +109,6 @@ def report(rows: list[Scores], name: str, folder: Path | None) -> dict[str, floa
     print(", ".join(f"{key} {value:.3f}" for key, value in means.items() if key not in ("si_snri", "sdri")), flush=True)
     if folder:
         write_text(folder / "scores.csv", csv_text(rows, decimals=4))
+        (folder / PARTIAL).unlink(missing_ok=True)
         print(f"scores.csv and examples: {folder}")
     return means

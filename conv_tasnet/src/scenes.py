@@ -13,7 +13,7 @@ import numpy as np
 
 from conv_tasnet.src.config import Config
 from utils.audio import audio_file, augment
-from utils.corpora.lists import read_paths, read_rooms
+from utils.corpora.lists import read_noises, read_rooms
 from utils.errors import SettingError
 
 PART = (0.25, 0.75)     # of a mixture, in which a speaker speaks who pauses: two of them share none or up to half of it
@@ -40,7 +40,7 @@ class Scenes:
         if config.one_voice_share and config.loss == "si_snr":
             raise SettingError(f"one_voice_share: found {config.one_voice_share}, but the SI-SNR of silent sources is "
                                "not defined; add --loss snr")
-        self.noises = read_paths(config.noise_list, config.scene_path)
+        self.noises = read_noises(config.noise_list, config.scene_path)
         self.kept = audio_file.Recordings(config.sample_rate, KEPT_SECONDS)
         self.rooms = read_rooms(config.room_list, config.scene_path)
 

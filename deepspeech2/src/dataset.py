@@ -13,8 +13,7 @@ from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import Utterance, read_manifest, require_seconds, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
 from utils.audio import audio_file, augment
-from utils.audio.survey import require_files
-from utils.corpora.lists import read_paths, read_rooms
+from utils.corpora.lists import read_noises, read_rooms
 from utils.errors import MismatchError
 from utils.training.loader import Made, any_readable
 
@@ -22,7 +21,6 @@ STRIPES = 2     # of SpecAugment in each direction
 JITTER = 0.06   # by which lengths count as longer or shorter in shuffling: other neighbours in every epoch
 KEPT_SECONDS = 1000     # of noise in memory, 64 MB a data worker
 ROUND = 25      # frames to which padded lengths are rounded up
-SCENE_PATH = "correct --scene_path, the folder that its paths are relative to"
 
 
 class TrainSet:
@@ -37,7 +35,7 @@ class TrainSet:
         self.config, self.rank, self.size = config, rank, size
         self.alphabet, self.speeds = Alphabet(config.labels), augment.read_speeds(config.speeds)
         self.noises, self.kept = find_noises(config), audio_file.Recordings(RATE, KEPT_SECONDS)
-        self.rooms = find_rooms(config)
+        self.rooms = read_rooms(config.room_list, config.scene_path)
         self.paths, self.frames, self.labels, self.dropped = self._select(
             read_manifest(config.train_manifest, config.data_folder))
         self.widest = self.labels.counts.max()
@@ -187,13 +185,4 @@ def find_noises(config: Config) -> list[str]:
     NotFoundError for a folder without, and for a list that names files which are not there.
     """
     found = audio_file.find_recordings(config.noise_dir, "noise_dir") if config.noise_dir else []
-    noises = read_paths(config.noise_list, config.scene_path)
-    require_files({path: path for path in noises}, config.noise_list, SCENE_PATH)
-    return found + noises
-
-
-def find_rooms(config: Config) -> list[list[str]]:
-    """The impulse responses of each room of room_list, none where it is empty. NotFoundError where one is missing."""
-    rooms = read_rooms(config.room_list, config.scene_path)
-    require_files({path: path for room in rooms for path in room}, config.room_list, SCENE_PATH)
-    return rooms
+    return found + read_noises(config.noise_list, config.scene_path)

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from utils.audio.survey import require_files
 from utils.errors import ContentError
 from utils.files import StrPath
 from utils.texts import open_lines, split_columns
 
 BLOCK = 2 ** 16     # lines
 EXPECTED = "a list; prepare.py writes the lists"
+SCENE_PATH = "correct --scene_path, the folder that its paths are relative to"
 
 
 def read_train_list(path: StrPath, noun: str = "speaker",
@@ -42,17 +44,24 @@ def read_lines(path: StrPath) -> list[str]:
     return list(open_list(path))
 
 
-def read_paths(path: StrPath, folder: str) -> list[str]:
-    """The files of a list of paths in `folder`; [] where `path` is ""."""
-    return [os.path.join(folder, line) for line in (read_lines(path) if path else ())]
+def read_noises(path: StrPath, folder: str) -> list[str]:
+    """The recordings of noise_list, paths in `folder`; [] where `path` is "". NotFoundError where one is missing."""
+    noises = [os.path.join(folder, line) for line in (read_lines(path) if path else ())]
+    require_files({noise: noise for noise in noises}, path, SCENE_PATH)
+    return noises
 
 
 def read_rooms(path: StrPath, folder: str) -> list[list[str]]:
-    """The impulse responses of each room of a list of lines `room path`, paths in `folder`; [] where `path` is ""."""
+    """The impulse responses of each room of room_list, lines `room path`, paths in `folder`; [] where `path` is "".
+
+    NotFoundError where one is missing.
+    """
     if not path:
         return []
     paths, room, names = read_train_list(path, "room", several=False)
-    return [[os.path.join(folder, os.fsdecode(one)) for one in paths[room == number]] for number in range(len(names))]
+    places = [os.path.join(folder, os.fsdecode(one)) for one in paths]
+    require_files({place: place for place in places}, path, SCENE_PATH)
+    return [[places[i] for i in np.flatnonzero(room == number)] for number in range(len(names))]
 
 
 def open_list(path: StrPath) -> Iterator[str]:
