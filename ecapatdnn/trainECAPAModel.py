@@ -1,7 +1,7 @@
 """TaoRuijie's command line: python trainECAPAModel.py --save_path exps/exp1, or --eval --initial_model FILE to score.
 
 His flags and defaults (TaoRuijie/ECAPA-TDNN) over train.py and eval.py, whose own flags are taken too. Called again it
-goes on where the run in save_path stopped. FILE: .ckpt of ours, or a model that PyTorch has saved.
+goes on where the run in save_path stopped. FILE: .ckpt of ours, a run folder, or a model that PyTorch has saved.
 """
 import dataclasses
 import subprocess
@@ -15,6 +15,7 @@ from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detectio
 from utils.config import AUTO, load_config, parse_config, parse_train_config
 from utils.errors import MismatchError, NotFoundError, SettingError, run
 from utils.files import is_outdated
+from utils.paths import best_of
 from utils.training.run_folder import RunFolder
 
 NETWORK = ("in_channels", "channels", "mfa_channels", "emb_size", "variant", "front_end")   # what a model file fixes
@@ -80,7 +81,10 @@ def parse(argv: list[str], scoring: bool) -> Flags:
 
 
 def as_checkpoint(path: Path) -> Path:
-    """The checkpoint `path`; or that of the run folder beside it that is made, once, of a file of PyTorch's."""
+    """The checkpoint `path`, or that of a run folder; or that of the one beside it that is made, once, of a file of
+    PyTorch's.
+    """
+    path = Path(best_of(path))
     if path.suffix == ".ckpt":
         return path
     if not path.is_file():

@@ -579,6 +579,23 @@ def test_mistakes_are_refused_in_one_line(doubled, run, tmp_path):
         assert len([line for line in output.splitlines() if line.startswith("error: ")]) == 1, output
 
 
+@pytest.mark.parametrize("flags", [["--json"], ["--timestamps"], ["--embed"], ["--threshold", "0.5"],
+                                   ["--lm_path", "a.arpa"], ["--alpha", "1"], ["--beta", "1"], ["--beam_width", "8"],
+                                   ["--sample_rate", "8000"], ["--enrolled", "a.json"]])
+def test_flags_of_answers_are_refused_with_a_folder(flags, doubled, run, tmp_path):
+    write_inputs(tmp_path / "in", {"a": [np.ones(9, np.float32)]})
+    assert_refusal(*run(doubled, tmp_path / "in", tmp_path / "out", *flags), flags[0], "--input_path")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wav_files_in_a_numbered_folder(doubled, run, tmp_path):
+    (tmp_path / "in" / "00_data" / "speaker").mkdir(parents=True)
+    soundfile.write(tmp_path / "in" / "00_data" / "speaker" / "a.wav", np.arange(100) / 256, RATE)
+    code, output = run(doubled, tmp_path / "in", tmp_path / "out")
+    assert code == 0, output
+    assert np.fromfile(tmp_path / "out" / "speaker" / "a_0.bin", np.float32).tolist() == [i / 128 for i in range(100)]
+
+
 def test_script_passes_the_precision_on(doubled, tree, tmp_path):
     write_inputs(tmp_path / "in", {"a": [np.ones(9, np.float32)]})
     command = ["bash", tree / "ascend310_infer" / "infer.sh", tmp_path, "eval_list", doubled, tmp_path / "in", "n"]

@@ -248,6 +248,12 @@ def test_of_a_progress_bar_only_its_end_is_kept():
     assert done.stdout == "2/2\nend\n"
 
 
+def test_bytes_that_are_no_utf8_are_shown():
+    done = subprocess.run([sys.executable, "-m", "utils.ascend_report", "clean"], input=b"caf\xe9\nna\xc3\xafve\n",
+                          cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.decode() == "caf\\xe9\nna\xefve\n"
+
+
 def test_versions_name_packages_and_variables_but_nothing_else_of_the_environment(capsys, monkeypatch):
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "600")
     monkeypatch.setenv("SECRET_TOKEN", "abc123")

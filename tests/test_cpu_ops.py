@@ -17,6 +17,7 @@ from conv_tasnet.src.config import Config as ConvTasNetConfig
 from conv_tasnet.src.layers import GlobalNorm
 from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config as DeepSpeech2Config
+from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2
 from ecapatdnn.src.block import FastSERes2Block, SERes2Block
 from ecapatdnn.src.model import VARIANTS, EcapaTdnn
@@ -353,6 +354,31 @@ def test_losses_of_long_utterances_and_of_impossible_ones():
     assert losses[0] == pytest.approx(-whole, rel=3e-7)
     np.testing.assert_allclose(gradients[0][:, 0], expected, rtol=0, atol=2e-4)     # of MindSpore's: 5e-3
     assert not np.any(gradients[1:])
+
+
+@pytest.mark.parametrize("kind", ["plain", "fast"])
+def test_a_loss_of_what_is_no_number_is_none(kind):
+    """It is not masked as an infinite one is; what is no number in the padding of an utterance is not part of it."""
+    labels, counts = Tensor([[1, 2], [3, 3], [1, 2]], ms.int32), Tensor([2, 2, 2], ms.int32)
+    frames = Tensor([6, 2, 6], ms.int32)        # too few for the second
+    loss = CtcLoss()
+    if kind == "fast":
+        assert type(cpu_ops.fast(loss).ctc) in FAST.values()
+    x = noise(8, 3, 5)
+    x[7] = np.nan
+
+    def objective(x):
+        return loss(ms.ops.log_softmax(x, 2), frames, labels, counts)
+
+    function = ms.value_and_grad(objective, has_aux=True)
+    (mean, infinite), gradients = function(Tensor(x))
+    log_probs = x - np.log(np.exp(x).sum(2, keepdims=True))
+    finite = ctc(log_probs[:, ::2], labels.asnumpy()[::2], np.array([6, 6]), counts.asnumpy()[::2])
+    assert float(mean) == pytest.approx(finite.sum() / 3, rel=1e-5) and float(infinite) == pytest.approx(1 / 3)
+    x[3, 0] = np.nan
+    (mean, infinite), gradients = function(Tensor(x))
+    assert np.isnan(float(mean)) and float(infinite) == pytest.approx(1 / 3)
+    assert np.isnan(gradients.asnumpy()[3, 0]).all() and np.isfinite(gradients.asnumpy()[:6, 2]).all()
 
 
 def losses_and_gradients(layer, x, arrays):

@@ -1,11 +1,13 @@
 """Weights of SpeechBrain's and TaoRuijie's ECAPA-TDNN in ours, and back."""
 import dataclasses
+import re
 
 import librosa
 import mindspore as ms
 import numpy as np
 import pytest
 import soundfile
+from helpers.documents import ROOT
 from helpers.errors import refused
 from helpers.originals import (
     assert_round_trip,
@@ -23,10 +25,11 @@ from ecapatdnn.src.config import Config
 from ecapatdnn.src.inference import load
 from ecapatdnn.src.torch_layout import ORIGINALS, shapes
 from utils.checkpoints.checkpoint import load_checkpoint
-from utils.config import load_config, parse_use_config
+from utils.config import load_config, parse_train_config, parse_use_config
 from utils.errors import ContentError, MismatchError, OutputError
 from utils.torch_weights.importer import write_run
 from utils.torch_weights.torch_file import read, write
+from utils.training.run_folder import RunFolder
 
 SMALL = {"channels": 16, "mfa_channels": 24, "emb_size": 12}
 HYPERPARAMS = """
@@ -100,6 +103,18 @@ def test_export_and_import_are_inverse(form, context, ending, tmp_path):
                           for run in (again, checkpoint)))
     if ending == "pt":
         assert_round_trip(import_torch, form, tmp_path / "theirs.pt", checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize("document", ["weights.md", "weights_CN.md"])
+def test_what_the_document_says_trains_imported_weights_further(document, tmp_path):
+    """In a run folder of its own."""
+    run = tmp_path / "run"
+    random_run(shapes, Config(**SMALL, ckpt_save_dir=str(run)), write_run, run)
+    flags = re.search("`(--config RUN[^`]+)`", (ROOT / "docs" / document).read_text(encoding="utf-8"))[1]
+    config = parse_train_config(Config, flags.replace("RUN", str(run)).replace("runs/", f"{tmp_path}/").split())
+    assert config.channels == SMALL["channels"] and config.initial_model == str(run / "best.ckpt")
+    with RunFolder(config) as folder:
+        assert folder.path.parent == tmp_path and folder.path != run
 
 
 def wespeaker_forward(state, features):

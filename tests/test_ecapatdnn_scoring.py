@@ -9,8 +9,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
+from helpers.documents import ROOT
 from helpers.errors import assert_line, refused
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from ecapatdnn.src import inference, scoring
 from ecapatdnn.src.config import Config, CropSettings
@@ -21,6 +22,7 @@ from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_
 from ecapatdnn.src.scoring import as_norm, cosine_scores, speaker_means
 from utils.audio.audio_file import AudioError
 from utils.audio.survey import Stamp
+from utils.checkpoints.checkpoint import save_checkpoint
 from utils.corpora.lists import read_lines, read_train_list
 from utils.errors import ContentError, MismatchError, NotFoundError, RunError, SettingError
 
@@ -155,6 +157,14 @@ def test_files_of_trials_may_have_any_name(tmp_path):
 def test_a_list_that_cannot_be_read_is_refused(tmp_path, reader, name, reason):
     with refused(NotFoundError, tmp_path / name, os.strerror(reason), "prepare.py"):
         reader(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("document", ["faults.md", "faults_CN.md"])
+def test_the_line_that_a_document_shows_is_what_is_printed(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with refused(NotFoundError, "lists/mini/train.txt") as error:
+        read_train_list("lists/mini/train.txt")
+    assert f"\nerror: {error.value}\n" in (ROOT / "docs" / document).read_text(encoding="utf-8")
 
 
 VOXCELEB_E = """
@@ -375,6 +385,17 @@ def test_another_checkpoint_setting_or_folder_has_a_cache_of_its_own(tmp_path, c
     assert EmbeddingCache(checkpoint(tmp_path / "run", content), *settings).load(tmp_path / folder) == {}
     same = EmbeddingCache(checkpoint(tmp_path / "run"), *SETTINGS)
     assert len(same.load(tmp_path / "corpus")) == len(same.load(f"{tmp_path}/x/../corpus/")) == 5
+
+
+def test_a_cache_belongs_to_the_parameters_of_a_checkpoint(tmp_path):
+    """Not to what is recorded beside them, such as a calibration."""
+    def cache(name="weight", value=1.0, **record):
+        save_checkpoint(tmp_path / "best.ckpt", {name: Tensor([value, 2.0])}, **record)
+        return EmbeddingCache(tmp_path / "best.ckpt", *SETTINGS)
+
+    cache(epoch=3).save(tmp_path, known())
+    assert len(cache(epoch=3, calibration={"scale": 9.5}).load(tmp_path)) == len(cache().load(tmp_path)) == 5
+    assert cache(value=1.5).load(tmp_path) == cache("weights").load(tmp_path) == {}
 
 
 class CountingVerifier(Verifier):

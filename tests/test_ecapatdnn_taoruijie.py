@@ -110,6 +110,8 @@ def test_initial_model_starts_again_and_the_next_call_goes_on(exps, tmp_path):
     flags = ["--initial_model", str(model), "--save_path", str(tmp_path / "exp2")]
     config = trainECAPAModel.parse(flags, scoring=False)
     assert (config.channels, config.resume, config.initial_model) == (16, "", str(model))
+    of_folder = trainECAPAModel.parse(["--initial_model", str(model.parent), *flags[2:]], scoring=False)
+    assert of_folder == config
     (tmp_path / "exp2").mkdir()
     (tmp_path / "exp2/config.yaml").write_text(f"resume: ''\nchannels: 16\ninitial_model: {model}\n")
     following = trainECAPAModel.parse(flags[2:], scoring=False)

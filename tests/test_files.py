@@ -16,7 +16,16 @@ from helpers.documents import ROOT
 from helpers.errors import refused
 
 from utils.errors import OutputError
-from utils.files import UNFINISHED, put, remove_unfinished, whole_file, whole_files, whole_folder, write_text
+from utils.files import (
+    UNFINISHED,
+    is_outdated,
+    put,
+    remove_unfinished,
+    whole_file,
+    whole_files,
+    whole_folder,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -242,6 +251,24 @@ def test_files_that_belong_together_appear_together(old):
             assert not other.exists()
         files[0].with_name("scratch").write_text("goes")
     assert old.read_text() == other.read_text() == "new" and len(os.listdir(old.parent)) == 2
+
+
+def test_files_that_belong_together_may_not_be_linked_apart(tmp_path, old):
+    link = tmp_path / "b.txt"
+    link.symlink_to(old)
+    with refused(OutputError, link, old.parent), whole_files(tmp_path / "a.txt", link):
+        pytest.fail("the block has begun")
+    assert untouched(old) and sorted(os.listdir(tmp_path)) == ["b.txt", "folder"]
+
+
+@pytest.mark.parametrize(("made", "sources", "outdated"), [
+    ("a", ["before", "gone"], False), ("a", ["gone"], False), ("a", ["gone", "after"], True),
+    ("gone", ["before"], True)])
+def test_what_is_outdated(made, sources, outdated, tmp_path):
+    for seconds, name in enumerate(("before", "a", "after")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (2e9 + seconds, 2e9 + seconds))     # later than that of the system
+    assert is_outdated(tmp_path / made, *(tmp_path / name for name in sources)) == outdated
 
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path):

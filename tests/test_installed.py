@@ -74,8 +74,8 @@ def test_the_wheel_holds_what_programs_need_and_nothing_else(wheel):
         expected = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / model).glob(kind)} \
             | {f"{model}/py.typed", f"{model}/train.py"}
         assert expected <= names
-    assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc", "meeting/samples/meeting.flac",
-            "app/static/index.html"} <= names
+    assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc", "utils/msrun.sh",
+            "meeting/samples/meeting.flac", "app/static/index.html"} <= names
     assert not [name for name in names if re.search(r"(^|/)(tests?|results|benchmarks|runs)/|\.png$", name)]
     assert wheel.stat().st_size < 25e6
 
@@ -156,6 +156,8 @@ def test_a_preset_is_named_or_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert preset(Config, "mini") == preset(Config, "mini.yaml") == shipped
     assert preset(Config, "configs/mini.yaml") == "configs/mini.yaml"
+    (tmp_path / "mini").mkdir()
+    assert preset(Config, "mini") == shipped        # a folder is none
     (tmp_path / "mini.yaml").touch()
     assert preset(Config, "mini.yaml") == "mini.yaml"       # the user's own comes first
     with refused(NotFoundError, "vox", "voxceleb"):

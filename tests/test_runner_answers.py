@@ -1,5 +1,6 @@
 """The C++ runner's answers by embeddings, and libspeechzoo: as Python's, and mistakes in one line."""
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -112,6 +113,22 @@ def test_each_recording_against_enrolled_voices(main, graphs, verifier, tmp_path
         assert (tmp_path / "bad.json").read_text(encoding="utf-8") == content
 
 
+def test_two_programs_that_enrol_at_once_keep_both_voices(runner, graphs, tmp_path):
+    """Both have looked at the file before either writes it."""
+    voices = tmp_path / "voices.json"
+    command = [runner, "--mindir_path", graphs[0], "--device_target", "CPU", "--enrolled", voices, "--enrol"]
+    with open(tmp_path / "voices.json.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        programs = [subprocess.Popen([*command, name, FIRST], stdout=subprocess.PIPE) for name in ("an", "bo")]
+        with pytest.raises(subprocess.TimeoutExpired):
+            for program in programs:
+                program.wait(5)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    assert [program.communicate()[1] or program.returncode for program in programs] == [0, 0]
+    assert json.loads(voices.read_text())["voices"].keys() == {"an", "bo"}
+    assert os.listdir(tmp_path) == ["voices.json"]
+
+
 def test_recording_of_more_than_a_minute(main, graphs, verifier, tmp_path):
     """Its frames squared are more than 32 bits count."""
     samples, rate = soundfile.read(FIRST)
@@ -162,8 +179,20 @@ def test_what_does_not_fit_is_refused_in_one_line(main, graphs, tmp_path):
                              ([FIRST, "--beam_width", "4"], ("--beam_width", "embedding")),
                              ([FIRST, "--input_path", "x"], ("--input_path",)),
                              ([FIRST, "--enrol", "x"], ("--enrolled",)), (["--stream"], ("--stream", "--streaming")),
-                             ([FIRST, "--threshold", "3"], ("--threshold", "3"))):
+                             ([FIRST, "--threshold", "3"], ("--threshold", "3")),
+                             *(([FIRST, flag, value], (flag, "embedding", "text")) for flag, value in (
+                                 ("--lm_path", "a.arpa"), ("--alpha", "1"), ("--beta", "1"), ("--beam_width", "0"))),
+                             ([FIRST, "--sample_rate", "8000"], ("--sample_rate", FIRST, "--stream")),
+                             ([FIRST, "--warmup", "0"], ("--warmup", FIRST, "--input_path")),
+                             (["--stream", "--embed"], ("--embed", "--stream")),
+                             ([FIRST, "--embed", "--threshold", "0.5"], ("--threshold", "--embed")),
+                             ([FIRST, "--enrolled", tmp_path / "voices.json", "--enrol", "x", "--threshold", "0.5"],
+                              ("--threshold", "--enrol")),
+                             ([FIRST, "--enrolled", tmp_path / "voices.json", "--enrol", "caf\udce9"],
+                              ("--enrol", "'caf\\xe9'", "UTF-8")),
+                             ([FIRST, "--lm_path", "caf\udce9"], ("--lm_path", "'caf\\xe9'", "UTF-8"))):
         assert_refusal(*main(graph, *arguments), *names)
+    assert not (tmp_path / "voices.json").exists()
     code, output = main(graph, "--embed", str(tmp_path / "short.wav"), str(tmp_path / "empty.wav"), FIRST)
     assert_line(output, "short.wav", "99", "expected")
     assert_line(output, "empty.wav")
@@ -178,6 +207,16 @@ def test_what_does_not_fit_is_refused_in_one_line(main, graphs, tmp_path):
         (folder / graph.name).symlink_to(graph)
         (folder / "inputs.json").write_text(json.dumps(changed))
         assert_refusal(*main(folder / graph.name, "--embed", FIRST), *names)
+
+
+def test_an_embedding_of_another_size_than_the_description_says_is_refused(main, graphs, tmp_path):
+    description = json.loads((graphs[0].parent / "inputs.json").read_text())
+    description["outputs"][0]["shape"] = [1, 4000]
+    (tmp_path / "inputs.json").write_text(json.dumps(description))
+    (tmp_path / graphs[0].name).symlink_to(graphs[0])
+    voices = tmp_path / "voices.json"
+    voices.write_text(json.dumps({"format": 1, "voices": {"an": [[1.0] + [0.0] * 3999]}}))
+    assert_refusal(*main(tmp_path / graphs[0].name, "--enrolled", voices, FIRST), 192, 4000, "export it again")
 
 
 def test_examples_give_what_the_runner_gives(main, graphs, runner, tmp_path):

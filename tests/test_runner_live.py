@@ -210,10 +210,49 @@ def test_a_recording_is_not_written_over(runner, separator, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["live_2.wav"]
 
 
+def test_two_programs_do_not_share_files(runner, separator, tmp_path):
+    """Both have found the folder empty; the one whose sound comes first has it."""
+    samples, _ = sound("conv_tasnet")
+    programs = [started(runner, separator[2], "--output_path", tmp_path) for _ in range(2)]
+    for process in programs:
+        assert b"note: " in process.stderr.readline()
+    assert not any(tmp_path.iterdir())
+    programs[0].stdin.write(samples[:40000].tobytes())
+    programs[0].stdin.flush()
+    while not (tmp_path / "live_2.wav").exists():
+        assert programs[0].poll() is None
+    errors = programs[1].communicate(samples[:20000].tobytes())[1].decode()
+    assert_refusal(programs[1].returncode, errors, tmp_path / "live_1.wav", "--output_path")
+    assert programs[0].communicate()[1] == b"" and programs[0].returncode == 0
+    assert [soundfile.info(tmp_path / f"live_{i}.wav").frames for i in (1, 2)] == [40000] * 2
+
+
+@pytest.mark.parametrize("name", RATE)
+def test_a_step_of_another_size_than_the_description_says_is_refused(name, runner, recognizer, separator, tmp_path):
+    """And nothing is left that would be in the way of the next attempt."""
+    graph = (separator if name == "conv_tasnet" else recognizer)[2]
+    description = json.loads((graph.parent / "inputs.json").read_text())
+    answer, shape = description["answer"], description["outputs"][0]["shape"]
+    if name == "conv_tasnet":
+        columns = shape[1] = 9
+    else:
+        answer["labels"] += "".join(map(chr, range(0x4e00, 0x4e64)))
+        columns = shape[2] = len(answer["labels"])
+    (tmp_path / "inputs.json").write_text(json.dumps(description))
+    (tmp_path / graph.name).symlink_to(graph)
+    process = started(runner, tmp_path / graph.name, *(["--output_path", tmp_path] if name == "conv_tasnet" else []))
+    errors = process.communicate(sound(name)[0].tobytes())[1].decode()
+    assert_refusal(process.returncode, errors, f"x {columns}", "export it again")
+    assert {path.name for path in tmp_path.iterdir()} == {"inputs.json", graph.name}
+
+
 def test_mistakes_are_one_line(runner, separator, tmp_path):
     graph = separator[2]
     process = started(runner, graph, "--output_path", tmp_path / "out")
     assert_refusal(process.returncode or 2, process.communicate(b"\0")[1].decode(), "standard input")
+    assert not any((tmp_path / "out").iterdir())
+    process = started(runner, graph, "--warmup", "0")
+    assert_refusal(process.wait(), process.stderr.read().decode(), "--warmup", "--stream", "--input_path")
     for flags in (["--input_path", tmp_path, "--output_path", tmp_path / "out"], [tmp_path / "a.wav"]):
         done = subprocess.run([runner, "--mindir_path", graph, "--device_target", "CPU", *flags], capture_output=True,
                               text=True, check=False)

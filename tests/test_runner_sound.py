@@ -75,6 +75,36 @@ def test_without_libraries_wav_is_read_and_the_line_says_what_would_help(plain, 
     assert flac.startswith(f"error: {tmp_path}/b.flac: is FLAC") and "libsndfile1-dev" in flac and "ffmpeg -i" in flac
 
 
+@pytest.mark.parametrize("channels", [2, 3, 6])
+def test_channels_of_constant_value_hold_no_sound(sound, tmp_path, channels):
+    """Whatever rounding makes of their power."""
+    paths = [tmp_path / f"{value}.wav" for value in (0.05, 0.1, 0.4, 0.85, 0.95)]
+    for path in paths:
+        soundfile.write(path, np.full((4000, channels), float(path.stem)), RATE, "FLOAT")
+    for path, line in zip(paths, answers([sound], [("read", path, RATE, "") for path in paths]), strict=True):
+        assert line == f"error: {path}: no sound, all samples are about {path.stem}; leave the file out"
+
+
+def test_the_temporary_file_is_that_of_one_program_alone(plain, tmp_path):
+    """In containers all have the same number."""
+    noise()[:, 0].tofile(tmp_path / "in.f32")
+    start = f'for name in "" -0 -1; do echo theirs > {tmp_path}/.saving-$$$name; done; umask 027; exec {plain}'
+    answers(["sh", "-c", start], [("write", tmp_path / f"{name}.wav", RATE, tmp_path / "in.f32", "whole")
+                                  for name in "ab"])
+    assert [path.read_text() for path in tmp_path.glob(".saving-*")] == ["theirs\n"] * 3
+    assert [(tmp_path / f"{name}.wav").stat().st_mode & 0o777 for name in "ab"] == [0o640] * 2
+
+
+def test_a_wav_that_grows_is_a_new_file_with_samples(plain, tmp_path):
+    (tmp_path / "in.f32").touch()
+    (tmp_path / "theirs.wav").write_text("theirs")
+    lines = answers([plain], [("write", tmp_path / f"{name}.wav", RATE, tmp_path / "in.f32", "growing")
+                              for name in ("theirs", "empty")])
+    assert lines[0].startswith(f"error: {tmp_path}/theirs.wav: ") and lines[1] == "written"
+    assert {path.name for path in tmp_path.iterdir()} == {"in.f32", "theirs.wav"}
+    assert (tmp_path / "theirs.wav").read_text() == "theirs"
+
+
 def test_wavs_are_written_as_python_writes_them(plain, tmp_path):
     """Whole or not at all; one that grows is a wav at any time."""
     sound = np.concatenate((noise(3500, peak=1.2)[:, 0], [1, -1, np.nextafter(1, 0), 2 ** -15, -2 ** -15, 3, -3]))

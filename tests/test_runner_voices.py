@@ -212,6 +212,18 @@ def test_a_recording_shorter_than_the_graph(runner, graphs, tmp_path):
         assert np.square(difference).sum() < 0.01 * np.square(reference).sum()
 
 
+@pytest.mark.parametrize("length", [0, FIXED])
+def test_speakers_of_another_number_than_the_description_says_are_refused(runner, graphs, tmp_path, length):
+    graph = graphs[1][length]
+    description = json.loads((graph.parent / "inputs.json").read_text())
+    description["outputs"][0]["shape"][1] = 9
+    (tmp_path / "inputs.json").write_text(json.dumps(description))
+    (tmp_path / graph.name).symlink_to(graph)
+    soundfile.write(tmp_path / "a.wav", noise(FIXED), FIXED)
+    code, _, errors = separate(runner, tmp_path / graph.name, tmp_path / "out", tmp_path / "a.wav")
+    assert_refusal(code, errors, tmp_path / "a.wav", 3 * FIXED, f"9 x {FIXED}", "export it again")
+
+
 def test_outputs_overwrite_neither_inputs_nor_each_other(runner, graphs, tmp_path):
     for path in (tmp_path / "a.wav", tmp_path / "a_1.wav", tmp_path / "other" / "a.wav"):
         path.parent.mkdir(exist_ok=True)

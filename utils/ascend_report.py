@@ -9,6 +9,7 @@
 import contextlib
 import getpass
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -214,7 +215,7 @@ def distance(result: np.ndarray, expected: np.ndarray) -> float:
 def clean() -> None:
     """Standard input without names of people, machines and folders, and without what a progress bar overwrote."""
     names = own_names()
-    for line in sys.stdin:
+    for line in io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="backslashreplace", newline="\n"):
         if text := without_names(line.rstrip("\n").rsplit("\r", 1)[-1], names).rstrip():
             print(text)
 

@@ -93,7 +93,7 @@ def parse_config(cls: type[Settings], argv: Sequence[str], base: Dataclass | Non
 
 def preset(cls: type[Dataclass], name: str) -> StrPath:
     """The file that `--config name` means: one of that path, else the preset of that name beside the model of `cls`."""
-    if os.path.exists(name) or os.path.dirname(name):
+    if os.path.isfile(name) or os.path.dirname(name):
         return name
     shipped = {path.stem: path for path in sorted((_model_folder(cls) / "configs").glob("*.yaml"))}
     if shipped and (stem := name.removesuffix(".yaml")) not in shipped:

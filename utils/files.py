@@ -65,9 +65,14 @@ def whole_files(*paths: StrPath, suffix: str = "", flush: bool = True, remedy: s
 
     plain: the paths to write to are PLAIN, as MindSpore wants those of graphs and shards. Where the folder's is not,
     the files are written among the system's temporary ones and moved; a name that is not plain is replaced by a number.
+    OutputError also where one is a link to another folder than that of the others: they could not appear together.
     """
     targets = [_target(path) for path in paths]
-    parent, = {target.parent for target in targets}
+    parent, *others = {target.parent for target in targets}
+    if others:
+        link, target = next((path, target) for path, target in zip(paths, targets, strict=True) if os.path.islink(path))
+        raise OutputError(f"{link}: is a link to a file in {target.parent}, expected one in the folder of the files "
+                          "that are written with it; remove the link or name another folder")
     with _beside(paths[0], parent, remedy, failures) as place, contextlib.ExitStack() as stack:
         mode = stat.S_IMODE(place.stat().st_mode) & 0o666      # some libraries restrict their files to the user
         made = [place / (target.name.removesuffix(suffix) + suffix) for target in targets]
@@ -136,13 +141,19 @@ def remove_unfinished(folder: StrPath) -> None:
 def is_outdated(made: StrPath, *sources: StrPath) -> bool:
     """Whether a file is missing, or one of those it was made of has changed since.
 
-    Also where another file was moved or copied there with the time of its own, which the system notes beside it.
+    Also where another file was moved or copied there with the time of its own, which the system notes beside it. A
+    source that is gone has not changed: what was made of it can still be used.
     """
     try:
         time = os.stat(made).st_mtime_ns
     except OSError:
         return True
-    return any(max(found.st_mtime_ns, found.st_ctime_ns) > time for found in map(os.stat, sources))
+    for source in sources:
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(source)
+            if max(found.st_mtime_ns, found.st_ctime_ns) > time:
+                return True
+    return False
 
 
 def write_text(path: StrPath, text: str, *, flush: bool = True) -> None:

@@ -30,9 +30,8 @@ struct AnswerSettings {
 // Where the results of an answer go.
 struct Outlet {
   // text:      {"start", "end", "text", "words": [{"start", "end", "text"}]} of each segment; times in seconds
-  // voices:    {"gains": [one per speaker], "decibels": [...]} at the end: what the samples are to be multiplied by,
-  // and
-  //            how loud each then is against the mixture
+  // voices:    {"gains": [one per speaker], "decibels": [...]} at the end: what the samples are to be multiplied
+  //            by, and how loud each then is against the mixture
   // embedding: {"embedding": [...], "seconds": s} at the end
   std::function<void(const nlohmann::json &)> result;
 

@@ -27,6 +27,7 @@ class EmbeddingAnswer : public Answer {
 
   WaveformGraph *graph_;
   Outlet outlet_;
+  size_t size_;                 // numbers of an embedding
   int64_t longest_;             // samples of a part
   double rate_;                 // Hz, of the graph
   int64_t length_;              // of the recording, 0: not known

@@ -3,12 +3,15 @@
 #define ASCEND310_INFER_INC_OPTIONS_H_
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "device.h"
 
 struct Options {
+  std::set<std::string> given;  // flags of the command line, without --
+
   std::string mindir_path;  // graph that export.py wrote, inputs.json beside it
   DeviceOptions device;
 

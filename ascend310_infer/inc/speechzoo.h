@@ -53,10 +53,10 @@ SPEECHZOO_API int speechzoo_finish(speechzoo *zoo);
  *
  *   text       {"start": s, "end": s, "text": "...", "words": [{"start": s, "end": s, "text": "..."}]} of each segment;
  *              with partial {"start": s, "end": s, "partial": "..."} of what is being said, after each step
- *   voices     {"gains": [...], "decibels": [...]} at the end: what the samples of each speaker are to be multiplied
- * by, for the level that they have in the mixture (1 of a streaming graph, whose samples have it); and how loud each
- * then is against the mixture embedding  {"embedding": [...], "seconds": s} at the end: of length 1, of so many seconds
- */
+ *   voices     {"gains": [...], "decibels": [...]} at the end: what the samples of each speaker are to be
+ *              multiplied by, for the level that they have in the mixture (1 of a streaming graph, whose samples
+ *              have it); and how loud each then is against the mixture
+ *   embedding  {"embedding": [...], "seconds": s} at the end: of length 1, of so many seconds */
 SPEECHZOO_API const char *speechzoo_result(speechzoo *zoo);
 
 /* Takes the next samples of speaker 0, 1, ..., at the rate of the recording and in all as many; up to `room`. Returns

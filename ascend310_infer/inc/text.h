@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <string>
 
+// Whether all of it is UTF-8, as JSON texts must be.
+bool IsUtf8(const std::string &text);
+
 // Control characters and bytes that are no UTF-8 as \xNN: names of files may hold both.
 std::string OneLine(const std::string &text);
 

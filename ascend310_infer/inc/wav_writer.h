@@ -9,14 +9,14 @@
 
 class WavWriter {
  public:
-  // kWhole: the file is there when all is written, and not before. kGrowing: it is there at once, and what is written
-  // so far can be read at any time.
+  // kWhole: the file is there when all is written, and not before. kGrowing: it is there at once, where none was, and
+  // what is written so far can be read at any time.
   enum class Mode { kWhole, kGrowing };
 
   // One channel at `rate` Hz. OutputError, here and below, where it cannot be written.
   WavWriter(const std::filesystem::path &path, int64_t rate, Mode mode = Mode::kWhole);
 
-  // Without Close(): removes what is not whole.
+  // Without Close(): removes what is not whole, and what grows and holds no samples.
   ~WavWriter();
   WavWriter(WavWriter &&other) noexcept;
   WavWriter &operator=(WavWriter &&) = delete;

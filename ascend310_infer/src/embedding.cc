@@ -14,6 +14,7 @@ constexpr int64_t kSlack = 64;  // samples that a recording may be longer or sho
 EmbeddingAnswer::EmbeddingAnswer(const Interface &interface, WaveformGraph *graph, int64_t length, Outlet outlet)
     : graph_(graph),
       outlet_(std::move(outlet)),
+      size_(static_cast<size_t>(interface.outputs[0].shape[1])),
       longest_(interface.answer.window),
       rate_(static_cast<double>(interface.sample_rate)),
       length_(length) {
@@ -70,6 +71,10 @@ void EmbeddingAnswer::Add(int64_t begin, int64_t end) {
     part.push_back(part[part.size() - given]);
   }
   std::vector<float> embedding = graph_->Run(part)[0];
+  if (embedding.size() != size_) {
+    throw UserError("the graph gives an embedding of " + std::to_string(embedding.size()) + " numbers, expected " +
+                    std::to_string(size_) + "; export it again");
+  }
   MakeUnit(&embedding);
   sum_.resize(embedding.size());
   for (size_t i = 0; i < embedding.size(); ++i) {

@@ -152,22 +152,19 @@ class Identification : public EmbeddingOutput {
 // Adds the recordings to the enrolled voices.
 class Enrolling : public EmbeddingOutput {
  public:
-  Enrolling(const Options &options, size_t size)
-      : EmbeddingOutput(options),
-        enrolment_(std::filesystem::exists(options.enrolled) ? Enrolment::Read(options.enrolled, size)
-                                                             : Enrolment(size)) {
+  Enrolling(const Options &options, size_t size) : EmbeddingOutput(options), size_(size) {
+    Known();  // mistakes before the work
     const std::filesystem::path folder = std::filesystem::path(options.enrolled).parent_path();
-    RequireWritable(folder.empty() ? "." : folder);  // known before the work
+    RequireWritable(folder.empty() ? "." : folder);
   }
 
-  void End() override { enrolment_.Add(options_.enrol, embedding_); }
+  void End() override { added_.push_back(embedding_); }
 
   void Close(size_t failed) override {
     if (failed == options_.recordings.size()) {
       return;
     }
-    enrolment_.Write(options_.enrolled);
-    const size_t count = enrolment_.Utterances(options_.enrol);
+    const size_t count = Write();
     if (options_.json) {
       PrintJson({{"file", options_.enrolled}, {"voice", options_.enrol}, {"utterances", count}});
     } else {
@@ -177,7 +174,25 @@ class Enrolling : public EmbeddingOutput {
   }
 
  private:
-  Enrolment enrolment_;
+  // The voices that are enrolled already.
+  Enrolment Known() const {
+    return std::filesystem::exists(options_.enrolled) ? Enrolment::Read(options_.enrolled, size_) : Enrolment(size_);
+  }
+
+  // Adds the recordings to the file as it is by now: others may have enrolled voices meanwhile. The utterances of the
+  // voice.
+  size_t Write() const {
+    const FileLock lock(options_.enrolled);
+    Enrolment enrolment = Known();
+    for (const Embedding &embedding : added_) {
+      enrolment.Add(options_.enrol, embedding);
+    }
+    enrolment.Write(options_.enrolled);
+    return enrolment.Utterances(options_.enrol);
+  }
+
+  const size_t size_;
+  std::vector<Embedding> added_;
 };
 }  // namespace
 

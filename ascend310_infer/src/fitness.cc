@@ -40,7 +40,7 @@ void Meter::Level::Add(double value) {
 
 double Meter::Level::Power(int64_t count) const {
   const double mean = sum / static_cast<double>(count);
-  return squares / static_cast<double>(count) - mean * mean;
+  return std::max(0.0, squares / static_cast<double>(count) - mean * mean);  // of a constant, rounding leaves less
 }
 
 double Meter::Level::Largest() const { return std::max(std::abs(low), std::abs(high)); }

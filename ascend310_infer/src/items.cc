@@ -160,7 +160,8 @@ std::vector<Item> FindItems(const fs::path &folder, const fs::path &results, con
   std::vector<Item> items;
   const size_t inputs = interface.FileCount();
   const bool numbered = fs::is_directory(folder / FolderName(0));
-  const std::vector<fs::path> files = FindFiles(numbered ? folder / FolderName(0) : folder, results);
+  const fs::path first = numbered ? folder / FolderName(0) : folder;
+  const std::vector<fs::path> files = FindFiles(first, results);
   std::string left_out;
   if (numbered || inputs == 1) {
     for (const fs::path &file : WithSuffix(files, ".bin")) {
@@ -174,7 +175,7 @@ std::vector<Item> FindItems(const fs::path &folder, const fs::path &results, con
   if (items.empty() && interface.TakesWaveform()) {
     left_out = OtherFormats(files);
     for (const fs::path &file : WithSuffix(files, ".wav")) {
-      items.push_back({fs::path(file).replace_extension(), {folder / file}});
+      items.push_back({fs::path(file).replace_extension(), {first / file}});
     }
   }
   if (items.empty()) {

@@ -2,19 +2,30 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include "decoder.h"
+#include "error.h"
 #include "level.h"
 #include "text.h"
 #include "text_answer.h"
 #include "transcript.h"
 
 namespace {
+// UserError for the output of a step that is no `rows` x `columns` numbers.
+void RequireSize(const std::vector<float> &values, int64_t rows, size_t columns) {
+  if (values.size() != static_cast<size_t>(rows) * columns) {
+    throw UserError("the graph gives " + std::to_string(values.size()) + " numbers in a step, expected " +
+                    std::to_string(rows) + " x " + std::to_string(columns) + "; export it again");
+  }
+}
+
 class LiveText : public Answer {
  public:
   LiveText(const Interface &interface, Predict predict, const AnswerSettings &settings, Outlet outlet)
       : kind_(interface.answer),
+        rows_(interface.streaming.rows),
         alphabet_(kind_.labels, kind_.blank, kind_.spaced),
         partial_(settings.partial),
         seconds_(static_cast<double>(kind_.frame_samples) / static_cast<double>(interface.sample_rate)),
@@ -35,6 +46,7 @@ class LiveText : public Answer {
 
  private:
   void Add(const std::vector<float> &values, int64_t first, int64_t last) {
+    RequireSize(values, rows_, kind_.labels.size());
     const LogProbs piece =
         LogProbs(kind_.labels.size(), values).Slice(static_cast<size_t>(first), static_cast<size_t>(last));
     unsaid_.Append(piece);
@@ -54,6 +66,7 @@ class LiveText : public Answer {
   }
 
   const AnswerKind &kind_;
+  int64_t rows_;  // of a step
   Alphabet alphabet_;
   bool partial_;
   double seconds_;  // of a frame
@@ -69,6 +82,7 @@ class LiveVoices : public Answer {
   LiveVoices(const Interface &interface, Predict predict, Outlet outlet)
       : level_(static_cast<size_t>(interface.outputs[0].shape[1])),
         speakers_(static_cast<size_t>(interface.outputs[0].shape[1])),
+        rows_(interface.streaming.rows),
         outlet_(std::move(outlet)),
         steps_(interface, std::move(predict),
                [this](const std::vector<float> &values, int64_t first, int64_t last) { Add(values, first, last); }) {}
@@ -86,10 +100,10 @@ class LiveVoices : public Answer {
 
  private:
   void Add(const std::vector<float> &values, int64_t first, int64_t last) {
-    const auto rows = static_cast<std::ptrdiff_t>(values.size() / speakers_);
+    RequireSize(values, rows_, speakers_);
     std::vector<std::vector<float>> voices;
     for (size_t i = 0; i < speakers_; ++i) {
-      const auto start = values.begin() + static_cast<std::ptrdiff_t>(i) * rows;
+      const auto start = values.begin() + static_cast<std::ptrdiff_t>(i) * rows_;
       voices.emplace_back(start + first, start + last);
     }
     const auto count =
@@ -107,6 +121,7 @@ class LiveVoices : public Answer {
 
   Level level_;
   size_t speakers_;
+  int64_t rows_;  // samples of each in a step
   Outlet outlet_;
   std::vector<float> mixture_;  // what has come of it, and not of the speakers
   Steps steps_;

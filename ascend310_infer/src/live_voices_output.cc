@@ -2,7 +2,6 @@
 #include <filesystem>
 #include <iostream>
 
-#include "error.h"
 #include "files.h"
 #include "output.h"
 #include "wav_writer.h"
@@ -18,7 +17,7 @@ class LiveVoicesOutput : public Output {
     for (size_t i = 1; i <= graph.at("voices"); ++i) {
       paths_.push_back(folder / ("live_" + std::to_string(i) + ".wav"));
       if (fs::exists(fs::symlink_status(paths_.back()))) {  // what was live cannot be had again
-        throw OutputError(paths_.back().string() + ": is there already; move it away or name another --output_path");
+        RefuseExisting(paths_.back());
       }
     }
   }

@@ -4,8 +4,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <map>
+#include <utility>
 
 #include "error.h"
+#include "text.h"
 
 namespace {
 constexpr char kUsage[] =
@@ -33,6 +35,55 @@ double ParseDecimal(const std::string &flag, const std::string &text, int least,
   return value;
 }
 
+enum Work : unsigned { kFolder = 1, kRecordings = 2, kStream = 4 };
+
+// The flags that are not for all kinds of work, and what they are for; input_path is what makes it a folder's.
+const std::map<std::string, unsigned> kFor = {{"warmup", kFolder},
+                                              {"json", kRecordings | kStream},
+                                              {"timestamps", kRecordings | kStream},
+                                              {"beam_width", kRecordings | kStream},
+                                              {"lm_path", kRecordings | kStream},
+                                              {"alpha", kRecordings | kStream},
+                                              {"beta", kRecordings | kStream},
+                                              {"embed", kRecordings},
+                                              {"threshold", kRecordings},
+                                              {"enrolled", kRecordings},
+                                              {"enrol", kRecordings},
+                                              {"sample_rate", kStream}};
+
+// Flags of which one makes the other useless.
+constexpr std::pair<const char *, const char *> kEither[] = {
+    {"embed", "enrolled"}, {"threshold", "embed"}, {"threshold", "enrol"}};
+
+// UserError for a flag that has no effect on this kind of work, or beside another flag.
+void CheckUse(const Options &options) {
+  const unsigned work = options.stream ? kStream : !options.recordings.empty() ? kRecordings : kFolder;
+  const std::string found = options.stream ? "--stream" : work == kRecordings ? options.recordings[0] : "--input_path";
+  const std::map<unsigned, std::string> expected = {{kFolder, "--input_path"},
+                                                    {kRecordings, "recordings"},
+                                                    {kStream, "--stream"},
+                                                    {kRecordings | kStream, "recordings or --stream"}};
+  for (const std::string &flag : options.given) {
+    const auto use = kFor.find(flag);
+    if (use != kFor.end() && (use->second & work) == 0) {
+      throw UserError("--" + flag + ": found with " + found + ", expected " + expected.at(use->second) +
+                      "; leave it out");
+    }
+  }
+  for (const auto &[flag, other] : kEither) {
+    if (options.given.count(flag) > 0 && options.given.count(other) > 0) {
+      throw UserError(std::string("--") + flag + ": found with --" + other + ", expected one of them");
+    }
+  }
+}
+
+// UserError for a value that is to become JSON and cannot.
+void CheckText(const std::string &flag, const std::string &value) {
+  if (!IsUtf8(value)) {
+    throw UserError("--" + flag + ": found '" + value + "', expected UTF-8; give another name");
+  }
+}
+
 // UserError for flags that do not go together.
 void CheckTogether(const Options &options) {
   const bool answers = !options.recordings.empty() || options.stream;
@@ -55,9 +106,7 @@ void CheckTogether(const Options &options) {
   if (!options.enrol.empty()) {
     require(options.enrolled, "enrolled");
   }
-  if (options.embed && !options.enrolled.empty()) {
-    throw UserError("--embed: found with --enrolled, expected one of them");
-  }
+  CheckUse(options);
 }
 }  // namespace
 
@@ -100,6 +149,7 @@ Options ParseOptions(int argc, const char *const *argv) {
     const auto number = numbers.find(flag);
     const auto decimal = decimals.find(flag);
     const auto is_set = switches.find(flag);
+    options.given.insert(flag);
     if (is_set != switches.end() && equals == std::string::npos) {
       *is_set->second = true;
       continue;
@@ -121,6 +171,8 @@ Options ParseOptions(int argc, const char *const *argv) {
       *target = ParseDecimal(flag, value, least, most);
     }
   }
+  CheckText("enrol", options.enrol);
+  CheckText("lm_path", options.lm_path);
   CheckTogether(options);
   CheckDevice(options.device);
   return options;

@@ -1,28 +1,22 @@
 #include "output.h"
 
 #include <iostream>
+#include <map>
 
 #include "error.h"
 
 namespace {
 // UserError for a graph whose answers are of another kind than the flags are for.
 void CheckFlags(const Options &options, const nlohmann::json &graph) {
-  struct Flag {
-    const char *name;
-    bool given;
-    const char *kind;
-  };
-  const Flag flags[] = {{"timestamps", options.timestamps, "text"},
-                        {"beam_width", options.beam_width > 0, "text"},
-                        {"output_path", !options.output_path.empty(), "voices"},
-                        {"embed", options.embed, "embedding"},
-                        {"threshold", options.threshold.has_value(), "embedding"},
-                        {"enrolled", !options.enrolled.empty(), "embedding"}};
+  const std::map<std::string, std::string> kinds = {
+      {"timestamps", "text"}, {"beam_width", "text"},     {"lm_path", "text"},
+      {"alpha", "text"},      {"beta", "text"},           {"output_path", "voices"},
+      {"embed", "embedding"}, {"threshold", "embedding"}, {"enrolled", "embedding"}};
   const std::string kind = graph.at("kind");
-  for (const Flag &flag : flags) {
-    if (flag.given && kind != flag.kind) {
-      throw UserError(std::string("--") + flag.name + ": found with " + options.mindir_path + ", whose answers are " +
-                      kind + ", expected a graph of " + flag.kind);
+  for (const auto &[flag, wanted] : kinds) {
+    if (options.given.count(flag) > 0 && kind != wanted) {
+      throw UserError("--" + flag + ": found with " + options.mindir_path + ", whose answers are " + kind +
+                      ", expected a graph of " + wanted);
     }
   }
 }

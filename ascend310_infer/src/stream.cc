@@ -68,12 +68,14 @@ int RunStream(const Options &options) {
   const int64_t rate = options.sample_rate > 0 ? options.sample_rate : interface.sample_rate;
   Zoo zoo(options, options.json);
   zoo.Start(rate, 0);
-  output->Begin({"", rate, 1});
   PrintBeginning(rate, graph.at("latency"));
   NoteInterruptsOfReads();
   bool heard = false;
   std::string rest;
   for (std::vector<float> samples = ReadSamples(&rest); !samples.empty(); samples = ReadSamples(&rest)) {
+    if (!heard) {
+      output->Begin({"", rate, 1});
+    }
     heard = true;
     zoo.Push(samples, output.get());
   }

@@ -6,12 +6,12 @@
 #include <iostream>
 
 namespace {
-// Bytes of the UTF-8 character at `start`, 0 where there is none that can be printed.
-size_t Printable(const std::string &text, size_t start) {
+// Bytes of the UTF-8 character at `start`, 0 where there is none.
+size_t Character(const std::string &text, size_t start) {
   const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
   const unsigned first = byte(start);
   if (first < 0x80) {
-    return first >= 0x20 && first != 0x7F ? 1 : 0;
+    return 1;
   }
   const size_t size = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
   for (size_t i = 1; i < size; ++i) {
@@ -22,10 +22,29 @@ size_t Printable(const std::string &text, size_t start) {
   const unsigned second = byte(start + 1);
   const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
   const bool surrogate = (first == 0xED && second >= 0xA0) || (first == 0xF4 && second >= 0x90);
-  const bool control = first == 0xC2 && second < 0xA0;
-  return overlong || surrogate || control ? 0 : size;
+  return overlong || surrogate ? 0 : size;
+}
+
+// Likewise, 0 also for one that cannot be printed.
+size_t Printable(const std::string &text, size_t start) {
+  const auto first = static_cast<unsigned char>(text[start]);
+  const size_t size = Character(text, start);
+  const bool control = first < 0x20 || first == 0x7F ||
+                       (size == 2 && first == 0xC2 && static_cast<unsigned char>(text[start + 1]) < 0xA0);
+  return control ? 0 : size;
 }
 }  // namespace
+
+bool IsUtf8(const std::string &text) {
+  for (size_t i = 0; i < text.size();) {
+    const size_t size = Character(text, i);
+    if (size == 0) {
+      return false;
+    }
+    i += size;
+  }
+  return true;
+}
 
 std::string OneLine(const std::string &text) {
   std::string line;

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <iomanip>
@@ -68,12 +67,12 @@ class RawFile {
  public:
   // OutputError, here and below, where that fails; `wanted` is the file it is for.
   RawFile(const fs::path &folder, fs::path wanted) : wanted_(std::move(wanted)) {
-    std::string name = (folder / ".saving-XXXXXX").string();
-    const int descriptor = mkstemp(name.data());
+    fs::path path;
+    const int descriptor = OpenTemporary(folder, &path);
     if (descriptor < 0) {
       Refuse();
     }
-    unlink(name.c_str());
+    unlink(path.c_str());
     file_ = fdopen(descriptor, "w+b");
   }
   ~RawFile() { std::fclose(file_); }

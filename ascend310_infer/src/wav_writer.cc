@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -49,12 +48,11 @@ std::string WavHeader(int64_t rate, uint64_t frames) {
 }
 
 WavWriter::WavWriter(const std::filesystem::path &path, int64_t rate, Mode mode) : path_(path), rate_(rate) {
-  if (mode == Mode::kWhole) {
-    static std::atomic<int> number = 0;  // several may be written at a time
-    temporary_ = path.parent_path() / (".saving-" + std::to_string(getpid()) + "-" + std::to_string(number++));
+  descriptor_ = mode == Mode::kWhole ? OpenTemporary(path.parent_path(), &temporary_)
+                                     : open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor_ < 0 && errno == EEXIST) {
+    RefuseExisting(path);
   }
-  const std::filesystem::path &place = mode == Mode::kWhole ? temporary_ : path_;
-  descriptor_ = open(place.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) {
     Refuse(errno);
   }
@@ -74,11 +72,13 @@ WavWriter::WavWriter(WavWriter &&other) noexcept
 WavWriter::~WavWriter() { Discard(); }
 
 void WavWriter::Discard() noexcept {
-  if (descriptor_ >= 0) {
-    close(descriptor_);
-  }
   if (!temporary_.empty()) {
     unlink(temporary_.c_str());
+  } else if (descriptor_ >= 0 && frames_ == 0) {
+    unlink(path_.c_str());
+  }
+  if (descriptor_ >= 0) {
+    close(descriptor_);
   }
   descriptor_ = -1;
   temporary_.clear();
@@ -121,5 +121,6 @@ void WavWriter::Close() {
     Refuse(errno);
   }
   temporary_.clear();
-  Discard();
+  close(descriptor_);
+  descriptor_ = -1;
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.audio.survey import Stamp
+from utils.checkpoints.checkpoint import digest
 from utils.errors import OutputError
 from utils.files import write_arrays
 
@@ -15,16 +16,17 @@ Kept = dict[bytes, tuple[Stamp, np.ndarray]]    # {file: (what it was like, its 
 
 
 class EmbeddingCache:
-    """Embeddings of one checkpoint and of `settings` on which they depend: others never meet stale ones.
+    """Embeddings by the parameters of one checkpoint, and of `settings` on which they depend: others never meet stale
+    ones, and what else the checkpoint records, such as a calibration, may change.
 
     They lie in embeddings/ beside the checkpoint or in `folder`, in one .npz per folder of recordings. Each comes with
     the Stamp of its file: of one that has changed it is not taken.
     """
 
     def __init__(self, checkpoint: str | Path, *settings: object, folder: str | Path = ""):
-        digest = hashlib.sha256(Path(checkpoint).read_bytes())
-        digest.update(" ".join(map(str, settings)).encode())
-        self.folder, self.key = Path(folder or Path(checkpoint).parent) / "embeddings", digest.hexdigest()[:16]
+        key = hashlib.sha256(digest(checkpoint))
+        key.update(" ".join(map(str, settings)).encode())
+        self.folder, self.key = Path(folder or Path(checkpoint).parent) / "embeddings", key.hexdigest()[:16]
         self.writes = True
 
     def load(self, folder: str | Path) -> Kept:

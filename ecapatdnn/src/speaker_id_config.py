@@ -41,8 +41,8 @@ class SpeakerIdConfig(RunSettings):
     channels: Size = 512            # of the layers over time
     mfa_channels: Size = 1500       # of the last of them, whose statistics are pooled
     emb_size: Size = 512            # embedding dimension
-    variant: Variant = "speechbrain"  # or taoruijie: whose ECAPA-TDNN (src/model.py)
-    front_end: Features = "speechbrain"  # or taoruijie, kaldi: whose features (src/features.py)
+    variant: Variant = "speechbrain"  # or taoruijie, wespeaker: whose ECAPA-TDNN (src/model.py)
+    front_end: Features = "speechbrain"  # or taoruijie, kaldi, 3dspeaker: whose features (src/features.py)
 
     # optimisation
     max_lrate: Rate = 1e-3          # of the first epoch

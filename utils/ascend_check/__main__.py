@@ -85,8 +85,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
                 raise SettingError(f"{what}: found {name!r}, expected one of {', '.join(known)}")
     if args.config and len(args.model) > 1:
         raise SettingError("config: settings are those of one model; name it by --model")
-    if args.jobs < 1:
-        raise SettingError(f"jobs: found {args.jobs}, expected at least 1")
     args.config = args.config and os.path.abspath(args.config)
     return args
 

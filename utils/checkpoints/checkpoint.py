@@ -1,15 +1,17 @@
 """Checkpoints in MindSpore's own format, written so that an interruption leaves the previous one valid."""
+import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 
-from utils.checkpoints.checkpoint_format import check_format
+from utils.checkpoints.checkpoint_format import check_format, read_values
 from utils.errors import ContentError, MismatchError, NotFoundError
 from utils.files import StrPath, whole_file
 from utils.paths import best_of
@@ -41,6 +43,18 @@ def load_checkpoint(path: StrPath) -> tuple[dict[str, Parameter], dict[str, Any]
         raise ContentError(f"{path}: not a MindSpore checkpoint, or damaged (its checksum does not fit); copy it "
                            "again or use an earlier one") from None
     return parameters, record
+
+
+def digest(path: StrPath) -> bytes:
+    """The SHA-256 of the parameters of a checkpoint, whatever its record says; of any other file, of its bytes."""
+    found = hashlib.sha256()
+    try:
+        for value in read_values(path):
+            if value.tag != RECORD:
+                found.update(value.SerializeToString(deterministic=True))
+    except ValueError:
+        found.update(Path(path).read_bytes())
+    return found.digest()
 
 
 def load_into(path: StrPath, parameters: Mapping[str, Parameter], skip: Sequence[str] = ()) -> dict[str, Any]:

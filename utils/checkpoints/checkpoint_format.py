@@ -5,6 +5,8 @@ stated shape needs. A file with a shape too small writes behind that memory: it 
 """
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -17,17 +19,21 @@ SIZES = {"BFloat16": 2} | {kind: np.dtype(kind.lower()).itemsize for kind in (
 CHECKSUM, MARK = 17, b"crc_num"     # bytes at the end of a file with a checksum, and what they start with
 
 
-def check_format(path: StrPath) -> None:
-    """ValueError for a file that is no checkpoint, or one with a parameter of another size than its shape and type."""
+def read_values(path: StrPath) -> Sequence[Any]:
+    """What a checkpoint holds, each with its `tag`; large ones in several parts. ValueError for no checkpoint."""
     with open(path, "rb") as file:
         data = file.read()
     if data[-CHECKSUM:].startswith(MARK):
         data = data[:-CHECKSUM]
     try:
-        values = Checkpoint.FromString(data).value
+        return Checkpoint.FromString(data).value
     except DecodeError as error:
         raise ValueError(f"no checkpoint: {error}") from None
-    for tag, parts in itertools.groupby(values, key=lambda value: value.tag):   # large ones come in several parts
+
+
+def check_format(path: StrPath) -> None:
+    """ValueError for a file that is no checkpoint, or one with a parameter of another size than its shape and type."""
+    for tag, parts in itertools.groupby(read_values(path), key=lambda value: value.tag):
         parts = [part.tensor for part in parts if part.HasField("tensor")]
         if not parts or len({part.tensor_type for part in parts}) > 1:
             raise ValueError(f"{tag}: no parameter")

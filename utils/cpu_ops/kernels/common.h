@@ -196,10 +196,12 @@ double Sum(int64_t count, const Visit &visit) {
   return sum;
 }
 
-// e^x to 2e-7, in a form that compilers turn into vector instructions (the polynomial is that of the Cephes library).
+// e^x to 2e-7, and NaN for NaN, in a form that compilers turn into vector instructions (the polynomial is that of the
+// Cephes library).
 inline float Exp(float x) {
   x = std::min(std::max(x, -87.0f), 88.0f);
-  const float whole = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
+  const float shifted = x * 1.44269504f + 12582912.0f;  // whose last bits are the whole number, as 1.5 * 2^23
+  const float whole = shifted - 12582912.0f;
   const float rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
   float value = 1.9875691500e-4f;
   value = value * rest + 1.3981999507e-3f;
@@ -208,7 +210,9 @@ inline float Exp(float x) {
   value = value * rest + 1.6666665459e-1f;
   value = value * rest + 5.0000001201e-1f;
   value = value * rest * rest + rest + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  bits = (bits + 127) << 23;  // without a conversion, which NaN has none for
   float power;
   std::memcpy(&power, &bits, sizeof(power));
   return value * power;

@@ -52,6 +52,19 @@ struct Utterance {
 
   int64_t size() const { return static_cast<int64_t>(states.size()); }
 
+  // Whether a log probability of one of its states is NaN.
+  bool HasNan() const {
+    std::vector<int32_t> used = states;
+    std::sort(used.begin(), used.end());
+    used.erase(std::unique(used.begin(), used.end()), used.end());
+    for (int64_t t = 0; t < frames; ++t) {
+      for (const int32_t label : used) {
+        if (std::isnan(log_probs[t * step + label])) return true;
+      }
+    }
+    return false;
+  }
+
   // The log probabilities of the states at a frame.
   void Emit(int64_t t, float *to) const {
     const float *row = log_probs + t * step;
@@ -69,10 +82,14 @@ inline float Level(float *x, int64_t count) {
 }
 
 // The loss of an utterance; gradient (frames, labels), rows `step` apart, with respect to the log probabilities, zeros
-// where the loss is infinite. The gradient must be zeros before.
-float Loss(const Utterance &u, float *gradient) {
+// where the loss is infinite; both NaN where a log probability of the states is. The gradient must be zeros before.
+float Loss(const Utterance &u, int64_t labels, float *gradient) {
   const int64_t states = u.size(), width = states + kSpare;
   if (u.frames == 0) return states == 1 ? 0.0f : INFINITY;
+  if (u.HasNan()) {
+    for (int64_t t = 0; t < u.frames; ++t) std::fill_n(gradient + t * u.step, labels, NAN);
+    return NAN;
+  }
   const Memory ahead = Allocate(u.frames * width), emitted = Allocate(states), back = Allocate(2 * width);
   std::fill_n(ahead.get(), u.frames * width, kNever);
   std::vector<double> level(u.frames);
@@ -136,7 +153,7 @@ extern "C" int Ctc(int, void **data, int *, int64_t **shapes, const char **, voi
   Parallel(batch, [&](int64_t b) {
     const Utterance utterance(log_probs + b * labels, batch * labels, std::min<int64_t>(frames[b], steps),
                               text + b * longest, std::min<int64_t>(counts[b], longest), blank);
-    loss[b] = Loss(utterance, gradient + b * labels);
+    loss[b] = Loss(utterance, labels, gradient + b * labels);
   });
   return 0;
 }
