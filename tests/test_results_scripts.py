@@ -19,12 +19,17 @@ from utils.config import parse_config, parse_train_config, parse_use_config, sav
 SCRIPTS = [("ecapatdnn", "results_librispeech_an4.sh"), ("ecapatdnn", "results_open_speech.sh"),
            ("conv_tasnet", "results_librispeech_an4.sh"), ("conv_tasnet", "results_open_speech.sh"),
            ("deepspeech2", "results_an4.sh"), ("deepspeech2", "results_open_speech.sh")]
+PRESETS = [("conv_tasnet", "results_open_speech.sh", "open_speech_noisy"),
+           ("conv_tasnet", "results_open_speech.sh", "open_speech_causal"),
+           ("deepspeech2", "results_open_speech.sh", "open_speech_streaming")]
 
 
-@pytest.fixture(params=SCRIPTS, ids="-".join)
+@pytest.fixture(params=SCRIPTS + PRESETS, ids="-".join)
 def script(request, tmp_path, monkeypatch):
     """(model, name) of a script that can run in `tmp_path`, where the model's folder is the current one."""
-    model, name = request.param
+    model, name, *preset = request.param
+    if preset:
+        monkeypatch.setenv("PRESET", *preset)
     folder = tmp_path / model
     folder.mkdir()
     (folder / "configs").symlink_to(ROOT / model / "configs")
