@@ -16,7 +16,7 @@ from helpers.programs import called
 DOCUMENTS = documents()
 MODELS = ("ecapatdnn", "conv_tasnet", "deepspeech2")
 # in one language: lists of changes and of measurements, cards of checkpoints, what a program writes
-ALONE = re.compile(r"CHANGELOG\.md|SECURITY\.md|benchmarks/README\.md|.*/(pretrained|samples)/README\.md|"
+ALONE = re.compile(r"CHANGELOG\.md|SECURITY\.md|benchmarks/README\.md|.*/(pretrained(/\w+)?|samples)/README\.md|"
                    r"docs/ascend_check_table\.md|\.github/.*")
 PAIRS = [name for name in DOCUMENTS if not ALONE.fullmatch(name) and not name.endswith("_CN.md")]
 SHELL = {name for name in DOCUMENTS if not name.startswith(("CHANGELOG", "benchmarks", ".github"))}

@@ -182,6 +182,15 @@ def shown(heading, row, column):
     return float(re.search(r"-?[\d.]+", cells[column])[0])
 
 
+def test_the_noisy_separator_knows_how_many_speak(capsys, tmp_path):
+    samples = {"conv_tasnet/samples/mixture.wav": 2, "ecapatdnn/samples/speaker1_a.wav": 1,
+               "ecapatdnn/samples/speaker2.wav": 1, "deepspeech2/samples/command.wav": 1}
+    conv_tasnet.infer.main([*(str(ROOT / name) for name in samples), "--checkpoint_path", "noisy", "--output_dir",
+                            str(tmp_path), "--device_target", "CPU"])
+    found = re.findall(r"; (\d) voices?", capsys.readouterr().out)
+    assert found == [str(count) for count in samples.values()]
+
+
 def test_what_ships_has_a_name(tmp_path):
     for name in ("noisy", "causal"):
         (tmp_path / "pretrained" / name).mkdir(parents=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 在开放语料上训练并在五种条件下评估（RESULTS_CN.md 的结果表）；给出检查点时不训练，只评估。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。
+# 在开放语料上训练并在六种条件下评估（RESULTS_CN.md 的结果表）；给出检查点时不训练，只评估。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。
 # PRESET=open_speech_noisy 为噪声模型，open_speech_causal 为因果模型。用法：
 #   bash scripts/results_open_speech.sh [CHECKPOINT]
 set -euo pipefail
@@ -34,9 +34,10 @@ remix() {       # 名称、选项：测试集的 677 行在另一种条件下
 remix uneven --gain_range 5
 remix sparse --partial_share 1
 remix one --one_voice_share 1
+remix noise --noise_share 1
 remix noisy --noise_share 1 --room_share 1
 "$python" eval.py --checkpoint_path "$checkpoint" --eval_dir $lists/test.csv --eval_path "$SPEECH_DATA" --amp_level O0
-for condition in uneven sparse one noisy; do
+for condition in uneven sparse one noise noisy; do
   "$python" eval.py --checkpoint_path "$checkpoint" --eval_dir "$lists/test_$condition/mixtures.csv" \
     --eval_path "$lists/test_$condition" --amp_level O0 --output_folder "$(dirname "$checkpoint")/eval_$condition"
 done
