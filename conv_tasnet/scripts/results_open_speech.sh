@@ -19,7 +19,7 @@ if [ $# = 0 ]; then
     --ckpt_save_dir runs/open_speech_final --lr 0.0008 --num_epochs 5 --seed 2 \
     --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
   if [ "$preset" = open_speech_noisy ]; then    # 验证混合与训练时相同的条件
-    "$python" remix.py --config $preset --eval_dir $lists/valid.csv --eval_path $lists/wav \
+    "$python" remix.py --config "$preset" --eval_dir $lists/valid.csv --eval_path $lists/wav \
       --output_folder $lists/valid_noisy
   fi
   if [ "$preset" != open_speech ]; then         # 另外两个模型从最后的权重开始
