@@ -70,7 +70,7 @@ def test_the_wheel_holds_what_programs_need_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     for model in MODELS:
-        kinds = "configs/*.yaml", "pretrained/*", "samples/*", "src/*.py"
+        kinds = "configs/*.yaml", "pretrained/**/*.*", "samples/*", "src/*.py"
         expected = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / model).glob(kind)} \
             | {f"{model}/py.typed", f"{model}/train.py"}
         assert expected <= names

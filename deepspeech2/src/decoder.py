@@ -197,10 +197,18 @@ def save_log_probs(path: StrPath, items: Sequence[tuple[str, str, np.ndarray]], 
     """Writes the outputs [(key, text, log_probs (T, L))] of a network with `labels` to a .npz for lm.py tune."""
     keys = [key for key, _, _ in items]
     require_unique(keys, path)
-    # by number: a key may be no name for a member of a zip archive, such as a path that is no UTF-8
-    arrays = {f"log_probs.{i}": np.asarray(log_probs, np.float32) for i, (_, _, log_probs) in enumerate(items)}
+    arrays = {_member(i, key): np.asarray(log_probs, np.float32) for i, (key, _, log_probs) in enumerate(items)}
     write_arrays(path, keys=np.array(keys, str), texts=np.array([text for _, text, _ in items], str),
                  labels=np.array(list(labels), str), **arrays)
+
+
+def _member(number, key):
+    """The name in the file of the log probabilities of `key`: by number where that is a path that is no UTF-8."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return f"log_probs.#{number}"
+    return f"log_probs.{key}"
 
 
 def require_unique(keys: Sequence[str], path: StrPath) -> None:
@@ -213,7 +221,7 @@ def load_log_probs(path: StrPath) -> tuple[list[tuple[str, str, np.ndarray]], st
     """([(key, text, log_probs (T, L))], labels) of such a file. NotFoundError; ContentError for another or cut one."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            items = [(str(key), str(text), data[f"log_probs.{i}"])
+            items = [(str(key), str(text), data[_member(i, str(key))])
                      for i, (key, text) in enumerate(zip(data["keys"], data["texts"], strict=True))]
             return items, "".join(data["labels"])
     except OSError as error:

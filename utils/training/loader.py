@@ -133,4 +133,4 @@ def any_readable(make: Callable[[Item], Value], file: Item, name: Callable[[Item
             bad[name(file)] = str(error)
             failed, file = file, another()
     raise ContentError(f"{ATTEMPTS} files in a row cannot be read, the last is {name(failed)}; check the "
-                       "list of training files and the folder that its paths are relative to")
+                       "list of training files and the folder of its paths, such as train_path")
