@@ -200,8 +200,9 @@ def prepare(scan, config):
 
 def download(config):
     """What --download asks for."""
+    require(config, "corpus", "data_folder", "output_folder")       # before the long work
     if config.corpus not in ("an4", "librispeech"):
-        raise SettingError(f"download: found --corpus {config.corpus or 'not set'}, expected an4 or librispeech; leave "
+        raise SettingError(f"download: found --corpus {config.corpus}, expected an4 or librispeech; leave "
                            "--download out")
     if config.corpus == "an4":
         download_an4(config.data_folder, config.base_url, config.checksum)
@@ -214,7 +215,6 @@ def download(config):
 def main(argv):
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
-    require(config, "corpus", "data_folder", "output_folder")
     idle = [name for name in OF_DOWNLOADS if getattr(config, name) != getattr(PrepareConfig, name)]
     if idle and not config.download:
         raise SettingError(f"{' and '.join(idle)}: of a download, and there is none; add --download true or leave "

@@ -50,7 +50,7 @@ class LiveTranscriber:
     def __init__(self, recognizer: "deepspeech2.Recognizer", rate: int):
         self.resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
         self.decoder = OfflineDecoder(recognizer) if recognizer.config.bidirectional else StreamingDecoder(recognizer)
-        self.space = " " if recognizer.alphabet.spaced else ""
+        self.space = recognizer.alphabet.space
         self.has_final = False      # whether some text is final
 
     def push(self, pcm: bytes) -> Update:

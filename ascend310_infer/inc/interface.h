@@ -2,6 +2,7 @@
 #ifndef ASCEND310_INFER_INC_INTERFACE_H_
 #define ASCEND310_INFER_INC_INTERFACE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -22,6 +23,9 @@ struct Port {
   // The shape of a tensor of so many bytes; UserError where they do not fit.
   std::vector<int64_t> ShapeOf(size_t bytes) const;
 };
+
+// UserError for an output of `found` numbers that is not rows x columns, as inputs.json has it.
+void RequireSize(size_t found, size_t rows, size_t columns);
 
 // Log-likelihood ratio = scale * score + offset + duration * log(joint seconds), as ecapatdnn/src/calibration.py.
 struct Calibration {

@@ -71,10 +71,7 @@ void EmbeddingAnswer::Add(int64_t begin, int64_t end) {
     part.push_back(part[part.size() - given]);
   }
   std::vector<float> embedding = graph_->Run(part)[0];
-  if (embedding.size() != size_) {
-    throw UserError("the graph gives an embedding of " + std::to_string(embedding.size()) + " numbers, expected " +
-                    std::to_string(size_) + "; export it again");
-  }
+  RequireSize(embedding.size(), 1, size_);
   MakeUnit(&embedding);
   sum_.resize(embedding.size());
   for (size_t i = 0; i < embedding.size(); ++i) {

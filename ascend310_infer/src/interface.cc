@@ -200,6 +200,13 @@ std::filesystem::path ReadConfig(const nlohmann::json &json, const std::filesyst
 }
 }  // namespace
 
+void RequireSize(size_t found, size_t rows, size_t columns) {
+  if (found != rows * columns) {
+    throw UserError("the graph gives " + std::to_string(found) + " numbers, expected " + std::to_string(rows) + " x " +
+                    std::to_string(columns) + "; export it again");
+  }
+}
+
 std::vector<int64_t> Port::ShapeOf(size_t bytes) const {
   int64_t known = kElementBytes;
   for (const int64_t size : shape) {

@@ -2,25 +2,15 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <string>
 #include <utility>
 
 #include "decoder.h"
-#include "error.h"
 #include "level.h"
 #include "text.h"
 #include "text_answer.h"
 #include "transcript.h"
 
 namespace {
-// UserError for the output of a step that is no `rows` x `columns` numbers.
-void RequireSize(const std::vector<float> &values, int64_t rows, size_t columns) {
-  if (values.size() != static_cast<size_t>(rows) * columns) {
-    throw UserError("the graph gives " + std::to_string(values.size()) + " numbers in a step, expected " +
-                    std::to_string(rows) + " x " + std::to_string(columns) + "; export it again");
-  }
-}
-
 class LiveText : public Answer {
  public:
   LiveText(const Interface &interface, Predict predict, const AnswerSettings &settings, Outlet outlet)
@@ -46,7 +36,7 @@ class LiveText : public Answer {
 
  private:
   void Add(const std::vector<float> &values, int64_t first, int64_t last) {
-    RequireSize(values, rows_, kind_.labels.size());
+    RequireSize(values.size(), static_cast<size_t>(rows_), kind_.labels.size());
     const LogProbs piece =
         LogProbs(kind_.labels.size(), values).Slice(static_cast<size_t>(first), static_cast<size_t>(last));
     unsaid_.Append(piece);
@@ -100,7 +90,7 @@ class LiveVoices : public Answer {
 
  private:
   void Add(const std::vector<float> &values, int64_t first, int64_t last) {
-    RequireSize(values, rows_, speakers_);
+    RequireSize(values.size(), static_cast<size_t>(rows_), speakers_);
     std::vector<std::vector<float>> voices;
     for (size_t i = 0; i < speakers_; ++i) {
       const auto start = values.begin() + static_cast<std::ptrdiff_t>(i) * rows_;

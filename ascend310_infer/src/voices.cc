@@ -1,10 +1,7 @@
 #include "voices.h"
 
 #include <nlohmann/json.hpp>
-#include <string>
 #include <utility>
-
-#include "error.h"
 
 VoicesAnswer::VoicesAnswer(const Interface &interface, WaveformGraph *graph, Outlet outlet)
     : graph_(graph),
@@ -37,11 +34,7 @@ Signals VoicesAnswer::Run(const std::vector<float> &mixture) {
     }
   }
   const std::vector<float> flat = std::move(graph_->Run(filled)[0]);  // (speakers, samples)
-  if (flat.size() != speakers_ * filled.size()) {
-    throw UserError("the graph gives " + std::to_string(flat.size()) + " samples of speakers for " +
-                    std::to_string(filled.size()) + " of a recording, expected " + std::to_string(speakers_) + " x " +
-                    std::to_string(filled.size()) + "; export it again");
-  }
+  RequireSize(flat.size(), speakers_, filled.size());
   Signals speakers;
   for (size_t i = 0; i < speakers_; ++i) {
     const auto first = flat.begin() + static_cast<std::ptrdiff_t>(i * filled.size());

@@ -104,7 +104,8 @@ def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[]
     if not config.valid_dir:
         return None
     mixtures = read_mixtures(config.valid_dir, config.valid_path, config)
-    survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))   # not after an epoch
+    # unfit files are found now, and not after the first epoch
+    survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))
     longest = round(config.cv_maxlen * config.sample_rate)
 
     def scored(network: MixtureNetwork, item: Mixture) -> tuple[float, float, float]:

@@ -40,7 +40,7 @@ class Step(nn.Cell):
 
     def construct(self, waveform, samples, past, count, mean, variance, *state):
         squares, gain = self.squares(waveform)
-        x = log_magnitude(squares, gain)                                                 # (T, F)
+        x = log_magnitude(squares, gain)                                                    # (T, F)
         inside = (self.needed <= samples.reshape(1, 1)).astype(ms.float32)                  # (T, 1)
         inside = inside * ops.cat((past, self.later), 0)
         fresh = inside * ops.maximum(self.fresh, 1 - past[BEFORE - 1:])                     # all at the first step

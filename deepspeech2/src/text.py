@@ -31,13 +31,17 @@ class Alphabet:
         self.number = {label: i for i, label in enumerate(labels) if i != BLANK}
         self.kind = np.min_scalar_type(len(labels))      # the smallest that holds a label
         self.spaced = " " in self.number or not any(map(is_wide, labels))
-        self.space = " " if self.spaced else ""         # between the words of a text
         # of letters that have both cases: `ª` is a small one without a capital
         self.lower = any(label != label.upper() for label in labels)
         self.upper = any(label != label.lower() for label in labels)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def space(self) -> str:
+        """What is between the words of a text."""
+        return " " if self.spaced else ""
 
     def encode(self, text: str, where: str = "transcript") -> np.ndarray:
         """A normalised text -> labels (n,) int32. MismatchError naming `where` and the first character without one."""

@@ -66,7 +66,8 @@ def validation(config: Config, model: EcapaTdnn, device: Device) -> Callable[[],
     if not path:
         return None
     trials = read_trials(path)
-    survey_files(trials.files, folder, config)      # not after an epoch
+    # unfit files are found now, and not after the first epoch
+    survey_files(trials.files, folder, config)
 
     def validate() -> dict[str, float]:
         model.set_train(False)

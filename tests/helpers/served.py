@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import soundfile
 
+from deepspeech2.src.text import Alphabet
 from helpers.documents import ROOT
 
 WORDS = ("one", "two", "three", "four")
@@ -48,7 +49,7 @@ def networks(monkeypatch):
         words = [word(text, i + 0.2, i + 0.9) for i, text in enumerate(WORDS[:int(seconds)])]
         return SimpleNamespace(text=" ".join(item.text for item in words), words=words)
 
-    recognizer = SimpleNamespace(config=SimpleNamespace(bidirectional=True), alphabet=SimpleNamespace(spaced=True),
+    recognizer = SimpleNamespace(config=SimpleNamespace(bidirectional=True), alphabet=Alphabet(),
                                  fewest=320, transcribe=transcribe)
     monkeypatch.setattr(models, "_verifier", lambda: SimpleNamespace(verify=verify))
     monkeypatch.setattr(models, "_separator", lambda: SimpleNamespace(separate=separate))

@@ -80,18 +80,6 @@ class Meter:
             return f"no sound, all samples are about {(low + high) / 2:.3g}; leave the file out"
         return f"silent, no sample above {SILENCE if self.peak <= SILENCE else FAINT:g}; leave the file out"
 
-    def notes(self) -> list[str]:
-        """What a user should know of a recording that is used."""
-        notes = []
-        if self.channel is not None:
-            notes.append(f"{self.channels} channels that cancel each other, only channel {self.channel + 1} is used")
-        elif self.channels > 1:
-            notes.append(f"{self.channels} channels, their mean is used")
-        if self.gain != 1:
-            notes.append(f"quiet, its loudest sample is at {20 * np.log10(self.peak):.1f} dB of full scale; raised by "
-                         f"{20 * np.log10(self.gain):.1f} dB")
-        return notes
-
 
 def fault_of_range(low: float, high: float) -> str:
     """As `Meter.fault_of_numbers`, of samples from `low` to `high`."""

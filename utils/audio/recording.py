@@ -15,7 +15,7 @@ import numpy as np
 import soxr
 
 from utils.audio import audio_file
-from utils.audio.fitness import Meter, measured, to_mono
+from utils.audio.fitness import LEVEL, Meter, measured, to_mono
 from utils.audio.stream import HIGHEST_RATE, LOWEST_RATE, AudioError, open_audio
 from utils.errors import RunError, SettingError, skipping
 from utils.files import StrPath
@@ -31,7 +31,6 @@ class Recording:
     channels: int
     channel: int | None = None              # the only one that is used; None: their mean
     gain: float = 1.0                       # by which it is multiplied
-    notes: tuple[str, ...] = ()             # what a user should know of it
     array: np.ndarray | None = None         # (samples, channels) float32, where they are in memory
 
     def length(self, rate: int) -> int:
@@ -47,7 +46,7 @@ class Recording:
 
     def as_it_is(self) -> "Recording":
         """The recording at its own level: published protocols of evaluation know no other, nor does live sound."""
-        return replace(self, gain=1.0, notes=self.notes[:-1] if self.gain != 1 else self.notes)     # the gain's is last
+        return replace(self, gain=1.0)
 
     def blocks(self, rate: int) -> Iterator[np.ndarray]:
         """The sound that is used at `rate` Hz, a second at a time: (n,) float32."""
@@ -59,6 +58,20 @@ class Recording:
     def whole(self, rate: int) -> np.ndarray:
         """All of it at `rate` Hz: (n,) float32."""
         return np.concatenate(list(self.blocks(rate)))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of it."""
+        notes = []
+        if self.channel is not None:
+            notes.append(f"{self.channels} channels that cancel each other, only channel {self.channel + 1} is used")
+        elif self.channels > 1:
+            notes.append(f"{self.channels} channels, their mean is used")
+        if self.gain != 1:
+            peak = LEVEL / self.gain
+            notes.append(f"quiet, its loudest sample is at {20 * math.log10(peak):.1f} dB of full scale; raised by "
+                         f"{20 * math.log10(self.gain):.1f} dB")
+        return notes
 
     def print_notes(self) -> None:
         """Tells the user what is to be known of it."""
@@ -181,7 +194,7 @@ def _fit(path, meter, rate, window, window_rate, array=None):
     _require_length(path, meter.samples, rate, window, window_rate)
     if fault := meter.fault():
         raise AudioError(f"{path}: {fault}")
-    return Recording(path, meter.samples, rate, meter.channels, meter.channel, meter.gain, tuple(meter.notes()), array)
+    return Recording(path, meter.samples, rate, meter.channels, meter.channel, meter.gain, array)
 
 
 def work_through(paths: Sequence[str], window: int, rate: int,
