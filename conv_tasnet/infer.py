@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
         method = separator.stream(1.0) if args.stream else separator.windows(longest, args.window or WINDOW)
         return lambda recording: separate(recording, method.separate, separator.rate, outputs[recording.path])
 
-    work_through(args.audio, separator.fewest, separator.rate, prepare, "separated")
+    work_through(args.audio, separator.fewest, separator.rate, prepare, "separated", as_it_is=args.stream)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

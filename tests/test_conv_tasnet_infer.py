@@ -475,14 +475,17 @@ def test_windows_and_streaming_are_refused_together(tmp_path, capfd):
     assert_refusal(code, capfd.readouterr().err, "window", "4", "--stream")
 
 
-def test_infer_streams_a_causal_network(tmp_path, checkpoints, capfd):
-    mixture = noise(20003)
+@pytest.mark.parametrize("level", [1, 0.01])
+def test_infer_streams_a_causal_network(tmp_path, checkpoints, capfd, level):
+    """And one so quiet that it is raised where it is not live."""
+    mixture = np.float32(level) * noise(20003)
     file = put(tmp_path / "a.wav", mixture, RATE, subtype="FLOAT")
     path, model, config = checkpoints[True]
     infer.main([file, "--stream", "--checkpoint_path", path, "--output_dir", str(tmp_path / "out")])
     expected = levelled(mixture, MixtureNetwork(model, config).run(mixture))
     actual = np.stack([soundfile.read(tmp_path / "out" / f"a_{i}.wav", dtype="float32")[0] for i in (1, 2)])
     np.testing.assert_allclose(actual, expected, atol=2 ** -14)
+    assert "raised" not in capfd.readouterr().err
     code = ended(file, "--stream", "--checkpoint_path", checkpoints[False][0], "--output_dir", tmp_path / "out")
     assert_refusal(code, capfd.readouterr().err, "stream", "causal")
 
