@@ -43,6 +43,8 @@ RUN_BY = {
     r"speech-(prepare|train|eval|export) ecapatdnn .*": [
         "installed::test_from_a_corpus_to_a_score_outside_the_repository"],
     r"python -m utils\.average runs/mini --num 3": ["average::test_mean_of_the_last"],
+    r"python -m utils\.corpora\.simulate_rooms .*": [
+        "simulate_rooms::test_the_list_has_every_place_of_every_room_and_a_seed_gives_the_same"],
     r"python -m utils\.cpu_ops": ["instructions::test_the_program_says_what_is_used_and_why"],
     r"python prepare\.py --corpus mini .*": [
         "ecapatdnn_prepare::test_mini",
