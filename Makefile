@@ -8,10 +8,10 @@
 # All make .venv first; a second run finds it finished.
 # make results-deepspeech2                                    train and evaluate as RESULTS.md says
 # make results-deepspeech2 CHECKPOINT=pretrained/best.ckpt    evaluate only; likewise the other two
-# make seeds-ecapatdnn       the same training with three seeds, their mean and spread
+# make seeds-ecapatdnn       the smaller network's training with three seeds, their mean and spread
 # make ablation-ecapatdnn    short trainings, each with one change of the recipe
 # make ascend-check          compiles every graph for an Ascend on this CPU: backend and kernels in a table
-# make imports               draws which room of the code imports which; exit code 1 where one points back
+# make imports               prints which package imports which; exit code 1 where an import points up
 # make clean                 removes .venv, builds and what programs leave beside their results
 
 PYTHON ?= python3

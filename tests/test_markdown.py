@@ -314,6 +314,13 @@ def test_faults_of_documents_have_their_tests(document):
     assert all(f"`{name}`" in other for names in named for name in names)
 
 
+def test_tables_end_with_an_empty_line():
+    """What follows a row without one is taken for another row."""
+    joined = [f"{document}: {after}" for document in DOCUMENTS for row, after in itertools.pairwise(
+        prose(read(document)).splitlines()) if row.startswith("|") and after and not after.startswith("|")]
+    assert joined == []
+
+
 def test_make_targets_of_documents_exist():
     targets = set(re.findall(r"^([\w./-]+):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     for document in SHELL:

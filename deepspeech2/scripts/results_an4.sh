@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # 在 AN4 上训练并评估：先留出 8 个说话人作开发集（单独，再与 LibriSpeech dev-clean 一起，再单独），由此选定一切，最后用全部训练说话人
-# 再来一遍，末一步用三个随机种子，取权重的平均；给出检查点时不训练，只评估（README_CN.md 的结果表）。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。用法：
+# 再来一遍，末一步用三个随机种子，取权重的平均；给出检查点时不训练，只评估（RESULTS_CN.md）。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。用法：
 #   bash scripts/results_an4.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with an4/ and librispeech/}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 在真实语音上训练并评估；给出检查点时不训练，只评估（README_CN.md 的结果表）。需要环境变量 SPEECH_DATA。用法：
+# 在真实语音上训练并评估；给出检查点时不训练，只评估（RESULTS_CN.md）。需要环境变量 SPEECH_DATA。用法：
 #   bash scripts/results_librispeech_an4.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder with librispeech/, an4/, noise/ and rir/}"
