@@ -13,7 +13,7 @@ import pystoi
 from scipy.optimize import linear_sum_assignment
 
 from conv_tasnet.src.level import levelled
-from utils.audio.augment import power_db
+from utils.audio.augment import TINY, power_db
 from utils.audio.fitness import is_silent
 
 try:
@@ -23,7 +23,6 @@ except ImportError:
 
 PESQ_MODES = {8000: "nb", 16000: "wb"}
 SDR_TAPS = 512
-EPS = 1e-12   # under a power, so that silence has a level
 SAME = 60.0   # dB: a mixture this close to a source is that source, on which nothing improves
 
 
@@ -32,9 +31,9 @@ def si_snr(separated: np.ndarray, source: np.ndarray) -> np.ndarray:
     separated, source = (np.asarray(x, np.float64) for x in (separated, source))
     separated = separated - separated.mean(-1, keepdims=True)
     source = source - source.mean(-1, keepdims=True)
-    scale = (separated * source).sum(-1, keepdims=True) / ((source ** 2).sum(-1, keepdims=True) + EPS)
+    scale = (separated * source).sum(-1, keepdims=True) / ((source ** 2).sum(-1, keepdims=True) + TINY)
     target = scale * source
-    return 10 * np.log10(((target ** 2).sum(-1) + EPS) / (((separated - target) ** 2).sum(-1) + EPS))
+    return 10 * np.log10(((target ** 2).sum(-1) + TINY) / (((separated - target) ** 2).sum(-1) + TINY))
 
 
 def best_order(separated: np.ndarray, sources: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from ecapatdnn.src.inference import UtteranceNetwork
+from ecapatdnn.src.model import EcapaTdnn, batch_norm, frame_mask
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from utils import cpu_ops
 from utils.corpora.lists import read_train_list
@@ -20,9 +22,6 @@ from utils.device import Device
 from utils.errors import SettingError
 from utils.layers.shapes import mirror_ends, ones_like, unbiased
 from utils.progress import progress
-
-from .inference import UtteranceNetwork
-from .model import EcapaTdnn, batch_norm, frame_mask
 
 KERNELS, DILATIONS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1)
 FLOOR = 1e-5                        # added to a standard deviation

@@ -8,13 +8,12 @@ import os
 
 import numpy as np
 
+from ecapatdnn.src.features import RATE
+from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from utils.corpora.corpus import Job, verify, write_list, write_rejected
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import find, scan_librispeech, scan_tree
 from utils.errors import ContentError, NotFoundError, OutputError
-
-from .features import RATE
-from .speaker_id_config import SpeakerIdConfig
 
 PARTS = ("train", "valid", "test")
 TENTH = 10          # one utterance of so many is for validation, and one for the test
