@@ -32,8 +32,11 @@ import httpx  # noqa: E402
 from websockets.exceptions import ConnectionClosed  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
+import meeting  # noqa: E402
 from app import serve  # noqa: E402
 from app.src import models  # noqa: E402
+from app.src.answers import Meeting  # noqa: E402
+from meeting.src.turns import Turn, Word, as_json  # noqa: E402
 
 
 def sound(seconds=2.0, rate=8000, form="WAV"):
@@ -102,6 +105,13 @@ def test_recordings_are_answered(address, monkeypatch):
     answer = httpx.post(f"http://{address}/api/meeting", files=[("file", b"1"), *voices])
     assert answer.json()["speakers"] == ["anna.wav", "Bjørn.flac"]
     assert_line(httpx.post(f"http://{address}/api/meeting", files=[("file", b"1"), *voices * 11]), 422, "enrol: ")
+
+
+def test_who_said_what_is_answered_as_infer_py_writes_it(nets, monkeypatch):
+    found = meeting.WhoSaidWhat([Turn(0.5, 2.0, "speaker1", "one", (Word(0.6, 0.9, "one"),))], 8.0, 4.0, 1.0, 2.0)
+    monkeypatch.setattr(meeting, "Transcriber", lambda *_: SimpleNamespace(transcribe=lambda *_, **__: found))
+    answer = Meeting(**models.who_said_what(models.Upload("talk.wav", sound()), None, [])).model_dump()
+    assert answer == as_json(found.turns) | {"seconds": 8.0, "overlap_seconds": 1.0, "real_time_factor": 0.25}
 
 
 def test_what_cannot_be_answered_is_one_line(address, monkeypatch):

@@ -27,6 +27,7 @@ import meeting
 from app.src.live import LiveTranscriber
 from conv_tasnet.src.level import AUDIBLE, decibels
 from meeting.src.enrolment import unit_means
+from meeting.src.turns import as_json
 from utils.audio.audio_file import AudioError, header, read
 from utils.errors import RunError
 
@@ -120,9 +121,8 @@ def who_said_what(upload: Upload, num_speakers: int | None, enrolled: list[Uploa
                                       unit_means(voices))
     with as_path(upload) as path:
         result = transcriber.transcribe(path, num_speakers=num_speakers)
-    turns = [turn._asdict() | {"words": [word._asdict() for word in turn.words]} for turn in result.turns]
-    return {"seconds": result.seconds, "overlap_seconds": result.overlap_seconds, "speakers": result.speakers,
-            "real_time_factor": result.real_time_factor, "turns": turns}
+    return as_json(result.turns) | {"seconds": result.seconds, "overlap_seconds": result.overlap_seconds,
+                                    "real_time_factor": result.real_time_factor}
 
 
 @contextmanager
