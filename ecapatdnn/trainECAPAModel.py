@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ecapatdnn.src.config import Config
+from ecapatdnn.src.config import NETWORK, Config
 from ecapatdnn.src.metric import equal_error_rate, error_rates, minimum_detection_cost
 from utils.config import AUTO, load_config, parse_config, parse_train_config
 from utils.errors import MismatchError, NotFoundError, SettingError, run
 from utils.files import is_outdated
 from utils.paths import best_of
 from utils.training.run_folder import RunFolder
-
-NETWORK = ("in_channels", "channels", "mfa_channels", "emb_size", "variant", "front_end")   # what a model file fixes
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from helpers.originals import give_back
 
 from ecapatdnn import import_torch, trainECAPAModel
 from ecapatdnn.src import inference, training
-from ecapatdnn.src.config import Config
+from ecapatdnn.src.config import NETWORK, Config
+from ecapatdnn.src.model import make_network
 from ecapatdnn.trainECAPAModel import Flags
-from utils.config import load_config, parse_config, read_yaml
+from utils.config import load_config, parse_config, read_yaml, save_config
 from utils.errors import MismatchError, NotFoundError, SettingError
 
 # flag: (our field, his default, another value); his n_class is 5994, ours are counted
@@ -116,6 +117,21 @@ def test_initial_model_starts_again_and_the_next_call_goes_on(exps, tmp_path):
     (tmp_path / "exp2/config.yaml").write_text(f"resume: ''\nchannels: 16\ninitial_model: {model}\n")
     following = trainECAPAModel.parse(flags[2:], scoring=False)
     assert (following.channels, following.resume, following.ckpt_save_dir) == (16, "auto", str(tmp_path / "exp2"))
+
+
+def test_initial_model_brings_all_that_makes_its_network(tmp_path):
+    read = set()
+
+    class Reading:
+        def __getattr__(self, name):
+            read.add(name)
+            return getattr(Config(), name)
+
+    make_network(Reading())
+    assert read | {"front_end"} == set(NETWORK)
+    save_config(Config(global_context=False), tmp_path)
+    (tmp_path / "best.ckpt").touch()
+    assert not trainECAPAModel.parse(["--initial_model", str(tmp_path / "best.ckpt")], scoring=True).global_context
 
 
 @pytest.mark.parametrize("arguments, kind, facts", [

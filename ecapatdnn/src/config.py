@@ -18,6 +18,9 @@ Variant = Annotated[str, OneOf(("taoruijie", "speechbrain", "wespeaker"))]
 Schedule = Annotated[str, OneOf(("cyclic", "exponential", "step", "cosine", "constant"))]
 Cohort = Annotated[int, Range(2, 10 ** 9)]      # a deviation is taken over the nearest speakers
 
+# What a checkpoint fixes: the settings of its network (make_network of model.py), and the features that it takes
+NETWORK = ("in_channels", "front_end", "channels", "mfa_channels", "emb_size", "variant", "global_context")
+
 
 @dataclass(frozen=True)
 class CropSettings(Ranged):
