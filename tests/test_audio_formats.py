@@ -10,6 +10,7 @@ from helpers.encode import encode
 from helpers.errors import refused
 
 from utils.audio import audio_file
+from utils.audio.containers import examine
 from utils.audio.recording import inspect
 from utils.audio.stream import AudioError, open_audio
 
@@ -285,6 +286,24 @@ def test_joined_flac_is_refused_where_all_is_read(tmp_path):
     for use in (lambda: audio_file.read(path, RATE), lambda: inspect(str(path), 1, RATE)):
         with refused(AudioError, path, len(content)):
             use()
+
+
+@pytest.mark.parametrize("part", [b"FORM\0\0\0\4AIFF", b"caff\0\1\0\0", b"\0\0\0\x08moov\0\0\0\x08ftyp",
+                                  b"#!AMR\n", b"NIST_1A\n0\nsample_count -i 0\nsample_n_bytes -i 2\n"])
+def test_thousands_of_joined_parts_are_an_audio_error(tmp_path, part):
+    (tmp_path / "a").write_bytes(2000 * part)
+    with refused(AudioError, tmp_path / "a"):
+        audio_file.header(tmp_path / "a")
+
+
+@pytest.mark.parametrize("part", [b"FORM\0\0\0\4AIFF", b"OggS\0\6" + bytes(21)])
+def test_a_file_may_hold_ten_thousand_parts(part):
+    for count in (10_000, 10_001):
+        content = count * part
+        facts = examine(lambda place, size, content=content: content[place:place + size], len(content))
+        assert len(facts.parts) == (count if count == 10_000 else 0)
+        assert ("10000" in facts.problem) == (count > 10_000)
+    assert facts.parts == () and len(facts.problem.splitlines()) == 1
 
 
 # What is no recording

@@ -19,6 +19,7 @@ WINDOW = 2 ** 20            # bytes of a long file that are looked at together
 W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")        # the end of all its names
 PCM = (1, 3, 6, 7, 0xFFFE)  # encodings of a wav that lose nothing with a part of a sample
 MPEG = (0x50, 0x55)         # encodings of a wav that holds MP3 or layer II
+MOST_PARTS = 10_000         # of one file; each is opened for itself
 KBITS = {   # bit rates of MPEG 1's and of MPEG 2's layers I to III
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -36,6 +37,7 @@ class Facts(NamedTuple):
     patch: tuple[int, bytes] | None = None      # (place, bytes) to put there, for a decoder to read to the end
     parts: tuple[tuple[int, int], ...] = ()     # (first byte, bytes) of each of several files in one
     problem: str = ""                           # why it is not whole
+    boundary: int = 0                           # where the file ends and another begins, of `examine` alone
 
 
 COUNTED, UNCOUNTED = Facts(), Facts(counted=False)
@@ -46,13 +48,29 @@ def examine(peek: Peek, size: int, whole: bool = False) -> Facts:
 
     `whole`: all of it is going to be read, so it may be searched as well.
     """
-    head = peek(0, 16)
-    kind = _KINDS.get(head[:4]) or _KINDS.get(head[4:8]) or _KINDS.get(head[:3]) or _KINDS.get(head[:1])
-    facts = kind(peek, size) if kind else Facts()
-    if whole and head[:4] == b"fLaC" and (place := _find(peek, size, b"fLaC\0\0\0\x22")) > 0:
+    parts, start, facts = [], 0, _facts_of(peek, size)
+    while facts.boundary and len(parts) < MOST_PARTS:
+        parts.append((start, facts.boundary))
+        start += facts.boundary
+        facts = _facts_of(lambda place, count, start=start: peek(start + place, count), size - start)
+    if len(parts) + max(1, len(facts.parts)) > MOST_PARTS:
+        return Facts(problem=f"holds more than {MOST_PARTS} recordings in one; join recordings with sox or ffmpeg "
+                             "instead of cat")
+    if parts:
+        rest = facts.parts or ((0, size - start),)
+        return Facts(counted=False, problem=facts.problem,
+                     parts=(*parts, *((start + place, length) for place, length in rest)))
+    if whole and peek(0, 4) == b"fLaC" and (place := _find(peek, size, b"fLaC\0\0\0\x22")) > 0:
         return Facts(problem=f"holds a second recording from byte {place} on, which would be lost; join recordings "
                              "with sox or ffmpeg instead of cat")
     return facts
+
+
+def _facts_of(peek, size):
+    """The Facts of the first file in one; its `boundary` tells where another begins."""
+    head = peek(0, 16)
+    kind = _KINDS.get(head[:4]) or _KINDS.get(head[4:8]) or _KINDS.get(head[:3]) or _KINDS.get(head[:1])
+    return kind(peek, size) if kind else Facts()
 
 
 def is_unknown(length: int) -> bool:
@@ -72,18 +90,10 @@ def _find(peek, size, pattern, start=1):
     return -1
 
 
-def _joined(peek, size, boundary):
-    """The parts of a file whose second begins at `boundary`."""
-    rest = examine(lambda place, count: peek(boundary + place, count), size - boundary)
-    parts = rest.parts or ((0, size - boundary),)
-    return Facts(counted=False, problem=rest.problem,
-                 parts=((0, boundary), *((boundary + start, length) for start, length in parts)))
-
-
 def _joined_at(peek, size, end, start, alone=COUNTED):
     """Facts of a file that ends at `end`: `alone`, or those of a joined one where another begins with `start` there."""
-    if end + len(start) < size and re.match(start, peek(end, len(start)), re.DOTALL):
-        return _joined(peek, size, end)
+    if 0 < end < size - len(start) and re.match(start, peek(end, len(start)), re.DOTALL):
+        return Facts(boundary=end)
     return alone
 
 
@@ -116,7 +126,7 @@ def _riff(peek, size):
                 return _cut("data chunk", length, there)
             for following in (place + length, place + length + length % 2) if there > length + 12 else ():
                 if peek(following, 4) in (b"RIFF", b"RF64") and peek(following + 8, 4) == b"WAVE":
-                    return _joined(peek, size, following)
+                    return Facts(boundary=following)
             return Facts(counted=encoding not in MPEG)
         elif name == bytes(4):
             return Facts(problem=f"damaged, at byte {place - 8} is no chunk of a wav; copy the file again")
@@ -164,7 +174,7 @@ def _iff(peek, size):
             if length > size - place:
                 return _cut("sound chunk", length, size - place)
         if name == b"FORM":
-            return _joined(peek, size, place - 8)
+            return Facts(boundary=place - 8)
         if not _is_name(name):
             break
         place += length + length % 2
@@ -187,7 +197,7 @@ def _caf(peek, size):
     while len(chunk := peek(place, 12)) == 12:
         name, length = struct.unpack(">4sq", chunk)
         if name == b"caff":
-            return _joined(peek, size, place)
+            return Facts(boundary=place)
         place += 12
         if not _is_name(name):
             return Facts(problem=f"damaged, at byte {place - 12} is no chunk of a CAF; copy the file again")
@@ -257,7 +267,7 @@ def _mp4(peek, size):
         if length == 1 and len(box) == 16:
             length = struct.unpack(">Q", box[8:])[0]
         if name == b"ftyp" and b"moov" in names:
-            return _joined(peek, size, place)
+            return Facts(boundary=place)
         if length and place + length > size:
             return _cut(f"{name.decode('latin-1')} box", length, size - place)
         if name == b"moov" and re.search(rb"stsd.{12}(drms|enca)", peek(place, min(length, 16 * WINDOW)), re.DOTALL):
@@ -300,7 +310,7 @@ def _flv(peek, size):
     place = int.from_bytes(peek(5, 4), "big") + 4
     while 9 < place < size:
         if peek(place, 3) == b"FLV":
-            return _joined(peek, size, place)
+            return Facts(boundary=place)
         if peek(place, 1) not in (b"\x08", b"\x09", b"\x12"):
             break
         length = int.from_bytes(peek(place + 1, 3), "big") + 15
@@ -352,7 +362,7 @@ def _mpegts(peek, size):
 
 def _amr(peek, size):
     boundary = _find(peek, size, b"#!AMR")
-    return _joined(peek, size, boundary) if boundary > 0 else UNCOUNTED
+    return Facts(boundary=boundary) if boundary > 0 else UNCOUNTED
 
 
 def _asf(peek, size):
@@ -360,7 +370,7 @@ def _asf(peek, size):
     while len(head := peek(place, 24)) == 24:
         length = struct.unpack("<Q", head[16:])[0]
         if place and head.startswith(b"\x30\x26\xb2\x75"):
-            return _joined(peek, size, place)
+            return Facts(boundary=place)
         if length > size - place:
             return _cut("last object", length, size - place)
         if length <= 50:
