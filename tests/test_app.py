@@ -19,10 +19,13 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.documents import ROOT
+from helpers.encode import encode
 from helpers.errors import refused
 from helpers.served import children, networks, running, serving, wait_for, word
 
 from app.src.live import KEPT, LONGEST, STEP, LiveTranscriber, find_cut, has_speech
+from utils.audio.decoders import FFmpegDecoder
+from utils.audio.stream import AudioError
 from utils.errors import OutputError, SettingError, UnsupportedError
 
 for name in ("fastapi", "uvicorn", "websockets", "httpx", "python_multipart"):
@@ -125,6 +128,16 @@ def test_what_cannot_be_answered_is_one_line(address, monkeypatch):
     monkeypatch.setattr(models, "MINUTES", 1 / 60)
     assert_line(post(address, "/api/separate", file=("talk.wav", sound(1.5))), 422, "talk.wav: ", "minutes")
     assert_line(httpx.get(f"http://{address}/api/nothing"), 404)
+
+
+def test_no_more_of_a_long_recording_is_decoded_than_shows_that_it_is_long(monkeypatch, tmp_path):
+    path = encode(tmp_path / "a.m4a", np.zeros(5 * 16000), 16000, "aac")
+    decoded, read = [], FFmpegDecoder.read
+    monkeypatch.setattr(models, "MINUTES", 1 / 60)
+    monkeypatch.setattr(FFmpegDecoder, "read", lambda self, count: decoded.append(count) or read(self, count))
+    with refused(AudioError, "talk.m4a", "minutes"), models.as_path(models.Upload("talk.m4a", path.read_bytes())):
+        pass
+    assert sum(decoded) <= 2 * 16000
 
 
 def test_a_defect_shows_nothing_of_the_machine(address, monkeypatch, capsys, tmp_path):

@@ -11,6 +11,7 @@ from helpers.errors import refused
 
 from utils.audio import audio_file
 from utils.audio.containers import examine
+from utils.audio.decoders import FFmpegDecoder
 from utils.audio.recording import inspect
 from utils.audio.stream import AudioError, open_audio
 
@@ -198,6 +199,15 @@ def test_of_several_streams_the_one_with_the_most_channels_is_read(tmp_path):
                 container.mux(packet)
     samples = audio_file.read(tmp_path / "a.mkv", RATE)
     np.testing.assert_array_equal(samples, np.full(RATE, 2000 / 32768, np.float32))
+
+
+def test_what_must_be_decoded_to_be_counted_is_counted_no_further_than_was_asked(tmp_path, monkeypatch):
+    path, _, _ = phone(tmp_path, "a.m4a", 2.0)
+    whole, decoded, read = audio_file.header(path)[0], [], FFmpegDecoder.read
+    monkeypatch.setattr(FFmpegDecoder, "read", lambda self, count: decoded.append(count) or read(self, count))
+    os.utime(path, ns=(1, 1))       # its length is not known any longer
+    assert 0.5 * RATE < audio_file.header(path, 0.5)[0] <= 1.5 * RATE and sum(decoded) <= 1.5 * RATE
+    assert audio_file.header(path, 3.0) == audio_file.header(path) == (whole, RATE)
 
 
 # What is cut

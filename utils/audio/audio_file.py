@@ -41,10 +41,13 @@ class Array(Protocol):
 Source = StrPath | Array    # a recording: a file, or samples (N,) or (N, channels) in [-1, 1] or int16
 
 
-def header(path: StrPath) -> tuple[int, int]:
-    """(samples, rate in Hz) as the file stands, without reading it; once decoded where the header does not tell."""
+def header(path: StrPath, longest: float | None = None) -> tuple[int, int]:
+    """(samples, rate in Hz) as the file stands, without reading it; once decoded where the header does not tell.
+
+    Of a recording of more than `longest` seconds that has to be decoded it is any number of samples above them.
+    """
     with open_audio(path) as stream:
-        return _frames(stream), stream.rate
+        return _frames(stream, longest), stream.rate
 
 
 def duration(path: StrPath, rate: int) -> int:
@@ -68,10 +71,8 @@ def random_crop(path: StrPath, rate: int, length: int, generator: np.random.Gene
                 resample: bool = False) -> np.ndarray:
     """`length` samples from a random place, as `read`; a shorter file is repeated from its start until it fits."""
     with open_audio(path) as stream:
-        if stream.frames is None:
-            header(path)
-            return random_crop(path, rate, length, generator, resample)
-        available = stream.frames * rate // stream.rate
+        frames = header(path)[0] if stream.frames is None else stream.frames
+        available = frames * rate // stream.rate
         start = _start(available, length, generator)
         samples = _read(path, stream, rate, start, min(length, available), resample)
     return samples if len(samples) == length else np.resize(samples, length)
@@ -81,11 +82,12 @@ def _start(available, length, generator):
     return int(generator.integers(0, max(1, available - length + 1)))
 
 
-def _frames(stream):
-    """All samples of a stream, which are read where its header does not tell their number."""
+def _frames(stream, longest=None):
+    """All samples of a stream, which are read where its header does not tell their number, up to `longest` seconds."""
     if stream.frames is None:
         for _ in stream.blocks():
-            pass
+            if longest is not None and stream.position > longest * stream.rate:
+                return stream.position
     return stream.frames or 0
 
 
