@@ -203,7 +203,7 @@ def test_a_long_pause_is_no_speech_of_an_utterance():
 
 def write_corpus(folder):
     """speechocean762 of five speakers, of each two utterances of different lengths."""
-    rows, rng = [], np.random.default_rng(11)
+    rows, rng = ["file\tspeaker\tsex\tage\tseconds\ttext\n"], np.random.default_rng(11)
     for speaker in "abcde":
         for number in (1, 2):
             name = f"{speaker}{number}"
@@ -211,6 +211,16 @@ def write_corpus(folder):
             rows.append(f"{name}.wav\t{speaker}\tf\t20\t-\tONE {name}\n")
     (folder / "speechocean762" / "transcripts.tsv").write_text("".join(rows))
     write_wav(str(folder / "noise" / "wind.wav"), rng.normal(0, 0.1, RATE), RATE)
+
+
+def test_columns_of_a_table_go_by_their_names(tmp_path):
+    table = tmp_path / "speechocean762" / "transcripts.tsv"
+    table.parent.mkdir()
+    table.write_text("age\ttext\tspeaker\tfile\n20\tONE\ta\ta1.wav\n9\tTWO\tb\tb1.wav\n")
+    assert corpora.speechocean(str(tmp_path)) == {"a": [(str(table.with_name("a1.wav")), "ONE")]}
+    table.write_text("file\tspeaker\ttext\na1.wav\ta\tONE\n")
+    with refused(ContentError, table, "line 1", "3 columns", "expected 4", "age"):
+        corpora.speechocean(str(tmp_path))
 
 
 @pytest.fixture

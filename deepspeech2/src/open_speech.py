@@ -8,10 +8,10 @@ import os
 from collections import Counter
 
 from deepspeech2.src.corpora import Scanned, Spoken, missing, scan_an4, scan_librispeech, stem, under
+from utils.corpora.open_speech import read_transcripts
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import evenly_spaced, find_in, libri_speaker
 from utils.errors import ContentError
-from utils.texts import read_rows
 
 MINI, DEV_CLEAN = "mini_librispeech", "librispeech/dev-clean"
 # {folder: (the table of its texts, what a speaker's name begins with)}
@@ -25,7 +25,6 @@ DEVELOPMENT = {"libri-": 40, "an4-": 8, "ocean-": 10, "commands-": 8, "alnum-": 
 # The speakers who spell, read numbers or give commands, and the words of others who do nothing else
 SPELLING = ("an4-", "commands-", "alnum-")
 DIGITS = {"ZERO", "OH", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"}
-COLUMNS = ["file", "text"]      # of a table without a header
 
 
 def scan_open_speech(config: CorpusSettings) -> Scanned:
@@ -94,7 +93,7 @@ def _of_table(config, folder, table, prefix):
     if not os.path.isdir(os.path.join(config.data_folder, folder)):
         raise missing(config, f"{folder}/", "the folder of all corpora of --help")
     source = os.path.join(config.data_folder, table)
-    texts, items, reasons = read_table(source), [], []
+    texts, items, reasons = {stem(row["file"]): row["text"] for row in read_transcripts(source)}, [], []
     for path in find_in(config, folder):
         name = stem(os.path.basename(path))
         text = texts.get(stem(path)) or texts.get(name)
@@ -104,17 +103,3 @@ def _of_table(config, folder, table, prefix):
         else:
             reasons.append(f"{folder}/{path}: no text of it in {source}")
     return items, reasons
-
-
-def read_table(path: str) -> dict[str, str]:
-    """{file without its ending: text}; the columns are those of the first row, or COLUMNS."""
-    columns, texts = COLUMNS, {}
-    for number, row in read_rows(path, "transcripts, tab-separated"):
-        if set(COLUMNS) <= set(row):
-            columns = row
-        elif len(row) != len(columns):
-            raise ContentError(f"{path}: line {number} has {len(row)} columns, expected {len(columns)}; correct it")
-        else:
-            file, text = (row[columns.index(column)] for column in COLUMNS)
-            texts[stem(file)] = text
-    return texts

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from deepspeech2.src.corpora import an4_texts
 from meeting.src.simulation import RATE, Utterance, trimmed
 from utils.audio.audio_file import duration, find_audio, read
-from utils.errors import ContentError, NotFoundError
-from utils.texts import open_lines
+from utils.corpora.open_speech import read_transcripts
+from utils.errors import NotFoundError
 
 ADULT = 15      # years
 LONGEST = 10    # seconds: longer utterances would make a meeting of monologues
@@ -29,7 +29,7 @@ def an4(folder: str) -> Paths:
 def librispeech(folder: str) -> Paths:
     """dev-clean of LibriSpeech."""
     root = _inside(folder, "librispeech/dev-clean")
-    texts = {row[0]: row[1] for row in _rows(os.path.join(root, "transcripts.tsv"), 2)}
+    texts = {row["file"]: row["text"] for row in read_transcripts(os.path.join(root, "transcripts.tsv"))}
     return _speakers((path.split("/")[0], os.path.join(root, path), texts.get(_stem(path)))
                      for path in find_audio(root))
 
@@ -37,9 +37,9 @@ def librispeech(folder: str) -> Paths:
 def speechocean(folder: str) -> Paths:
     """The adult speakers of speechocean762."""
     root = _inside(folder, "speechocean762")
-    rows = {row[0]: row for row in _rows(os.path.join(root, "transcripts.tsv"), 6)}
-    return _speakers((row[1], os.path.join(root, file), row[5]) for file, row in rows.items()
-                     if row[3].isdigit() and int(row[3]) >= ADULT)
+    rows = read_transcripts(os.path.join(root, "transcripts.tsv"), ("file", "speaker", "age", "text"))
+    return _speakers((row["speaker"], os.path.join(root, row["file"]), row["text"]) for row in rows
+                     if row["age"].isdigit() and int(row["age"]) >= ADULT)
 
 
 CORPORA: dict[str, Callable[[str], Paths]] = {"an4": an4, "librispeech": librispeech, "speechocean": speechocean}
@@ -65,15 +65,6 @@ def _speakers(items):
         if text is not None:
             paths.setdefault(speaker, []).append((path, text))
     return paths
-
-
-def _rows(path, fields):
-    for number, line in enumerate(open_lines(path, "a table of transcripts"), 1):
-        row = line.split("\t")
-        if len(row) < fields:
-            raise ContentError(f"{path}: line {number} has {len(row)} columns, expected {fields}; copy the corpus "
-                               "again")
-        yield row
 
 
 def _inside(folder, name):

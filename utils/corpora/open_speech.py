@@ -5,10 +5,14 @@
     an4                        74 speakers, and 10 for tests       speechocean762          215 speakers
     speech_commands            193 speakers                        alphanumeric            32 speakers
 """
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import evenly_spaced, find_in, libri_speaker, speaker_tree
+from utils.errors import ContentError
+from utils.files import StrPath
+from utils.texts import read_rows
 
 TREES = {"an4": "an4/wav/an4_clstk", "ocean": "speechocean762", "commands": "speech_commands", "alnum": "alphanumeric"}
 LIBRISPEECH = ("librispeech/train-251spk", "mini_librispeech", "librispeech_three_more")
@@ -39,6 +43,23 @@ def scan(config: CorpusSettings) -> OpenSpeech:
 def corpus_of(item: tuple[str, str]) -> str:
     """`libri`, `an4`, `ocean`, `commands` or `alnum` of (speaker, path)."""
     return item[0].partition("-")[0]
+
+
+def read_transcripts(path: StrPath, columns: Sequence[str] = ("file", "text")) -> list[dict[str, str]]:
+    """The rows {column: cell} of a transcripts.tsv: of the columns that its first row names, or `columns` without one.
+
+    ContentError for a row of another number of columns, so also where the first row lacks one of `columns`.
+    """
+    rows, needed = [], set(columns)
+    for number, row in read_rows(path, "transcripts, tab-separated"):
+        if needed <= set(row):
+            columns = row
+        elif len(row) != len(columns):
+            raise ContentError(f"{path}: line {number} has {len(row)} columns, expected {len(columns)}, "
+                               f"{', '.join(columns)}; correct it")
+        else:
+            rows.append(dict(zip(columns, row, strict=True)))
+    return rows
 
 
 def _spread(items, count):
