@@ -131,7 +131,7 @@ def test_what_cannot_be_answered_is_one_line(address, monkeypatch):
 
 
 def test_no_more_of_a_long_recording_is_decoded_than_shows_that_it_is_long(monkeypatch, tmp_path):
-    path = encode(tmp_path / "a.m4a", np.zeros(5 * 16000), 16000, "aac")
+    path = Path(encode(tmp_path / "a.m4a", np.zeros(5 * 16000), 16000, "aac"))
     decoded, read = [], FFmpegDecoder.read
     monkeypatch.setattr(models, "MINUTES", 1 / 60)
     monkeypatch.setattr(FFmpegDecoder, "read", lambda self, count: decoded.append(count) or read(self, count))
