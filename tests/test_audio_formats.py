@@ -2,6 +2,7 @@
 import io
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import soundfile
 from helpers.encode import encode
 from helpers.errors import refused
 
-from utils.audio import audio_file
+from utils.audio import audio_file, stream
 from utils.audio.containers import examine
 from utils.audio.decoders import FFmpegDecoder
 from utils.audio.recording import inspect
@@ -208,6 +209,33 @@ def test_what_must_be_decoded_to_be_counted_is_counted_no_further_than_was_asked
     os.utime(path, ns=(1, 1))       # its length is not known any longer
     assert 0.5 * RATE < audio_file.header(path, 0.5)[0] <= 1.5 * RATE and sum(decoded) <= 1.5 * RATE
     assert audio_file.header(path, 3.0) == audio_file.header(path) == (whole, RATE)
+
+
+def test_a_length_is_remembered_of_a_file_with_a_name_and_of_no_descriptor(tmp_path, monkeypatch):
+    contents = [Path(phone(tmp_path, "a.m4a", seconds)[0]).read_bytes() for seconds in (1.0, 0.5)]
+    longer, shorter = (content.ljust(len(contents[0]) + 8, b"\0") for content in contents)     # of one size
+    with open(tmp_path / "open", "w+b") as file:
+        def count(content):
+            file.seek(0)
+            file.write(content)
+            file.flush()
+            os.utime(file.fileno(), ns=(1, 1))
+            path = f"/dev/fd/{file.fileno()}"
+            crop = audio_file.random_crop(path, RATE, 100, np.random.default_rng(0))
+            assert len(crop) == 100
+            return audio_file.header(path)[0]
+
+        assert count(longer) > 1.5 * count(shorter) > 0
+    monkeypatch.setattr(stream, "_lengths", {})
+    monkeypatch.setattr(stream, "KNOWN", 2)
+    for number in range(5):
+        (tmp_path / f"{number}.m4a").write_bytes(contents[0])
+        with open_audio(tmp_path / f"{number}.m4a") as recording:
+            assert recording.frames is None
+        frames = audio_file.header(tmp_path / f"{number}.m4a")[0]
+        with open_audio(tmp_path / f"{number}.m4a") as recording:
+            assert recording.frames == frames
+        assert len(stream._lengths) <= 2
 
 
 # What is cut

@@ -20,6 +20,7 @@ from utils.files import StrPath
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000       # Hz; a header with another is damaged
 HEADERLESS = (".raw", ".pcm")
 HEAD = 1024                 # bytes that are read at once
+KNOWN = 2 ** 18             # lengths that are remembered, in some 80 MB
 
 
 class AudioError(ContentError):
@@ -32,7 +33,8 @@ class Stream:
     def __init__(self, path: StrPath, source: "Source", decoder: Decoder, counted: bool):
         self.path, self.source, self.decoder, self.counted, self.position = path, source, decoder, counted, 0
         self.rate, self.channels = decoder.rate, decoder.channels
-        self.frames = decoder.frames if counted else _lengths.get(source.key)   # None: nobody has read all of it yet
+        # None: nobody has read all of it yet
+        self.frames = decoder.frames if counted else _lengths.get(source.key) if source.key else None
 
     def __enter__(self) -> "Stream":
         return self
@@ -67,7 +69,8 @@ class Stream:
         self.position += len(samples)
         if len(samples) < count:
             if self.frames is None:
-                self.frames = _lengths[self.source.key] = self.position
+                self.frames = self.position
+                _remember(self.source.key, self.frames)
             elif self.position < self.frames and self.counted:
                 raise AudioError(f"{self.path}: truncated, {self.position} samples found, its header promises "
                                  f"{self.frames}; copy the file again")
@@ -86,6 +89,13 @@ class Stream:
 
 
 _lengths: dict[tuple, int] = {}     # samples of the files that had to be decoded for it
+
+
+def _remember(key, frames):
+    if len(_lengths) >= KNOWN:
+        _lengths.clear()
+    if key:
+        _lengths[key] = frames
 
 
 def open_audio(path: StrPath, whole: bool = False) -> Stream:
@@ -157,6 +167,7 @@ class Source:
 
     file: io.BytesIO | Window | None = None        # of a record
     descriptor = -1                     # of a file
+    key: tuple | None = None            # as long as it is the same, so are the bytes; None: others may come to the path
 
     def __init__(self, path: StrPath):
         try:
@@ -164,12 +175,14 @@ class Source:
                 self.file = open_record(path)
                 self.size = self.file.seek(0, os.SEEK_END)
                 self.file.seek(0)
-                self.key = (os.fspath(path), self.size)     # as long as it is the same, so are the bytes
+                self.key = (os.fspath(path), self.size)
             else:
                 # to wait for the writer of a pipe would be in vain
                 self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 status = os.fstat(self.descriptor)
-                self.size, self.key = status.st_size, (os.fspath(path), status.st_size, status.st_mtime_ns)
+                self.size = status.st_size
+                if not os.fspath(path).startswith(("/dev/", "/proc/")):    # the number of a descriptor is given again
+                    self.key = (os.fspath(path), status.st_size, status.st_mtime_ns)
                 self._require_file(path, status.st_mode)
             self.head = self._bytes(0, HEAD)
         except FileNotFoundError:
