@@ -25,6 +25,8 @@ from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.device import Device
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError, UnsupportedError
+from utils.training import run
+from utils.training.state import statistics
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -230,7 +232,7 @@ def test_a_calibration_is_kept_and_used(trained, mini_corpus, tmp_path, capsys):
 def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path, monkeypatch):
     """What a training starts with, of one speed instead of two and so of half as many classes."""
     begun = []
-    monkeypatch.setattr(training, "fit", lambda *arguments, **settings: begun.append(arguments))
+    monkeypatch.setattr(run, "fit", lambda *arguments, **settings: begun.append(arguments))
     train.main(dataclasses.replace(trained, initial_model=f"{trained.ckpt_save_dir}/best.ckpt", speeds="1.0",
                                    ckpt_save_dir=str(tmp_path / "fine")))
     actual = {name: value.asnumpy() for name, value in begun[0][0].weights.items()}
@@ -239,6 +241,19 @@ def test_initial_model_keeps_the_network_and_rebuilds_the_head(trained, tmp_path
     for name in actual.keys() - {"loss.weight"}:
         np.testing.assert_array_equal(actual[name], expected[name].asnumpy(), err_msg=name)
     assert expected["loss.weight"].shape == (12, 16) and actual["loss.weight"].shape == (6, 16)
+
+
+def test_a_resumed_run_needs_its_initial_model_no_more(trained, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(run, "fit", lambda *arguments, **settings: begun.append(arguments))
+    gone = dataclasses.replace(trained, initial_model=str(tmp_path / "gone.ckpt"), resume="auto")
+    train.main(gone)
+    with refused(NotFoundError, "gone.ckpt"):
+        train.main(dataclasses.replace(gone, ckpt_save_dir=str(tmp_path / "new")))
+    # what a step that overflows puts back is BatchNorm's alone: the margin is the epoch's
+    weights = begun[0][0].weights
+    fixed = {name for name, parameter in weights.items() if not parameter.requires_grad}
+    assert {parameter.name for parameter in statistics(weights)} == fixed - {"loss.margin"} != fixed
 
 
 def test_embedding_of_any_length_with_one_compilation(trained):

@@ -108,10 +108,12 @@ def test_what_ships_holds_its_format():
 # last/state.ckpt
 
 def test_progress_comes_back_and_older_records_too():
-    progress = Progress(epoch=3, loss=1 / 3, finished=True)
+    progress = Progress(epoch=3, loss=1 / 3, seed=5)
     record = progress.record()
-    assert record["format"] == 1 and Progress.read(record, "x") == progress     # infinite `best` included
-    assert Progress.read(dataclasses.asdict(progress), "x") == progress         # format 0
+    assert record["format"] == 2 and Progress.read(record, "x") == progress     # infinite `best` included
+    for older in ({}, {"format": 1}):
+        values = dataclasses.asdict(progress) | {"finished": True}
+        assert Progress.read(older | values, "x") == progress
     lacking = {name: value for name, value in record.items() if name != "halved"}
     assert Progress.read(lacking, "x") == progress
 

@@ -22,12 +22,12 @@ from utils.device import Device
 from utils.errors import ContentError, MismatchError, OutputError, RunError
 from utils.layers.mixed_precision import mixed
 from utils.locks import LOCK
-from utils.training import loader
+from utils.training import loader, loop
 from utils.training.loader import Batches
 from utils.training.loop import fit, trainable
 from utils.training.recipe import Recipe
 from utils.training.run_folder import RunFolder
-from utils.training.state import Progress, parameters, statistics
+from utils.training.state import PLAN, Progress, parameters, statistics
 from utils.training.train_step import Precision, TrainStep, adapt
 
 
@@ -37,6 +37,8 @@ def test_stopped_and_resumed_run_equals_an_uninterrupted_one(tmp_path, stop_at):
     with pytest.raises(SystemExit) as left:
         train(tmp_path / "cut", stop_at=stop_at)
     assert left.value.code == 128 + signal.SIGTERM
+    record = load_checkpoint(tmp_path / "cut" / "last" / "state.ckpt")[1]
+    assert record["batches"] == stop_at      # the very step in which the signal came
     _, found = train(tmp_path / "cut", resume=str(tmp_path / "cut"))
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     for name, value in expected.items():
@@ -51,6 +53,17 @@ def test_resume_with_accumulation_and_dynamic_scale_is_exact(tmp_path):
     _, found = train(tmp_path / "cut", resume=str(tmp_path / "cut"), **options)
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_signal_in_the_validation_ends_the_run_after_its_epoch(tmp_path):
+    def validate():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"error": 1.0}
+
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", validate=validate)
+    record = load_checkpoint(tmp_path / "run" / "last" / "state.ckpt")[1]
+    assert (record["epoch"], record["step"], record["batches"]) == (2, 0, Points.steps)
 
 
 def test_workers_and_no_workers_give_the_same_run(tmp_path):
@@ -86,6 +99,12 @@ def test_batch_that_is_not_a_number_is_skipped_and_counted_under_loss_scaling(tm
     assert progress.updates == 18 and all(np.isfinite(value).all() for value in weights.values())
     assert re.search(r"epoch 2 .*1 steps skipped for overflow", (tmp_path / "run" / "train.log").read_text())
     assert all(0 < float(row["loss"]) < 2 for row in rows(tmp_path / "run"))
+
+
+def test_a_run_whose_every_step_overflows_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "HOPELESS", 1)
+    with refused(RunError, "epoch 1", "batch 3", "loss_scale"):
+        train(tmp_path / "run", dataset=Points(nan=(1, 2)), loss_scale=0.0, amp_level="O0")
 
 
 def test_weights_that_are_not_numbers_are_never_saved(tmp_path):
@@ -143,8 +162,30 @@ def snapshot(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("resume", ["run", "auto"])
+@pytest.mark.parametrize("setting, value", [("seed", 7), ("minibatch_size", 4), ("accumulate", 2), ("steps", 3)])
+def test_a_run_of_other_batches_is_not_resumed(stopped, tmp_path, setting, value):
+    """Its epochs and updates would not be those that the state counts."""
+    shutil.copytree(stopped[0], tmp_path / "run")
+    points = Points()
+    changed = {setting: value} if setting != "steps" else {}
+    points.steps = value if setting == "steps" else Points.steps
+    with refused(MismatchError, "state.ckpt", setting, value):
+        train(tmp_path / "run", dataset=points, resume=str(tmp_path / "run"), **changed)
+
+
+def test_states_of_before_do_not_say_what_batches_they_count(stopped, tmp_path):
+    shutil.copytree(stopped[0], tmp_path / "run")
+    for path in (tmp_path / "run" / "last").iterdir():
+        state, record = load_checkpoint(path)
+        kept = {name: value for name, value in record.items() if name not in PLAN}
+        save_checkpoint(path, state, **kept | {"format": 1, "finished": False})
+    _, found = train(tmp_path / "run", resume=str(tmp_path / "run"))
+    for name, value in stopped[1].items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
 @pytest.mark.parametrize("refusal", ["other network", "other processes", "other precision"])
+@pytest.mark.parametrize("resume", ["run", "auto"])
 def test_a_refused_resume_leaves_no_trace(stopped, tmp_path, resume, refusal):
     folder, expected = stopped
     shutil.copytree(folder, tmp_path / "run")
@@ -155,7 +196,7 @@ def test_a_refused_resume_leaves_no_trace(stopped, tmp_path, resume, refusal):
             save_checkpoint(path, state, **record | {"devices": 8})
     before = snapshot(tmp_path / "run")
     with refused(MismatchError, "ckpt"):
-        train(tmp_path / "run", resume=resume, seed=5, norm=refusal != "other network",
+        train(tmp_path / "run", resume=resume, norm=refusal != "other network",
               loss_scale=0.0 if refusal == "other precision" else 1.0)
     assert snapshot(tmp_path / "run") == before
     if refusal != "other processes":
@@ -332,6 +373,20 @@ def test_early_stop_counts_validations(tmp_path):
     scores = iter([5.0, 4.0, 6.0, 7.0, 1.0])
     progress, _ = train(tmp_path / "run", num_epochs=20, early_stop=2, validate=lambda: {"error": next(scores)})
     assert (progress.epoch - 1, progress.best_epoch) == (4, 2)
+    assert "early stop: no better error in 2 validations" in (tmp_path / "run" / "train.log").read_text()
+    progress, _ = train(tmp_path / "run", num_epochs=5, validate=lambda: {"error": next(scores)},
+                        resume=str(tmp_path / "run"))
+    assert (progress.epoch - 1, progress.best_epoch) == (5, 5)      # without early_stop it goes on
+
+
+def test_checkpoints_that_users_put_into_the_run_folder_stay(tmp_path):
+    train(tmp_path / "run", num_epochs=2)
+    for epoch in range(4):
+        shutil.copy(tmp_path / "run" / "best.ckpt", tmp_path / "run" / f"epoch_{epoch}.ckpt")
+    train(tmp_path / "run", num_epochs=5, resume=str(tmp_path / "run"))
+    assert len([*(tmp_path / "run").glob("epoch_*.ckpt")]) == 4
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == [
+        "epoch_0004.ckpt", "epoch_0005.ckpt"]       # keep_checkpoint_max
 
 
 def test_validation_every_test_step_epochs_and_at_the_end(tmp_path):
@@ -402,6 +457,9 @@ def test_overflow_changes_nothing_and_halves_a_dynamic_scale():
     _, _, finite = step(Tensor(np.full_like(X, np.inf)), Tensor(LABEL))
     step.adjust_scale(bool(finite))
     assert not bool(finite) and float(step.scale) == before / 2
+    for _ in range(200):
+        step.adjust_scale(False)
+    assert float(step.scale) == 1
     assert all((a == b).all() for a, b in zip(start, weights_of(net), strict=True))
 
 
@@ -437,7 +495,7 @@ def test_overflow_on_a_device_that_saturates_skips_the_step_also_of_a_batch_adde
 
 @pytest.mark.parametrize("delay", [0, 0.5])
 def test_workers_go_on_when_all_processes_get_sigterm(monkeypatch, delay):
-    """As clusters send it: the main process still has the batch of its step to come before it saves.
+    """As clusters send it: the main process still has its step, or its validation, to finish before it saves.
 
     Also one that has hardly started: the machine may be busy.
     """

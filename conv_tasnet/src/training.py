@@ -17,15 +17,14 @@ from conv_tasnet.src.optimizer import make_optimizer, make_schedule
 from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_checkpoint, load_into
 from utils.config import CONFIG_FILE, load_config, require
-from utils.device import Device, setup_device
+from utils.device import Device
 from utils.errors import MismatchError
 from utils.files import StrPath
 from utils.paths import beside, best_of
 from utils.progress import progress
-from utils.training.loader import Batches
-from utils.training.loop import fit, trainable
+from utils.training.loop import trainable
 from utils.training.recipe import Recipe
-from utils.training.run_folder import RunFolder
+from utils.training.run import run_training
 from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
 
@@ -36,12 +35,7 @@ LAYOUT = ("X", "P", "variant", "mask_nonlinear", "sample_rate")
 def train(config: Config) -> Progress:
     """Trains as `config` says."""
     require(config, "train_dir")
-    device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
-    with RunFolder(config, device.rank) as folder:
-        train_set = TrainSet(config, device.rank, device.size)
-        with Batches(train_set, config.num_workers) as batches:
-            recipe = make_recipe(config, train_set, device)
-            return fit(recipe, batches, folder, config, device)
+    return run_training(config, TrainSet, make_recipe)
 
 
 def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:

@@ -17,12 +17,11 @@ from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_into
 from utils.config import require
 from utils.cpu_ops import BF16, fast
-from utils.device import Device, setup_device
+from utils.device import Device
 from utils.progress import progress
-from utils.training.loader import Batches
-from utils.training.loop import fit, trainable
+from utils.training.loop import trainable
 from utils.training.recipe import Recipe
-from utils.training.run_folder import RunFolder
+from utils.training.run import run_training
 from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
 
@@ -30,12 +29,7 @@ from utils.training.train_step import adapt
 def train(config: Config) -> Progress:
     """Trains as `config` says."""
     require(config, "train_manifest")
-    device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
-    with RunFolder(config, device.rank) as folder:
-        train_set = TrainSet(config, device.rank, device.size)
-        with Batches(train_set, config.num_workers) as batches:
-            recipe = make_recipe(config, train_set, device)
-            return fit(recipe, batches, folder, config, device)
+    return run_training(config, TrainSet, make_recipe)
 
 
 def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:

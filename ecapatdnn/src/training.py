@@ -14,10 +14,10 @@ from ecapatdnn.src.scoring import cosine_scores
 from utils.checkpoints.checkpoint import load_into
 from utils.config import require
 from utils.cpu_ops import BF16, fast
-from utils.device import Device, setup_device
-from utils.training.loader import Batches
-from utils.training.loop import fit, trainable
+from utils.device import Device
+from utils.training.loop import trainable
 from utils.training.recipe import Recipe
+from utils.training.run import run_training
 from utils.training.run_folder import RunFolder
 from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
@@ -26,12 +26,8 @@ from utils.training.train_step import adapt
 def train(config: Config, after_epoch: Callable[[RunFolder], object] | None = None) -> Progress:
     """Trains as `config` says. `after_epoch` is called with the run folder; by default it writes score.txt."""
     require(config, "train_list", "train_path")
-    device = setup_device(config.device_target, config.distribute, config.device_id, config.seed)
-    with RunFolder(config, device.rank) as folder:
-        train_set = TrainSet(config, device.rank, device.size)
-        with Batches(train_set, config.num_workers) as batches:
-            recipe = make_recipe(config, train_set, device, after_epoch or write_score)
-            return fit(recipe, batches, folder, config, device)
+    return run_training(config, TrainSet, lambda config, train_set, device: make_recipe(
+        config, train_set, device, after_epoch or write_score))
 
 
 def make_recipe(config: Config, train_set: TrainSet, device: Device,

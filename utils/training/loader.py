@@ -19,7 +19,6 @@ from utils.audio.audio_file import AudioError
 from utils.errors import ContentError, RunError
 
 BAD_SHARE = 0.01   # a corpus with more unreadable files than this needs mending, not skipping
-GRACE = 5          # seconds that a worker goes on after SIGTERM: the main process finishes its step and saves
 ATTEMPTS = 20      # files tried in place of one that cannot be read
 
 Made = tuple[tuple[np.ndarray, ...], dict[str, str]]     # the arrays of a batch; {path: why it could not be read}
@@ -111,7 +110,7 @@ def _start_worker(dataset: DataSet, parent: int, mask: set[int | signal.Signals]
     global _dataset
     _dataset = dataset
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the main process's to handle
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))   # clusters send it to all processes of a job
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)   # likewise: clusters send it to all processes of a job
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG: no orphans when the parent is killed
     if os.getppid() != parent:

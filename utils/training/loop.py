@@ -1,6 +1,5 @@
-"""The training loop: every epoch trains, validates, logs, draws and saves; any interruption can be resumed exactly."""
+"""The training loop: every epoch trains, validates, logs, draws and saves; an interrupted run goes on where it was."""
 import math
-import os
 import signal
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from utils.training.state import Progress, State, statistics
 from utils.training.step_clock import StepClock
 from utils.training.train_step import FloatStatus, TrainStep
 
+HOPELESS = 100  # steps in a row that overflow: no loss scale will help
 REDRAW = 30     # seconds between two drawings of curves.png
 
 
@@ -49,7 +49,7 @@ def fit(recipe: Recipe, batches: Batches, folder: RunFolder, config: RunSettings
         loop.resume()
     folder.start()
     with Signals() as signals:
-        while config.max_steps or loop.progress.epoch <= config.num_epochs and not loop.progress.finished:
+        while config.max_steps or loop.progress.epoch <= config.num_epochs and not loop.has_waited_enough():
             if recipe.before_epoch:
                 recipe.before_epoch(loop.progress.epoch)
             loop.train_epoch(signals)
@@ -59,6 +59,9 @@ def fit(recipe: Recipe, batches: Batches, folder: RunFolder, config: RunSettings
             loop.finish_epoch()
             if recipe.after_epoch:
                 recipe.after_epoch(folder)
+            loop.heed(signals)
+    if loop.has_waited_enough():
+        folder.log(f"early stop: no better {recipe.criterion} in {config.early_stop} validations")
     folder.draw(recipe.criterion)
     folder.log(f"finished: best epoch {loop.progress.best_epoch}, {folder.best}")
     return loop.progress
@@ -85,11 +88,14 @@ class Loop:
                  device: Device) -> None:
         self.recipe, self.batches, self.folder, self.config, self.device = recipe, batches, folder, config, device
         self.step = make_step(recipe, config, device)
-        self.state = State(recipe.weights, self.step, folder, device)
+        self.state = State(recipe.weights, self.step, folder, device, Progress(
+            devices=device.size, steps=batches.steps, minibatch_size=config.minibatch_size,
+            accumulate=config.accumulate, seed=config.seed))
         self.clock = StepClock(config.max_steps)
         self.graphs = set()         # what distinguishes the graphs that are compiled
         self.drawn = self.counted = time.monotonic()    # when the curves were drawn, up to when minutes are counted
         self.speed = 0.0            # utterances per second in this epoch, on all devices
+        self.skipped = 0            # steps in a row that have changed nothing
 
     @property
     def progress(self) -> Progress:
@@ -110,16 +116,18 @@ class Loop:
         with progress_bar(title=f"epoch {progress.epoch}/{config.num_epochs}", unit="batch", total=self.batches.steps,
                           initial=progress.step, disable=not self.folder.writes) as bar:
             for batch in self.batches.epoch(progress.epoch, progress.step):
-                reports = self.train_batch([Tensor(array) for array in batch], signals.received)
+                reports = self.train_batch([Tensor(array) for array in batch], signals)
                 count = len(batch[0]) * self.device.size
                 self.clock.stop(count, any(report.compiled for report in reports))
                 utterances += count
                 self.speed = utterances / (time.monotonic() - started)
                 bar.update()
-                bar.set_postfix_str(f"loss {progress.loss / progress.step:.3f} lr {progress.rate:.2e} "
+                bar.set_postfix_str(f"loss {progress.mean_loss:.3f} lr {progress.rate:.2e} "
                                     f"{self.speed:.1f} utt/s", refresh=False)
                 if number := max(report.signal for report in reports):
-                    self.save_and_exit(number)
+                    self.count_minutes()
+                    self.save()
+                    self.leave(number)
                 if self.clock.over:
                     break
                 if config.save_steps and progress.step % config.save_steps == 0:
@@ -128,8 +136,8 @@ class Loop:
                     self.clock.start()
         self.count_minutes()
 
-    def train_batch(self, batch: list[Tensor], received: int = 0) -> list[Report]:
-        """One step, counted with the mean loss of all processes; their reports. `received`: a signal, or 0."""
+    def train_batch(self, batch: list[Tensor], signals: Signals) -> list[Report]:
+        """One step, counted with the mean loss of all processes; their reports."""
         progress = self.progress
         self._set_rate(self.recipe.schedule(progress.updates) * progress.factor)
         progress.batches += 1
@@ -141,11 +149,12 @@ class Loop:
             loss, metric, finite = self.step(*batch)
             finite = bool(finite)
             self.step.adjust_scale(finite)
-            progress.overflows += not finite
+            self._count_skipped(finite)
             progress.updates += 1
         else:
             loss, metric = self.step.add(*batch)
-        reports = Report(float(loss), float(metric), received, compiled).exchange(self.device)
+        # the signal is asked for last: one that came within the step ends the run after this step, not the next
+        reports = Report(float(loss), float(metric), signals.received, compiled).exchange(self.device)
         self._count(reports)
         return reports
 
@@ -154,6 +163,15 @@ class Loop:
         # in place: after set_data the branch of the graph that holds the optimiser would go on with the old rate
         parameter = self.step.optimizer.learning_rate
         ops.assign(parameter, Tensor(rate, parameter.dtype))
+
+    def _count_skipped(self, finite: bool) -> None:
+        """Counts an update that changed nothing. RunError where all do."""
+        self.skipped = 0 if finite else self.skipped + 1
+        self.progress.overflows += not finite
+        if self.skipped == HOPELESS:
+            raise RunError(f"gradients are not finite, {HOPELESS} steps in a row, up to epoch {self.progress.epoch}, "
+                           f"batch {self.progress.step + 1}; lower the learning rate or loss_scale, and continue from "
+                           f"{self.folder.state} with --resume {self.folder.path}")
 
     def _count(self, reports: list[Report]) -> None:
         """Counts a step. RunError where its loss is not finite and no loss scale explains that."""
@@ -179,10 +197,10 @@ class Loop:
     def finish_epoch(self) -> None:
         """Validates, logs and saves; moves on to the next epoch."""
         progress, recipe, config = self.progress, self.recipe, self.config
+        self.step.drop_overflow()
         self.state.average()
-        scored = progress.step - progress.unscored or math.nan
-        row = {"epoch": progress.epoch, "learning_rate": progress.rate, "loss": progress.loss / scored,
-               recipe.metric: progress.metric / scored}
+        row = {"epoch": progress.epoch, "learning_rate": progress.rate, "loss": progress.mean_loss,
+               recipe.metric: progress.mean_metric}
         is_due = progress.epoch == config.num_epochs or progress.epoch % config.test_step == 0
         scores = recipe.validate() if recipe.validate and is_due else {}
         row |= scores | {"minutes": round(progress.minutes, 2)}
@@ -191,9 +209,10 @@ class Loop:
             progress.best, progress.best_epoch = score, progress.epoch
             self.save_weights(self.folder.best, scores)
         self.save_weights(self.folder.checkpoints / f"epoch_{progress.epoch:04d}.ckpt", scores)
+        self.folder.drop_oldest()
         self.log_epoch(row)
         if scores:
-            self.check_patience()
+            self.lose_patience()
         progress.epoch += 1
         progress.step = progress.overflows = progress.unscored = 0
         progress.loss = progress.metric = 0.0
@@ -209,14 +228,15 @@ class Loop:
                         f"--resume {self.folder.path} --max_steps 0 trains all epochs")
         self.folder.log(self.clock.report())
 
-    def check_patience(self) -> None:
-        """Halves the rate, or ends the run, after too many validations without a better criterion."""
+    def has_waited_enough(self) -> bool:
+        """Whether the finished epochs had early_stop validations without a better criterion."""
+        waited = (self.progress.epoch - 1 - self.progress.best_epoch) // self.config.test_step
+        return bool(self.config.early_stop) and waited >= self.config.early_stop
+
+    def lose_patience(self) -> None:
+        """Halves the rate after too many validations without a better criterion."""
         progress, config, criterion = self.progress, self.config, self.recipe.criterion
-        waited = (progress.epoch - progress.best_epoch) // config.test_step
-        if config.early_stop and waited >= config.early_stop:
-            progress.finished = True
-            self.folder.log(f"early stop: no better {criterion} in {config.early_stop} validations")
-        elif config.halve_after and progress.epoch - max(progress.best_epoch, progress.halved) \
+        if config.halve_after and progress.epoch - max(progress.best_epoch, progress.halved) \
                 >= config.halve_after * config.test_step:
             progress.factor, progress.halved = progress.factor / 2, progress.epoch
             self.folder.log(f"no better {criterion} in {config.halve_after} validations: rate halved")
@@ -238,20 +258,21 @@ class Loop:
             self.drawn = time.monotonic()
 
     def save_weights(self, path: Path, scores: dict[str, float]) -> None:
-        """A checkpoint of the weights alone, with the scores of its epoch; drops the oldest of too many."""
+        """A checkpoint of the weights alone, with the scores of its epoch."""
         if self.folder.writes:
             save_checkpoint(path, self.recipe.weights, epoch=self.progress.epoch, **scores)
-            for old in sorted(path.parent.glob("epoch_*.ckpt"))[:-self.config.keep_checkpoint_max]:
-                os.unlink(old)
 
     def save(self) -> None:
         """The whole state, for --resume."""
         self.state.save(checked=not (self.step.scaled and self.progress.batches % self.config.accumulate))
 
-    def save_and_exit(self, number: int) -> None:
-        """Saves and ends the program, as the signal of that number asks."""
-        self.count_minutes()
-        self.save()
+    def heed(self, signals: Signals) -> None:
+        """After an epoch, which has saved its state: ends the program where a process has received a signal."""
+        if number := int(self.device.gather([signals.received]).max()):
+            self.leave(number)
+
+    def leave(self, number: int) -> None:
+        """Ends the program, whose state is saved, as the signal of that number asks."""
         self.folder.log(f"{signal.Signals(number).name}: state saved at epoch {self.progress.epoch}, batch "
                         f"{self.progress.step}; continue with --resume {self.folder.path}")
         self.batches.close()

@@ -126,6 +126,12 @@ class RunFolder:
             except (KeyError, ValueError):
                 raise ContentError(f"{table}: found {','.join(names)[:80]}, expected {expected}") from None
 
+    def drop_oldest(self) -> None:
+        """Deletes the oldest checkpoints of epochs, all but keep_checkpoint_max."""
+        if self.writes:
+            for old in sorted(self.checkpoints.glob("epoch_*.ckpt"))[:-self.config.keep_checkpoint_max]:
+                old.unlink()
+
     def add_row(self, row: dict[str, Any]) -> None:
         """Appends a row of metrics {name: number}, `epoch` among them."""
         self.rows.append(row)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, which end a run after the step that it is in."""
+"""SIGTERM and SIGINT, which end a run after the step or the validation that it is in."""
 import signal
 from types import FrameType
 

@@ -11,11 +11,15 @@ from mindspore import Parameter, Tensor, nn, ops
 from utils.checkpoints.checkpoint import assign, load_checkpoint, save_checkpoint
 from utils.device import Device
 from utils.errors import ContentError, MismatchError, RunError, UserError
-from utils.formats import NewerFormatError, migrate, numbered, with_format
+from utils.formats import NewerFormatError, migrate, numbered, renamed, with_format
 from utils.training.run_folder import RunFolder
 from utils.training.train_step import TrainStep
 
-MIGRATIONS = (numbered,)    # of the record of a saved state, which holds the Progress (utils/formats.py)
+# of the record of a saved state, which holds the Progress (utils/formats.py)
+MIGRATIONS = (numbered, renamed(finished=None))
+
+STATISTICS = (".moving_mean", ".moving_variance")       # ends of their names
+PLAN = ("steps", "minibatch_size", "accumulate", "seed")     # what batches and updates are counted by
 
 
 @dataclass
@@ -36,8 +40,21 @@ class Progress:
     factor: float = 1.0       # on the scheduled rate: halved when validation stands still
     halved: int = 0           # epoch after which it was
     minutes: float = 0.0
-    finished: bool = False
     devices: int = 1          # processes that train together; steps and updates count for so many
+    steps: int = 0            # batches of an epoch; not known of older states, as the next three: 0 or -1
+    minibatch_size: int = 0
+    accumulate: int = 0
+    seed: int = -1
+
+    @property
+    def mean_loss(self) -> float:
+        """Of this epoch's batches whose loss was finite; NaN without any."""
+        return self.loss / (self.step - self.unscored or math.nan)
+
+    @property
+    def mean_metric(self) -> float:
+        """Likewise."""
+        return self.metric / (self.step - self.unscored or math.nan)
 
     def record(self) -> dict[str, Any]:
         """What a saved state holds of it."""
@@ -59,19 +76,19 @@ def parameters(*cells: nn.Cell) -> dict[str, Parameter]:
 
 
 def statistics(weights: dict[str, Parameter]) -> list[Parameter]:
-    """Of `weights` {name: Parameter}, those that no gradient moves: BatchNorm's."""
-    return [parameter for parameter in weights.values() if not parameter.requires_grad]
+    """Of `weights` {name: Parameter}, BatchNorm's: what training batches move without a gradient."""
+    return [parameter for name, parameter in weights.items() if name.endswith(STATISTICS)]
 
 
 class State:
     """Parameters {name: Parameter} and Progress of a run, whose one owner this is, in `folder`.
 
-    `weights` are those of its checkpoints, `step` trains them.
+    `weights` are those of its checkpoints, `step` trains them; `progress` is that of a run that begins.
     """
 
-    def __init__(self, weights: dict[str, Parameter], step: TrainStep, folder: RunFolder, device: Device) -> None:
-        self.folder, self.device = folder, device
-        self.progress = Progress(devices=device.size)
+    def __init__(self, weights: dict[str, Parameter], step: TrainStep, folder: RunFolder, device: Device,
+                 progress: Progress) -> None:
+        self.folder, self.device, self.progress = folder, device, progress
         self.parameters = weights | parameters(step.optimizer, step)
         self.local = statistics(weights) + list(step.kept) + list(step.sums)    # what differs between processes
         self.is_damaged = False     # the last state in `folder`, so that the one before it must be kept
@@ -80,7 +97,7 @@ class State:
         """Gives all processes the same state: the mean of what differs between them.
 
         That is BatchNorm's statistics, and sums of gradients that wait for their update. Both are sums over the
-        batches, so to average them now and then is to average them after every batch.
+        batches, so to average them now and then is to average them after every batch, up to rounding.
         """
         if self.device.size > 1 and self.local:
             means = self.device.mean([parameter.asnumpy() for parameter in self.local])
@@ -108,6 +125,7 @@ class State:
             try:
                 saved, record = load_checkpoint(path)
                 progress = Progress.read(record, path)      # first: of a newer format, weights may differ too
+                self._require_plan(progress, path)
                 assign(saved, self.parameters, path)
             except NewerFormatError:        # not damaged: the one before it is no substitute
                 raise
@@ -117,11 +135,19 @@ class State:
                 self.folder.log(f"{error}; going back to {states[-1]}", every_rank=True)
                 self.is_damaged = True
             else:
-                self.progress = progress
+                self.progress = dataclasses.replace(progress, **{name: getattr(self.progress, name) for name in PLAN})
                 self._compare(path)
                 self.folder.forget_after(self.progress.epoch - 1)
                 return path
         return None
+
+    def _require_plan(self, saved: Progress, path: Path) -> None:
+        """MismatchError where a step or an update of the state would be another one now."""
+        for name in PLAN:
+            then, now = getattr(saved, name), getattr(self.progress, name)
+            if then not in (now, getattr(Progress, name)):
+                raise MismatchError(f"{path}: saved with {name} {then}, found {now}, with which its batches would be "
+                                    f"others; leave {name} as it was, or begin a new run with --initial_model")
 
     def _compare(self, path: Path) -> None:
         """MismatchError unless all processes, as many as before, go on from the same place."""

@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloatStatusV2
 
@@ -14,6 +15,7 @@ from utils.training.settings import RunSettings
 
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
 BACKEND = "ms_backend"      # kernel by kernel: by default a 910A takes GE for jitted methods, whatever jit_level says
+SMALLEST_SCALE = 1.0     # of a dynamic loss scale: halved for ever, it would become 0
 GROW_AFTER = 2000   # finite steps in a row after which a dynamic loss scale doubles
 
 
@@ -174,12 +176,22 @@ class TrainStep(nn.Cell):
         for_each(clear, self.sums, means)
         return means
 
+    def drop_overflow(self) -> None:
+        """Statistics as they were at the last step, where batches added since have made one not finite.
+
+        The step to come would do so; this is for what uses the statistics before it.
+        """
+        if not all(np.isfinite(statistic.asnumpy()).all() for statistic in self.statistics):
+            for kept, statistic in zip(self.kept, self.statistics, strict=True):
+                ops.assign(statistic, kept)
+
     def adjust_scale(self, finite: bool) -> None:
         """Halves or doubles a dynamic loss scale after a step whose gradients were `finite`."""
         if not self.dynamic:
             return
         steps = int(self.finite_steps) + 1 if finite else 0
         if not finite or steps == GROW_AFTER:
-            self.scale.set_data(self.scale * (2.0 if finite else 0.5))
+            scale = float(self.scale) * (2.0 if finite else 0.5)
+            self.scale.set_data(Tensor(max(scale, SMALLEST_SCALE), ms.float32))
             steps = 0
         self.finite_steps.set_data(Tensor(steps, ms.int32))
