@@ -14,9 +14,9 @@ import numpy as np
 import soxr
 
 import deepspeech2
+from deepspeech2.src.features import RATE
 from utils.audio.audio_file import AudioError
 
-RATE = 16000
 STEP = 0.5          # seconds between two looks for text
 PAUSE = 1.2         # seconds after the last word that make it final
 LONGEST = 14.0      # seconds that are held: the network is compiled for 1, 2, 4, 8 and 16

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from meeting.src.turns import Turn
+from utils.audio.activity import RATE, SAMPLES
 
-RATE = 16000            # Hz
-FRAME = 160             # samples, 10 ms
 FLOOR = 35              # dB under its loudest frame from which on a frame of a clean utterance is speech
 BRIDGED = 0.5           # seconds: shorter pauses belong to the utterance
 PAUSE = (0.3, 1.0)      # seconds between utterances
@@ -98,11 +97,11 @@ def trimmed(samples: np.ndarray) -> np.ndarray:
 
 def speech_of(samples: np.ndarray) -> list[tuple[int, int]]:
     """(first sample, sample behind the last) of the speech in a clean utterance (n,), pauses under BRIDGED filled."""
-    count = max(1, len(samples) // FRAME)
-    power = np.square(np.resize(samples, count * FRAME).reshape(count, FRAME)).mean(axis=1)
+    count = max(1, len(samples) // SAMPLES)
+    power = np.square(np.resize(samples, count * SAMPLES).reshape(count, SAMPLES)).mean(axis=1)
     power = np.convolve(power, np.ones(3) / 3, "same")      # so that one click is no speech
     active = np.flatnonzero(power > power.max() * 10 ** (-FLOOR / 10))
-    gaps = np.flatnonzero(np.diff(active) > BRIDGED * RATE / FRAME)
+    gaps = np.flatnonzero(np.diff(active) > BRIDGED * RATE / SAMPLES)
     firsts, lasts = active[np.r_[0, gaps + 1]], active[np.r_[gaps, len(active) - 1]]
-    return [(int(first) * FRAME, min(len(samples), (int(last) + 1) * FRAME))
+    return [(int(first) * SAMPLES, min(len(samples), (int(last) + 1) * SAMPLES))
             for first, last in zip(firsts, lasts, strict=True)]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-RATE = 16000                # Hz
+from utils.audio.activity import RATE
+
 CHUNK, STEP = 16, 12        # seconds
 KEPT = 64                   # seconds that can be asked for again
 Separate = Callable[[np.ndarray], np.ndarray]       # (n,) -> (C, n)
