@@ -31,6 +31,12 @@ def test_levels_do_not_depend_on_the_blocks():
     np.testing.assert_array_equal(activity.frame_powers([samples]), activity.frame_powers(np.array_split(samples, 13)))
 
 
+@pytest.mark.parametrize("frames", [1, 2, 4, 5, 6, 20, 21, 22])
+def test_there_is_an_answer_for_each_frame_of_a_short_recording(frames):
+    active = activity.find_speech(np.ones(frames, np.float32))
+    assert active.shape == (frames,) and active.dtype == bool
+
+
 def test_only_long_pauses_are_left_out():
     rng = np.random.default_rng(4)
     parts = [np.zeros(RATE // 2), speech(3, rng), np.zeros(RATE // 2), speech(2, rng), np.zeros(RATE // 2)]

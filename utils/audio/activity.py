@@ -35,12 +35,21 @@ def find_speech(powers: np.ndarray) -> np.ndarray:
 
     The noise is where the quietest tenth of the audible frames ends, the speech where the loudest tenth begins.
     """
-    levels = 10 * np.log10(np.convolve(powers, np.ones(SMOOTHED) / SMOOTHED, "same") + 1e-12)
+    levels = 10 * np.log10(_around(powers, np.ones(SMOOTHED) / SMOOTHED) + 1e-12)
     audible = levels[levels > levels.max() - AUDIBLE]
     noise, speech = np.percentile(audible, (10, 90))
     active = levels > max(noise + BETWEEN * (speech - noise), speech - DEEPEST)
     active = without_short(filled(active, FILLED), SHORTEST)
-    return np.convolve(active, np.ones(2 * round(PADDED / FRAME) + 1), "same") > 0.5
+    return _around(active, np.ones(2 * round(PADDED / FRAME) + 1)) > 0.5
+
+
+def _around(values, weights):
+    """Sums (T,) of `values` (T,) times an odd number of weights, whose middle is at each.
+
+    numpy's "same" would be of the weights' length where those are more.
+    """
+    first = len(weights) // 2
+    return np.convolve(values, weights)[first:first + len(values)]
 
 
 def without_pauses(samples: np.ndarray, seconds: float = LONG) -> np.ndarray:
