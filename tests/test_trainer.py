@@ -334,6 +334,15 @@ def test_curves_mark_the_best_epoch_by_the_criterion(tmp_path, monkeypatch):
     assert [[text.get_text() for axis in figure.axes for text in axis.texts] for figure in figures] == [["2", "10"], []]
 
 
+def test_curves_of_a_run_that_ends_without_validation_have_those_of_the_validation(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    plots.draw_curves([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "valid_eer": 30.0},
+                       {"epoch": 3, "loss": 1.0, "minutes": 5.0}], tmp_path / "curves.png", "valid_eer")
+    assert [(axis.get_title(), len(axis.lines[0].get_xdata())) for axis in figures[0].axes] == [
+        ("loss", 3), ("valid eer", 1)]
+
+
 class Ones:
     """Batches of ones, whose gradient with respect to a weight that multiplies them is 1."""
 

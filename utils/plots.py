@@ -22,7 +22,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, criterion: 
 
     rows: those of metrics.csv, {column: number or its text, "" where it is missing}
     """
-    names = [name for name in rows[-1] if name not in ("epoch", "minutes")]
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("epoch", "minutes")]
     figure = Figure(figsize=(3.6 * len(names), 3))
     axes = figure.subplots(1, len(names), squeeze=False)
     curves = {name: [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in (None, "")]
