@@ -1,7 +1,9 @@
 """Files looked at before long work, and places for results: utils/audio/survey.py, utils/results.py."""
 import errno
 import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -45,6 +47,20 @@ def test_those_that_cannot_be_used_are_counted_and_the_first_named(bad, names):
     with refused(AudioError, *names) as refusal:
         survey(range(20), look)
     assert sorted(seen) == list(range(20)) and "file 8" not in str(refusal.value)
+
+
+def test_an_interrupt_ends_it_after_the_items_that_are_looked_at():
+    seen = []
+
+    def look(number):
+        seen.append(number)
+        if number == 0:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        survey(range(16 * 200), look)
+    assert len(seen) < 16 * 50
 
 
 def test_nothing_to_look_at_is_no_fault():

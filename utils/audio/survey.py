@@ -1,5 +1,6 @@
 """Files looked at before long work with them: what can be known early is not found out hours later."""
 import os
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -38,20 +39,29 @@ def stamp(path: StrPath) -> Stamp:
 
 
 def survey(items: Sequence[K], look: Callable[[K], V]) -> dict[K, V]:
-    """{item: look(item)} of all, by many threads. AudioError that counts those for which `look` raises one."""
+    """{item: look(item)} of all, by many threads. AudioError that counts those for which `look` raises one.
+
+    After Ctrl-C no further item is looked at.
+    """
     found: dict[K, V] = {}
     reasons: dict[K, str] = {}
+    ended = threading.Event()
 
     def look_at(some: Sequence[K]) -> None:
         for item in some:
+            if ended.is_set():
+                return
             try:
                 found[item] = look(item)
             except audio_file.AudioError as error:
                 reasons[item] = str(error)
 
     with ThreadPoolExecutor(THREADS) as threads:
-        for _ in threads.map(look_at, [items[start::THREADS] for start in range(THREADS)]):
-            pass
+        try:
+            for _ in threads.map(look_at, [items[start::THREADS] for start in range(THREADS)]):
+                pass
+        finally:
+            ended.set()
     require_all([reasons[item] for item in items if item in reasons], len(items))
     return found
 
