@@ -9,6 +9,7 @@ from helpers.errors import refused
 
 from conv_tasnet import eval as separation
 from conv_tasnet.src.config import Config as SeparationConfig
+from conv_tasnet.src.evaluation import save_example
 from deepspeech2 import eval as recognition
 from deepspeech2.src.config import Config as RecognitionConfig
 from deepspeech2.src.inference import BatchNetwork
@@ -124,6 +125,18 @@ def test_results_that_cannot_be_kept_still_reach_the_screen(evaluation, tmp_path
     printed = capsys.readouterr()
     assert PRINTED[evaluation.model] in printed.out
     assert printed.err.count("note: ") == 1 and "--output_folder" in printed.err
+
+
+def test_an_output_beside_a_silent_source_is_heard_in_the_example_and_an_empty_one_is_silent(tmp_path, monkeypatch):
+    monkeypatch.setattr("conv_tasnet.src.evaluation.draw_separation", lambda *arguments: None)
+    voice = 0.1 * np.random.default_rng(1).standard_normal(8000).astype(np.float32)
+    sources, halves = np.stack([voice, np.zeros_like(voice)]), np.stack([voice * (np.arange(8000) < 4000)] * 2)
+    halves[1] = voice - halves[0]
+    for key, outputs, levels in (("leak", 3 * halves, [0.07, 0.07]), ("none", sources, [0.1, 0.0])):
+        save_example(voice, outputs, sources, 8000, tmp_path, key)
+        for number, level in enumerate(levels, 1):
+            written = soundfile.read(tmp_path / f"{key}_separated_{number}.wav")[0]
+            assert np.sqrt(np.mean(np.square(written))) == pytest.approx(level, rel=0.05, abs=1e-6)
 
 
 def test_a_folder_that_was_asked_for_must_be_writable(evaluation, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.inference import load
+from conv_tasnet.src.level import levelled
 from conv_tasnet.src.metric import best_order, scores
 from conv_tasnet.src.mixtures import Mixture, load_mixture, mixture_length, read_mixtures
 from conv_tasnet.src.plots import draw_separation
@@ -68,11 +69,12 @@ def score(item: Mixture, mixture: np.ndarray, separated: np.ndarray, sources: np
 
 def save_example(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray, rate: int, folder: Path,
                  key: str) -> None:
-    """key_mixture.wav, key_separated_1.wav, key_true_1.wav, ..., and key.png of them all, in `folder` for any key."""
+    """key_mixture.wav, key_separated_1.wav, key_true_1.wav, ..., and key.png of them all, in `folder` for any key.
+
+    Outputs are at their level in the mixture, as infer.py writes them: one that leaks into a silent source is heard.
+    """
     name = folder / inside(key)
-    # SI-SNR leaves the level open: here it is the one that fits the source best
-    scale = (separated * sources).sum(1, keepdims=True) / np.square(separated).sum(1, keepdims=True)
-    separated = scale * separated
+    separated = levelled(mixture, separated)
     peak = max(1.0, np.abs(separated).max(), np.abs(mixture).max())
     write_wav(f"{name}_mixture.wav", mixture / peak, rate)
     for i, (speaker, source) in enumerate(zip(separated, sources, strict=True), 1):
