@@ -372,6 +372,12 @@ def test_random_pairs():
     assert count_trials(corpora.random_pairs(items, 10000, 0), lambda path: path.split("/")[0]) == (900, 5000)
 
 
+def test_random_pairs_of_repeated_items_are_those_of_the_items():
+    items = [(f"s{s}", f"s{s}/{f}.wav") for s in range(2) for f in range(2)]
+    assert corpora.random_pairs([*items, *items], 100, seed=1) == corpora.random_pairs(items, 100, seed=1)
+    assert len(corpora.random_pairs([*items, items[0]], 100, seed=1)) == 6
+
+
 def test_evenly_spaced():
     assert evenly_spaced(list(range(59)), 30) == list(range(0, 59, 2))
     assert evenly_spaced([1, 2], 30) == [1, 2]

@@ -135,8 +135,9 @@ def cross_chapter_pairs(items: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def random_pairs(items: Sequence[tuple[str, str]], count: int, seed: int) -> list[str]:
-    """Up to `count` trial lines, half of them targets, or as many as there are."""
+    """Up to `count` trial lines, half of them targets, or as many as there are; repeated items count once."""
     rng, speakers = random.Random(seed), {}
+    items = list(dict.fromkeys(items))
     for item in items:
         speakers.setdefault(item[0], []).append(item)
     targets = sum(len(files) * (len(files) - 1) // 2 for files in speakers.values())
