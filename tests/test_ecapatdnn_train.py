@@ -8,7 +8,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from helpers.errors import assert_refusal, refused
+from helpers.errors import assert_line, assert_refusal, refused
 from helpers.graphs import python
 from helpers.networks import shared_networks
 from helpers.programs import assert_same_end, copied_at, flags, killed, rank_table, run_runner, script, started, using
@@ -19,8 +19,9 @@ from ecapatdnn import eval as evaluation
 from ecapatdnn import export, infer, postprocess, preprocess, train
 from ecapatdnn.src import inference, training
 from ecapatdnn.src.config import Config
+from ecapatdnn.src.evaluation import score_trials
 from ecapatdnn.src.model import EcapaTdnn
-from utils.audio.audio_file import AudioError
+from utils.audio.audio_file import AudioError, read, write_wav
 from utils.checkpoints.checkpoint import load_checkpoint, load_model
 from utils.config import load_config
 from utils.device import Device
@@ -224,6 +225,15 @@ def test_a_calibration_is_kept_and_used(trained, mini_corpus, tmp_path, capsys):
     assert verdict.llr == pytest.approx(scale * verdict.score + offset - duration * np.log(sum(1 / s for s in seconds)))
     assert verdict.same == (verdict.llr >= 0) == (verdict.score >= verdict.threshold)
     assert ecapatdnn.load(checkpoint, score_crops=2).calibration is None
+    for number, file in enumerate(files):
+        silence = np.zeros(5 * 16000, np.float32)
+        write_wav(tmp_path / f"{number}.wav", np.concatenate((silence, read(file, 16000), silence)), 16000)
+    (tmp_path / "trials").write_text("1 0.wav 1.wav\n0 1.wav 0.wav\n")
+    padded = dataclasses.replace(config, voice_activity=True, eval_list=str(tmp_path / "trials"),
+                                 eval_path=str(tmp_path))
+    same = verifier.verify(tmp_path / "0.wav", tmp_path / "1.wav")      # by the seconds of speech, both
+    assert score_trials(padded)[0]["LLR"] == pytest.approx([same.llr] * 2, abs=1e-3)
+    assert_line(capsys.readouterr().err, checkpoint, "voice_activity false", "it is true")
     settings = tmp_path / "run" / "config.yaml"     # a verifier has no cohort to take the mean of
     settings.write_text(settings.read_text().replace("subtract_mean: false", "subtract_mean: true"))
     assert ecapatdnn.load(checkpoint).calibration == verifier.calibration

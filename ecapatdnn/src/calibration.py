@@ -51,7 +51,8 @@ def of_record(record: Mapping[str, Any], config: Config) -> Calibration | None:
 
 def to_record(calibration: Calibration, config: Config) -> dict[str, Any]:
     """What `of_record` reads."""
-    return {"calibration": calibration._asdict() | scoring(config)}
+    pauses = {"voice_activity": config.voice_activity}      # what it was fitted to; it is used for both
+    return {"calibration": calibration._asdict() | scoring(config) | pauses}
 
 
 def scoring(config: Config) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Letters: n trials.
 """
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,10 @@ from ecapatdnn.src.calibration import (
     to_record,
 )
 from ecapatdnn.src.config import Config
-from ecapatdnn.src.features import RATE
 from ecapatdnn.src.inference import first_utterances, load, survey_files
 from ecapatdnn.src.metric import Trials, equal_error_rate, error_rates, minimum_detection_cost, read_trials
 from ecapatdnn.src.plots import draw_calibration, draw_det
 from ecapatdnn.src.scoring import as_norm, cosine_scores, subtract_mean
-from utils.audio.recording import inspect_header
 from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import require
@@ -63,19 +62,34 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | 
         results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
     if config.calibrate or verifier.calibration:
-        seconds = _joint_seconds(trials, config)
-        calibration = verifier.calibration if verifier.calibration and not config.calibrate else calibrate(
-            config, results["cosine"], seconds, trials)
+        seconds = _joint_seconds(trials, config.eval_path, verifier)
+        if verifier.calibration and not config.calibrate:
+            calibration = verifier.calibration
+            _note_pauses(config)
+        else:
+            calibration = calibrate(config, results["cosine"], seconds, trials)
         results["LLR"] = calibration.llr(results["cosine"], seconds)
     return results, trials, folder
 
 
-def _joint_seconds(trials, config):
-    """(n,), by the headers of the files."""
-    rows = survey(range(len(trials.files)), lambda row: inspect_header(
-        os.path.join(config.eval_path, os.fsdecode(trials.files[row])), 1, RATE, config.resample))
+def _joint_seconds(trials, folder, verifier):
+    """(n,), of what of the files goes into the network, as a Verdict's."""
+    rows = survey(range(len(trials.files)), lambda row: verifier.seconds(
+        os.path.join(folder, os.fsdecode(trials.files[row]))))
     seconds = np.array([rows[row] for row in range(len(trials.files))])
     return joint_seconds(seconds[trials.left], seconds[trials.right])
+
+
+def _note_pauses(config):
+    """A line where the checkpoint's calibration was fitted to recordings with their pauses and these have none, or so.
+
+    It holds for what goes into the network, of whatever length, but pauses change the scores as well.
+    """
+    fitted = load_checkpoint(config.model_path)[1]["calibration"].get("voice_activity", False)
+    if fitted != config.voice_activity:
+        print(f"note: {config.model_path}: its calibration was fitted with voice_activity {str(fitted).lower()}, here "
+              f"it is {str(config.voice_activity).lower()}; its ratios may be off, --calibrate true fits others",
+              file=sys.stderr)
 
 
 def report(results: dict[str, np.ndarray], trials: Trials, folder: Path | None) -> dict[str, float]:

@@ -190,6 +190,12 @@ class Verifier(UtteranceNetwork):
         speech = without_pauses(samples) if self.voice_activity else samples
         return speech if len(speech) >= self.fewest else samples
 
+    def seconds(self, path: StrPath) -> float:
+        """How much of a file goes into the network; by its header where that is all of it. AudioError as for `run`."""
+        if not self.voice_activity:
+            return inspect_header(path, 1, RATE, self.config.resample)
+        return len(self.samples(self.open(path).as_it_is())) / RATE
+
     def _score(self, sounds):
         """The cosine of two recordings (N,)."""
         return float(cosine_scores(np.stack([self.run_samples(samples) for samples in sounds]), PAIR)[0])
