@@ -21,7 +21,7 @@ from conv_tasnet.src.mixtures import load_mixture, read_mixtures
 from utils.audio import audio_file
 from utils.corpora import corpus
 from utils.corpora.speakers import libri_speaker
-from utils.errors import ContentError, MismatchError, NotFoundError, SettingError
+from utils.errors import ContentError, MismatchError, NotFoundError, OutputError, SettingError
 
 RATE = 8000
 DATA = os.environ.get("SPEECH_DATA")
@@ -274,6 +274,15 @@ def test_files_are_converted_and_read_once(tmp_path, monkeypatch):
     assert {soundfile.info(path).samplerate for path in (tmp_path / "out/wav").rglob("*.wav")} == {11025}
     prepare_corpus("tree", data, tmp_path / "kept", *flags, "--sample_rate", "16000")
     assert not (tmp_path / "kept/wav").exists()
+
+
+def test_a_link_to_the_corpus_is_the_corpus(tmp_path):
+    data, link = tree(tmp_path / "data", rate=16000), tmp_path / "link"
+    link.symlink_to(data)
+    before = {path: path.read_bytes() for path in data.rglob("*.wav")}
+    with refused(OutputError, "wav_folder", link):
+        prepare_corpus("tree", data, tmp_path / "out", "--wav_folder", str(link))
+    assert {path: path.read_bytes() for path in data.rglob("*.wav")} == before
 
 
 def test_broken_files_are_in_no_list(tmp_path, capsys):

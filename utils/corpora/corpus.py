@@ -239,9 +239,11 @@ def plan(parts: Parts, config: CorpusSettings, rate: int) -> tuple[str, Parts, l
     other_rate = config.resample and any(_other_rate(os.path.join(config.data_folder, path), rate) for path in sources)
     moved = bool(encoded) or other_rate
     folder = wav_folder(config) if moved else config.data_folder
-    if other_rate and os.path.abspath(folder) == os.path.abspath(config.data_folder):
+    in_place = os.path.realpath(folder) == os.path.realpath(config.data_folder)     # also through a link
+    if in_place and other_rate:
         raise OutputError(f"wav_folder: {folder} is the data folder, resampling would overwrite the corpus; name "
                           "another")
+    folder = config.data_folder if in_place else folder     # by one name a file is no target of itself
     planned, jobs, doubles = {}, {}, []
     for name, items in parts.items():
         limit = config.min_seconds if name == "train" else 0.0
