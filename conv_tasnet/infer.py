@@ -24,9 +24,9 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     if args.stream and args.window is not None:
         raise SettingError(f"window: found {args.window:g}, but --stream has no windows; leave one of the two out")
+    require_writable(args.output_dir, "give another --output_dir")
     separator = conv_tasnet.load(args.checkpoint_path, args.device_target)
     outputs = output_paths(args.audio, args.output_dir, separator.config.C)
-    require_writable(args.output_dir, "give another --output_dir")
 
     def prepare(recordings):
         longest = max(recording.length(separator.rate) for recording in recordings)

@@ -39,13 +39,20 @@ def noting_failure(what: str) -> Iterator[None]:
 
 
 def require_writable(folder: StrPath, remedy: str) -> None:
-    """OutputError, with the `remedy`, where no file can be written into `folder`, which need not be there yet."""
+    """OutputError, with the `remedy`, where no file can be written into `folder`, which need not be there yet.
+
+    "" is none: it is what an unset variable of a shell leaves, and not the current folder.
+    """
+    if not os.fspath(folder):
+        raise OutputError(f"found '', which names no folder; {remedy}")
     if reason := why_not_writable(folder):
         raise OutputError(f"{folder}: cannot be written ({reason}); {remedy}")
 
 
 def require_output(path: StrPath, remedy: str) -> None:
-    """OutputError, with the `remedy`, where the file `path` cannot be written."""
+    """OutputError, with the `remedy`, where the file `path` cannot be written; "" names none."""
+    if not os.fspath(path):
+        raise OutputError(f"found '', which names no file; {remedy}")
     if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"{path}: is no file, expected the name of one to write; {remedy}")
     require_writable(Path(os.path.realpath(path)).parent, remedy)
