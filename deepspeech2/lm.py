@@ -28,7 +28,7 @@ from utils.corpora.corpus import parallel
 from utils.errors import ContentError, MismatchError, OutputError, SettingError, nearest, run
 from utils.files import write_text
 from utils.ranges import Range, Ranged, Weight, Workers
-from utils.results import noting_failure, require_writable
+from utils.results import noting_failure, require_output
 from utils.texts import open_lines
 
 Order = Annotated[int, Range(2, 6)]             # those that KenLM is built for
@@ -91,13 +91,13 @@ class Trial(NamedTuple):
 def estimate(config):
     """Writes the model of config.texts to config.output."""
     require(config, "texts", "output")
+    require_output(config.output, "name another --output")     # a device is not read, which may have no end
     if os.path.exists(config.output):
         try:
             check_arpa(config.output)
         except ContentError:
             raise OutputError(f"output: {config.output} exists already and is no language model; name another "
                               "file") from None
-    require_writable(os.path.dirname(config.output) or ".", "name another --output")
     alphabet = Alphabet(read_labels(config.labels))
     lines = open_lines(config.texts, "a text of one sentence per line")
     texts = [text for text in map(alphabet.normalise_reference, lines) if text]

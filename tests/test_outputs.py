@@ -16,8 +16,10 @@ from helpers.errors import assert_refusal, refused
 from helpers.programs import script
 from mindspore import Tensor, nn
 
+from conv_tasnet import infer as separate
 from deepspeech2 import lm
 from deepspeech2.src import download
+from ecapatdnn import infer as verify
 from ecapatdnn import prepare
 from utils import average, publish
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
@@ -72,6 +74,24 @@ def test_a_language_model_replaces_a_language_model_only(tmp_path):
     with refused(OutputError, tmp_path / "texts.txt", "output"):
         lm.main([*argv, str(tmp_path / "texts.txt")])
     assert (tmp_path / "texts.txt").read_text() == "YES NO\nNO YES\n"
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "folder"])
+def test_what_is_no_file_is_not_read_before_it_is_refused_as_an_output(place, run, tmp_path):
+    (tmp_path / "folder").mkdir()
+    output = str(tmp_path / place)
+    for program, argv in ((lm, ["estimate", "--texts", "none.txt"]), (average, [str(run), "--num", "1"])):
+        with refused(OutputError, output, "is no file", "--output"):
+            program.main([*argv, "--output", output])
+
+
+def test_an_empty_name_is_no_place_for_results(tmp_path, monkeypatch):
+    """Such as of an unset variable. Who said what is printed, and written nowhere then, as its --help says."""
+    monkeypatch.chdir(tmp_path)
+    for program, argv, flag in ((verify, ["--embed", "a.wav"], "--output"), (separate, ["a.wav"], "--output_dir")):
+        with refused(OutputError, "''", flag):
+            program.main([*argv, flag, ""])
+    assert not list(tmp_path.iterdir())
 
 
 def test_inputs_of_the_runner_are_of_one_process_at_a_time(tmp_path, monkeypatch):

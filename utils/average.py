@@ -31,9 +31,9 @@ def main(argv: Sequence[str]) -> Path:
     chosen = [path for folder in args.runs for path in last(folder, args.num)]
     names = [path.stem if len(args.runs) == 1 else f"{path.resolve().parts[-3]}/{path.stem}" for path in chosen]
     path = Path(args.output or Path(args.runs[0], "average.ckpt"))
+    require_output(path, "name another --output")
     if path.exists() and "averaged" not in load_checkpoint(path)[1]:
         raise OutputError(f"output: {path} exists already and is no earlier average; name another file")
-    require_output(path, "name another --output")
     save_checkpoint(path, {name: Tensor(array) for name, array in mean(chosen).items()}, averaged=names)
     print(f"{path}: the mean of {', '.join(names)}")
     return path
