@@ -19,6 +19,7 @@ from utils.config import (
     parse_config,
     parse_train_config,
     parse_use_config,
+    read_mapping,
     read_yaml,
     require,
     save_config,
@@ -165,6 +166,15 @@ def test_a_file_that_holds_no_settings_is_refused_in_one_line(tmp_path, text, ki
 
 def test_an_empty_preset_changes_nothing(tmp_path):
     assert parse_config(Small, ["--config", preset(tmp_path, "# nothing\n")]) == Small()
+
+
+def test_tabs_between_values_are_spaces_and_those_of_a_path_stay(tmp_path):
+    (tmp_path / "a.yaml").write_text("\tfirst:\t2\t# two\n\tsecond: \"x\ty\"\n\tthird: 'x\ty'\n\tlist: [1,\t2]\n")
+    assert read_mapping(tmp_path / "a.yaml", "settings") == {
+        "first": 2, "second": "x\ty", "third": "x\ty", "list": [1, 2]}
+    (tmp_path / "a.yaml").write_text("path: x\ty\n")      # is no YAML, where it is not quoted
+    with refused(ContentError, tmp_path / "a.yaml", "YAML"):
+        read_mapping(tmp_path / "a.yaml", "settings")
 
 
 @pytest.mark.parametrize("name, reason", [("missing.yaml", errno.ENOENT), (".", errno.EISDIR)])

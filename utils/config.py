@@ -153,10 +153,21 @@ def read_yaml(cls: type[Dataclass], path: StrPath, of_run: bool = False) -> dict
     return {key: _convert(cls, key, value, f"{path}: {key}") for key, value in values.items()}
 
 
-def read_mapping(path: StrPath, expected: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader,
+class Loader(yaml.SafeLoader):
+    """Takes a TAB between values for a space, which PyYAML refuses; within a value it stays what it is."""
+
+    def scan_to_next_token(self) -> None:
+        """Goes on to what is neither space nor comment."""
+        super().scan_to_next_token()
+        while self.peek() == "\t":
+            self.forward()
+            super().scan_to_next_token()
+
+
+def read_mapping(path: StrPath, expected: str, loader: type[Loader] = Loader,
                  may_be_empty: bool = False) -> dict[Any, Any]:
-    """The mapping in a YAML file, where one is `expected`. `loader`: SafeLoader or a kind of it."""
-    text = read_text(path, expected).replace("\t", " ")      # YAML itself takes no tabs
+    """The mapping in a YAML file, where one is `expected`. `loader`: Loader or a kind of it."""
+    text = read_text(path, expected)
     try:
         values = loader(text).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:     # ValueError: of a date such as 2024-13-01

@@ -11,7 +11,7 @@ import yaml
 from mindspore import Tensor
 
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from utils.config import load_config, read_mapping, save_config
+from utils.config import Loader, load_config, read_mapping, save_config
 from utils.device import setup_device
 from utils.errors import ContentError, MismatchError, OutputError, SettingError, UserError
 from utils.files import whole_folder
@@ -159,7 +159,7 @@ def read_hyper_parameters(path: str) -> dict[str, Any]:
     return read_mapping(path, "YAML or JSON of hyper-parameters", _Untagged) if path else {}
 
 
-class _Untagged(yaml.SafeLoader):
+class _Untagged(Loader):
     """Values without what their tags would make of them."""
 
 
