@@ -117,6 +117,31 @@ def test_an_answer_is_of_the_recording_that_is_chosen(monkeypatch, open_page):
         expect(result).to_contain_text("one two")
 
 
+def test_what_is_drawn_again_or_fails_holds_neither_memory_nor_the_microphone(monkeypatch, open_page):
+    networks(monkeypatch)
+    with serving() as address:
+        page = open_page(address, SPEECH, locale="en-GB")
+        page.evaluate("""() => {
+          window.addresses = new Set();
+          const [make, free] = [URL.createObjectURL, URL.revokeObjectURL];
+          URL.createObjectURL = (blob) => { const address = make(blob); addresses.add(address); return address; };
+          URL.revokeObjectURL = (address) => { addresses.delete(address); free(address); };
+          const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          navigator.mediaDevices.getUserMedia = async (wanted) => window.microphone = await open(wanted);
+          AudioWorklet.prototype.addModule = async () => { throw new Error("no worklet"); };
+        }""")
+        use(page, "separate", "mixture.wav")
+        for _ in range(3):
+            page.click("#language")
+        assert page.evaluate("addresses.size") == 3     # of the recording and two voices
+        page.get_by_role("button", name="mixture.wav").click()
+        expect(page.locator("#separate .result")).to_be_empty()
+        wait_for(lambda: page.evaluate("addresses.size") == 1)
+        page.locator("#separate .input .row button").nth(1).click()
+        expect(page.locator("#separate > .status")).to_contain_text("no worklet")
+        assert page.evaluate("microphone.getTracks().map((track) => track.readyState)") == ["ended"]
+
+
 def test_the_page_opens_whatever_was_saved_or_is_linked(monkeypatch, open_page):
     networks(monkeypatch)
     with serving() as address:

@@ -41,11 +41,18 @@ function status(panel, text, isError = false) {
   line.classList.toggle("error", isError);
 }
 
+/** Shows elements as the answer of a tab. What the former have held in memory is free. */
+function showResult(panel, ...elements) {
+  const result = panel.querySelector(".result");
+  for (const player of all("audio", result)) URL.revokeObjectURL(player.src);
+  result.replaceChildren(...elements);
+}
+
 /** Removes the answer of a tab; one that is still computed will not come. */
 function forget(panel) {
   running.get(panel)?.abort();
   redraws.delete(panel);
-  panel.querySelector(".result").replaceChildren();
+  showResult(panel);
   status(panel, "");
 }
 
@@ -131,7 +138,7 @@ async function compute(panel) {
     if (answer.ok) {
       const seconds = elapsed();
       redraws.set(panel, () => {
-        panel.querySelector(".result").replaceChildren(...DRAW[panel.id](body, panel));
+        showResult(panel, ...DRAW[panel.id](body, panel));
         status(panel, `${translate("done")} ${seconds} ${translate("seconds")}`);
       });
     } else {

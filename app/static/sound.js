@@ -5,15 +5,22 @@ export async function openMicrophone(take) {
   // as it is: what makes calls pleasant changes voices
   const stream = await navigator.mediaDevices.getUserMedia({audio: {
     channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false}});
-  const context = new AudioContext();
-  await context.audioWorklet.addModule("/static/worklet.js");
-  const node = new AudioWorkletNode(context, "samples", {numberOfOutputs: 0});
-  node.port.onmessage = (event) => take(event.data);
-  context.createMediaStreamSource(stream).connect(node);
-  return {rate: context.sampleRate, stop: () => {
+  let context = null;
+  const stop = () => {
     stream.getTracks().forEach((track) => track.stop());
-    return context.close();
-  }};
+    return context?.close();
+  };
+  try {
+    context = new AudioContext();
+    await context.audioWorklet.addModule("/static/worklet.js");
+    const node = new AudioWorkletNode(context, "samples", {numberOfOutputs: 0});
+    node.port.onmessage = (event) => take(event.data);
+    context.createMediaStreamSource(stream).connect(node);
+  } catch (error) {
+    await stop();       // or the microphone would stay on
+    throw error;
+  }
+  return {rate: context.sampleRate, stop};
 }
 
 /** Samples in [-1, 1] as 16 bits, little-endian as all machines with browsers are. */
