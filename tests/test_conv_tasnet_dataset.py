@@ -222,6 +222,8 @@ def test_a_list_of_train_360_is_small(tmp_path):
     (["a,b", "c,d"], ContentError, ["column mixture_ID", "a,b"]),
     ([HEADER, "a,mix/a.wav,s1/a.wav,,1"], ContentError, ["line 2", "source_2_path"]),
     ([HEADER, "a,mix/a.wav,s1/a.wav,s2/a.wav,1", "b,mix/b.wav"], ContentError, ["line 3", "source_1_path"]),
+    ([HEADER, "a,mix/a.wav,s1/a.wav,s2/a.wav,1", "", "a,mix/b.wav,s1/b.wav,s2/b.wav,1"], ContentError,
+     ["line 4", "mixture_ID a", "line 2"]),
     ([METADATA, "a,mix/a.wav,loud,s2/a.wav,1"], ContentError, ["line 2", "source_1_gain", "'loud'", "positive"]),
     ([METADATA, "a,mix/a.wav,nan,s2/a.wav,1"], ContentError, ["line 2", "source_1_gain", "'nan'", "positive"]),
     ([HEADER, "a,mix/a.wav,s1/a.wav,s2/a.wav,1", "b,mix/b.wav,s1/b.wav,s2/z.wav,1"],

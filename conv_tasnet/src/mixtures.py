@@ -78,12 +78,19 @@ def read_csv(path: StrPath, count: int | None = None) -> tuple[list[str], list[l
     """(columns, rows) of a LibriMix CSV of mixtures of `count` sources, None: of as many as it has.
 
     Columns and rows are (mixture_ID, mixture_path or "", source paths, source gains); gains are "1" of generated files.
+    ContentError for a mixture_ID that is there twice: files and scores are named after it, and LibriMix repeats none.
     """
     rows = read_rows(path, "a CSV of mixtures; prepare.py writes the lists")
     _, header = next(rows, (0, []))
     columns = _columns(path, header, count)
     places = [header.index(column) if column in header else -1 for column in columns]
-    return columns, [_row(path, line, fields, columns, places) for line, fields in rows]
+    found: dict[str, tuple[int, list[str]]] = {}
+    for line, fields in rows:
+        row = _row(path, line, fields, columns, places)
+        if (first := found.setdefault(row[0], (line, row))[0]) != line:
+            raise ContentError(f"{path}: line {line}: mixture_ID {row[0]} is that of line {first} already; give it "
+                               "another or leave the row out")
+    return columns, [row for _, row in found.values()]
 
 
 def _columns(path, header, count):
