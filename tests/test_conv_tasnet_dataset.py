@@ -2,6 +2,7 @@
 import dataclasses
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -17,7 +18,8 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.dataset import LEVEL, TrainSet
 from conv_tasnet.src.mixtures import load_mixture, mixture_length, read_mixtures
 from utils.audio.audio_file import AudioError
-from utils.errors import ContentError, MismatchError, NotFoundError, SettingError
+from utils.errors import ContentError, MismatchError, NotFoundError, OutputError, SettingError
+from utils.locks import locked_folder
 from utils.training.loader import Batches
 
 RATE = 8000
@@ -566,6 +568,33 @@ def test_the_mixtures_of_a_list_get_pauses_noise_and_one_voice(tmp_path, capsys)
     assert voices == [2] * 4 + [1] * 4
     with refused(AudioError, "silent"):
         load_mixture(items[0], drawn)
+
+
+def test_mixtures_are_written_over_nothing_that_is_read(tmp_path):
+    path, out = generated(tmp_path), tmp_path / "out"
+    out.symlink_to(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    moved = write(tmp_path / remix.LIST, *(tmp_path / "list.csv").read_text().splitlines())
+    for eval_dir, fact in ((path, "mix/a.wav"), (moved, remix.LIST)):
+        with refused(OutputError, out / fact, "input", "--output_folder"):
+            remix.main(config(eval_dir=eval_dir, eval_path=str(tmp_path), output_folder=str(out)))
+    assert {file: file.read_bytes() for file in before} == before
+    (tmp_path / "full").write_text("")
+    with refused(OutputError, tmp_path / "full", "--output_folder"):
+        remix.main(config(eval_dir="none.csv", output_folder=str(tmp_path / "full")))
+
+
+def test_a_list_is_never_beside_the_mixtures_of_another_run(tmp_path, monkeypatch):
+    drawn = config(eval_dir=generated(tmp_path), eval_path=str(tmp_path), output_folder=str(tmp_path / "out"))
+    path = remix.main(drawn)
+    write_wav = remix.write_wav
+    monkeypatch.setattr(remix, "write_wav", lambda file, *sound: write_wav(file, *sound) if "c.wav" not in file else
+                        1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        remix.main(dataclasses.replace(drawn, seed=2))
+    assert not os.path.exists(path) and (tmp_path / "out" / "mix" / "a.wav").exists()
+    with locked_folder(tmp_path / "out", "output_folder"), refused(OutputError, tmp_path / "out", "in use"):
+        remix.main(drawn)
 
 
 def test_scenes_that_cannot_be_are_refused(scenes):
