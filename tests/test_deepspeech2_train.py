@@ -34,8 +34,8 @@ from deepspeech2.src.features import BINS
 from deepspeech2.src.manifest import read_samples, write_manifest
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer
-from utils.checkpoints.checkpoint import load_checkpoint, load_model
-from utils.config import load_config, parse_config, read_yaml
+from utils.checkpoints.checkpoint import load_checkpoint, load_model, save_checkpoint
+from utils.config import load_config, parse_config, read_yaml, save_config
 from utils.device import Device
 from utils.errors import MismatchError, NotFoundError, SettingError
 
@@ -244,6 +244,23 @@ def test_sgd_trains_too_and_other_labels_get_a_new_output_layer(trained, tmp_pat
     progress = train.main(config)
     weights, _ = load_checkpoint(tmp_path / "run" / "best.ckpt")
     assert progress.batches == 6 and weights["output.weight"].shape == (30, 16)
+
+
+@pytest.mark.parametrize(("labels", "begins"), [("_AB ", 1), ("_BA ", 0), ("_ABC ", 0)])
+def test_an_output_layer_begins_anew_for_other_labels_of_the_same_number_too(tmp_path, capsys, labels, begins):
+    def layers(count, value):
+        return {name: Parameter(Tensor(np.full(shape, value, np.float32)), name=name)
+                for name, shape in (("norm.gamma", (3,)), ("output.weight", (count, 3)))}
+
+    save_checkpoint(tmp_path / "best.ckpt", layers(4, 1))
+    save_config(Config(labels="_AB "), tmp_path)
+    weights = layers(len(labels), 0)
+    training.load_initial(tmp_path, weights, Config(labels=labels))
+    assert (weights["norm.gamma"].asnumpy() == 1).all() and (weights["output.weight"].asnumpy() == begins).all()
+    note = capsys.readouterr().err
+    assert (note == "") == bool(begins)
+    if note:
+        assert_line(note, tmp_path, "'_AB '", repr(labels))
 
 
 def test_white_space_in_the_names_of_a_corpus(trained, mini_corpus, tmp_path):

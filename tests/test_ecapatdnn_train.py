@@ -291,6 +291,8 @@ MISTAKES = {
     "batch too large": ({"minibatch_size": 100}, MismatchError, ["minibatch_size: 100", "24 crops"]),
     "other size": ({"channels": 24, "initial_model": "best"}, MismatchError,
                    ["best.ckpt", "stem.conv.weight", (16, 80, 1, 5), (24, 80, 1, 5)]),
+    "other features": ({"front_end": "kaldi", "initial_model": "best"}, MismatchError,
+                       ["initial_model", "best.ckpt", "front_end taoruijie", "front_end is kaldi"]),
 }
 
 

@@ -1,6 +1,5 @@
 """The training of Conv-TasNet: every ingredient, in the order of the flow."""
 import math
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -16,12 +15,12 @@ from conv_tasnet.src.model import ConvTasNet
 from conv_tasnet.src.optimizer import make_optimizer, make_schedule
 from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_checkpoint, load_into
-from utils.config import CONFIG_FILE, load_config, require
+from utils.config import require
 from utils.device import Device
-from utils.errors import MismatchError
 from utils.files import StrPath
-from utils.paths import beside, best_of
+from utils.paths import best_of
 from utils.progress import progress
+from utils.training.initial import require_layout
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
 from utils.training.run import run_training
@@ -64,30 +63,12 @@ def load_initial(path: StrPath, model: ConvTasNet, config: Config) -> None:
     """
     path = best_of(path)
     saved, _ = load_checkpoint(path)
-    require_layout(path, config)
+    require_layout(path, config, LAYOUT)
     added = [f"blocks.{i}." for i in range(len(model.blocks)) if f"blocks.{i}.expand.weight" not in saved]
     load_into(path, parameters(model), skip=added)
     for name, parameter in parameters(model).items():
         if name.startswith(tuple(added)) and (".residual." in name or ".skip." in name):
             parameter.set_data(ops.zeros_like(parameter))
-
-
-def require_layout(path: StrPath, config: Config) -> None:
-    """MismatchError unless the run that wrote the checkpoint `path` agrees with `config` in LAYOUT.
-
-    Without its config.yaml that is not known: then a note says so.
-    """
-    if not beside(path, CONFIG_FILE, above=True):
-        print(f"note: {path}: no {CONFIG_FILE} beside it; whether {', '.join(LAYOUT)} are the same is not known",
-              file=sys.stderr)
-        return
-    trained = load_config(Config, path)
-    for name in LAYOUT:
-        found, expected = getattr(trained, name), getattr(config, name)
-        if found != expected:
-            raise MismatchError(f"initial_model: {path} was trained with {name} {found}, but {name} is {expected}, "
-                                f"where its weights mean something else; set {name} to {found}, or leave "
-                                "initial_model out")
 
 
 def validation(config: Config, model: ConvTasNet, device: Device) -> Callable[[], dict[str, float]] | None:

@@ -1,7 +1,8 @@
 """The training of DeepSpeech2: every ingredient, in the order of the flow."""
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 
-from mindspore import Tensor
+from mindspore import Parameter, Tensor
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet
@@ -12,18 +13,22 @@ from deepspeech2.src.manifest import Utterance, inspect_utterance, read_manifest
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer, make_schedule
-from deepspeech2.src.text import Alphabet, references
+from deepspeech2.src.text import Alphabet, references, shown
 from utils.audio.survey import survey
 from utils.checkpoints.checkpoint import load_into
 from utils.config import require
 from utils.cpu_ops import BF16, fast
 from utils.device import Device
+from utils.files import StrPath
 from utils.progress import progress
+from utils.training.initial import settings_of
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
 from utils.training.run import run_training
 from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
+
+OUTPUT = "output."      # how the names of the output layer begin
 
 
 def train(config: Config) -> Progress:
@@ -41,7 +46,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     model.set_train()
     weights = parameters(model)
     if config.initial_model:
-        load_into(config.initial_model, weights, skip=("output.",))
+        load_initial(config.initial_model, weights, config)
 
     def objective(features: Tensor, frames: Tensor, labels: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         log_probs, frames = model(features, frames)
@@ -51,6 +56,19 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     optimizer = make_optimizer(config, trainable(model), schedule(0))
     return Recipe(weights, precision, objective, "infinite", optimizer, schedule,
                   criterion=f"valid_{Alphabet(config.labels).rate}", validate=validation(config, model, device))
+
+
+def load_initial(path: StrPath, weights: Mapping[str, Parameter], config: Config) -> None:
+    """Gives `weights` those of a run folder or checkpoint, without the output layer where that is of other labels.
+
+    A note says so. MismatchError where anything else does not fit.
+    """
+    trained = settings_of(path, config, ("labels",))
+    if trained and trained.labels != config.labels:
+        print(f"note: {path}: its output layer is of other labels, {shown(trained.labels)}; a new one is trained for "
+              f"{shown(config.labels)}", file=sys.stderr)
+        weights = {name: weight for name, weight in weights.items() if not name.startswith(OUTPUT)}
+    load_into(path, weights, skip=(OUTPUT,))
 
 
 def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[], dict[str, float]] | None:

@@ -15,12 +15,15 @@ from utils.checkpoints.checkpoint import load_into
 from utils.config import require
 from utils.cpu_ops import BF16, fast
 from utils.device import Device
+from utils.training.initial import require_layout
 from utils.training.loop import trainable
 from utils.training.recipe import Recipe
 from utils.training.run import run_training
 from utils.training.run_folder import RunFolder
 from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
+
+LAYOUT = ("front_end", "variant")       # what weights mean, beyond their shapes
 
 
 def train(config: Config, after_epoch: Callable[[RunFolder], object] | None = None) -> Progress:
@@ -42,6 +45,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device,
     model.set_train()
     weights = parameters(model, loss)
     if config.initial_model:
+        require_layout(config.initial_model, config, LAYOUT)
         load_into(config.initial_model, weights, skip=("loss.",))
 
     def objective(features: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:     # (B, T, F), (B,) -> scalar, scalar
