@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 
 import mindspore as ms
 import numpy as np
@@ -14,7 +15,7 @@ from mindspore import Tensor, nn
 
 from conv_tasnet.src.block import Block, FastBlock
 from conv_tasnet.src.config import Config as ConvTasNetConfig
-from conv_tasnet.src.layers import GlobalNorm
+from conv_tasnet.src.layers import norm_class
 from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.loss import CtcLoss
@@ -55,6 +56,17 @@ def global_norm(x, gain, bias, mask):
     return gain * (x - mean) / np.sqrt(((x - mean) ** 2 * share).sum((1, 2), keepdims=True) + 1e-8) + bias
 
 
+def causal_norm(x, gain, bias, _mask, so_far):
+    """cgLN, or cLN where not `so_far`: a frame's mean and variance, by definition and not by running sums."""
+    parts = [x[:, :, :t + 1] if so_far else x[:, :, t:t + 1] for t in range(x.shape[2])]
+    mean = np.stack([part.mean((1, 2)) for part in parts], 1)[:, None]
+    variance = np.stack([part.var((1, 2)) for part in parts], 1)[:, None]
+    return gain * (x - mean) / np.sqrt(variance + 1e-8) + bias
+
+
+NORMS = {"gLN": global_norm, "cgLN": partial(causal_norm, so_far=True), "cLN": partial(causal_norm, so_far=False)}
+
+
 def batch_norm(x, gain, offset):
     mean = x.mean((0, 2, 3), keepdims=True)
     scale = gain.reshape(1, -1, 1, 1) / np.sqrt(((x - mean) ** 2).mean((0, 2, 3), keepdims=True) + 1e-5)
@@ -67,14 +79,14 @@ def depthwise(x, weight, dilation, left, right):
     return sum(x[..., k * dilation:k * dilation + frames] * weight[:, :, 0, k:k + 1] for k in range(weight.shape[3]))
 
 
-def block(x, mask, weights, dilation, left):
+def block(x, mask, weights, dilation, left, norm):
     """Conv-TasNet's, of {name: array}: the residual path, and below it the skip."""
     def pointwise(layer, x):
         return np.einsum("oi,bit->bot", weights[f"{layer}.weight"][:, :, 0, 0], x) + column(f"{layer}.bias")
 
     def bent_norm(number, x):
         gain, bias = weights[f"norm{number}.gain"], weights[f"norm{number}.bias"]
-        return global_norm(prelu(x, weights[f"prelu{number}.slope"]), gain, bias, mask)
+        return NORMS[norm](prelu(x, weights[f"prelu{number}.slope"]), gain, bias, mask)
 
     def column(name):
         return weights[name].reshape(-1, 1)
@@ -200,9 +212,9 @@ def classification(steps, labels, frames, counts):
         labels, frames, counts))], [], ctc
 
 
-def temporal_block(items, frames, dilation, causal=False, **sizes):
+def temporal_block(items, frames, dilation, causal=False, norm="gLN", **sizes):
     config = ConvTasNetConfig(**{"B": 4, "H": 7, "Sc": 5, "P": 3} | sizes, causal=causal)
-    layer = Block(config, dilation, GlobalNorm, has_bias=True)
+    layer = Block(config, dilation, norm_class(norm, causal), has_bias=True)
     for i, weight in enumerate(layer.get_parameters()):
         weight.set_data(Tensor(noise(*weight.shape, i + 1)[..., 0] * 0.5 + (0.5 if "gain" in weight.name else 0)))
     weights = {weight.name: weight.asnumpy() for weight in layer.get_parameters()}
@@ -210,7 +222,7 @@ def temporal_block(items, frames, dilation, causal=False, **sizes):
     layer = BothEnds(layer)
     return layer, [noise(items, config.B, frames), frame_mask(items, frames)], list(weights.values()), (
         lambda x, mask, *values: block(x, mask, dict(zip(weights, values, strict=True)), dilation,
-                                        context if causal else context // 2))
+                                        context if causal else context // 2, norm))
 
 
 def ecapa_block(items, channels, frames, dilation, variant):
@@ -264,7 +276,9 @@ CASES = {
     "block": lambda: temporal_block(3, 40, 2),
     "block longer than a piece": lambda: temporal_block(2, 1100, 3),
     "block whose taps reach beyond both ends": lambda: temporal_block(1, 9, 8, P=5),
-    "causal block": lambda: temporal_block(2, 30, 4, causal=True, B=3, Sc=2),
+    "causal block": lambda: temporal_block(2, 30, 4, causal=True, norm="cgLN", B=3, Sc=2),
+    "causal block longer than a piece": lambda: temporal_block(2, 1100, 3, causal=True, norm="cgLN"),
+    "block with a norm of each frame": lambda: temporal_block(2, 600, 4, causal=True, norm="cLN", H=24),
     "block of ECAPA-TDNN": lambda: ecapa_block(3, 24, 13, 2, "taoruijie"),
     "block of ECAPA-TDNN, mirrored ends": lambda: ecapa_block(2, 16, 9, 4, "speechbrain"),
     "block of ECAPA-TDNN, taps beyond both ends": lambda: ecapa_block(4, 16, 3, 3, "taoruijie"),

@@ -5,8 +5,10 @@ from typing import Any
 from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.config import Config
-from conv_tasnet.src.layers import DepthwiseConv, GlobalNorm, PReLU, conv1x1
+from conv_tasnet.src.layers import CumulativeNorm, DepthwiseConv, FrameNorm, GlobalNorm, PReLU, conv1x1
 from utils.layers.shapes import ones_like
+
+OVER = (GlobalNorm, CumulativeNorm, FrameNorm)      # as temporal_block.cc counts what a norm is taken over
 
 
 class Block(nn.Cell):
@@ -59,12 +61,13 @@ class FastBlock(Block):
     bfloat16: bool
 
     def prepare(self) -> bool:
-        """False for a block with another norm than gLN."""
-        if not isinstance(self.norm1, GlobalNorm):
+        """False for a block with BN, which the operator does not have."""
+        over = next((number for number, norm in enumerate(OVER) if isinstance(self.norm1, norm)), None)
+        if over is None:
             return False
         from utils.cpu_ops.layers import temporal_block  # only now: nobody comes here where CPU_OPS is 0
 
-        self.function = temporal_block(self.depthwise.dilation, self.depthwise.left, self.bfloat16)
+        self.function = temporal_block(self.depthwise.dilation, self.depthwise.left, over, self.bfloat16)
         narrow, wide = self.residual.weight.shape[:2]
         self.no_bias, self.no_wide_bias = ops.zeros(narrow), ops.zeros(wide)
         self.no_skip = ops.zeros((1, wide, 1, 1)), ops.zeros(1)    # the operator has one, if only of zeros

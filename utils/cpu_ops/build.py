@@ -107,8 +107,8 @@ def version(path: str) -> str:
 
 
 def onednn() -> Path:
-    """MindSpore's own oneDNN."""
-    return Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
+    """MindSpore's own oneDNN; its path, of which a fingerprint is taken, is one through whatever links it is reached."""
+    return Path(ms.__file__).parent.resolve() / "lib" / "libdnnl.so.3"
 
 
 def load(path: str | Path) -> None:

@@ -103,13 +103,13 @@ class FastProduct(functions.Product):
         return self.function(x, weight, ops.zeros(weight.shape[0]))
 
 
-def temporal_block(dilation: int, left: int, bfloat16: bool) -> Callable[..., Any]:
-    """The operator that is a whole residual block of dilated convolutions over time (Conv-TasNet's, with gLN).
+def temporal_block(dilation: int, left: int, over: int, bfloat16: bool) -> Callable[..., Any]:
+    """The operator that is a whole residual block of dilated convolutions over time (Conv-TasNet's).
 
     x (B, C, T), mask (B, 1, T) and 14 weights in the order of temporal_block.cc -> residual (B, C, T), skip, and three
-    that the gradients read. `left`: frames of zeros before the first.
+    that the gradients read. `left`: frames of zeros before the first; `over`: of temporal_block.cc, the kind of norm.
     """
-    gradient = operator("TemporalBlockGradient", (dilation, left), 15, bfloat16=bfloat16)
+    gradient = operator("TemporalBlockGradient", (dilation, left, over), 15, bfloat16=bfloat16)
 
     def gradients(x, mask, expand, expand_bias, slope1, gain1, bias1, taps, taps_bias, slope2, gain2, bias2, residual,
                   residual_bias, skip, skip_bias, out, dout):
@@ -117,7 +117,7 @@ def temporal_block(dilation: int, left: int, bfloat16: bool) -> Callable[..., An
                                  slope2, gain2, bias2, residual, residual_bias, skip, skip_bias, out[2], out[3], out[4])
         return (dx, ops.zeros_like(mask), *dweights)
 
-    return operator("TemporalBlock", (dilation, left), 5, gradients, bfloat16)
+    return operator("TemporalBlock", (dilation, left, over), 5, gradients, bfloat16)
 
 
 def res2net_block(settings: Sequence[int], bfloat16: bool) -> Callable[..., Any]:

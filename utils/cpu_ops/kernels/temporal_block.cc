@@ -1,6 +1,6 @@
 // A block of a temporal convolutional network (Conv-TasNet's), and its gradients, in few passes over memory.
 //
-//   hidden = expand x;  middle = depthwise gLN PReLU hidden;  y = x + residual gLN PReLU middle, and the skip likewise
+//   hidden = expand x;  middle = depthwise norm PReLU hidden;  y = x + residual norm PReLU middle, and the skip likewise
 //
 // Between the matrix products everything is computed row by row from `hidden` and `middle`, which stay in a core's
 // cache; layer by layer, the same arithmetic waits for memory. Sums are taken over pieces of time and added in their
@@ -9,8 +9,9 @@
 // x (M, B, T), mask (M, 1, T) of the frames that count (0: padding), then the weights:
 //   expand (H, B) and bias (H), slope (1), gain and bias (H), depthwise (H, P) and bias (H), slope (1), gain and
 //   bias (H), residual (B, H) and bias (B), skip (S, H) and bias (S)
-// -> y (M, B, T), skip (M, S, T), hidden (M, H, T), middle (M, H, T), and of each norm mean and 1 / deviation (M, 4).
-// settings: dilation, zeros to the left.
+// -> y (M, B, T), skip (M, S, T), hidden (M, H, T), middle (M, H, T), and of each norm mean and 1 / deviation of the
+// frames (M, 4, T).
+// settings: dilation, zeros to the left, what a norm takes mean and deviation of (Over).
 #include "common.h"
 
 namespace {
@@ -37,9 +38,13 @@ enum Input {
   kInputs
 };
 
+// All frames that count (gLN), a frame and those before it (cgLN), the frame alone (cLN); always all channels.
+enum Over { kAllFrames, kFramesSoFar, kOneFrame };
+
 struct Block {
   int64_t items, narrow, frames, wide, skip, taps, dilation, left;  // M, B, T, H, S, P
-  int64_t pieces;                                                   // of an item
+  int64_t over;
+  int64_t pieces;  // of an item
 
   Block(int64_t **shapes, const std::vector<int64_t> &settings)
       : items(shapes[kX][0]),
@@ -50,6 +55,7 @@ struct Block {
         taps(shapes[kFilter][3]),
         dilation(settings[0]),
         left(settings[1]),
+        over(settings.size() > 2 ? settings[2] : static_cast<int64_t>(kAllFrames)),  // graphs of before have gLN
         pieces((frames + kPiece - 1) / kPiece) {}
 
   int64_t size() const { return items * wide * frames; }
@@ -86,52 +92,79 @@ std::vector<double> Total(const std::vector<double> &sums, int64_t width, int64_
 // A norm over the rows of an item, after a PReLU: (PReLU(x) - mean) * scale * gain + bias.
 struct Norm {
   float slope;
-  const float *gain, *bias, *statistics;  // (M, 4): mean and scale of this norm stand side by side
+  const float *gain, *bias, *statistics;  // (M, 4, T): mean and scale of this norm are two rows, one after the other
+  int64_t frames;
 
-  float mean(int64_t item) const { return statistics[4 * item]; }
-  float scale(int64_t item) const { return statistics[4 * item + 1]; }
+  const float *mean(int64_t item) const { return statistics + 4 * item * frames; }
+  const float *scale(int64_t item) const { return mean(item) + frames; }
 
-  // One row c of a piece; zero where there is padding.
-  void Row(int64_t item, int64_t c, const float *x, const float *share, int64_t count, float *to) const {
-    const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
-    for (int64_t t = 0; t < count; ++t) to[t] = share[t] > 0.0f ? ParametricRelu(x[t], bend) * factor + offset : 0.0f;
+  // One row c of an item for frames [first, first + count), to which x, share and `to` begin; zero in padding.
+  void Row(int64_t item, int64_t c, int64_t first, int64_t count, const float *x, const float *share, float *to) const {
+    const float *means = mean(item) + first, *scales = scale(item) + first;
+    const float factor = gain[c], offset = bias[c], bend = slope;
+    for (int64_t t = 0; t < count; ++t) {
+      const float y = (ParametricRelu(x[t], bend) - means[t]) * (scales[t] * factor) + offset;
+      to[t] = share[t] > 0.0f ? y : 0.0f;
+    }
   }
 
-  // All rows (width, count) of a piece, also of padding. x: (width, stride).
+  // All rows (width, count) of a piece, also of padding. x: (width, frames), from `first` on.
   template <typename Number>
-  Numbers<Number> Rows(int64_t item, const float *x, int64_t width, int64_t stride, int64_t count) const {
+  Numbers<Number> Rows(int64_t item, int64_t first, int64_t count, const float *x, int64_t width) const {
     Numbers<Number> rows = AllocateOf<Number>(width * count);
+    const float *means = mean(item) + first, *scales = scale(item) + first;
     for (int64_t c = 0; c < width; ++c) {
-      const float factor = scale(item) * gain[c], offset = bias[c] - mean(item) * factor, bend = slope;
-      const float *from = x + c * stride;
+      const float factor = gain[c], offset = bias[c], bend = slope, *from = x + c * frames;
       Number *to = rows.get() + c * count;
-      for (int64_t t = 0; t < count; ++t) to[t] = Rounded<Number>(ParametricRelu(from[t], bend) * factor + offset);
+      for (int64_t t = 0; t < count; ++t) {
+        to[t] = Rounded<Number>((ParametricRelu(from[t], bend) - means[t]) * (scales[t] * factor) + offset);
+      }
     }
     return rows;
   }
 };
 
-// Means and 1 / deviations of each item, from sums (pieces, 2) of share x and share x x over all rows.
-void Statistics(const Block &b, const std::vector<double> &sums, float *statistics) {
-  for (int64_t item = 0; item < b.items; ++item) {
-    const auto total = Total(sums, 2, item * b.pieces, (item + 1) * b.pieces);
-    const double mean = total[0] / b.wide, variance = total[1] / b.wide - mean * mean;
-    statistics[4 * item] = static_cast<float>(mean);
-    statistics[4 * item + 1] = InverseDeviation(variance);
+// Two sums over the channels of each frame of each item: (M, 2, T).
+struct FrameSums {
+  int64_t frames;
+  std::vector<float> sums;
+
+  explicit FrameSums(const Block &b) : frames(b.frames), sums(2 * b.items * b.frames) {}
+
+  float *first(int64_t item) { return sums.data() + 2 * item * frames; }
+  float *second(int64_t item) { return first(item) + frames; }
+};
+
+// Adds one row, for `count` frames from x on, to the sums of what the PReLU gives and of its squares.
+void AddSums(const float *x, float slope, int64_t count, float *sum, float *squares) {
+#pragma omp simd
+  for (int64_t t = 0; t < count; ++t) {
+    const float value = ParametricRelu(x[t], slope);
+    sum[t] += value;
+    squares[t] += value * value;
   }
 }
 
-// Adds the two sums of one row to those of its piece.
-void AddSums(const float *x, float slope, const float *share, int64_t count, double *sums) {
-  float sum = 0.0f, squares = 0.0f;
-#pragma omp simd reduction(+ : sum, squares)
-  for (int64_t t = 0; t < count; ++t) {
-    const float value = ParametricRelu(x[t], slope), part = share[t] * value;
-    sum += part;
-    squares += part * value;
+// Means and 1 / deviations of each frame, from the sums of AddSums.
+void Statistics(const Block &b, FrameSums *sums, const std::vector<float> &shares, float *statistics) {
+  for (int64_t item = 0; item < b.items; ++item) {
+    const float *sum = sums->first(item), *squares = sums->second(item), *share = shares.data() + item * b.frames;
+    float *means = statistics + 4 * item * b.frames, *scales = means + b.frames;
+    double total = 0.0, total_squares = 0.0;
+    for (int64_t t = 0; t < b.frames; ++t) {
+      const double part = b.over == kAllFrames ? share[t] : 1.0;
+      total = part * sum[t] + (b.over == kOneFrame ? 0.0 : total);
+      total_squares = part * squares[t] + (b.over == kOneFrame ? 0.0 : total_squares);
+      const int64_t count = b.over == kFramesSoFar ? b.wide * (t + 1) : b.wide;
+      const double mean = total / count;
+      means[t] = static_cast<float>(mean);
+      scales[t] = InverseDeviation(total_squares / count - mean * mean);
+    }
+    if (b.over == kAllFrames) {  // those of the last frame are of all
+      std::fill_n(means, b.frames, means[b.frames - 1]);
+      std::fill_n(scales, b.frames, scales[b.frames - 1]);
+    }
   }
-  sums[0] += sum;
-  sums[1] += squares;
 }
 
 // The row c of the first norm that the taps see for frames [first, first + count): context() more, zeros beyond.
@@ -140,7 +173,7 @@ void NormalisedRow(const Block &b, const Norm &norm, int64_t item, int64_t c, co
   const int64_t begin = first - b.left, all = count + b.context();
   const int64_t from = std::clamp<int64_t>(-begin, 0, all), until = std::clamp<int64_t>(b.frames - begin, from, all);
   std::fill(to, to + from, 0.0f);
-  norm.Row(item, c, hidden + begin + from, share + begin + from, until - from, to + from);
+  norm.Row(item, c, begin + from, until - from, hidden + begin + from, share + begin + from, to + from);
   std::fill(to + until, to + all, 0.0f);
 }
 
@@ -173,7 +206,7 @@ extern "C" Shapes TemporalBlockInferShape(int *, int64_t **shapes, AotExtra *) {
           {items, shapes[kSkip][0], frames},
           {items, wide, frames},
           {items, wide, frames},
-          {items, 4}};
+          {items, 4, frames}};
 }
 
 namespace {
@@ -185,14 +218,14 @@ void Forward(void **data, int64_t **shapes, void *extra) {
   const auto out = [&](int64_t i) { return static_cast<float *>(data[kInputs + i]); };
   float *y = out(0), *skip = out(1), *hidden = out(2), *middle = out(3), *statistics = out(4);
   const std::vector<float> shares = Shares(in(kMask), b.items, b.frames);
-  const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics};
-  const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2};
-  std::vector<double> sums(b.items * b.pieces * 2), more(b.items * b.pieces * 2);
+  const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics, b.frames};
+  const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2 * b.frames, b.frames};
+  FrameSums sums(b), more(b);
   Numbers<Number> own_expand, own_residual, own_skip;
   const Number *expand = Matrix(in(kExpand), b.wide * b.narrow, &own_expand);
   const Number *to_y = Matrix(in(kResidual), b.narrow * b.wide, &own_residual);
   const Number *to_skip = Matrix(in(kSkip), b.skip * b.wide, &own_skip);
-  b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
+  b.InPieces([&](int64_t, int64_t item, int64_t first, int64_t count) {
     float *to = hidden + item * b.wide * b.frames + first;
     for (int64_t c = 0; c < b.wide; ++c) std::fill_n(to + c * b.frames, count, in(kExpandBias)[c]);
     Numbers<Number> own;
@@ -200,10 +233,10 @@ void Forward(void **data, int64_t **shapes, void *extra) {
     const Number *x = Matrix(in(kX) + item * b.narrow * b.frames + first, b.narrow, count, &stride, &own);
     Multiply(b.wide, count, b.narrow, expand, b.narrow, x, stride, 1.0f, to, b.frames);
     for (int64_t c = 0; c < b.wide; ++c) {
-      AddSums(to + c * b.frames, first_norm.slope, shares.data() + item * b.frames + first, count, &sums[2 * piece]);
+      AddSums(to + c * b.frames, first_norm.slope, count, sums.first(item) + first, sums.second(item) + first);
     }
   });
-  Statistics(b, sums, statistics);
+  Statistics(b, &sums, shares, statistics);
   InStretches(b, first_norm, hidden, shares, [&](const Stretch &s) {
     float *to = middle + s.start + s.first;
     std::fill_n(to, s.count, in(kFilterBias)[s.channel]);
@@ -211,12 +244,13 @@ void Forward(void **data, int64_t **shapes, void *extra) {
       const float tap = in(kFilter)[s.channel * b.taps + k], *from = s.row + k * b.dilation;
       for (int64_t t = 0; t < s.count; ++t) to[t] += tap * from[t];
     }
-    AddSums(to, second_norm.slope, s.share + s.first, s.count, &more[2 * s.piece]);
+    const int64_t item = s.piece / b.pieces;
+    AddSums(to, second_norm.slope, s.count, more.first(item) + s.first, more.second(item) + s.first);
   });
-  Statistics(b, more, statistics + 2);
+  Statistics(b, &more, shares, statistics + 2 * b.frames);
   b.InPieces([&](int64_t, int64_t item, int64_t first, int64_t count) {
     const auto normalised =
-        second_norm.Rows<Number>(item, middle + item * b.wide * b.frames + first, b.wide, b.frames, count);
+        second_norm.Rows<Number>(item, first, count, middle + item * b.wide * b.frames + first, b.wide);
     float *to = y + item * b.narrow * b.frames + first;
     const float *from = in(kX) + item * b.narrow * b.frames + first;
     for (int64_t c = 0; c < b.narrow; ++c) {
@@ -241,41 +275,55 @@ namespace {
 struct NormGradient {
   const Block &b;
   const Norm &norm;
-  std::vector<double> sums;              // (pieces, 2 H): of d, and of d times the normalised x
-  std::vector<float> by_mean, by_scale;  // of each item
-  std::vector<double> slopes;            // of each piece
+  std::vector<double> sums;    // (pieces, 2 H): of d, and of d times the normalised x
+  FrameSums by_frames;         // of gain d, and of gain d (x - mean); later what they give: see Finish
+  std::vector<double> slopes;  // of each piece
 
   NormGradient(const Block &block, const Norm &norm)
       : b(block),
         norm(norm),
         sums(block.items * block.pieces * 2 * block.wide),
-        by_mean(block.items),
-        by_scale(block.items),
+        by_frames(block),
         slopes(block.items * block.pieces) {}
 
-  void AddSums(int64_t piece, int64_t item, int64_t c, const float *x, const float *d, int64_t count) {
-    const float mean = norm.mean(item), slope = norm.slope;
+  void AddSums(int64_t piece, int64_t item, int64_t c, int64_t first, int64_t count, const float *x, const float *d) {
+    const float *means = norm.mean(item) + first, *scales = norm.scale(item) + first;
+    const float slope = norm.slope, gain = norm.gain[c];
+    float *of_frame = by_frames.first(item) + first, *products = by_frames.second(item) + first;
     float sum = 0.0f, product = 0.0f;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t t = 0; t < count; ++t) {
+      const float part = d[t] * (ParametricRelu(x[t], slope) - means[t]);
       sum += d[t];
-      product += d[t] * (ParametricRelu(x[t], slope) - mean);
+      product += part * scales[t];
+      of_frame[t] += gain * d[t];
+      products[t] += gain * part;
     }
     sums[piece * 2 * b.wide + c] = sum;
-    sums[(piece * 2 + 1) * b.wide + c] = norm.scale(item) * product;
+    sums[(piece * 2 + 1) * b.wide + c] = product;
   }
 
-  // dgain and dbias, once all pieces have their sums.
-  void Finish(float *dgain, float *dbias) {
+  // Once all pieces have their sums: dgain and dbias, and in by_frames what a frame's rows get through the mean and the
+  // deviation of this frame and, where they count it too, of others: first + second (x - mean).
+  void Finish(const std::vector<float> &shares, float *dgain, float *dbias) {
     for (int64_t item = 0; item < b.items; ++item) {
-      const auto total = Total(sums, 2 * b.wide, item * b.pieces, (item + 1) * b.pieces);
-      double mean = 0.0, scale = 0.0;
-      for (int64_t c = 0; c < b.wide; ++c) {
-        mean += norm.gain[c] * total[c];
-        scale += norm.gain[c] * total[b.wide + c];
+      const float *means = norm.mean(item), *scales = norm.scale(item), *share = shares.data() + item * b.frames;
+      float *first = by_frames.first(item), *second = by_frames.second(item);
+      double by_mean = 0.0, by_square = 0.0;  // d of mean and of the mean square, over what they are means of
+      for (int64_t t = b.frames - 1; t >= 0; --t) {
+        const double scale = scales[t], cube = scale * scale * scale * second[t];
+        const int64_t count = b.over == kFramesSoFar ? b.wide * (t + 1) : b.wide;
+        by_mean = (means[t] * cube - scale * first[t]) / count + (b.over == kOneFrame ? 0.0 : by_mean);
+        by_square = -cube / count + (b.over == kOneFrame ? 0.0 : by_square);
+        if (b.over != kAllFrames) {
+          first[t] = static_cast<float>(by_mean + by_square * means[t]);
+          second[t] = static_cast<float>(by_square);
+        }
       }
-      by_mean[item] = static_cast<float>(mean / b.wide);
-      by_scale[item] = static_cast<float>(scale / b.wide);
+      for (int64_t t = 0; t < b.frames && b.over == kAllFrames; ++t) {
+        first[t] = static_cast<float>(share[t] * (by_mean + by_square * means[t]));
+        second[t] = static_cast<float>(share[t] * by_square);
+      }
     }
     const auto total = Total(sums, 2 * b.wide, 0, b.items * b.pieces);
     for (int64_t c = 0; c < b.wide; ++c) {
@@ -285,13 +333,14 @@ struct NormGradient {
   }
 
   // d of one row, of the norm's result, becomes that of x before the PReLU; returns its sum.
-  float Row(int64_t piece, int64_t item, int64_t c, const float *x, const float *share, int64_t count, float *d) {
-    const float mean = norm.mean(item), scale = norm.scale(item), factor = norm.gain[c] * scale, slope = norm.slope;
-    const float first = by_mean[item] * scale, second = by_scale[item] * scale * scale;
+  float Row(int64_t piece, int64_t item, int64_t c, int64_t first, int64_t count, const float *x, float *d) {
+    const float *means = norm.mean(item) + first, *scales = norm.scale(item) + first;
+    const float *add = by_frames.first(item) + first, *slant = by_frames.second(item) + first;
+    const float gain = norm.gain[c], slope = norm.slope;
     float bent = 0.0f, sum = 0.0f;
 #pragma omp simd reduction(+ : bent, sum)
     for (int64_t t = 0; t < count; ++t) {
-      const float by = factor * d[t] - share[t] * (first + second * (ParametricRelu(x[t], slope) - mean));
+      const float by = gain * scales[t] * d[t] + add[t] + slant[t] * (ParametricRelu(x[t], slope) - means[t]);
       bent += std::min(x[t], 0.0f) * by;
       d[t] = x[t] > 0.0f ? by : slope * by;
       sum += d[t];
@@ -321,8 +370,8 @@ void Backward(void **data, int64_t **shapes, void *extra) {
   const auto *dy = static_cast<const float *>(data[0]), *dskip = static_cast<const float *>(data[1]);
   const float *hidden = in(kInputs), *middle = in(kInputs + 1), *statistics = in(kInputs + 2);
   const std::vector<float> shares = Shares(in(kMask), b.items, b.frames);
-  const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics};
-  const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2};
+  const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), statistics, b.frames};
+  const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), statistics + 2 * b.frames, b.frames};
   NormGradient first_back(b, first_norm), second_back(b, second_norm);
   const int64_t all = b.items * b.pieces, tall = b.narrow + b.skip;
   const Memory by_middle = Allocate(b.size()), by_hidden = Allocate(b.size());
@@ -335,7 +384,7 @@ void Backward(void **data, int64_t **shapes, void *extra) {
   const Memory by_filter_bias = Allocate(all * b.wide), by_expand_bias = Allocate(all * b.wide);
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
     const float *x = middle + item * b.wide * b.frames + first;
-    const auto normalised = second_norm.Rows<Number>(item, x, b.wide, b.frames, count);
+    const auto normalised = second_norm.Rows<Number>(item, first, count, x, b.wide);
     const float *ends[] = {dy + item * b.narrow * b.frames + first, dskip + item * b.skip * b.frames + first};
     const Number *turned[] = {from_residual.get(), from_skip.get()};
     const int64_t heights[] = {b.narrow, b.skip};
@@ -356,16 +405,15 @@ void Backward(void **data, int64_t **shapes, void *extra) {
       biases += heights[end];
     }
     for (int64_t c = 0; c < b.wide; ++c) {
-      second_back.AddSums(piece, item, c, x + c * b.frames, d + c * b.frames, count);
+      second_back.AddSums(piece, item, c, first, count, x + c * b.frames, d + c * b.frames);
     }
   });
-  second_back.Finish(out(kGain2), out(kBias2));
+  second_back.Finish(shares, out(kGain2), out(kBias2));
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
-    const float *share = shares.data() + item * b.frames + first;
     for (int64_t c = 0; c < b.wide; ++c) {
       const int64_t start = (item * b.wide + c) * b.frames + first;
       by_filter_bias[piece * b.wide + c] =
-          second_back.Row(piece, item, c, middle + start, share, count, by_middle.get() + start);
+          second_back.Row(piece, item, c, first, count, middle + start, by_middle.get() + start);
     }
   });
   InStretches(b, first_norm, hidden, shares, [&](const Stretch &s) {
@@ -383,15 +431,15 @@ void Backward(void **data, int64_t **shapes, void *extra) {
       for (int64_t t = begin; t < end; ++t) to[t] += tap * d[t + shift];
     }
     for (int64_t t = s.first; t < last; ++t) to[t] = share[t] > 0.0f ? to[t] : 0.0f;
-    first_back.AddSums(s.piece, s.piece / b.pieces, s.channel, hidden + s.start + s.first, to + s.first, s.count);
+    first_back.AddSums(s.piece, s.piece / b.pieces, s.channel, s.first, s.count, hidden + s.start + s.first,
+                       to + s.first);
   });
-  first_back.Finish(out(kGain1), out(kBias1));
+  first_back.Finish(shares, out(kGain1), out(kBias1));
   b.InPieces([&](int64_t piece, int64_t item, int64_t first, int64_t count) {
-    const float *share = shares.data() + item * b.frames + first;
     float *d = by_hidden.get() + item * b.wide * b.frames + first;
     for (int64_t c = 0; c < b.wide; ++c) {
       by_expand_bias[piece * b.wide + c] = first_back.Row(
-          piece, item, c, hidden + (item * b.wide + c) * b.frames + first, share, count, d + c * b.frames);
+          piece, item, c, first, count, hidden + (item * b.wide + c) * b.frames + first, d + c * b.frames);
     }
     const int64_t start = item * b.narrow * b.frames + first;
     for (int64_t c = 0; c < b.narrow; ++c) {
