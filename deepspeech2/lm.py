@@ -19,7 +19,7 @@ import numpy as np
 
 from deepspeech2.src.decoder import LanguageModelDecoder, greedy, load_log_probs
 from deepspeech2.src.metric import error_rates
-from deepspeech2.src.ngram import check_arpa, write_arpa
+from deepspeech2.src.ngram import check_arpa, longest_order, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet, read_labels, shown
 from deepspeech2.src.windows import text_of
 from utils.command_line import Parser
@@ -109,8 +109,13 @@ def estimate(config):
     if len(good) < len(texts):
         print(f"{len(texts) - len(good)} of {len(texts)} sentences left out: they hold characters that are no labels, "
               f"expected {shown(alphabet.labels[1:])}")
-    write_arpa([" ".join(alphabet.words(text)) for text in good], config.order, config.output)
-    print(f"{config.output}: order {config.order}, {len(check_arpa(config.output))} words, from {len(good)} sentences")
+    sentences = [" ".join(alphabet.words(text)) for text in good]
+    write_arpa(sentences, config.order, config.output)
+    order = longest_order(sentences, config.order)
+    if order < config.order:
+        print(f"note: no sentence has more than {order - 2} words, so the longest n-grams have {order}, not "
+              f"{config.order}")
+    print(f"{config.output}: order {order}, {len(check_arpa(config.output))} words, from {len(good)} sentences")
 
 
 def tune(config):

@@ -91,6 +91,14 @@ def test_kenlm_reads_what_we_wrote(order, tmp_path):
         assert model.score(text) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize(("texts", "order"), [(["YES", "NO", "YES"], 3), (["STOP THE CODE", "STOP"], 5)])
+def test_an_order_that_no_sentence_has_becomes_the_longest(texts, order, tmp_path):
+    """Of two marks and a word there is no 4-gram; what is left is the model that KenLM reads."""
+    assert estimate(texts, 6) == estimate(texts, order) != estimate(texts, order - 1)
+    write_arpa(texts, 6, tmp_path / "lm.arpa")
+    assert kenlm.Model(str(tmp_path / "lm.arpa")).order == order and len(check_arpa(tmp_path / "lm.arpa")) > 1
+
+
 def test_a_model_prefers_what_it_was_made_of(tmp_path):
     write_arpa(["SEE THE CAT", "SEE THE DOG", "THE CAT SAT"], 3, tmp_path / "lm.arpa")
     model = kenlm.Model(str(tmp_path / "lm.arpa"))

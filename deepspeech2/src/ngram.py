@@ -33,15 +33,21 @@ def write_arpa(texts: Sequence[str], order: int, path: StrPath) -> None:
 def estimate(texts: Sequence[str], order: int) -> str:
     """ARPA text of the model of `order` words (2 to 6) of `texts`, of which each is a sentence of words and spaces.
 
+    Of fewer words where no sentence has so many, see `longest_order`.
     SettingError for another order, ContentError for no text or one that holds a mark such as <s>.
     """
     if order not in ORDERS:
         raise SettingError(f"order: found {order}, expected {ORDERS[0]} to {ORDERS[-1]}, KenLM's")
     words, tokens = _tokens(texts)
-    levels = _count(tokens, len(words), order)
+    levels = _count(tokens, len(words), longest_order(texts, order))
     _adjust(levels)
     _estimate(levels, len(words))
     return "".join(_lines(levels, words))
+
+
+def longest_order(texts: Sequence[str], order: int) -> int:
+    """`order`, or the words of the longest sentence and its two marks: longer n-grams there are none."""
+    return min(order, 2 + max((len(text.split()) for text in texts), default=0))
 
 
 def _tokens(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
