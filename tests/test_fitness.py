@@ -39,7 +39,7 @@ UNFIT = {"digital silence": (np.zeros(RATE), ["silent", 1e-05]),
          "infinite in both ways, which the mean hides": (np.full((RATE, 2), [np.inf, -np.inf]), ["infinite"]),
          "16-bit numbers as floats": (noise(20000), [20000, 32768]),
          "such in one channel": (np.stack([noise(), noise(20000)], 1), [20000]),
-         "shorter than the network takes": (noise(length=79), ["79 samples", "80 at 8000 Hz"])}
+         "shorter than the network takes": (noise(length=79), ["79 samples", "0.0099 s", "80 at 8000 Hz", "0.0100 s"])}
 
 
 @pytest.mark.parametrize("kind", UNFIT)

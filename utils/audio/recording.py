@@ -185,8 +185,9 @@ def whole_up_to(size: int, recordings: Sequence[Recording], here: Iterable[int],
 
 def _require_length(path, samples, rate, window, window_rate):
     if samples * window_rate < window * rate:
-        raise AudioError(f"{path}: {samples / rate:.2f} s ({samples} samples at {rate} Hz), expected at least "
-                         f"{window / window_rate:.2f} s ({window} at {window_rate} Hz); leave the file out")
+        places = 2 if window >= 0.1 * window_rate else 4
+        raise AudioError(f"{path}: {samples / rate:.{places}f} s ({samples} samples at {rate} Hz), expected at least "
+                         f"{window / window_rate:.{places}f} s ({window} at {window_rate} Hz); leave the file out")
 
 
 def _fit(path, meter, rate, window, window_rate, array=None):
