@@ -2,6 +2,7 @@
 import functools
 import re
 import sys
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -112,6 +113,14 @@ def test_a_mindspore_without_onednn(monkeypatch, capsys, tmp_path):
     assert not is_fast()
     printed = capsys.readouterr().err
     assert "libdnnl" in printed and printed.endswith(STOCK) and printed.count("\n") == 1
+
+
+def test_links_lead_to_the_same_operators(monkeypatch, tmp_path):
+    """As where a folder of packages is linked into another environment: nothing is compiled again."""
+    (tmp_path / "linked").symlink_to(Path(ms.__file__).parent)
+    path = build.onednn()
+    monkeypatch.setattr(ms, "__file__", str(tmp_path / "linked" / "__init__.py"))
+    assert build.onednn() == path and path.is_file()
 
 
 def test_a_library_that_cannot_be_loaded(monkeypatch, capsys, tmp_path):
