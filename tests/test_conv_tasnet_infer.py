@@ -153,6 +153,9 @@ def test_speakers_come_while_the_mixture_arrives(smallest_steps, monkeypatch, ra
         np.testing.assert_allclose(pieces[-1], (level.gains()[:, None] * raw)[:, -pieces[-1].shape[1]:], atol=1e-5)
     with refused(AudioError, "int32"):
         list(separator.separate_stream([np.zeros(500, np.int32)]))
+    for call in (separator.separate, separator.separate_stream):
+        with refused(SettingError, "rate", "found 0", "1000 to 768000"):
+            call(samples, 0)
     with refused(MismatchError, "stream", "--causal true"):
         Separator(*network()).separate_stream([samples])
 

@@ -20,7 +20,7 @@ from conv_tasnet.src.streaming import Stream
 from conv_tasnet.src.torch_layout import ORIGINALS, shapes
 from conv_tasnet.src.windows import WINDOW, Windows, window_sizes
 from utils.audio.audio_file import Source
-from utils.audio.recording import arriving, by_length, listed, open_recording, resampled, whole_up_to
+from utils.audio.recording import arriving, by_length, listed, open_recording, resampled, whole_rate, whole_up_to
 from utils.cpu_ops import BF16, fast
 from utils.files import StrPath
 from utils.trained import Kind, find
@@ -111,7 +111,7 @@ class Separator:
         comes later. Each speaker has the level that fits the mixture so far. MismatchError for a network that looks
         ahead, AudioError for what is no block.
         """
-        return self._pieces(blocks, rate or self.rate, self.stream(seconds))
+        return self._pieces(blocks, self._rate(rate), self.stream(seconds))
 
     def _pieces(self, blocks, rate, stream):
         level, left = Level(self.config.C), 0
@@ -135,7 +135,11 @@ class Separator:
             yield np.zeros((self.config.C, left), np.float32)
 
     def _open(self, source, rate):
-        return open_recording(source, rate or self.rate, self.fewest, self.rate)
+        return open_recording(source, self._rate(rate), self.fewest, self.rate)
+
+    def _rate(self, rate):
+        """Hz; SettingError for what is no rate, such as 0."""
+        return self.rate if rate is None else whole_rate(rate)
 
     def _levelled(self, recording, pieces):
         """Pieces (mixture (n,), speakers (C, n)) at the network's rate -> (C, n) at that of `recording`."""
