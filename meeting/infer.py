@@ -9,8 +9,9 @@ import meeting
 from meeting.src.turns import as_json, lines_of, write_rttm, write_seglst
 from utils.audio.recording import Recording, work_through
 from utils.command_line import Parser
+from utils.config import explained
 from utils.errors import OutputError, run
-from utils.ranges import Range, number, ranges_of
+from utils.ranges import SPEAKERS, number, ranges_of
 from utils.results import require_writable
 
 
@@ -71,7 +72,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
     parser = Parser(description=__doc__)
     parser.add_argument("audio", nargs="+", help="audio files of any rate")
-    parser.add_argument("--num_speakers", type=number("--num_speakers", Range(1, 100), int),
+    parser.add_argument("--num_speakers", type=number("--num_speakers", SPEAKERS, int),
                         help="how many speak (default: as many as their voices tell apart)")
     parser.add_argument("--enrolled", help="voices whose names are known: a file that the C++ runner's --enrol has "
                         "written, or a folder of NAME.wav or NAME/*.wav")

@@ -22,7 +22,7 @@ from meeting.src.sound import CHUNK, RATE, Sound
 from meeting.src.turns import Turn, Word, as_json, read_rttm, read_seglst, seglst, speakers_of, write_rttm, write_seglst
 from utils.audio import activity
 from utils.audio.audio_file import AudioError, read, write_wav
-from utils.errors import ContentError, MismatchError, NotFoundError, OutputError
+from utils.errors import ContentError, MismatchError, NotFoundError, OutputError, SettingError
 
 SAMPLE = ROOT / "meeting" / "samples" / "meeting.flac"
 
@@ -102,6 +102,12 @@ def test_a_number_is_nobodys_name():
         lanes = small_transcriber(enrolled).lanes(pieces, 2)
         assert list(lanes) == expected
         assert [lane.alone.sum() for lane in lanes.values()] == pytest.approx([500, 500], abs=10)
+
+
+@pytest.mark.parametrize("count", [0, 1.5, 101, "two"])
+def test_what_is_no_number_of_speakers_is_refused_as_by_the_program(count):
+    with refused(SettingError, "num_speakers", repr(count), "1 to 100"):
+        small_transcriber({}).transcribe(np.ones(RATE, np.float32), num_speakers=count)
 
 
 def test_a_separator_of_one_voice_is_refused():

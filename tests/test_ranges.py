@@ -165,4 +165,7 @@ def test_a_number_of_an_option_and_of_a_variable(monkeypatch, text):
     else:
         assert environment("NUMBER", Range(1, 9)) is None
     monkeypatch.setenv("NUMBER", "7")
+    for argument in (1.5, float("inf"), None):      # of a program
+        with refused(SettingError, "num", repr(argument), "1 to 9"):
+            number("num", Range(1, 9), int)(argument)
     assert environment("NUMBER", Range(1, 9)) == 7 == number("--num", Range(1, 9), int)("7")

@@ -75,6 +75,7 @@ Span = Annotated[float, Range(0, 86400, above=True)]    # of a segment, seconds
 Weight = Annotated[float, Range(-1000, 1000)]       # of a score
 Hertz = Annotated[int, Range(1000, 384_000)]
 Input = Annotated[str, OneOf(("features", "waveform"))]     # of an exported graph
+SPEAKERS = Range(1, 100)                            # of a recording
 THRESHOLD = Range(-2, 2)                            # of cosines, and a little beyond: none or all are the same speaker
 
 
@@ -105,7 +106,9 @@ def number(flag: str, limit: Limit, kind: type[int] | type[float] = float) -> Ca
     def converted(text: str) -> int | float:
         try:
             value = kind(text)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if not isinstance(text, str) and value != text:     # 1.5, of which int() would make 1
             value = math.nan
         if value not in limit:
             raise SettingError(f"{flag}: found {text!r}, expected {limit}")

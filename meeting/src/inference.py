@@ -22,6 +22,7 @@ from meeting.src.enrolment import enrolled_voices
 from meeting.src.overlap import find_overlap, find_voices
 from meeting.src.sound import RATE, Sound
 from meeting.src.turns import Turn, Word, speakers_of
+from utils import ranges
 from utils.audio import activity
 from utils.audio.activity import FRAME, SAMPLES
 from utils.audio.audio_file import Source
@@ -106,13 +107,14 @@ class Transcriber:
                    separate: bool = True) -> WhoSaidWhat:
         """Who said what in a recording: a file, or samples (n,) or (n, channels) in [-1, 1] at `rate` Hz.
 
-        num_speakers: None where it is unknown. separate: False leaves overlaps to one speaker.
-        AudioError for a recording that is unfit.
+        num_speakers: 1 to 100, None where it is unknown. separate: False leaves overlaps to one speaker.
+        AudioError for a recording that is unfit, SettingError for another number.
         """
         started = time.monotonic()
+        count = None if num_speakers is None else int(ranges.number("num_speakers", ranges.SPEAKERS, int)(num_speakers))
         recording = source if isinstance(source, Recording) else self.open(source, rate)
         pieces = self.pieces(recording, separate)
-        lanes = self.lanes(pieces, num_speakers)
+        lanes = self.lanes(pieces, count)
         turns = self.turns(recording, lanes)
         overlap = sum(stretch.last - stretch.first for stretch in pieces.stretches if stretch.two) * FRAME
         return WhoSaidWhat(turns, recording.samples / recording.rate, float(pieces.speech.sum()) * FRAME, overlap,
