@@ -208,5 +208,6 @@ def test_what_is_no_checkpoint_is_refused(name, tmp_path):
 
 
 def test_the_weight_of_no_language_model_is_refused():
-    with refused(SettingError, "alpha", "--lm_path"):
-        deepspeech2.infer.main(["missing.wav", "--alpha", "1"])
+    for call in (lambda: deepspeech2.infer.main(["missing.wav", "--alpha", "1"]), lambda: deepspeech2.load(alpha=1)):
+        with refused(SettingError, "alpha", "--lm_path"):
+            call()

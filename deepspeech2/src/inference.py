@@ -26,6 +26,7 @@ from deepspeech2.src.windows import FRAME, Windows, stretches
 from utils.audio import audio_file
 from utils.audio.recording import Recording, arriving, by_length, inspect, listed, open_recording, whole_up_to
 from utils.cpu_ops import BF16, fast
+from utils.errors import SettingError
 from utils.files import StrPath
 from utils.trained import Kind, find
 
@@ -221,13 +222,16 @@ def load(checkpoint: Config | StrPath | None = None, device_target: str = "", **
     whose model_path is a checkpoint. `device_target`: Ascend, GPU, CPU; "" for what there is. `settings`: of
     src/config.py, in place of those saved with the checkpoint, such as `lm_path="lm.arpa"`.
 
-    UserError where checkpoint and settings do not fit each other, or the device or the language model is not there.
+    UserError where checkpoint and settings do not fit each other, for the weights of a language model without one, and
+    where the device or the language model is not there.
 
         recognizer = deepspeech2.load()
         recognizer.transcribe("talk.wav").text
     """
     trained = find(KIND, checkpoint, device_target, settings)
     config = trained.config
+    if not config.lm_path and (idle := settings.keys() & {"alpha", "beta"}):
+        raise SettingError(f"{' and '.join(sorted(idle))}: of a language model, and there is none; add --lm_path")
     decode = make_decoder(config, Alphabet(config.labels))
     network = fast(DeepSpeech2(config), config.amp_level == BF16)
     trained.fill(network)
