@@ -9,7 +9,8 @@ import deepspeech2
 from deepspeech2.src.config import Config
 from utils.audio.recording import Recording, work_through
 from utils.command_line import Parser
-from utils.errors import SettingError, run
+from utils.config import explained
+from utils.errors import run
 from utils.progress import progress
 from utils.ranges import number, ranges_of
 
@@ -21,8 +22,6 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     given = {name: getattr(args, name) for name in DECODING if getattr(args, name) is not None}
     recognizer = deepspeech2.load(args.checkpoint_path, args.device_target, **given)
-    if not recognizer.config.lm_path and (idle := given.keys() & {"alpha", "beta"}):
-        raise SettingError(f"{' and '.join(sorted(idle))}: of a language model, and there is none; add --lm_path")
 
     def prepare(recordings):
         longest = max(recording.length(recognizer.rate) for recording in recordings)
@@ -42,9 +41,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="step by step with a unidirectional network, as transcribe_stream does live; instead of "
                         "overlapping windows")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
-    for name, kind, text in (("alpha", float, "weight of the language model"), ("beta", float, "reward of a word"),
-                             ("beam_width", int, "prefixes kept by beam search; 0: greedy")):
-        parser.add_argument(f"--{name}", type=number(f"--{name}", ranges_of(Config)[name], kind), help=text)
+    for name, kind in (("alpha", float), ("beta", float), ("beam_width", int)):
+        parser.add_argument(f"--{name}", type=number(f"--{name}", ranges_of(Config)[name], kind),
+                            help=explained(Config)[name][1])
     parser.add_device_target()
     return parser.parse_args(argv)
 

@@ -83,7 +83,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.add_checkpoint(f"--{model}")
     parser.add_argument("--lm_path", help="ARPA or KenLM language model")
     parser.add_argument("--beam_width", type=number("--beam_width", ranges_of(Config)["beam_width"], int),
-                        help="prefixes kept by beam search; 0: greedy")
+                        help=explained(Config)["beam_width"][1])
     parser.add_device_target()
     return parser.parse_args(argv)
 

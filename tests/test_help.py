@@ -10,6 +10,7 @@ import pytest
 from helpers import imports
 from helpers.documents import ROOT
 
+from deepspeech2.src.config import Config
 from utils.config import explained, parse_config
 
 CONFIGS = sorted({(".".join(path.with_suffix("").parts), node.name) for path, tree in imports.sources().items()
@@ -104,3 +105,11 @@ def test_no_help_waits_for_a_library():
 def test_the_formats_of_a_command_line_are_those_of_the_tables(model):
     formats = importlib.import_module(f"{model}.import_torch").FORMATS
     assert formats == tuple(importlib.import_module(f"{model}.src.torch_layout").ORIGINALS)
+
+
+@pytest.mark.parametrize("program", ["deepspeech2.infer", "meeting.infer"])
+def test_a_flag_for_a_setting_says_of_it_what_the_setting_says(program, capsys):
+    """That a search of width 0 is greedy without a language model alone, for one."""
+    with pytest.raises(SystemExit):
+        importlib.import_module(program).parse(["--help"])
+    assert explained(Config)["beam_width"][1] in " ".join(capsys.readouterr().out.split())
