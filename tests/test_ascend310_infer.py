@@ -121,12 +121,13 @@ def test_graph_for_any_runtime_computes_the_same(run, tmp_path):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
 
 
-@pytest.fixture(scope="module")
-def block(tmp_path_factory):
+@pytest.fixture(scope="module", params=["gLN", "cgLN"])
+def block(request, tmp_path_factory):
     """(A graph with the operator of a block, folder of its input, what the network computes)."""
     folder = tmp_path_factory.mktemp("block")
     generator = np.random.default_rng(0)
-    network = randomised(ConvTasNet(ConvTasNetConfig(N=24, L=16, B=18, H=20, Sc=19, X=2, R=1)), generator)
+    network = randomised(ConvTasNet(ConvTasNetConfig(N=24, L=16, B=18, H=20, Sc=19, X=2, R=1, norm=request.param,
+                                                     causal=request.param == "cgLN")), generator)
     x = generator.standard_normal((1, 800)).astype(np.float32)
     expected = network(Tensor(x)).asnumpy()
     graph = export(WholeStrides(network), [Port("waveform", "float32", (1, None), example=400)], folder)
