@@ -1,8 +1,12 @@
 """utils/audio/augment.py: levels, delays, lengths, and that masks stay within their limits."""
+import os
+
 import numpy as np
 import pytest
+from helpers.errors import assert_named, refused
 
-from utils.audio import augment
+from utils.audio import audio_file, augment
+from utils.errors import ContentError
 
 RATE = 16000
 
@@ -62,6 +66,21 @@ def test_reverberation_keeps_power_and_length(length):
     wet = augment.reverberate(white(), response)
     assert wet.shape == (RATE,)
     assert power(wet) == pytest.approx(power(white()), rel=1e-4)
+
+
+def test_noise_that_cannot_be_read_is_named_once_and_another_is_drawn(tmp_path, capsys):
+    whole, cut = str(tmp_path / "whole.wav"), str(tmp_path / "cut.wav")
+    for path in (whole, cut):
+        audio_file.write_wav(path, white(), RATE)
+    os.truncate(cut, 20000)
+    kept = audio_file.Recordings(RATE, 1.5)
+    for seed in range(20):
+        assert power(augment.draw_noise([cut, whole], kept, 400, np.random.default_rng(seed))) > 1e-3
+    assert_named(capsys.readouterr().err.strip(), [cut, "truncated", "another"])
+    assert kept.kept[whole] is not None     # what cannot be read takes no room
+    with refused(ContentError, cut, augment.DRAWS) as record:
+        augment.draw_noise([cut], kept, 400, np.random.default_rng(0))
+    assert not isinstance(record.value, audio_file.AudioError)      # of which training would blame the speech
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.0, 1.1, 0.5, 2.0])

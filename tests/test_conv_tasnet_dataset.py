@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from helpers.errors import refused
+from helpers.errors import assert_line, refused
 
 from conv_tasnet import remix
 from conv_tasnet.src.config import Config
@@ -529,6 +529,16 @@ def test_speakers_of_a_mixture_are_in_different_places_of_one_room(scenes, tmp_p
     for mixture, sources, _ in wet:
         np.testing.assert_array_equal(mixture, sources.sum(1))
         assert all(LEVEL - 5.1 < level(s) < LEVEL + 5.1 for pair in sources for s in pair)
+
+
+def test_noise_and_rooms_that_cannot_be_read_are_named_and_others_drawn(scenes, tmp_path, capsys):
+    for name in ("noise/a.wav", "rooms/x_2.wav"):
+        os.truncate(tmp_path / name, 400)
+    dataset = scenes(room_share=1.0, noise_share=1.0)
+    assert [dataset.batch(1, index)[1] for index in range(dataset.steps)] == [{}] * dataset.steps
+    named = capsys.readouterr().err
+    assert_line(named, tmp_path / "noise/a.wav", "truncated")
+    assert_line(named, tmp_path / "rooms/x_2.wav", "truncated")
 
 
 def test_speakers_of_one_corpus(tmp_path):

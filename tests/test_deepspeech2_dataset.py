@@ -2,11 +2,12 @@
 import dataclasses
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
 import soundfile
-from helpers.errors import assert_named, refused
+from helpers.errors import assert_line, assert_named, refused
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet, padded_lengths
@@ -138,6 +139,22 @@ def test_listed_noise_is_that_of_a_folder_and_a_room_changes_what_is_said_in_it(
                           (dataclasses.replace(listed, scene_path=""), ["1 of 1", "noise/a.wav"])):
         with refused(NotFoundError, config.room_list or config.noise_list, "--scene_path", *facts):
             TrainSet(config)
+
+
+def test_noise_and_rooms_that_cannot_be_read_are_named_and_others_drawn(corpus, tmp_path, capsys):
+    names = [f"{kind}_{state}.wav" for kind in ("noise", "room") for state in ("cut", "whole")]
+    for name in names:
+        soundfile.write(tmp_path / name, np.random.default_rng(9).normal(0, 0.1, 4000), RATE)
+        if "cut" in name:
+            os.truncate(tmp_path / name, 1000)
+    (tmp_path / "noise.txt").write_text("\n".join(names[:2]))
+    (tmp_path / "rooms.txt").write_text("".join(f"{name} {name}\n" for name in names[2:]))
+    train_set = TrainSet(corpus(noise_list=str(tmp_path / "noise.txt"), room_list=str(tmp_path / "rooms.txt"),
+                                scene_path=str(tmp_path), noise_prob=1.0, room_share=1.0))
+    assert [train_set.batch(1, index)[1] for index in range(train_set.steps)] == [{}] * train_set.steps
+    named = capsys.readouterr().err
+    assert_line(named, tmp_path / "noise_cut.wav", "truncated")
+    assert_line(named, tmp_path / "room_cut.wav", "truncated")
 
 
 def test_a_file_that_is_lost_is_replaced_and_reported(corpus, tmp_path):

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import soundfile
-from helpers.errors import refused
+from helpers.errors import assert_line, refused
 
 from ecapatdnn.src.dataset import TrainSet, find_noise
 from utils.audio import audio_file
@@ -97,6 +97,18 @@ def test_noise_is_added_within_its_range(ecapa_config, kind, low, high):
         noise = augmenter._add(kind, speech, np.random.default_rng(seed)) - speech
         snr = 10 * np.log10(np.mean(speech ** 2) / np.mean(noise ** 2))
         assert low - 0.1 <= snr <= high + 0.1
+
+
+def test_noise_and_rooms_that_cannot_be_read_are_named_and_others_drawn(ecapa_config, tmp_path, capsys):
+    for folder in ("noise", "rooms"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "whole.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
+        (tmp_path / folder / "cut.wav").write_bytes((tmp_path / folder / "whole.wav").read_bytes()[:9000])
+    dataset = TrainSet(ecapa_config(musan_path=str(tmp_path / "noise"), rir_path=str(tmp_path / "rooms")))
+    assert [dataset.batch(epoch, 0)[1] for epoch in range(1, 11)] == [{}] * 10     # no speech is blamed
+    named = capsys.readouterr().err
+    assert_line(named, tmp_path / "noise/cut.wav", "truncated")
+    assert_line(named, tmp_path / "rooms/cut.wav", "truncated")
 
 
 def damaged(folder, name, kind):

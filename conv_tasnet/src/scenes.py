@@ -71,10 +71,7 @@ class Scenes:
             lengths = [round(samples * generator.uniform(*PART)) for _ in range(voices)]
         responses = []
         if self.rooms and happens(config.room_share):
-            room = self.rooms[int(generator.integers(len(self.rooms)))]
-            # most responses that one can get are the only one of their room: then all speak in the same place
-            places = generator.choice(len(room), voices, replace=len(room) < voices)
-            responses = [room[place] for place in places]
+            responses = augment.draw_readable(lambda: self._places(voices, generator))
         return Scene(voices, lengths, responses, bool(self.noises) and happens(config.noise_share))
 
     def mix(self, scene: Scene, sources: np.ndarray,
@@ -97,6 +94,15 @@ class Scenes:
             gain = 10 ** (generator.uniform(-1, 1) * self.config.gain_range / 20)
             remixed[i] = np.float32(gain) * self._part(sources[i], length, generator)
         return self.mix(scene, remixed, generator)
+
+    def _places(self, voices, generator):
+        """The responses of so many places in a room. AudioError where one cannot be read."""
+        room = self.rooms[int(generator.integers(len(self.rooms)))]
+        # most responses that one can get are the only one of their room: then all speak in the same place
+        places = [room[place] for place in generator.choice(len(room), voices, replace=len(room) < voices)]
+        for path in places:
+            augment.read_response(path, self.config.sample_rate)        # which keeps it
+        return places
 
     def _part(self, source, length, generator):
         """`source` (S,) silent but for `length` samples at random."""

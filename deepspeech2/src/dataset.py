@@ -119,14 +119,17 @@ class TrainSet:
         if self.config.gain_range:
             samples = samples * np.float32(10 ** (generator.uniform(-1, 1) * self.config.gain_range / 20))
         if self.rooms and generator.random() < self.config.room_share:
-            room = self.rooms[int(generator.integers(len(self.rooms)))]
-            place = room[int(generator.integers(len(room)))]
-            samples = augment.reverberate(samples, augment.read_response(place, RATE))
+            samples = augment.reverberate(samples, augment.draw_readable(lambda: self._response(generator)))
         if self.noises and generator.random() < self.config.noise_prob:
             noise = augment.draw_noise(self.noises, self.kept, len(samples), generator)
             amplitude = generator.uniform(0, self.config.noise_max) + 1e-4
             samples = samples + augment.noise_at_snr(samples, noise, -20 * np.log10(amplitude))
         return samples
+
+    def _response(self, generator):
+        """The response (M,) of a place in a room."""
+        room = self.rooms[int(generator.integers(len(self.rooms)))]
+        return augment.read_response(room[int(generator.integers(len(room)))], RATE)
 
     def _select(self, utterances: Sequence[Utterance]) -> tuple[np.ndarray, np.ndarray, "Labels", dict[str, list[str]]]:
         """(paths, frames, Labels) of the utterances that can be trained on, {reason: paths} of the others."""

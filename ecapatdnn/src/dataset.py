@@ -4,7 +4,7 @@ Imports no MindSpore, so that worker processes start in no time.
 """
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -144,26 +144,24 @@ class Augmenter:
         """Samples (N,) -> (N,)."""
         for kind in self.choices[int(generator.integers(len(self.choices)))]:
             if kind == "reverberation":
-                x = augment.reverberate(x, augment.read_response(_pick(self.responses, generator), RATE))
+                x = augment.reverberate(x, augment.draw_readable(lambda: self._response(generator)))
             else:
                 x = self._add(kind, x, generator)
         return x
+
+    def _response(self, generator):
+        return augment.read_response(self.responses[int(generator.integers(len(self.responses)))], RATE)
 
     def _add(self, kind, x, generator):
         low, high, fewest, most = NOISE[kind]
         noisy = x
         for _ in range(int(generator.integers(fewest, most + 1))):
             if kind in self.recordings:
-                path = _pick(self.recordings[kind], generator)
-                noise = self.kept.random_crop(path, len(x), generator)
+                noise = augment.draw_noise(self.recordings[kind], self.kept, len(x), generator)
             else:
-                noise = self.read_speech(len(x), generator)
+                noise = augment.draw_readable(lambda: self.read_speech(len(x), generator))
             noisy = noisy + augment.noise_at_snr(x, noise, generator.uniform(low, high))
         return noisy
-
-
-def _pick(paths: Sequence[str], generator: np.random.Generator) -> str:
-    return paths[int(generator.integers(len(paths)))]
 
 
 def find_noise(folder: str) -> dict[str, list[str]]:

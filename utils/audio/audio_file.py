@@ -107,8 +107,8 @@ class Recordings:
             with open_audio(path) as stream:
                 frames = _frames(stream)
                 fits = stream.rate == self.rate and stream.decoder.exact and frames <= self.room
-            self.room -= frames if fits else 0
             self.kept[path] = read(path, self.rate) if fits else None
+            self.room -= frames if fits else 0
         samples = self.kept[path]
         if samples is None:
             return random_crop(path, self.rate, length, generator, resample=True)

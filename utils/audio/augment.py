@@ -1,6 +1,8 @@
 """Waveform and feature augmentation. Every function takes the random generator it draws from."""
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import scipy  # which imports its parts at first use
@@ -8,11 +10,13 @@ import soxr
 
 from utils.audio import audio_file
 from utils.audio.fitness import is_silent
-from utils.errors import SettingError
+from utils.errors import ContentError, SettingError
 
 TINY = 1e-12   # under a power, so that the level of silence is defined
 RESPONSE = 1.0      # seconds of a room's impulse response: more than any room worth having
-DRAWS = 10          # of a place in a recording, until there is sound
+DRAWS = 10          # of a place in a recording, until there is sound; of a recording, until one can be read
+
+Drawn = TypeVar("Drawn")
 
 
 def power_db(samples: np.ndarray) -> float:
@@ -34,9 +38,35 @@ def read_response(path: str, rate: int) -> np.ndarray:
 
 def draw_noise(paths: Sequence[str], kept: audio_file.Recordings, count: int,
                generator: np.random.Generator) -> np.ndarray:
-    """`count` samples of a recording drawn from `paths`; not silent ones, as far as a few draws find others."""
+    """`count` samples of a recording drawn from `paths`; not silent ones, as far as a few draws find others.
+
+    What cannot be read: as of `draw_readable`.
+    """
     # recordings of single sounds are silent in part
-    return draw_sound(lambda: kept.random_crop(paths[int(generator.integers(len(paths)))], count, generator))
+    return draw_sound(lambda: draw_readable(lambda: kept.random_crop(
+        paths[int(generator.integers(len(paths)))], count, generator)))
+
+
+def draw_readable(draw: Callable[[], Drawn]) -> Drawn:
+    """What `draw` gives, which draws noise or a room and reads it: drawn again where that cannot be read.
+
+    A note names what cannot, once in each process. ContentError where DRAWS in a row cannot: no AudioError, which would
+    be taken for one of the speech that the noise is for.
+    """
+    reason = ""
+    for _ in range(DRAWS):
+        try:
+            return draw()
+        except audio_file.AudioError as error:
+            reason = str(error)
+            _note(reason)
+    raise ContentError(f"{reason}; {DRAWS} draws in a row of noise or a room gave nothing that can be read, mend the "
+                       "list or folder that it is of")
+
+
+@lru_cache(maxsize=2048)
+def _note(reason):
+    print(f"note: {reason}; another is drawn in its place", file=sys.stderr, flush=True)
 
 
 def draw_sound(draw: Callable[[], np.ndarray]) -> np.ndarray:
