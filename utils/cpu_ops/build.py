@@ -107,7 +107,7 @@ def version(path: str) -> str:
 
 
 def onednn() -> Path:
-    """MindSpore's own oneDNN; its path, of which a fingerprint is taken, is one through whatever links it is reached."""
+    """MindSpore's own oneDNN: one path, of which a fingerprint is taken, whatever links lead to it."""
     return Path(ms.__file__).parent.resolve() / "lib" / "libdnnl.so.3"
 
 
