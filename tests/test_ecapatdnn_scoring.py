@@ -126,7 +126,7 @@ def test_trials_index_their_files(tmp_path):
 
 
 @pytest.mark.parametrize("text, facts", [
-    ("1 a b\n0 a\n", ["line 2", "'0 a'", "1 path path"]), ("1 a b\n0 a b\n\n2 a b\n", ["line 3", "''"]),
+    ("1 a b\n0 a\n", ["line 2", "'0 a'", "1 path path"]), ("1 a b\n0 a b\n\n2 a b\n", ["line 4", "'2 a b'"]),
     ("1 a b\n0 a b\ntarget a b\n", ["line 3", "'target a b'"]), ("1 a b c\n0 a b\n", ["line 1", "'1 a b c'"]),
     ("1 a b\n1 a c\n", ["2 of 2 trials", "targets"]), ("0 a b\n", ["0 of 1 trials", "targets"]),
     ("", ["empty", "prepare.py"]), ("\n \n", ["empty", "prepare.py"])])
@@ -504,11 +504,18 @@ def test_a_train_list_numbers_speakers_by_name_and_keeps_spaces_in_paths(tmp_pat
 
 @pytest.mark.parametrize("text, facts", [
     ("a x\na y\n", ["1 speaker", "two"]), ("a x\nb\n", ["line 2", "'b'", "speaker path"]),
-    ("a x\n\nb y\n", ["line 2", "''"]), ("", ["empty", "prepare.py"])])
+    ("a x\n\nb\n", ["line 3", "'b'"]), ("", ["empty", "prepare.py"])])
 def test_a_bad_train_list_is_refused_in_one_line(tmp_path, text, facts):
     path = write(tmp_path / "l", text)
     with refused(ContentError, path, *facts):
         read_train_list(path)
+
+
+def test_blank_lines_of_a_list_are_passed_over(tmp_path):
+    """Anywhere, as those of a CSV."""
+    path = write(tmp_path / "l", "\na x\n \nb y\n\n")
+    assert read_lines(path) == ["a x", "b y"] and read_train_list(path)[1].tolist() == [0, 1]
+    assert read_trials(write(tmp_path / "t", "1 a b\n\n0 a c\n\n")).target.tolist() == [True, False]
 
 
 def test_an_unset_list_is_refused():

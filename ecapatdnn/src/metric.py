@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.corpora.lists import read_lines
+from utils.corpora.lists import open_list
 from utils.errors import ContentError, RunError
 from utils.texts import split_columns
 
@@ -31,18 +31,17 @@ class Errors:
 
 def read_trials(path: str | os.PathLike) -> Trials:
     """A list of `1|0 path path` lines (VoxCeleb1-O, -E, -H and kin). NotFoundError or ContentError for another file."""
-    lines = read_lines(path)
-    columns = [split_columns(line, 3) for line in lines]
-    for number, column in enumerate(columns, 1):
-        if len(column) != 3 or column[0] not in (b"0", b"1"):
-            raise ContentError(f"{path}: line {number} is {lines[number - 1]!r}, expected `1 path path` or "
-                               "`0 path path`")
+    columns = []
+    for number, line in open_list(path):
+        columns.append(split_columns(line, 3))
+        if len(columns[-1]) != 3 or columns[-1][0] not in (b"0", b"1"):
+            raise ContentError(f"{path}: line {number} is {line!r}, expected `1 path path` or `0 path path`")
     labels, left, right = zip(*columns, strict=True)
     target = np.array(labels) == b"1"
     if target.all() or not target.any():
         raise ContentError(f"{path}: {int(target.sum())} of {len(target)} trials are targets; both kinds are needed")
     files, index = np.unique(np.array(left + right), return_inverse=True)
-    trials = Trials(target, index[:len(lines)], index[len(lines):], files)
+    trials = Trials(target, index[:len(target)], index[len(target):], files)
     _note_repetitions(trials, path)
     return trials
 

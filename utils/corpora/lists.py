@@ -22,10 +22,10 @@ def read_train_list(path: StrPath, noun: str = "speaker",
     Arrays, which forked workers share; of the million lines of VoxCeleb2 only BLOCK are Python objects at once.
     """
     numbers, speaker, blocks, block = {}, [], [], []
-    for count, line in enumerate(open_list(path), 1):
+    for number, line in open_list(path):
         columns = split_columns(line, 2, last_has_blanks=True)
         if len(columns) != 2:
-            raise ContentError(f"{path}: line {count} is {line!r}, expected `{noun} path`")
+            raise ContentError(f"{path}: line {number} is {line!r}, expected `{noun} path`")
         speaker.append(numbers.setdefault(columns[0], len(numbers)))
         block.append(columns[1])
         if len(block) == BLOCK:
@@ -40,8 +40,8 @@ def read_train_list(path: StrPath, noun: str = "speaker",
 
 
 def read_lines(path: StrPath) -> list[str]:
-    """The lines of a list, without empty ones at the end; names of files in them as `names` of utils/texts.py says."""
-    return list(open_list(path))
+    """The lines of a list, without blank ones; names of files in them as `names` of utils/texts.py says."""
+    return [line for _, line in open_list(path)]
 
 
 def read_noises(path: StrPath, folder: str) -> list[str]:
@@ -64,15 +64,15 @@ def read_rooms(path: StrPath, folder: str) -> list[list[str]]:
     return [[places[i] for i in np.flatnonzero(room == number)] for number in range(len(names))]
 
 
-def open_list(path: StrPath) -> Iterator[str]:
-    """As `read_lines`, one at a time. ContentError for an empty list, otherwise as `open_lines` of utils/texts.py."""
-    any_line, empty = False, 0
-    for line in open_lines(path, EXPECTED, names=True):
+def open_list(path: StrPath) -> Iterator[tuple[int, str]]:
+    """(number from 1, line) of a list, but for blank lines, one at a time.
+
+    ContentError for an empty list, otherwise as `open_lines` of utils/texts.py.
+    """
+    any_line = False
+    for number, line in enumerate(open_lines(path, EXPECTED, names=True), 1):
         if line.strip():
-            yield from [""] * empty
-            yield line
-            any_line, empty = True, 0
-        else:
-            empty += 1
+            yield number, line
+            any_line = True
     if not any_line:
         raise ContentError(f"{path}: empty, expected {EXPECTED}")
