@@ -127,7 +127,7 @@ def test_a_flag_of_the_wrong_type_is_named_with_what_was_found(field, text, kind
                                                        ("mirror", "[]", "bool"), ("width", "null", "int"),
                                                        ("rate", "null", "float"), ("width", "2024-01-01", "int")])
 def test_a_yaml_value_of_the_wrong_type_is_named_with_its_file(tmp_path, field, text, kind):
-    path = preset(tmp_path, f"name: b\n{field}: {text}\n")
+    path = preset(tmp_path, f"{'name: b' if field != 'name' else 'width: 2'}\n{field}: {text}\n")
     with refused(SettingError, path, field, "found", kind):
         read_yaml(Small, path)
 
@@ -157,6 +157,7 @@ def test_an_unknown_yaml_key_names_the_nearest(tmp_path):
 @pytest.mark.parametrize("text, kind, facts", [
     ("- 1\n- 2\n", ContentError, ["list", "key: value"]), ("width", ContentError, ["str", "key: value"]),
     ("a: [1\nb: }", ContentError, ["YAML", "line 2"]), ("a\0b", ContentError, ["YAML", "line 1", "NUL"]),
+    ("width: 1\nname: a\n\nwidth: 2\n", ContentError, ["line 4", "width", "line 1"]),
     ("1: 2\n", SettingError, [1])])
 def test_a_file_that_holds_no_settings_is_refused_in_one_line(tmp_path, text, kind, facts):
     path = preset(tmp_path, text)
