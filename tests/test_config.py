@@ -157,6 +157,7 @@ def test_an_unknown_yaml_key_names_the_nearest(tmp_path):
 @pytest.mark.parametrize("text, kind, facts", [
     ("- 1\n- 2\n", ContentError, ["list", "key: value"]), ("width", ContentError, ["str", "key: value"]),
     ("a: [1\nb: }", ContentError, ["YAML", "line 2"]), ("a\0b", ContentError, ["YAML", "line 1", "NUL"]),
+    ("a: \x01\n", ContentError, ["YAML", "#x0001"]),
     ("width: 1\nname: a\n\nwidth: 2\n", ContentError, ["line 4", "width", "line 1"]),
     ("1: 2\n", SettingError, [1])])
 def test_a_file_that_holds_no_settings_is_refused_in_one_line(tmp_path, text, kind, facts):

@@ -166,17 +166,35 @@ class Loader(yaml.SafeLoader):
 
 def read_mapping(path: StrPath, expected: str, loader: type[Loader] = Loader,
                  may_be_empty: bool = False) -> dict[Any, Any]:
-    """The mapping in a YAML file, where one is `expected`. `loader`: Loader or a kind of it."""
+    """The mapping in a YAML file, where one is `expected`. `loader`: Loader or a kind of it.
+
+    ContentError for another file, and for a key that is there twice, of which YAML's library takes the last.
+    """
     text = read_text(path, expected)
     try:
-        values = loader(text).get_single_data()
+        reader = loader(text)       # which looks at the characters
+        node = reader.get_single_node()
+        lines = _lines_of_keys(node)
+        values = None if node is None else reader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:     # ValueError: of a date such as 2024-13-01
         raise ContentError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if may_be_empty:
         values = values or {}
     if not isinstance(values, dict):
         raise ContentError(f"{path}: found {type(values).__name__}, expected lines of `key: value`")
+    for key, (first, *others) in lines.items():
+        if others:
+            raise ContentError(f"{path}: line {others[0]}: {key} is set in line {first} already; delete one of the two")
     return values
+
+
+def _lines_of_keys(node):
+    """{key: numbers of its lines} of a mapping in YAML, {} for what is none; not of the mappings in it."""
+    lines: dict[str, list[int]] = {}
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":      # which merges a mapping, as often as one likes
+            lines.setdefault(key.value, []).append(key.start_mark.line + 1)
+    return lines
 
 
 def load_config(cls: type[Settings], checkpoint: StrPath) -> Settings:
