@@ -21,11 +21,12 @@ import deepspeech2.import_torch
 import deepspeech2.infer
 import ecapatdnn
 import ecapatdnn.import_torch
+from deepspeech2.src.text import LABELS
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.torch_layout import shapes
 from utils.audio.audio_file import AudioError, read
 from utils.checkpoints.checkpoint import save_checkpoint
-from utils.config import save_config
+from utils.config import parse_use_config, save_config
 from utils.errors import ContentError, MismatchError, NotFoundError, SettingError
 from utils.torch_weights import safetensors_file, torch_file
 
@@ -205,6 +206,19 @@ def test_what_is_no_checkpoint_is_refused(name, tmp_path):
             MODELS[name].load(checkpoint)
     with refused(NotFoundError, tmp_path, "best.ckpt"):
         MODELS[name].load(tmp_path)
+
+
+@pytest.mark.parametrize("name, setting, trained, other", [
+    ("conv_tasnet", "sample_rate", 8000, 16000), ("conv_tasnet", "causal", False, True),
+    ("ecapatdnn", "front_end", "taoruijie", "kaldi"), ("deepspeech2", "labels", LABELS, "_AB")])
+def test_what_the_weights_mean_is_not_a_setting_of_their_use(name, setting, trained, other):
+    """Others fit their shapes, and would give nonsense. Saying what they mean is no mistake."""
+    path, model = ROOT / name / "pretrained" / "best.ckpt", MODELS[name]
+    with refused(MismatchError, setting, other, trained, path):
+        model.load(path, **{setting: other})
+    with refused(MismatchError, setting, other, trained, path):
+        parse_use_config(model.src.config.Config, ["--checkpoint_path", str(path), f"--{setting}", str(other)])
+    assert parse_use_config(model.src.config.Config, ["--checkpoint_path", str(path), f"--{setting}", str(trained)])
 
 
 def test_the_weight_of_no_language_model_is_refused():

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
 import yaml
 
 from utils.command_line import Parser
-from utils.errors import ContentError, NotFoundError, SettingError, nearest
+from utils.errors import ContentError, MismatchError, NotFoundError, SettingError, nearest
 from utils.files import StrPath, write_text
 from utils.formats import KEY, Step, migrate, numbered, with_format
 from utils.paths import beside, best_of
@@ -127,14 +127,18 @@ def parse_train_config(cls: type[TrainConfig], argv: Sequence[str]) -> TrainConf
 def parse_use_config(cls: type[UseConfig], argv: Sequence[str]) -> UseConfig:
     """`parse_config` for programs that use a checkpoint: starts from the values its run saved beside it.
 
-    A run folder stands for its best.ckpt, a name for what ships under it. SettingError without any.
+    A run folder stands for its best.ckpt, a name for what ships under it. SettingError without any, MismatchError
+    where a setting in cls.FIXED is another than that of the run.
     """
     config = parse_config(cls, argv)
     if not config.model_path:
         raise SettingError("model_path: no checkpoint given; train.py writes best.ckpt into its run folder, pass it "
                            "with --checkpoint_path")
     path = best_of(config.model_path, _model_folder(cls) / "pretrained")
-    return dataclasses.replace(parse_config(cls, argv, base=load_config(cls, path)), model_path=path)
+    saved = load_config(cls, path)
+    config = parse_config(cls, argv, base=saved)
+    _require_fixed(saved, config, path)
+    return dataclasses.replace(config, model_path=path)
 
 
 def read_yaml(cls: type[Dataclass], path: StrPath, of_run: bool = False) -> dict[str, Any]:
@@ -212,9 +216,27 @@ def config_file(checkpoint: StrPath) -> Path:
 
 
 def checkpoint_config(cls: type[Settings], checkpoint: StrPath, **settings: Any) -> Settings:
-    """The config to use a checkpoint with: the one saved with it, but for its device, and for `settings`."""
+    """The config to use a checkpoint with: the one saved with it, but for its device, and for `settings`.
+
+    MismatchError where one of these is in cls.FIXED and another than that of the run.
+    """
     given = {"model_path": str(checkpoint), "device_target": "", "device_id": 0} | settings
-    return with_settings(load_config(cls, checkpoint), **given)
+    saved = load_config(cls, checkpoint)
+    config = with_settings(saved, **given)
+    _require_fixed(saved, config, checkpoint)
+    return config
+
+
+def _require_fixed(saved, config, checkpoint):
+    """MismatchError where `config` differs from what a run has `saved` in a setting that weights mean, not only fit.
+
+    Which those are, FIXED says in the class of the config, where there are any.
+    """
+    for name in getattr(config, "FIXED", ()):
+        trained, found = getattr(saved, name), getattr(config, name)
+        if found != trained:
+            raise MismatchError(f"{name}: found {found}, but {checkpoint} was trained with {trained}, and its weights "
+                                f"mean nothing else; leave {name} out")
 
 
 def with_settings(config: Settings, **settings: Any) -> Settings:

@@ -27,6 +27,7 @@ class Config(ModelSettings):
 
     ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path",     # other names of flags, as documents have them
                                "data-dir": "eval_dir", "batch_size": "minibatch_size"}
+    FIXED: ClassVar[tuple] = ("X", "norm", "mask_nonlinear", "causal", "variant", "sample_rate")    # by the weights
 
     # network
     N: Size = 512                   # filters of the encoder

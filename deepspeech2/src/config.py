@@ -28,6 +28,7 @@ class Config(ModelSettings):
         "model.lookahead_context": "lookahead_context", "optim.learning_rate": "learning_rate",
         "optim.learning_anneal": "learning_anneal", "optim.momentum": "momentum",
         "optim.weight_decay": "weight_decay", "apex.opt_level": "amp_level", "apex.loss_scale": "loss_scale"}
+    FIXED: ClassVar[tuple] = ("labels",)     # by the weights, which others fit as well
 
     # network
     labels: str = LABELS            # letters of the outputs, first the blank of CTC; or a labels.json of prepare.py

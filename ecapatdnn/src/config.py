@@ -52,6 +52,7 @@ class Config(CropSettings, ModelSettings):
     """ECAPA-TDNN speaker verification: train, evaluate, export."""
 
     ALIASES: ClassVar[dict] = {"checkpoint_path": "model_path"}     # other names of flags
+    FIXED: ClassVar[tuple] = ("front_end", "variant")               # by the weights, which others fit as well
 
     # network
     channels: Size = 1024           # channels of the SE-Res2 blocks; a multiple of 8
