@@ -10,12 +10,13 @@ from helpers.errors import assert_line, refused
 from deepspeech2 import lm
 from deepspeech2.src import decoder
 from deepspeech2.src.alignment import word_times
+from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import LanguageModelDecoder, beam_search, greedy, load_log_probs, save_log_probs
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import write_arpa
 from deepspeech2.src.text import BLANK, Alphabet, collapse
 from deepspeech2.src.windows import text_of
-from utils.errors import ContentError, MismatchError, NotFoundError, SettingError
+from utils.errors import ContentError, MismatchError, NotFoundError, RunError, SettingError
 
 ALPHABET = Alphabet()
 SENTENCES = ["see the cat", "see the sea", "don't see the dog", "the cat sees the dog", "don't", "o a see", "the dog"]
@@ -75,6 +76,18 @@ def test_beam_search_finds_what_greedy_misses():
     assert greedy(log_probs, Alphabet("_A")) == ""
     (best, score), (second, _) = beam_search(log_probs, Alphabet("_A"), 4)[:2]
     assert (best, second) == ("A", "") and score == pytest.approx(np.log(0.64), abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [0, 4])
+def test_what_is_no_number_becomes_no_text(width):
+    decode = decoder.make_decoder(Config(beam_width=width), ALPHABET)
+    log_probs = says(ALPHABET, *"AB")
+    log_probs[log_probs < -5] = -np.inf
+    assert decode(log_probs) == "AB" and decode(log_probs[:0]) == ""
+    for value in (np.nan, np.inf):
+        log_probs[1, 3] = value
+        with refused(RunError, "not numbers"):
+            decode(log_probs)
 
 
 def test_beam_search_of_nothing_and_of_the_impossible():

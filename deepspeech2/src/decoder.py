@@ -21,7 +21,7 @@ from pyctcdecode.language_model import LanguageModel
 from deepspeech2.src.config import Config
 from deepspeech2.src.ngram import check_arpa, for_kenlm
 from deepspeech2.src.text import BLANK, Alphabet, collapse, shown
-from utils.errors import ContentError, MismatchError, NotFoundError
+from utils.errors import ContentError, MismatchError, NotFoundError, RunError
 from utils.files import StrPath, write_arrays
 
 LM_WIDTH = 100      # prefixes held with a language model, unless beam_width says otherwise
@@ -232,7 +232,22 @@ def load_log_probs(path: StrPath) -> tuple[list[tuple[str, str, np.ndarray]], st
 
 
 def make_decoder(config: Config, alphabet: Alphabet) -> Callable[[np.ndarray], str]:
-    """The function log_probs (T, L) -> text that config.lm_path and config.beam_width ask for."""
+    """The function log_probs (T, L) -> text that config.lm_path and config.beam_width ask for.
+
+    RunError, from the function, for log_probs that are not numbers; -inf is that of never.
+    """
+    decode = _decoder(config, alphabet)
+
+    def checked(log_probs: np.ndarray) -> str:
+        if not (log_probs < np.inf).all():      # NaN is not, either
+            raise RunError("log probabilities that the network computes are not numbers; it has diverged, take an "
+                           "earlier checkpoint")
+        return decode(log_probs)
+
+    return checked
+
+
+def _decoder(config, alphabet):
     if config.lm_path:
         return LanguageModelDecoder(alphabet, config.lm_path, config.alpha, config.beta, config.beam_width or LM_WIDTH)
     if config.beam_width:
