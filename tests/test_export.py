@@ -11,8 +11,8 @@ from mindspore import Tensor, nn, ops
 from conv_tasnet.src.layers import CumulativeNorm
 from ecapatdnn.src.config import Config
 from utils.cpu_ops.functions import BothDirections
-from utils.errors import MismatchError, UnsupportedError
-from utils.export.graph import Port, export_model, graph_path
+from utils.errors import MismatchError, OutputError, SettingError, UnsupportedError
+from utils.export.graph import Port, export_model, graph_path, start_export
 from utils.export.onnx_graph import write_onnx
 from utils.export.runner import description_text, read_description
 from utils.files import PLAIN, whole_files
@@ -65,7 +65,7 @@ def test_a_graph_is_written_into_a_folder_of_any_name(tmp_path):
 
 
 @pytest.mark.parametrize(("given", "expected"), [
-    ("", "run/net.onnx"), ("x", "x.onnx"), ("x.onnx", "x.onnx"), ("x.ONNX", "x.onnx"), ("x.mindir", "x.onnx"),
+    ("", "run/net.onnx"), ("x", "x.onnx"), ("x.onnx", "x.onnx"), ("x.ONNX", "x.onnx"),
     ("ecapa_v1.2", "ecapa_v1.2.onnx"), ("v1.2.onnx", "v1.2.onnx"), ("a.b/c", "a.b/c.onnx"), (".", "net.onnx"),
     ("run", "run/net.onnx"), ("new/", "new/net.onnx"), (".hidden", ".hidden.onnx")])
 def test_a_name_keeps_all_but_the_suffix_of_a_format(given, expected, tmp_path, monkeypatch):
@@ -73,6 +73,15 @@ def test_a_name_keeps_all_but_the_suffix_of_a_format(given, expected, tmp_path, 
     (tmp_path / "run").mkdir()
     config = Config(file_format="onnx", file_name=given, model_path="run/best.ckpt")
     assert graph_path(config, "net").as_posix() == expected
+
+
+@pytest.mark.parametrize(("given", "kind", "facts"), [
+    ("x.mindir", SettingError, ["file_name", ".mindir", "file_format ONNX", "--file_format MINDIR"]),
+    ("v1.AIR", SettingError, ["file_name", ".AIR", "--file_format AIR"]),
+    ("/dev/full", OutputError, ["/dev/full", "is no file", "--file_name"])])
+def test_a_name_that_is_not_meant_is_refused_before_anything_is_computed(given, kind, facts):
+    with refused(kind, *facts):
+        start_export(Config(file_format="onnx", file_name=given, model_path="run/best.ckpt", length=8))
 
 
 def describe(path, samples):

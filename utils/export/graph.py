@@ -24,6 +24,7 @@ from utils.training.settings import ModelSettings
 
 RUNTIMES = ("", *ASCEND, "lite2.0", "lite2.0-cpu")
 COLUMNS = 4096      # of an image, in CANN's specification of Conv2D: more "may cause compilation errors"
+REMEDY = "name another place with --file_name"
 SUFFIX = {"MINDIR": "mindir", "ONNX": "onnx", "AIR": "air"}
 
 
@@ -75,6 +76,7 @@ def start_export(config: ModelSettings) -> None:
                            "MINDIR")
     if config.gears and kind != "MINDIR":
         raise SettingError(f"gears: found {config.gears} with file_format {kind}, expected MINDIR")
+    graph_path(config, "graph")
     setup_device("Ascend" if kind == "AIR" else "CPU", device_id=config.device_id)
 
 
@@ -91,7 +93,7 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
     """
     kind = config.file_format.upper()
     path = graph_path(config, name)
-    require_output(path, "name another place with --file_name")
+    require_output(path, REMEDY)
     network.set_train(False)
     any_size = not config.runtime     # the older runtime resizes a graph of fixed sizes
     tensors = [_tensor(port, any_size) for port in inputs]
@@ -121,14 +123,21 @@ def export_model(network: nn.Cell, config: ModelSettings, inputs: Sequence[Port]
 def graph_path(config: ModelSettings, name: str) -> Path:
     """Where the graph of config.file_format goes: config.file_name, or `name` in that folder or beside the checkpoint.
 
-    The suffix of the format is appended; that of another format is replaced.
+    The suffix of the format is appended where it is not there. SettingError for that of another format, which would
+    else be put in place of a file that is not named; OutputError for what is neither a file nor a folder.
     """
-    suffix = f".{SUFFIX[config.file_format.upper()]}"
+    kind = config.file_format.upper()
     path = Path(config.file_name or Path(config.model_path).parent)
     if path.is_dir() or config.file_name.endswith(os.sep):
         path /= name
-    known = path.suffix.lower().removeprefix(".") in SUFFIX.values()
-    return path.with_name((path.stem if known else path.name) + suffix)
+    elif config.file_name:
+        require_output(path, REMEDY)
+    others = {ending: other for other, ending in SUFFIX.items()}
+    other = others.get(path.suffix.lower().removeprefix("."), "")
+    if other not in ("", kind):
+        raise SettingError(f"file_name: found {path.suffix} with file_format {kind}; add --file_format {other} or name "
+                           "another")
+    return path.with_name((path.stem if other else path.name) + f".{SUFFIX[kind]}")
 
 
 def note_columns(config: ModelSettings, frames: int) -> None:
