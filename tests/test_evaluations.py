@@ -118,6 +118,19 @@ def test_results_are_kept_beside_the_checkpoint_or_where_one_says(evaluation, tm
     assert evaluation.kept(tmp_path / "a" / "b") == KEPT[evaluation.model] and not evaluation.kept()
 
 
+def test_examples_are_those_of_the_last_evaluation(tmp_path, monkeypatch, capsys):
+    """But for what no evaluation has written."""
+    evaluation = Evaluation("conv_tasnet", tmp_path, monkeypatch)
+    folder = tmp_path / "run" / "eval_list"
+    folder.mkdir()
+    (folder / "2.png").write_text("mine")
+    evaluation.main()
+    assert evaluation.kept() == KEPT["conv_tasnet"] | {"2.png"} and "1 example: " in capsys.readouterr().out
+    (folder / "other.png").write_text("mine")
+    evaluation.main(save_examples=0)
+    assert evaluation.kept() == {"scores.csv", "other.png"} and "example: " not in capsys.readouterr().out
+
+
 def test_results_that_cannot_be_kept_still_reach_the_screen(evaluation, tmp_path, capsys):
     """The folder of the checkpoint cannot be written: a file stands where the results would be."""
     (tmp_path / "run" / "eval_list").write_text("")

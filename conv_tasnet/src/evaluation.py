@@ -1,6 +1,9 @@
 """Separation scored: what eval.py and postprocess.py compute and report. Letters as in model.py."""
+import contextlib
 import math
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from utils.paths import inside, list_name
 from utils.progress import progress
 from utils.results import noting_failure, result_folder
 
+SCORES = "scores.csv"
 PARTIAL = "scores_partial.csv"      # of an evaluation that was interrupted
 
 SHOWN = 3       # of the mixtures that a note is about
@@ -30,7 +34,8 @@ Scores = dict[str, Any]     # a row of scores.csv
 def score_mixtures(config: Config) -> tuple[list[Scores], list[str], Path | None]:
     """(scores of each mixture of config.eval_dir, why others have none, the folder for them or None for nowhere).
 
-    config.save_examples of the mixtures are kept there as audio and image. After Ctrl-C what is done is there, too.
+    config.save_examples of the mixtures are kept there as audio and image; those of an earlier evaluation are removed.
+    After Ctrl-C what is done is there, too.
     """
     require(config, "eval_dir")
     mixtures = read_mixtures(config.eval_dir, config.eval_path, config)
@@ -38,7 +43,7 @@ def score_mixtures(config: Config) -> tuple[list[Scores], list[str], Path | None
     survey(range(len(mixtures)), lambda number: mixture_length(mixtures[number], config))
     separator = load(config)
     examples = set(np.linspace(0, len(mixtures) - 1, min(config.save_examples, len(mixtures))).astype(int))
-    rows, reasons = [], []
+    rows, reasons, kept = [], [], set()
     try:
         for number, item in enumerate(progress(mixtures, "separated", unit="mixture")):
             try:
@@ -51,11 +56,16 @@ def score_mixtures(config: Config) -> tuple[list[Scores], list[str], Path | None
             if folder and number in examples:
                 with noting_failure("examples"):
                     save_example(mixture, separated, sources, config.sample_rate, folder, item.key)
+                    kept.add(item.key)
     except KeyboardInterrupt:
         if folder and rows:
             write_text(folder / PARTIAL, csv_text(rows, decimals=4))
             print(f"{folder / PARTIAL}: {len(rows)} of {len(mixtures)} mixtures")
         raise
+    if folder:
+        remove_examples(folder, (item.key for item in mixtures if item.key not in kept), config.C)
+        if kept:
+            print(f"{len(kept)} example{'' if len(kept) == 1 else 's'}: {folder}")
     return rows, reasons, folder
 
 
@@ -81,6 +91,18 @@ def save_example(mixture: np.ndarray, separated: np.ndarray, sources: np.ndarray
         write_wav(f"{name}_separated_{i}.wav", speaker / peak, rate)
         write_wav(f"{name}_true_{i}.wav", source / peak, rate)
     draw_separation(mixture, separated, sources, rate, f"{name}.png")
+
+
+def remove_examples(folder: Path, keys: Iterable[str], speakers: int) -> None:
+    """Removes what `save_example` writes for `keys`, where an evaluation has left its scores in `folder`."""
+    if not (folder / SCORES).exists():
+        return
+    ends = ["_mixture.wav", ".png", *(f"_{kind}_{i}.wav" for kind in ("separated", "true")
+                                      for i in range(1, speakers + 1))]
+    for key in keys:
+        for end in ends:
+            with contextlib.suppress(OSError):      # most were never there
+                os.unlink(f"{folder / inside(key)}{end}")
 
 
 def defined_mean(values: list[float]) -> float:
@@ -110,7 +132,7 @@ def report(rows: list[Scores], name: str, folder: Path | None) -> dict[str, floa
     print(f"Average SDR improvement: {means['sdri']:.2f}")
     print(", ".join(f"{key} {value:.3f}" for key, value in means.items() if key not in ("si_snri", "sdri")), flush=True)
     if folder:
-        write_text(folder / "scores.csv", csv_text(rows, decimals=4))
+        write_text(folder / SCORES, csv_text(rows, decimals=4))
         (folder / PARTIAL).unlink(missing_ok=True)
-        print(f"scores.csv and examples: {folder}")
+        print(f"{SCORES}: {folder}")
     return means
