@@ -23,8 +23,6 @@ from utils.training.run_folder import RunFolder
 from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
 
-LAYOUT = ("front_end", "variant")       # what weights mean, beyond their shapes
-
 
 def train(config: Config, after_epoch: Callable[[RunFolder], object] | None = None) -> Progress:
     """Trains as `config` says. `after_epoch` is called with the run folder; by default it writes score.txt."""
@@ -45,7 +43,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device,
     model.set_train()
     weights = parameters(model, loss)
     if config.initial_model:
-        require_layout(config.initial_model, config, LAYOUT)
+        require_layout(config.initial_model, config, config.FIXED)
         load_into(config.initial_model, weights, skip=("loss.",))
 
     def objective(features: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:     # (B, T, F), (B,) -> scalar, scalar
