@@ -76,13 +76,23 @@ def test_right_ratios_decide_nearly_as_well_as_any_threshold(trials, prior):
     assert calibration.detection_cost(target, np.full(len(target), -np.inf), prior) == 1      # all rejected
 
 
-def test_a_calibration_is_for_the_scores_it_was_fitted_to():
-    config = Config(score_crops=5)
+@pytest.mark.parametrize("seconds", [1.0, 1.5, 2.0, 3.3])
+def test_nothing_is_learned_of_lengths_where_all_are_the_same(trials, seconds):
+    target, llr = trials
+    fitted = calibration.fit(target, llr, np.full(len(target), seconds))
+    assert fitted.duration == 0
+    assert fitted == pytest.approx(calibration.fit(target, llr, np.ones(len(target))), rel=1e-3, abs=1e-3)
+
+
+def test_a_calibration_is_for_scores_of_whole_files():
+    config = Config(score_crops=0)
     record = calibration.to_record(calibration.Calibration(7.0, -3.0, -1.0), config)
     assert calibration.of_record(record, config) == (7.0, -3.0, -1.0)
     del record["calibration"]["duration"]       # as of before
     assert calibration.of_record(record, config) == (7.0, -3.0, 0.0)
-    assert calibration.of_record(record, dataclasses.replace(config, score_crops=0)) is None
+    assert calibration.of_record(record, dataclasses.replace(config, score_crops=5)) is None
+    of_crops = {"calibration": record["calibration"] | {"score_crops": 5}}      # as earlier versions fitted them, too
+    assert calibration.of_record(of_crops, config) is None
     assert calibration.of_record({}, config) is None
 
 

@@ -210,9 +210,11 @@ def test_a_calibration_is_kept_and_used(trained, mini_corpus, tmp_path, capsys):
     """The threshold is where the log-likelihood ratio is 0; another way to score has none."""
     checkpoint = str(shutil.copytree(trained.ckpt_save_dir, tmp_path / "run") / "best.ckpt")
     config = dataclasses.replace(using(trained), model_path=checkpoint)
-    evaluation.main(dataclasses.replace(config, calibrate=True))
+    evaluation.main(dataclasses.replace(config, calibrate=True, score_crops=2))     # crops are left out: not a verdict's
     evaluation.main(config)
-    costs = re.findall(r"^Cllr = (\S+), minimum (\S+); actDCF\(p=0.01\)", capsys.readouterr().out, re.M)
+    output = capsys.readouterr()
+    assert "whole files" in output.err
+    costs = re.findall(r"^Cllr = (\S+), minimum (\S+); actDCF\(p=0.01\)", output.out, re.M)
     assert len(costs) == 2 and costs[0] == costs[1] and float(costs[0][1]) <= float(costs[0][0]) < 1
     assert (tmp_path / "run/eval_trials/calibration.png").is_file()
     files = [str(path) for path in sorted((mini_corpus / "test").glob("t00*/*.wav"))[:2]]

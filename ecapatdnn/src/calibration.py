@@ -18,6 +18,8 @@ from scipy.optimize import isotonic_regression, minimize
 from ecapatdnn.src.config import Config
 
 RIDGE = 1e-4    # on the scale, for scores with a deviation of 1: keeps it finite where no two scores overlap
+WHOLE = {"score_crops": 0, "subtract_mean": False}   # how verdicts score, and so what a calibration is fitted to
+SPREAD = 1e-3   # of log seconds: of recordings that are all as long, nothing is learned of lengths
 TYPICAL = 2.5   # joint seconds of two recordings of five seconds
 
 
@@ -45,29 +47,29 @@ def joint_seconds(first: np.ndarray | float, second: np.ndarray | float) -> Any:
 def of_record(record: Mapping[str, Any], config: Config) -> Calibration | None:
     """The calibration that a checkpoint's `record` holds; None where there is none for scores as `config` has them."""
     saved = record.get("calibration", {})
-    fits = saved and all(saved.get(name) == value for name, value in scoring(config).items())
+    fits = saved and scores_whole(config) and all(saved.get(name) == value for name, value in WHOLE.items())
     return Calibration(saved["scale"], saved["offset"], saved.get("duration", 0.0)) if fits else None
 
 
 def to_record(calibration: Calibration, config: Config) -> dict[str, Any]:
     """What `of_record` reads."""
     pauses = {"voice_activity": config.voice_activity}      # what it was fitted to; it is used for both
-    return {"calibration": calibration._asdict() | scoring(config) | pauses}
+    return {"calibration": calibration._asdict() | WHOLE | pauses}
 
 
-def scoring(config: Config) -> dict[str, Any]:
-    """The settings that scores depend on: others need a calibration of their own."""
-    return {"score_crops": config.score_crops, "subtract_mean": config.subtract_mean}
+def scores_whole(config: Config) -> bool:
+    """Whether recordings are scored as verdicts score them."""
+    return all(getattr(config, name) == value for name, value in WHOLE.items())
 
 
 def fit(target: np.ndarray, scores: np.ndarray, seconds: np.ndarray) -> Calibration:
     """Logistic regression of `target` (n,) bool on `scores` (n,) and joint `seconds` (n,).
 
-    Both kinds of trials weigh the same.
+    Both kinds of trials weigh the same. Where all are as long, `duration` is 0.
     """
     x = np.stack((scores, np.log(seconds)), axis=1).astype(np.float64)  # BFGS takes differences that float32 hides
-    mean, deviation = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
-    x = (x - mean) / deviation
+    mean, deviation = x.mean(axis=0), np.maximum(x.std(axis=0), (1e-9, SPREAD))
+    x = (x - mean) / deviation * (1, np.ptp(x[:, 1]) > SPREAD)
 
     def cost(parameters):
         return _cost(target, x @ parameters[:2] + parameters[2]) + RIDGE * np.square(parameters[:2]).sum()

@@ -2,6 +2,7 @@
 
 Letters: n trials.
 """
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ecapatdnn.src.calibration import (
+    WHOLE,
     Calibration,
     detection_cost,
     fit,
     joint_seconds,
     log_likelihood_cost,
     minimum_log_likelihood_cost,
+    scores_whole,
     to_record,
 )
 from ecapatdnn.src.config import Config
@@ -36,9 +39,13 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | 
     """({kind: scores (n,)}, the trials of config.eval_list, the folder for what comes of them or None for nowhere).
 
     Kinds: cosine, AS-norm where config.as_norm is set, and LLR, the log-likelihood ratio that a calibrated checkpoint
-    makes of the cosine. With config.calibrate it gets a new calibration.
+    makes of the cosine. With config.calibrate it gets a new one, of scores of whole files as verdicts have them.
     """
     require(config, "eval_list", "eval_path")
+    if config.calibrate and not scores_whole(config):
+        print("note: calibrated scores are of whole files, as those of infer.py: without score_crops and subtract_mean",
+              file=sys.stderr)
+        config = dataclasses.replace(config, **WHOLE)
     trials = read_trials(config.eval_list)
     folder = result_folder(config.output_folder, config.model_path, f"eval_{list_name(config.eval_list)}")
     normalised = config.as_norm or config.subtract_mean
@@ -61,11 +68,12 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | 
     else:
         results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
+    if not config.calibrate:
+        _note_calibration(config)
     if config.calibrate or verifier.calibration:
         seconds = _joint_seconds(trials, config.eval_path, verifier)
         if verifier.calibration and not config.calibrate:
             calibration = verifier.calibration
-            _note_pauses(config)
         else:
             calibration = calibrate(config, results["cosine"], seconds, trials)
         results["LLR"] = calibration.llr(results["cosine"], seconds)
@@ -80,13 +88,18 @@ def _joint_seconds(trials, folder, verifier):
     return joint_seconds(seconds[trials.left], seconds[trials.right])
 
 
-def _note_pauses(config):
-    """A line where the checkpoint's calibration was fitted to recordings with their pauses and these have none, or so.
+def _note_calibration(config):
+    """A line where the checkpoint's calibration is of other scores, or was fitted to recordings with their pauses and
+    these have none, or so.
 
     It holds for what goes into the network, of whatever length, but pauses change the scores as well.
     """
-    fitted = load_checkpoint(config.model_path)[1]["calibration"].get("voice_activity", False)
-    if fitted != config.voice_activity:
+    saved = load_checkpoint(config.model_path)[1].get("calibration", {})
+    fitted = saved.get("voice_activity", False)
+    if saved and not scores_whole(config):
+        print(f"note: {config.model_path}: its calibration is of scores of whole files, which --score_crops 0 "
+              "--subtract_mean false has", file=sys.stderr)
+    elif saved and fitted != config.voice_activity:
         print(f"note: {config.model_path}: its calibration was fitted with voice_activity {str(fitted).lower()}, here "
               f"it is {str(config.voice_activity).lower()}; its ratios may be off, --calibrate true fits others",
               file=sys.stderr)

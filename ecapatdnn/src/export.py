@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ecapatdnn.src.calibration import of_record
+from ecapatdnn.src.calibration import WHOLE, of_record
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, MIN_FRAMES, RATE, sample_count
 from ecapatdnn.src.inference import LONGEST
@@ -46,7 +46,7 @@ def verdicts(record: Mapping[str, Any], config: Config) -> dict[str, Any]:
 
     As of a Verifier without crops: a graph scores whole recordings, so that only a calibration of those holds for it.
     """
-    calibration = of_record(record, dataclasses.replace(config, score_crops=0, subtract_mean=False))
+    calibration = of_record(record, dataclasses.replace(config, **WHOLE))
     if calibration:
         return {"threshold": calibration.threshold(), "calibration": calibration._asdict()}
     return {"threshold": record["threshold"]} if "threshold" in record else {}
