@@ -1,5 +1,7 @@
 """The C++ runner's sound, without its runtime: it reads every format and rate as Python does, and writes wavs."""
+import io
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -145,6 +147,35 @@ def test_what_libsndfile_would_cut_in_silence_is_refused(sound, tmp_path):
         assert ("truncated" if path.name.startswith("cut") else "second recording") in line, line
     [line] = answers([sound], [("read", tmp_path / "untold.mp3", 0, "")])
     assert facts(line)[0] == inspect(tmp_path / "untold.mp3", 1, RATE).samples
+
+
+@with_libraries
+def test_lengths_and_chunks_of_au_and_aiff_are_taken_as_in_python(sound, tmp_path):
+    """Lengths that say "to the end", and what stands before and behind the samples."""
+    found = seeds(tmp_path)
+    au, aiff = found["AU-ULAW-1.au"], found["AIFF-PCM_16-1.aiff"]
+    files = {f"{length:x}.au": au[:8] + struct.pack(">I", length) + au[12:]
+             for length in (0, len(au) - 24, len(au) - 23, 0x7FFFEFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000,
+                            0x80000001, 0xFFFFEFFF, 0xFFFFF000, 0xFFFFFFFF)}
+    files |= {"zeros.aiff": aiff + bytes(64) + b"FORM" + bytes(60), "second.aiff": aiff + aiff,
+              "name.aiff": aiff + b"\xff\xff\xff\xff" + struct.pack(">I", 8) + bytes(8) + b"FORM" + bytes(60)}
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(8001), RATE, "PCM_16", format="SVX")
+    files |= {"whole.svx": buffer.getvalue(), "cut.svx": buffer.getvalue()[:-4000]}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    read = set()
+    for name, line in zip(files, answers([sound], [("read", tmp_path / name, 0, "") for name in files]), strict=True):
+        is_read = not line.startswith("error: ")
+        try:
+            recording = inspect(tmp_path / name, 1, RATE)
+        except UserError as error:
+            assert not is_read and ("truncated" in line) == ("truncated" in str(error)), (line, error)
+        else:   # what is joined Python reads with FFmpeg
+            assert is_read and facts(line)[0] == recording.samples or "second recording" in line, (name, line)
+        read |= {name} if is_read else set()
+    assert read == {"1f40.au", "7ffff000.au", "ffffffff.au",    # others hold no samples for libsndfile
+                    "zeros.aiff", "name.aiff", "whole.svx"}
 
 
 @with_libraries

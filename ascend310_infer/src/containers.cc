@@ -146,7 +146,7 @@ void CheckW64(const InputFile &file) {
   }
 }
 
-void CheckAiff(const InputFile &file) {
+void CheckAiff(const InputFile &file) {  // and 8SVX
   for (uint64_t place = 12; place + 8 <= file.size();) {
     const std::string chunk = file.Read(place, 8);
     const uint64_t length = BigEndian(chunk, 4, 4);
@@ -154,11 +154,14 @@ void CheckAiff(const InputFile &file) {
       RefuseSecond(place);
     }
     place += 8;
-    if (StartsWith(chunk, "SSND")) {
+    if (StartsWith(chunk, "SSND") || StartsWith(chunk, "BODY")) {
       if (length <= 8 || length >= kUnknown) {
         return;
       }
       CheckData(file, place, length, "sound chunk", "FORM");
+    }
+    if (!IsChunkName(chunk.substr(0, 4))) {
+      return;
     }
     place += length + length % 2;
   }
@@ -167,7 +170,7 @@ void CheckAiff(const InputFile &file) {
 void CheckAu(const InputFile &file) {
   const std::string head = file.Read(0, 12);
   const uint64_t length = BigEndian(head, 8, 4);
-  if (length > 0 && length < 0xFFFFF000) {
+  if (!IsUnknownLength(length)) {
     CheckData(file, BigEndian(head, 4, 4), length, "data", ".snd");
   }
 }
@@ -179,7 +182,7 @@ void CheckCaf(const InputFile &file) {
     if (StartsWith(chunk, "caff")) {
       RefuseSecond(place);
     }
-    if (std::any_of(chunk.begin(), chunk.begin() + 4, [](unsigned char c) { return c < 32 || c >= 127; })) {
+    if (!IsChunkName(chunk.substr(0, 4))) {
       RefuseDamage(place, "a CAF chunk");
     }
     place += 12;
@@ -342,6 +345,15 @@ std::optional<int64_t> CheckMp3(const InputFile &file) {
   return CountSamples(file, place);
 }
 }  // namespace
+
+bool IsUnknownLength(uint64_t length) {
+  return length == 0 || (length >= 0x7FFFF000 && length <= 0x80000000) ||
+         (length >= 0xFFFFF000 && length <= 0xFFFFFFFF);
+}
+
+bool IsChunkName(std::string_view name) {
+  return std::all_of(name.begin(), name.end(), [](unsigned char letter) { return letter >= 32 && letter < 127; });
+}
 
 std::optional<int64_t> CheckContainer(const InputFile &file) {
   static const std::map<std::string, void (*)(const InputFile &)> checks = {

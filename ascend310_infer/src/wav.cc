@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "containers.h"
 #include "input_file.h"
 #include "text.h"
 
@@ -142,21 +143,9 @@ double ALaw(uint8_t code) {
   return ((toggled & 0x80) != 0 ? magnitude : -magnitude) / 32768.0;
 }
 
-// What programs write that do not know the length yet, and cannot seek back to it: ffmpeg 0xFFFFFFFF, sox 0x7FFFF000,
-// arecord 0x80000000 or a little less, others these minus the header's size. As utils/audio/containers.py.
-bool IsUnknown(uint64_t size) {
-  return (size >= 0x7FFFF000 && size <= 0x80000000) || (size >= 0xFFFFF000 && size <= 0xFFFFFFFF) ||
-         size > std::numeric_limits<uint64_t>::max() / 4;
-}
-
-// Whether a chunk may be named so: a walk over zeros would take each eight of them for a chunk.
-bool IsName(const std::string &name) {
-  return std::all_of(name.begin(), name.end(), [](unsigned char letter) { return letter >= 32 && letter < 127; });
-}
-
 // Whether there are whole chunks from `offset` to the end.
 bool AreChunks(const InputFile &file, uint64_t offset) {
-  while (offset + 8 <= file.size() && IsName(file.Read(offset, 4))) {
+  while (offset + 8 <= file.size() && IsChunkName(file.Read(offset, 4))) {
     offset += 8 + Read<uint32_t>(file, offset + 4) + Read<uint32_t>(file, offset + 4) % 2;
   }
   return offset == file.size() || offset == file.size() + 1;
@@ -232,7 +221,8 @@ Header ReadHeader(const InputFile &file, const std::filesystem::path &path) {
     }
     if (id == "data") {
       size = large && size == std::numeric_limits<uint32_t>::max() ? large_size : size;
-      if (IsUnknown(size) ? size > there : size == 0 && !AreChunks(file, offset)) {
+      const bool is_unknown = IsUnknownLength(size) || size > std::numeric_limits<uint64_t>::max() / 4;
+      if (is_unknown && (size == 0 ? !AreChunks(file, offset) : size > there)) {
         size = there;
       }
     }
