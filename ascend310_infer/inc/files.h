@@ -2,6 +2,7 @@
 #ifndef ASCEND310_INFER_INC_FILES_H_
 #define ASCEND310_INFER_INC_FILES_H_
 
+#include <cstdio>
 #include <filesystem>
 #include <string>
 
@@ -14,6 +15,9 @@
 // Makes a file in a folder that no other program has, opens it and sets `path` to it; it gets the permissions of a new
 // file. Its descriptor; -1 where that fails, and errno says why.
 int OpenTemporary(const std::filesystem::path &folder, std::filesystem::path *path);
+
+// The descriptor as a stream, which closes it; nullptr for -1, and where that fails: then it is closed. errno says why.
+std::FILE *OpenStream(int descriptor, const char *mode);
 
 // Makes a folder and those above it. OutputError where that fails.
 void MakeFolder(const std::filesystem::path &folder);

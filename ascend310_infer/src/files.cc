@@ -45,6 +45,16 @@ int OpenTemporary(const fs::path &folder, fs::path *path) {
   return descriptor;
 }
 
+std::FILE *OpenStream(int descriptor, const char *mode) {
+  std::FILE *stream = descriptor < 0 ? nullptr : fdopen(descriptor, mode);
+  if (descriptor >= 0 && stream == nullptr) {
+    const int reason = errno;
+    close(descriptor);
+    errno = reason;
+  }
+  return stream;
+}
+
 void MakeFolder(const fs::path &folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -56,7 +66,7 @@ void MakeFolder(const fs::path &folder) {
 void WriteFile(const fs::path &path, const std::string &content) {
   fs::path temporary;
   const int descriptor = OpenTemporary(path.parent_path(), &temporary);
-  std::FILE *file = descriptor < 0 ? nullptr : fdopen(descriptor, "wb");
+  std::FILE *file = OpenStream(descriptor, "wb");
   bool whole = file != nullptr && std::fwrite(content.data(), 1, content.size(), file) == content.size();
   whole = file != nullptr && std::fclose(file) == 0 && whole;
   if (whole && std::rename(temporary.c_str(), path.c_str()) == 0) {

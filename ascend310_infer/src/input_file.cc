@@ -19,11 +19,15 @@ namespace {
 InputFile::InputFile(const std::filesystem::path &path) {
   descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // the writer of a pipe is not waited for
   struct stat status{};
-  if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) {
+  if (descriptor_ < 0) {
     Refuse(errno);
   }
-  if (!S_ISREG(status.st_mode)) {
-    close(descriptor_);
+  const int reason = fstat(descriptor_, &status) == 0 ? 0 : errno;
+  if (reason != 0 || !S_ISREG(status.st_mode)) {
+    close(descriptor_);  // no destructor follows
+    if (reason != 0) {
+      Refuse(reason);
+    }
     throw UserError("is a folder, pipe or device, expected a file");
   }
   size_ = static_cast<uint64_t>(status.st_size);

@@ -68,12 +68,13 @@ class RawFile {
   // OutputError, here and below, where that fails; `wanted` is the file it is for.
   RawFile(const fs::path &folder, fs::path wanted) : wanted_(std::move(wanted)) {
     fs::path path;
-    const int descriptor = OpenTemporary(folder, &path);
-    if (descriptor < 0) {
+    file_ = OpenStream(OpenTemporary(folder, &path), "w+b");
+    const int reason = errno;
+    unlink(path.c_str());
+    if (file_ == nullptr) {
+      errno = reason;
       Refuse();
     }
-    unlink(path.c_str());
-    file_ = fdopen(descriptor, "w+b");
   }
   ~RawFile() { std::fclose(file_); }
   RawFile(const RawFile &) = delete;
