@@ -1,4 +1,5 @@
 """main --stream: text and speakers while a recording arrives, as Python's streams give them; signals and mistakes."""
+import dataclasses
 import json
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from conv_tasnet.src.level import Level
 from deepspeech2.src import windows
 from deepspeech2.src.decoder import make_decoder
 from deepspeech2.src.text import Alphabet
+from utils.export import graph as graph_module
 
 RATE = {"conv_tasnet": 8000, "deepspeech2": 16000}
 SETTINGS = {"conv_tasnet": {"causal": True, "norm": "cgLN", "stream_step": 0.1},
@@ -126,6 +128,24 @@ def by_library(runner, graph, floats, folder, settings, rate, block):
                           check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), np.fromfile(folder / "voices.f32", np.float32)
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_what_is_no_number_becomes_no_text(runner, monkeypatch, tmp_path, is_live):
+    monkeypatch.setattr(graph_module, "check_graph", lambda *arguments: None)      # would refuse the network
+    settings = {"streaming": True, **SETTINGS["deepspeech2"]} if is_live else {"input": "waveform"}
+    config = dataclasses.replace(small(CONFIGS["deepspeech2"](runtime="lite2.0-cpu")), **settings)
+    network = network_of(config)
+    network.output.weight.set_data(Tensor(np.full(network.output.weight.shape, np.nan, np.float32)))
+    graph, _ = exported("deepspeech2", network, config, tmp_path)
+    samples, _ = sound("deepspeech2")
+    if is_live:
+        errors = started(runner, graph).communicate(samples.tobytes())[1].decode()
+    else:
+        soundfile.write(tmp_path / "a.wav", samples, 16000)
+        errors = subprocess.run([runner, "--mindir_path", graph, "--device_target", "CPU", tmp_path / "a.wav"],
+                                capture_output=True, text=True, check=False).stderr
+    assert_refusal(2, errors, "not numbers", "--precision enforce_fp32")
 
 
 def test_the_library_gives_text_while_sound_arrives(runner, recognizer, tmp_path):

@@ -178,6 +178,16 @@ def test_lengths_and_chunks_of_au_and_aiff_are_taken_as_in_python(sound, tmp_pat
                     "zeros.aiff", "name.aiff", "whole.svx"}
 
 
+def test_of_what_a_network_computes_only_log_probabilities_may_be_infinite(plain, tmp_path):
+    commands = [("numbers", tmp_path / f"{value}.f32", kind) for value in (1.5, -np.inf, np.inf, np.nan)
+                for kind in ("text", "voices")]
+    for _, path, _ in commands:
+        np.array([0, float(path.stem), 1], np.float32).tofile(path)
+    lines = answers([plain], commands)
+    assert [line == "fine" for line in lines] == [True, True, True, False, False, False, False, False]
+    assert all(line.startswith("error: ") and "not numbers" in line and "; " in line for line in lines[3:])
+
+
 @with_libraries
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_damaged_files_are_read_or_refused(sound, tmp_path, count):

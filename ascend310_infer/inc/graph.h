@@ -20,7 +20,8 @@ class WaveformGraph {
   bool TakesFewer() const;
 
   // The outputs for samples of one channel in [-1, 1] at the graph's rate, cut to what belongs to the samples; whole
-  // numbers as floats. The graph's gear or length is filled with zeros. UserError for too few or too many samples.
+  // numbers as floats. The graph's gear or length is filled with zeros. UserError for too few or too many samples, and
+  // for outputs that are no numbers.
   std::vector<std::vector<float>> Run(const std::vector<float> &samples);
 
  private:

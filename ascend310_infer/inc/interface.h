@@ -59,6 +59,10 @@ struct AnswerKind {
   std::optional<Calibration> calibration;  // of scores; none: the checkpoint has none
 };
 
+// UserError for outputs of the network that no answer can be made of: NaN or infinite; only log probabilities may be
+// -infinite.
+void RequireNumbers(const std::vector<float> &values, const AnswerKind &answer);
+
 // How a graph with states goes through a recording that arrives: Steps in utils/layers/steps.py. Its inputs are a
 // window of samples, how many of them are the recording's, and the states.
 struct Streaming {

@@ -19,7 +19,8 @@ class Steps {
   // the recording.
   using Take = std::function<void(const std::vector<float> &values, int64_t first, int64_t last)>;
 
-  // `interface`, of a streaming graph, must outlive it.
+  // `interface`, of a streaming graph, must outlive it. UserError, below, where the graph's outputs are no numbers or
+  // of another size.
   Steps(const Interface &interface, Predict predict, Take take);
 
   // The next samples at the graph's rate; runs the steps that they complete.
@@ -34,6 +35,7 @@ class Steps {
   std::vector<float> Window(int64_t start, int64_t total) const;
 
   const Streaming &streaming_;
+  const AnswerKind &answer_;
   Predict predict_;
   Take take_;
   std::vector<HostTensor> inputs_;

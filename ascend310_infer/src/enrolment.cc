@@ -14,13 +14,17 @@ constexpr double kTolerance = 1e-3;  // of a length of 1
 constexpr char kForeign[] = "no file of enrolled voices; name another, or enrol the voices again with --enrol";
 
 double Length(const Embedding &embedding) {
-  return std::sqrt(std::inner_product(embedding.begin(), embedding.end(), embedding.begin(), 0.0));
+  double power = 0;
+  for (const double value : embedding) {
+    power += value * value;
+  }
+  return std::sqrt(power);
 }
 }  // namespace
 
 void MakeUnit(Embedding *embedding) {
   const double length = Length(*embedding);
-  if (!std::isfinite(length) || length <= 0) {
+  if (length <= 0) {
     throw UserError("the embedding has no direction; export the graph again");
   }
   for (float &value : *embedding) {

@@ -55,6 +55,7 @@ std::vector<std::vector<float>> WaveformGraph::Run(const std::vector<float> &sam
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Port &port = interface_.outputs[i];
     results.push_back(ToFloats(CutOutput(outputs[i], port, length, padded), port));
+    RequireNumbers(results.back(), interface_.answer);
   }
   return results;
 }

@@ -1,6 +1,7 @@
 #include "interface.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -204,6 +205,18 @@ void RequireSize(size_t found, size_t rows, size_t columns) {
   if (found != rows * columns) {
     throw UserError("the graph gives " + std::to_string(found) + " numbers, expected " + std::to_string(rows) + " x " +
                     std::to_string(columns) + "; export it again");
+  }
+}
+
+void RequireNumbers(const std::vector<float> &values, const AnswerKind &answer) {
+  const bool is_text = answer.kind == AnswerKind::Kind::kText;
+  const bool fine = std::all_of(values.begin(), values.end(), [is_text](float value) {
+    return std::isfinite(value) || (is_text && std::isinf(value) && value < 0);
+  });
+  if (!fine) {
+    throw UserError(
+        "the network computes values that are not numbers (NaN or infinite); on an Ascend run it with --precision "
+        "enforce_fp32, or export another checkpoint");
   }
 }
 

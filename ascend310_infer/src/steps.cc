@@ -13,7 +13,7 @@ constexpr int64_t kManyRows = std::numeric_limits<int64_t>::max() / 2;  // of a 
 }  // namespace
 
 Steps::Steps(const Interface &interface, Predict predict, Take take)
-    : streaming_(interface.streaming), predict_(std::move(predict)), take_(std::move(take)) {
+    : streaming_(interface.streaming), answer_(interface.answer), predict_(std::move(predict)), take_(std::move(take)) {
   for (const Port &port : interface.inputs) {
     size_t bytes = sizeof(float);
     for (const int64_t size : port.shape) {
@@ -74,6 +74,7 @@ void Steps::Advance(int64_t total, int64_t rows) {
   const int64_t begin = std::max<int64_t>(0, -first);
   const int64_t end = std::min(streaming_.rows, rows - first);
   if (begin < end) {
+    RequireNumbers(values, answer_);
     take_(values, begin, end);
   }
 }

@@ -1,7 +1,6 @@
 #include "voice_windows.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -117,11 +116,6 @@ void VoiceWindows::Finish() {
 
 void VoiceWindows::Run(int64_t start, std::vector<float> mixture, bool is_last) {
   Signals speakers = separate_(mixture);
-  for (const std::vector<float> &speaker : speakers) {
-    if (!std::all_of(speaker.begin(), speaker.end(), [](float sample) { return std::isfinite(sample); })) {
-      throw UserError("the graph gives samples that are NaN or infinite; run it with --precision enforce_fp32");
-    }
-  }
   speakers = Levelled(mixture, std::move(speakers));
   const int64_t first = position_ - start;
   if (!held_.empty()) {

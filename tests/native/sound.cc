@@ -5,6 +5,7 @@
 //   write PATH RATE IN growing|whole|cut   a wav of the float32 in the file IN, 1000 at a time; cut: without its end
 //   header PATH RATE N    the header of a wav of N samples
 //   graph PATH            the description of a graph
+//   numbers PATH text|voices   outputs of a network, float32 in a file, that such answers are to be made of
 //   voices PATH N         the enrolled voices in a file, whose embeddings have N numbers
 #include <algorithm>
 #include <fstream>
@@ -87,6 +88,18 @@ std::string Graph(const Fields &fields) {
   return std::to_string(interface.inputs.size()) + " inputs";
 }
 
+std::string Numbers(const Fields &fields) {
+  std::ifstream in(fields.at(1), std::ios::binary);
+  std::vector<float> values;
+  for (float value = 0; in.read(reinterpret_cast<char *>(&value), sizeof(value));) {
+    values.push_back(value);
+  }
+  AnswerKind answer;
+  answer.kind = fields.at(2) == "text" ? AnswerKind::Kind::kText : AnswerKind::Kind::kVoices;
+  RequireNumbers(values, answer);
+  return "fine";
+}
+
 std::string Voices(const Fields &fields) {
   return std::to_string(Enrolment::Read(fields.at(1), std::stoull(fields.at(2))).Means().size()) + " voices";
 }
@@ -95,12 +108,13 @@ std::string Answer(const std::string &line) {
   const Fields fields = Split(line);
   try {
     const std::string &command = fields.at(0);
-    return command == "read"     ? Read(fields)
-           : command == "write"  ? Write(fields)
-           : command == "header" ? Header(fields)
-           : command == "voices" ? Voices(fields)
-           : command == "graph"  ? Graph(fields)
-                                 : throw std::logic_error("no such command");
+    return command == "read"      ? Read(fields)
+           : command == "write"   ? Write(fields)
+           : command == "header"  ? Header(fields)
+           : command == "voices"  ? Voices(fields)
+           : command == "graph"   ? Graph(fields)
+           : command == "numbers" ? Numbers(fields)
+                                  : throw std::logic_error("no such command");
   } catch (const UserError &error) {
     return "error: " + OneLine(error.what());
   } catch (const std::bad_alloc &) {
