@@ -15,7 +15,7 @@ from helpers.markdown import headings
 
 MODELS = [folder for folder in ("ecapatdnn", "conv_tasnet", "deepspeech2") if (ROOT / folder).is_dir()]
 # command lines of utils
-TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "launch", "commands"}
+TOOLS = {"ascend_report", "average", "publish", "mini_corpus", "hccl_tools", "launch", "commands", "simulate_rooms"}
 
 
 def test_imports_point_one_way():

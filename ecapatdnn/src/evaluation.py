@@ -68,7 +68,7 @@ def score_trials(config: Config) -> tuple[dict[str, np.ndarray], Trials, Path | 
     else:
         results["cosine"] = cosine_scores(embeddings, trials)
     print(f"{config.eval_list}: {len(trials.target)} trials, {trials.target.sum()} targets, {len(trials.files)} files")
-    if not config.calibrate:
+    if verifier.calibration and not config.calibrate or not scores_whole(config):
         _note_calibration(config)
     if config.calibrate or verifier.calibration:
         seconds = _joint_seconds(trials, config.eval_path, verifier)
