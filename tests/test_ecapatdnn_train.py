@@ -210,7 +210,7 @@ def test_a_calibration_is_kept_and_used(trained, mini_corpus, tmp_path, capsys):
     """The threshold is where the log-likelihood ratio is 0; another way to score has none."""
     checkpoint = str(shutil.copytree(trained.ckpt_save_dir, tmp_path / "run") / "best.ckpt")
     config = dataclasses.replace(using(trained), model_path=checkpoint)
-    evaluation.main(dataclasses.replace(config, calibrate=True, score_crops=2))     # crops are left out: not a verdict's
+    evaluation.main(dataclasses.replace(config, calibrate=True, score_crops=2))   # crops are no verdict's
     evaluation.main(config)
     output = capsys.readouterr()
     assert "whole files" in output.err
