@@ -91,7 +91,7 @@ def simulate_room(generator: np.random.Generator, places: int, rate: int,
         if np.linalg.norm(place - microphone) >= CLEARANCE:
             room.add_source(place)
     room.compute_rir()
-    return room.rir[0]
+    return (room.rir or [[]])[0]    # None before it is computed
 
 
 if __name__ == "__main__":

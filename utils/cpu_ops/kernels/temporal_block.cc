@@ -1,6 +1,6 @@
 // A block of a temporal convolutional network (Conv-TasNet's), and its gradients, in few passes over memory.
 //
-//   hidden = expand x;  middle = depthwise norm PReLU hidden;  y = x + residual norm PReLU middle, and the skip likewise
+//   hidden = expand x;  middle = depthwise norm PReLU hidden;  y = x + residual norm PReLU middle;  skip likewise
 //
 // Between the matrix products everything is computed row by row from `hidden` and `middle`, which stay in a core's
 // cache; layer by layer, the same arithmetic waits for memory. Sums are taken over pieces of time and added in their
