@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ class Step(NamedTuple):
     """One command in a model folder, Python or a script; `result` is a pattern of what to show of its output."""
 
     name: str
-    command: list
+    command: list[str]
     result: str
 
 
@@ -36,12 +37,12 @@ EXPORT = Step("export", ["export.py", "--checkpoint_path", BEST, "--file_format"
                          "--length", "0"], r"largest difference \S+")
 
 
-def cpp(model, data, result):
+def cpp(model: str, data: str, result: str) -> Step:
     """The exported graph in the C++ runner, over the same files as eval.py."""
     return Step("C++", ["scripts/run_infer_310.sh", f"{RUN}/{model}.mindir", f"lists/mini/{data}"], result)
 
 
-def ecapatdnn(short):
+def ecapatdnn(short: bool) -> list[Step]:
     """Speaker verification: voices of the test part occur nowhere in training."""
     epochs = ["--num_epochs", "3", "--test_step", "1"] if short else []
     pair = [f"{CORPUS}/test/t001/t001-{number}.wav" for number in ("000", "001")]
@@ -55,7 +56,7 @@ def ecapatdnn(short):
     ]
 
 
-def conv_tasnet(short):
+def conv_tasnet(short: bool) -> list[Step]:
     """Separation: the voices of the test mixtures occur nowhere in training."""
     epochs = ["--num_epochs", "1", "--mixtures_per_epoch", "800"] if short else []
     return [
@@ -67,7 +68,7 @@ def conv_tasnet(short):
     ]
 
 
-def deepspeech2(short):
+def deepspeech2(short: bool) -> list[Step]:
     """Recognition: neither the sentences nor the voices of the test part occur in training."""
     epochs = ["--num_epochs", "2"] if short else []
     model = ["--lm_path", "lists/mini/lm.arpa", "--alpha", "0.5", "--beta", "1.0", "--beam_width", "32"]
@@ -84,7 +85,7 @@ def deepspeech2(short):
 MODELS = {"ecapatdnn": ecapatdnn, "conv_tasnet": conv_tasnet, "deepspeech2": deepspeech2}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Runs the demo of the models named, or of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; default: the samples and all")
@@ -106,7 +107,7 @@ def main(argv):
     print_table(rows)
 
 
-def finish(folder, step):
+def finish(folder: Path, step: Step) -> tuple[float, str]:
     """Runs a step, showing its output; (seconds, the last of it that fits its pattern)."""
     started, result = time.monotonic(), ""
     environment = os.environ | {"DEVICE_TARGET": "CPU", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -123,7 +124,7 @@ def finish(folder, step):
     return time.monotonic() - started, result
 
 
-def print_table(rows):
+def print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
     """The rows under a heading, columns aligned."""
     rows = [("model", "step", "time", "result"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]

@@ -11,20 +11,23 @@ import dataclasses
 import os
 import re
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from conv_tasnet.src import corpora
 from utils.audio.packed import SUFFIX
 from utils.config import parse_config
 from utils.corpora import kaldi, open_speech, scenes
-from utils.corpora.corpus import Job, choose_corpus, plan, prepared_folder, verify, write_list, write_rejected
+from utils.corpora.corpus import Job, Parts, choose_corpus, plan, prepared_folder, verify, write_list, write_rejected
 from utils.corpora.pack import pack
+from utils.corpora.settings import CorpusSettings
 from utils.corpora.speakers import SCANNERS, find_in, hold_out, libri_speaker, require_speakers, valid_speakers
 from utils.errors import ContentError, SettingError, nearest, run
 from utils.ranges import Count
 
 LIBRISPEECH_RATE = 16000
 TASKS = ("mix_clean", "mix_both")
+Row = tuple[str, int, str, set[str], float]     # of the table: part, how many, of what, speakers, seconds
 VALID_SPEAKERS = {"mini": (8, ""), "librispeech_an4": (25, ""), "open_speech": (25, "")}     # how many, of what prefix
 
 
@@ -73,13 +76,13 @@ class PrepareConfig(corpora.MixtureSettings):
     test_speakers: Count = 0
 
 
-def scan_train_251(config):
+def scan_train_251(config: CorpusSettings) -> Parts:
     """One utterance of each of 251 speakers of LibriSpeech."""
     folder = "librispeech/train-251spk"
     return {"train": [(libri_speaker(path), f"{folder}/{path}") for path in find_in(config, folder)]}
 
 
-def scan_open_speech(config):
+def scan_open_speech(config: CorpusSettings) -> Parts:
     """All of LibriSpeech in it. Other corpora sound so different that a mixture of two is too easy."""
     train, development = open_speech.scan(config)
     return {"train": [item for item in train + development if open_speech.corpus_of(item) == "libri"]}
@@ -88,14 +91,14 @@ def scan_open_speech(config):
 SCANNERS = {**SCANNERS, "librispeech_an4": scan_train_251, "open_speech": scan_open_speech}
 
 
-def prepare_speakers(config):
+def prepare_speakers(config: PrepareConfig) -> list[Row]:
     """train.txt to mix on the fly, and fixed mixtures of other speakers; rows of the table."""
     parts = SCANNERS[config.corpus](config)
     require_speakers(parts, config, config.C)
     return prepare_parts(parts, config)
 
 
-def prepare_kaldi(config):
+def prepare_kaldi(config: PrepareConfig) -> list[Row]:
     """As prepare_speakers, of data folders of Kaldi."""
     corpus = kaldi.read_corpus(config, config.sample_rate)
     folders, reasons = kaldi.speaker_parts(corpus)
@@ -107,7 +110,7 @@ def prepare_kaldi(config):
     return prepare_parts(parts, dataclasses.replace(config, data_folder=corpus.root), corpus.reasons + reasons)
 
 
-def prepare_parts(parts, config, reasons=()):
+def prepare_parts(parts: Parts, config: PrepareConfig, reasons: Sequence[str] = ()) -> list[Row]:
     """The lists of parts of speakers; rows of the table. `reasons`: why files of the corpus are in none."""
     folder, parts, jobs = plan(parts, config, config.sample_rate)
     good, bad = verify(jobs, config, folder)
@@ -128,7 +131,7 @@ def prepare_parts(parts, config, reasons=()):
     return rows
 
 
-def split(parts, config):
+def split(parts: Parts, config: PrepareConfig) -> Parts:
     """`parts` with the speakers held out of training in parts of their own."""
     count, prefix = valid_speakers(config, VALID_SPEAKERS)
     train, valid = hold_out(parts["train"], count, "valid_speakers", prefix, config.C)
@@ -138,12 +141,13 @@ def split(parts, config):
     return parts | {"train": train}
 
 
-def seconds(mixtures, good, rate):
+def seconds(mixtures: Iterable[tuple[str, list[str], list]], good: Mapping[str, int], rate: int) -> float:
     """How long the mixtures are together, each as long as its shortest source."""
     return sum(min(good[path] for path in paths) for _, paths, _ in mixtures) / rate
 
 
-def pack_parts(folder, files, config, suffix=""):
+def pack_parts(folder: str, files: Mapping[str, Sequence[str]], config: PrepareConfig,
+               suffix: str = "") -> dict[str, str]:
     """{part: where its `files` {part: paths} are}: `folder`, or the shards that they are packed into."""
     if not (config.pack or config.train_name or config.test_name):
         return dict.fromkeys(files, folder)
@@ -156,26 +160,26 @@ def pack_parts(folder, files, config, suffix=""):
     return {part: packed[name] for part, name in names.items()}
 
 
-def print_folders(folders):
+def print_folders(folders: Mapping[str, str]) -> None:
     """Prints where the paths of the lists {list: folder} are."""
     for folder in dict.fromkeys(folders.values()):
         lists = " ".join(name for name, place in folders.items() if place == folder)
         print(f"paths of {lists} are relative to {folder}")
 
 
-def prepare_official(config):
+def prepare_official(config: PrepareConfig) -> list[Row]:
     """Training by mixing 226 speakers on the fly; the official Libri2Mix rows whose sources are there as test."""
     official = os.path.join(config.data_folder, "lists", "libri2mix_dev-clean.csv.gz")
     return prepare_speakers(config) + prepare_rows({"test": official}, config, "_test")
 
 
-def prepare_open_speech(config):
+def prepare_open_speech(config: PrepareConfig) -> list[Row]:
     """As prepare_official, with the lists of noise and rooms; rows of the table."""
     prepare_scenes(config)
     return prepare_official(config)
 
 
-def prepare_scenes(config):
+def prepare_scenes(config: PrepareConfig) -> None:
     """The lists of noise and rooms that are in the data folder."""
     folder, parts, jobs = plan(scenes.scan(config), config, config.sample_rate)
     if jobs:
@@ -186,7 +190,7 @@ def prepare_scenes(config):
         print_folders({f"{name}.txt": folder for name in parts})
 
 
-def prepare_metadata(config):
+def prepare_metadata(config: PrepareConfig) -> list[Row]:
     """Mixtures to be made while they are read, of all metadata; rows of the table."""
     if config.task != "mix_clean":
         raise SettingError("task: librimix_metadata makes mix_clean, without WHAM's noise; for mix_both generate "
@@ -194,7 +198,7 @@ def prepare_metadata(config):
     return prepare_rows(corpora.find_metadata(config.metadata), config)
 
 
-def prepare_rows(lists, config, suffix=""):
+def prepare_rows(lists: Mapping[str, str], config: PrepareConfig, suffix: str = "") -> list[Row]:
     """The rows of {part: metadata file} whose sources are there, as part.csv; rows of the table."""
     parts = corpora.metadata_mixtures(lists, config)
     files = dict.fromkeys(path for mixtures in parts.values() for _, paths, _ in mixtures for path in paths)
@@ -217,14 +221,14 @@ def prepare_rows(lists, config, suffix=""):
     return rows
 
 
-def require_mixtures(parts, config):
+def require_mixtures(parts: Mapping[str, object], config: PrepareConfig) -> None:
     """ContentError where nothing is left to list."""
     if not parts:
         raise ContentError(f"{config.data_folder}: no mixture has all its files, see {config.output_folder}; "
                            "generate or copy the corpus again")
 
 
-def prepare_generated(config):
+def prepare_generated(config: PrepareConfig) -> list[Row]:
     """LibriMix or WSJ0-mix as their scripts wrote it, every mixture with all its files; rows of the table."""
     if config.task not in TASKS:
         raise SettingError(f"task: found {config.task!r}, expected one of {', '.join(TASKS)}"
@@ -258,7 +262,7 @@ CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "kaldi": prepare_kaldi,
            **dict.fromkeys(("librimix", "wsj0"), prepare_generated), "librimix_metadata": prepare_metadata}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
     prepare = choose_corpus(config, CORPORA)

@@ -12,8 +12,9 @@ import functools
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class Trial(NamedTuple):
     beta: float
 
 
-def estimate(config):
+def estimate(config: EstimateConfig) -> None:
     """Writes the model of config.texts to config.output."""
     require(config, "texts", "output")
     require_output(config.output, "name another --output")     # a device is not read, which may have no end
@@ -118,7 +119,7 @@ def estimate(config):
     print(f"{config.output}: order {order}, {len(check_arpa(config.output))} words, from {len(good)} sentences")
 
 
-def tune(config):
+def tune(config: TuneConfig) -> dict[str, Any]:
     """Prints the error rates of the grid, writes the best weights to lm.json and returns them."""
     require(config, "log_probs", "lm")
     items, alphabet, _ = load(config.log_probs, config.lm, config.width)
@@ -146,20 +147,22 @@ def tune(config):
 
 
 @functools.cache
-def load(log_probs, lm, width):
+def load(log_probs: str, lm: str,
+         width: int) -> tuple[list[tuple[str, str, np.ndarray]], Alphabet, LanguageModelDecoder]:
     """Utterances, alphabet and decoder; once a process."""
     items, labels = load_log_probs(log_probs)
     return items, Alphabet(labels), LanguageModelDecoder(Alphabet(labels), lm, 0.0, 0.0, width)
 
 
-def measure(trial):
+def measure(trial: Trial) -> dict[str, float]:
     """Error rates of a trial."""
     items, alphabet, decoder = load(trial.log_probs, trial.lm, trial.width)
     decoder.set_weights(trial.alpha, trial.beta)
     return rates_of(items, decoder, alphabet)
 
 
-def rates_of(items, decode, alphabet):
+def rates_of(items: Sequence[tuple[str, str, np.ndarray]], decode: Callable[[np.ndarray], str],
+             alphabet: Alphabet) -> dict[str, float]:
     """Error rates of utterances, decoded as eval.py does."""
     return error_rates([text for _, text, _ in items],
                        [text_of(log_probs, decode, alphabet.space) for _, _, log_probs in items])
@@ -168,7 +171,7 @@ def rates_of(items, decode, alphabet):
 COMMANDS = {"estimate": (EstimateConfig, estimate), "tune": (TuneConfig, tune)}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Runs the command that is the first word of the command line."""
     parser = Parser(description=__doc__,
                     epilog="lm.py estimate --help and lm.py tune --help list their flags",

@@ -11,9 +11,10 @@ what it does not write).
 import dataclasses
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
-from deepspeech2.src.corpora import CORPORA, stem
+from deepspeech2.src.corpora import CORPORA, Spoken, stem
 from deepspeech2.src.download import download_an4, download_librispeech
 from deepspeech2.src.features import RATE
 from deepspeech2.src.manifest import Sample, write_manifest
@@ -33,6 +34,7 @@ from utils.progress import progress
 from utils.ranges import Range
 
 Words = Annotated[int, Range(2, 6, or_zero=True)]     # those that KenLM is built for
+Row = tuple[str, int, set[str], float, int]             # of the table: part, utterances, speakers, seconds, words
 VALID_SPEAKERS = {"an4": (8, ""), "librispeech_an4": (8, "an4-"), "mini": (8, "")}     # how many, of what prefix
 AUTO = "auto"           # labels: those of the training transcripts
 DEFAULT_LABELS = {"aishell": AUTO}
@@ -87,7 +89,7 @@ class PrepareConfig(CorpusSettings):
     checksum: str = ""
 
 
-def choose_labels(config, parts):
+def choose_labels(config: PrepareConfig, parts: Mapping[str, Sequence[Spoken]]) -> tuple[str, bool]:
     """(the labels that config.labels asks for, whether they were collected from the training transcripts)."""
     if (config.labels or DEFAULT_LABELS.get(config.corpus, LABELS)) != AUTO:
         return read_labels(config.labels) or LABELS, False
@@ -95,7 +97,8 @@ def choose_labels(config, parts):
                           for item in items), True
 
 
-def normalised(parts, labels, collected=False):
+def normalised(parts: Mapping[str, Sequence[Spoken]], labels: str,
+               collected: bool = False) -> tuple[dict[str, list[Spoken]], list[str]]:
     """({part: [Spoken]} with texts as the labels write them, [reason] of empty ones); every file once in a part.
 
     UserError for a character that is no label; where the labels are `collected`, a line that counts them.
@@ -122,7 +125,7 @@ def normalised(parts, labels, collected=False):
     return whole, reasons
 
 
-def divided(parts, config):
+def divided(parts: dict[str, list[Spoken]], config: PrepareConfig) -> dict[str, list[Spoken]]:
     """{manifest: [Spoken]}: LibriSpeech's splits together too, and speakers held out of training as valid."""
     for name, splits in (("train", ("train-", "train_")), ("valid", ("dev-", "dev_"))):
         together = [item for part in parts if part.startswith(splits) for item in parts[part]]
@@ -144,18 +147,19 @@ def divided(parts, config):
     return kept | {"valid": [item for _, item in valid]}
 
 
-def text_path(item, config):
+def text_path(item: Spoken, config: PrepareConfig) -> str:
     """Where the text of an utterance is written, for deepspeech.pytorch."""
     return os.path.abspath(os.path.join(config.output_folder, "txt", inside(stem(item.path)) + ".txt"))
 
 
-def write_texts(parts, config):
+def write_texts(parts: Mapping[str, Sequence[Spoken]], config: PrepareConfig) -> None:
     """txt/ of all utterances."""
     for item in progress([item for items in parts.values() for item in items], "txt", "file"):
         write_text(text_path(item, config), item.text + "\n", flush=False)
 
 
-def write_part(part, items, good, folder, config, alphabet):
+def write_part(part: str, items: Sequence[Spoken], good: Mapping[str, int], folder: str, config: PrepareConfig,
+               alphabet: Alphabet) -> Row:
     """part.json of utterances in `folder`; a row of the table."""
     rows = [Sample(item.path, text_path(item, config), item.text, good[item.path] / RATE) for item in items]
     write_manifest(os.path.join(config.output_folder, f"{part}.json"), folder, rows)
@@ -163,7 +167,8 @@ def write_part(part, items, good, folder, config, alphabet):
             sum(len(alphabet.words(item.text)) for item in items))
 
 
-def prepare(scan, config):
+def prepare(scan: Callable[[Any], tuple[str, dict[str, list[Spoken]], list[str]]],
+            config: PrepareConfig) -> list[Row]:
     """All manifests of a corpus; rows of the table."""
     root, parts, reasons = scan(config)
     config = dataclasses.replace(config, data_folder=root)
@@ -198,7 +203,7 @@ def prepare(scan, config):
             for part in sorted(parts, key=lambda part: (part in ORDER and ORDER.index(part) + 1, part))]
 
 
-def download(config):
+def download(config: PrepareConfig) -> None:
     """What --download asks for."""
     require(config, "corpus", "data_folder", "output_folder")       # before the long work
     if config.corpus not in ("an4", "librispeech"):
@@ -212,7 +217,7 @@ def download(config):
         download_librispeech(config.data_folder, config.splits.split(","), config.base_url)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
     idle = [name for name in OF_DOWNLOADS if getattr(config, name) != getattr(PrepareConfig, name)]

@@ -11,6 +11,7 @@ import glob
 import os
 import re
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 
 from ecapatdnn.src import corpora
 from ecapatdnn.src.features import RATE
@@ -19,6 +20,7 @@ from utils.audio.recording import inspect
 from utils.config import parse_config
 from utils.corpora import kaldi
 from utils.corpora.corpus import (
+    Parts,
     choose_corpus,
     parallel,
     plan,
@@ -79,7 +81,7 @@ class PrepareConfig(CorpusSettings):
     expect_speakers: Count = 0
 
 
-def note_counts(items, config):
+def note_counts(items: Sequence[tuple[str, str]], config: PrepareConfig) -> None:
     """Says when a VoxCeleb tree is not as large as it should be."""
     speakers, files = len({speaker for speaker, _ in items}), len(items)
     print(f"{config.data_folder}: {speakers:,} speakers, {files:,} files")
@@ -93,7 +95,7 @@ def note_counts(items, config):
         print(f"warning: {files:,} files, {name} has {expected:,}")
 
 
-def print_table(parts, good, lists):
+def print_table(parts: Parts, good: Mapping[str, int], lists: Mapping[str, Sequence[str]]) -> None:
     """Speakers, utterances and hours of every part, then the lists."""
     print(f"{'part':<12}{'speakers':>10}{'utterances':>12}{'hours':>10}")
     for name, items in parts.items():
@@ -118,7 +120,7 @@ TEST_LISTS = {   # corpus: {list: (part, its trials)}
 DRAWN = ("aishell", "kaldi")        # corpora whose other parts may come without trials
 
 
-def prepare_speakers(config):
+def prepare_speakers(config: PrepareConfig) -> None:
     """Training list, validation trials and test trials of a corpus of speakers."""
     parts = SCANNERS[config.corpus](config)
     require_speakers(parts, config)
@@ -127,14 +129,14 @@ def prepare_speakers(config):
     prepare_parts(parts, config)
 
 
-def prepare_cnceleb(config):
+def prepare_cnceleb(config: PrepareConfig) -> None:
     """As prepare_speakers, of CN-Celeb with its trials."""
     parts, pairs = corpora.scan_cnceleb(config)
     require_speakers(parts, config)
     prepare_parts(parts, config, pairs)
 
 
-def prepare_kaldi(config):
+def prepare_kaldi(config: PrepareConfig) -> None:
     """As prepare_speakers, of data folders of Kaldi: a list of trials for each that is not for training."""
     corpus = kaldi.read_corpus(config, RATE)
     parts, reasons = kaldi.speaker_parts(corpus)
@@ -143,7 +145,9 @@ def prepare_kaldi(config):
                   {f"{name}.txt": trials for name, trials in corpus.trials.items()}, corpus.reasons + reasons)
 
 
-def prepare_parts(parts, config, pairs=None, reasons=()):
+def prepare_parts(parts: Parts, config: PrepareConfig,
+                  pairs: Mapping[str, Iterable[tuple[bool, str, str]]] | None = None,
+                  reasons: Sequence[str] = ()) -> None:
     """The lists of parts of speakers; `pairs` {list: [(target, path, path)]} come with them, and [reason] of others."""
     folder, parts, jobs = plan(parts, config, RATE)
     trials = given_trials(parts, config)
@@ -170,7 +174,7 @@ def prepare_parts(parts, config, pairs=None, reasons=()):
     print_table(usable, good, lists)
 
 
-def given_trials(parts, config):
+def given_trials(parts: Parts, config: PrepareConfig) -> dict[str, list[str]]:
     """{list: lines} of the trials that come with a corpus or with --trials, checked before the long work."""
     if config.corpus == "mini":
         file = os.path.join(config.data_folder, "test_trials.txt")
@@ -181,7 +185,7 @@ def given_trials(parts, config):
     return {}
 
 
-def make_lists(parts, config, given):
+def make_lists(parts: Parts, config: PrepareConfig, given: Iterable[str]) -> dict[str, list[str]]:
     """{list: lines}; takes the validation speakers out of parts["train"] into parts["valid"].
 
     A test part gets the trials of TEST_LISTS, or a sample of all where none are `given`.
@@ -209,7 +213,7 @@ def _cut(path, config):
     return path.split("/", 1)[1] if config.corpus == "mini" else path
 
 
-def prepare_rirs(config):
+def prepare_rirs(config: PrepareConfig) -> None:
     """rirs.txt: simulated room impulse responses that can be read."""
     top = os.path.basename(os.path.abspath(config.data_folder))
     paths = [path for path in find(config) if "/simulated_rirs/" in f"/{top}/{path}"]
@@ -225,7 +229,7 @@ def prepare_rirs(config):
     print(f"{path}: {count} lines, relative to {folder}")
 
 
-def prepare_musan(config):
+def prepare_musan(config: PrepareConfig) -> None:
     """musan_split/: long files in pieces, so that a noise costs a short read."""
     split, jobs = os.path.join(config.output_folder, "musan_split"), []
     for path in find(config, excluded=[split]):
@@ -241,8 +245,11 @@ def prepare_musan(config):
     print(f"{split}: {pieces} pieces, {pieces * PIECE / RATE / 3600:.2f} h")
 
 
-def split_musan(job):
-    """(pieces, "") or (0, reason). Pieces are named by their first second and written in order."""
+def split_musan(job: tuple[str, str, bool]) -> tuple[int, str]:
+    """Of (recording, folder for its pieces, resample): (pieces, "") or (0, reason).
+
+    Pieces are named by their first second and written in order.
+    """
     source, folder, resample = job
     try:
         starts = range(0, audio_file.duration(source, RATE) - PIECE, STRIDE)
@@ -263,7 +270,7 @@ CORPORA = {**dict.fromkeys(SCANNERS, prepare_speakers), "cnceleb": prepare_cncel
            "musan": prepare_musan, "rirs": prepare_rirs}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Prepares the corpus that the command line names."""
     config = parse_config(PrepareConfig, argv)
     prepare = choose_corpus(config, CORPORA)

@@ -7,6 +7,7 @@ With --valid_speakers 0 there is no val part, and a manifest of it that an earli
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from deepspeech2.prepare import PrepareConfig, prepare
 from deepspeech2.src.corpora import scan_an4, stem
 from deepspeech2.src.download import download_an4
 from deepspeech2.src.features import RATE
-from deepspeech2.src.manifest import read_manifest
+from deepspeech2.src.manifest import Utterance, read_manifest
 from utils.config import parse_config
 from utils.corpora.corpus import convert, prepared_folder, write_list
 from utils.errors import run
@@ -48,7 +49,7 @@ class An4Config(Ranged):
     checksum: str = ""
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     """Downloads, converts and lists AN4."""
     config = parse_config(An4Config, argv)
     download_an4(config.data_folder, config.base_url, config.checksum)
@@ -68,7 +69,7 @@ def main(argv):
             print(f"{manifest}: {len(rows)} utterances")
 
 
-def lay_out(utterances, folder):
+def lay_out(utterances: Sequence[Utterance], folder: Path) -> list[tuple[Path, Path]]:
     """Writes every utterance as wav/<name>.wav and txt/<name>.txt into `folder`: [(wav, txt)]."""
     rows = []
     for utterance in progress(utterances, str(folder)):
