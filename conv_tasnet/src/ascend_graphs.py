@@ -8,39 +8,26 @@ from mindspore import Tensor
 
 from conv_tasnet.src.config import Config
 from conv_tasnet.src.inference import MixtureNetwork
-from conv_tasnet.src.loss import make_loss
 from conv_tasnet.src.model import ConvTasNet
-from conv_tasnet.src.optimizer import make_optimizer, make_schedule
 from conv_tasnet.src.streaming import Step, Stream, steps_of
+from conv_tasnet.src.training import make_recipe
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.device import Device
 from utils.layers.ascend import for_ascend
 from utils.layers.steps import Stepper
-from utils.training.loop import trainable
-from utils.training.recipe import Recipe
-from utils.training.state import parameters
 from utils.training.train_step import adapt
 
 CONFIG = Config
-UPDATES = 100       # of an epoch
+STEPS = 100     # of an epoch
 
 
 def train(config: Config, device: Device) -> list[Callable]:
     """As train.py."""
-    model, (loss, improvement) = ConvTasNet(config), make_loss(config)
-    precision = adapt(model, config, device)
-    model.set_train()
-
-    def objective(mixture, sources, lengths):
-        return loss(model(mixture, lengths), sources, mixture, lengths)
-
+    recipe = make_recipe(dataclasses.replace(config, valid_dir="", initial_model=""), STEPS, device)
     count, samples = config.minibatch_size, round(config.segment * config.sample_rate)
     batch = [Tensor(np.zeros(shape, np.float32)) for shape in ((count, samples), (count, config.C, samples))]
     batch.append(Tensor(np.full(count, samples, np.int32)))
-    schedule = make_schedule(config, UPDATES)
-    optimizer = make_optimizer(config, trainable(model), schedule(0))
-    recipe = Recipe(parameters(model), precision, objective, improvement, optimizer, schedule, "valid_loss")
     return training_calls(recipe, config, device, batch)
 
 

@@ -34,11 +34,12 @@ LAYOUT = ("X", "P", "variant", "mask_nonlinear", "sample_rate")
 def train(config: Config) -> Progress:
     """Trains as `config` says."""
     require(config, "train_dir")
-    return run_training(config, TrainSet, make_recipe)
+    return run_training(config, TrainSet, lambda config, train_set, device: make_recipe(
+        config, train_set.steps, device))
 
 
-def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
-    """Network, loss, optimiser and validation."""
+def make_recipe(config: Config, steps: int, device: Device) -> Recipe:
+    """Network, loss, optimiser and validation, of epochs of so many batches."""
     model, (loss, improvement) = ConvTasNet(config), make_loss(config)
     precision = adapt(model, config, device)
     model.set_train()
@@ -49,7 +50,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
     def objective(mixture: Tensor, sources: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return loss(model(mixture, lengths), sources, mixture, lengths)    # (M, S), (M, C, S), (M,) -> scalar, scalar
 
-    schedule = make_schedule(config, config.updates(train_set.steps))
+    schedule = make_schedule(config, config.updates(steps))
     optimizer = make_optimizer(config, trainable(model), schedule(0))
     return Recipe(weights, precision, objective, improvement, optimizer, schedule, criterion="valid_loss",
                   validate=validation(config, model, device))

@@ -9,42 +9,28 @@ from mindspore import Tensor
 from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, RATE
 from deepspeech2.src.inference import BatchNetwork
-from deepspeech2.src.loss import CtcLoss
 from deepspeech2.src.model import DeepSpeech2
-from deepspeech2.src.optimizer import make_optimizer, make_schedule
 from deepspeech2.src.streaming import Step, Stream, begin, steps_of
+from deepspeech2.src.training import make_recipe
 from deepspeech2.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.device import Device
 from utils.layers.ascend import for_ascend
 from utils.layers.steps import Stepper
-from utils.training.loop import trainable
-from utils.training.recipe import Recipe
-from utils.training.state import parameters
 from utils.training.train_step import adapt
 
 CONFIG = Config
 FRAMES, LABELS = 200, 20    # of an utterance
-UPDATES = 100               # of an epoch
+STEPS = 100                 # of an epoch
 
 
 def train(config: Config, device: Device) -> list[Callable]:
     """As train.py."""
-    model, loss = DeepSpeech2(config), CtcLoss()
-    precision = adapt(model, config, device)
-    model.set_train()
-
-    def objective(features, frames, labels, counts):
-        log_probs, frames = model(features, frames)
-        return loss(log_probs, frames, labels, counts)
-
+    recipe = make_recipe(dataclasses.replace(config, val_manifest="", initial_model=""), STEPS, device)
     count = config.minibatch_size
     batch = [Tensor(np.zeros((count, FRAMES, BINS), np.float32)), Tensor(np.full(count, FRAMES, np.int32)),
              Tensor(np.ones((count, LABELS), np.int32)), Tensor(np.full(count, LABELS, np.int32))]
-    schedule = make_schedule(config, UPDATES)
-    optimizer = make_optimizer(config, trainable(model), schedule(0))
-    recipe = Recipe(parameters(model), precision, objective, "infinite", optimizer, schedule, "valid_wer")
     return training_calls(recipe, config, device, batch)
 
 

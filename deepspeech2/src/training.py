@@ -34,11 +34,12 @@ OUTPUT = "output."      # how the names of the output layer begin
 def train(config: Config) -> Progress:
     """Trains as `config` says."""
     require(config, "train_manifest")
-    return run_training(config, TrainSet, make_recipe)
+    return run_training(config, TrainSet, lambda config, train_set, device: make_recipe(
+        config, train_set.steps, device))
 
 
-def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
-    """Network, loss, optimiser and validation."""
+def make_recipe(config: Config, steps: int, device: Device) -> Recipe:
+    """Network, loss, optimiser and validation, of epochs of so many batches."""
     model, loss = DeepSpeech2(config), CtcLoss()
     precision = adapt(model, config, device)
     if precision.level in ("O0", BF16):
@@ -52,7 +53,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device) -> Recipe:
         log_probs, frames = model(features, frames)
         return loss(log_probs, frames, labels, counts)     # (B, T, F), (B,), (B, S), (B,) -> scalar, scalar
 
-    schedule = make_schedule(config, config.updates(train_set.steps))
+    schedule = make_schedule(config, config.updates(steps))
     optimizer = make_optimizer(config, trainable(model), schedule(0))
     return Recipe(weights, precision, objective, "infinite", optimizer, schedule,
                   criterion=f"valid_{Alphabet(config.labels).rate}", validate=validation(config, model, device))

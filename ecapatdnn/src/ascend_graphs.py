@@ -4,46 +4,31 @@ from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
+from ecapatdnn.src import speaker_id_training, training
 from ecapatdnn.src.config import Config
 from ecapatdnn.src.features import HOP, RATE
-from ecapatdnn.src.identification import SpeakerId, likelihood_and_error
+from ecapatdnn.src.identification import SpeakerId
 from ecapatdnn.src.inference import SCORE_CROP, UtteranceNetwork, Verifier
-from ecapatdnn.src.loss import AamSoftmax
 from ecapatdnn.src.model import make_network
-from ecapatdnn.src.optimizer import make_optimizer, make_schedule
 from ecapatdnn.src.speaker_id_config import SpeakerIdConfig
 from ecapatdnn.src.waveform import FromWaveform
 from utils.ascend_check.graphs import distributed, training_calls, variants
 from utils.cpu_ops import fast
 from utils.device import Device
 from utils.layers.ascend import for_ascend
-from utils.training.loop import trainable
-from utils.training.recipe import Recipe
-from utils.training.schedules import linear
-from utils.training.state import parameters
 from utils.training.train_step import adapt
 
 CONFIG = Config
 SPEAKERS = 10       # the loss's
-UPDATES = 100       # of an epoch
+STEPS = 100         # of an epoch
 
 
 def train(config: Config, device: Device) -> list[Callable]:
     """As train.py."""
-    model = make_network(config)
-    loss = AamSoftmax(config.emb_size, SPEAKERS, config.margin, config.scale, config.sub_centers)
-    loss.update_parameters_name("loss.")
-    precision = adapt(model, config, device)
-    model.set_train()
-
-    def objective(features, speaker):
-        return loss(model(features), speaker)
-
-    schedule = make_schedule(config, UPDATES)
-    recipe = Recipe(parameters(model, loss), precision, objective, "accuracy",
-                    make_optimizer(config, trainable(model, loss), schedule(0)), schedule, "valid_eer")
+    config = dataclasses.replace(config, valid_list="", eval_list="", initial_model="")
+    recipe = training.make_recipe(config, STEPS, SPEAKERS, device, training.write_score)
     return training_calls(recipe, config, device, crops(config))
 
 
@@ -83,15 +68,7 @@ def export(config: Config, device: Device) -> list[Callable]:
 def identify(config: SpeakerIdConfig, device: Device) -> list[Callable]:
     """As speaker_id.py: a step of the training, then whole files."""
     model = SpeakerId(config, SPEAKERS)
-    precision = adapt(model, config, device)
-    model.set_train()
-
-    def objective(features, speaker):
-        return likelihood_and_error(model(features), speaker)
-
-    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, UPDATES)
-    optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
-    recipe = Recipe(parameters(model), precision, objective, "error", optimizer, schedule, "valid_error")
+    recipe = speaker_id_training.make_recipe(config, model, STEPS, device)
     calls = training_calls(recipe, config, device, crops(config))
 
     def test():

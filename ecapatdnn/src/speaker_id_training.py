@@ -26,7 +26,7 @@ def train(config: SpeakerIdConfig) -> Progress:
         train_set = TrainSet(config.crops(), device.rank, device.size)
         with Batches(train_set, config.num_workers) as batches:
             model = SpeakerId(config, train_set.classes)
-            recipe = make_recipe(config, model, train_set, device)
+            recipe = make_recipe(config, model, train_set.steps, device)
             folder.log(f"network {config.network}")
             progress = fit(recipe, batches, folder, config, device)
         if not config.max_steps:
@@ -36,8 +36,8 @@ def train(config: SpeakerIdConfig) -> Progress:
     return progress
 
 
-def make_recipe(config: SpeakerIdConfig, model: SpeakerId, train_set: TrainSet, device: Device) -> Recipe:
-    """Loss, optimiser and validation of the network."""
+def make_recipe(config: SpeakerIdConfig, model: SpeakerId, steps: int, device: Device) -> Recipe:
+    """Loss, optimiser and validation of the network, of epochs of so many batches."""
     precision = adapt(model, config, device)
     model.set_train()
 
@@ -48,7 +48,7 @@ def make_recipe(config: SpeakerIdConfig, model: SpeakerId, train_set: TrainSet, 
         error, loss = evaluate(model, config, "valid", device)
         return {"valid_error": error, "valid_loss": loss}
 
-    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, config.updates(train_set.steps))
+    schedule = linear(config.max_lrate, config.base_lrate, config.num_epochs, config.updates(steps))
     optimizer = nn.Adam(trainable(model), learning_rate=schedule(0), weight_decay=config.weight_decay)
     return Recipe(parameters(model), precision, objective, "error", optimizer, schedule, criterion="valid_error",
                   validate=validate, after_epoch=write_log)

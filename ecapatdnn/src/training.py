@@ -28,14 +28,14 @@ def train(config: Config, after_epoch: Callable[[RunFolder], object] | None = No
     """Trains as `config` says. `after_epoch` is called with the run folder; by default it writes score.txt."""
     require(config, "train_list", "train_path")
     return run_training(config, TrainSet, lambda config, train_set, device: make_recipe(
-        config, train_set, device, after_epoch or write_score))
+        config, train_set.steps, train_set.classes, device, after_epoch or write_score))
 
 
-def make_recipe(config: Config, train_set: TrainSet, device: Device,
+def make_recipe(config: Config, steps: int, classes: int, device: Device,
                 after_epoch: Callable[[RunFolder], object]) -> Recipe:
-    """Network, loss, optimiser and validation."""
+    """Network, loss of so many classes, optimiser and validation, of epochs of so many batches."""
     model = make_network(config)
-    loss = AamSoftmax(config.emb_size, train_set.classes, config.margin, config.scale, config.sub_centers)
+    loss = AamSoftmax(config.emb_size, classes, config.margin, config.scale, config.sub_centers)
     loss.update_parameters_name("loss.")
     precision = adapt(model, config, device)
     if precision.level == BF16:
@@ -52,7 +52,7 @@ def make_recipe(config: Config, train_set: TrainSet, device: Device,
     def set_margin(epoch: int) -> None:
         loss.set_margin(margin_at(epoch, config.margin, config.margin_start, config.margin_end))
 
-    schedule = make_schedule(config, config.updates(train_set.steps), device.size)
+    schedule = make_schedule(config, config.updates(steps), device.size)
     optimizer = make_optimizer(config, trainable(model, loss), schedule(0))
     return Recipe(weights, precision, objective, "accuracy", optimizer, schedule, criterion="valid_eer",
                   validate=validation(config, model, device), before_epoch=set_margin, after_epoch=after_epoch)
