@@ -8,7 +8,7 @@ import soundfile
 from tests.helpers.errors import refused
 from utils.corpora import simulate_rooms
 from utils.corpora.lists import read_rooms
-from utils.errors import NotFoundError, SettingError
+from utils.errors import NotFoundError, OutputError, SettingError
 
 RATE = 8000
 needs_pyroomacoustics = pytest.mark.skipif(importlib.util.find_spec("pyroomacoustics") is None,
@@ -50,6 +50,12 @@ def test_the_list_has_every_place_of_every_room_and_a_seed_gives_the_same(tmp_pa
         assert np.abs(one).max() == pytest.approx(simulate_rooms.PEAK, abs=1e-3)
     delays = [np.abs(response).argmax() for response in samples(alone)]
     assert len(set(delays)) == 6    # each at a distance of its own from the microphone
+
+
+@needs_pyroomacoustics
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work():
+    with refused(OutputError, "/dev/null", "--output_folder"):
+        simulate_rooms.main(["--output_folder", "/dev/null"])
 
 
 def test_mistakes(tmp_path, monkeypatch):

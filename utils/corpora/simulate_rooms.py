@@ -21,6 +21,7 @@ from utils.command_line import Parser
 from utils.corpora.corpus import parallel, write_list
 from utils.errors import NotFoundError, SettingError, run
 from utils.ranges import Range, number
+from utils.results import require_writable
 
 SMALLEST, LARGEST = (3.0, 3.0, 2.4), (8.0, 6.0, 3.5)   # metres
 CLEARANCE = 0.5     # metres between a place and a wall or the microphone
@@ -48,6 +49,7 @@ def main(argv: Sequence[str]) -> str:
         raise SettingError(f"--t60_min: found {args.t60_min}, expected at most --t60_max, {args.t60_max}")
     if importlib.util.find_spec("pyroomacoustics") is None:
         raise NotFoundError("pyroomacoustics: not installed; run: pip install pyroomacoustics")
+    require_writable(args.output_folder, "name another --output_folder")
     os.makedirs(args.output_folder, exist_ok=True)
     write = functools.partial(write_room, folder=args.output_folder, places=args.places, rate=args.sample_rate,
                               t60=(args.t60_min, args.t60_max), seed=args.seed)
