@@ -40,7 +40,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--stream", action="store_true",
                         help="step by step with a unidirectional network, as transcribe_stream does live; instead of "
                         "overlapping windows")
-    parser.add_argument("--lm_path", help="ARPA or KenLM language model")
+    parser.add_argument("--lm_path", help="ARPA or KenLM language model, or the name of one that ships: english")
     for name, kind in (("alpha", float), ("beta", float), ("beam_width", int)):
         parser.add_argument(f"--{name}", type=number(f"--{name}", ranges_of(Config)[name], kind),
                             help=explained(Config)[name][1])

@@ -81,7 +81,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object per recording, with word times")
     for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
         parser.add_checkpoint(f"--{model}")
-    parser.add_argument("--lm_path", help="ARPA or KenLM language model")
+    parser.add_argument("--lm_path", help="ARPA or KenLM language model, or the name of one that ships: english")
     parser.add_argument("--beam_width", type=number("--beam_width", ranges_of(Config)["beam_width"], int),
                         help=explained(Config)["beam_width"][1])
     parser.add_device_target()

@@ -8,7 +8,7 @@ import soundfile
 from tests.helpers.errors import refused
 from utils.corpora import simulate_rooms
 from utils.corpora.lists import read_rooms
-from utils.errors import NotFoundError, OutputError, SettingError
+from utils.errors import OutputError, SettingError, UnsupportedError
 
 RATE = 8000
 needs_pyroomacoustics = pytest.mark.skipif(importlib.util.find_spec("pyroomacoustics") is None,
@@ -63,6 +63,6 @@ def test_mistakes(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with refused(SettingError, "--t60_min", "0.5", "0.4"):
         simulate_rooms.main([*out, "--t60_min", "0.5", "--t60_max", "0.4"])
-    with refused(NotFoundError, "pyroomacoustics", "not installed", "pip install pyroomacoustics"):
+    with refused(UnsupportedError, "pyroomacoustics", "not installed", "pip install pyroomacoustics"):
         simulate_rooms.main(out)
     assert not (tmp_path / "out").exists()

@@ -96,20 +96,26 @@ def best_of(path: StrPath, pretrained: StrPath | None = None) -> str:
     pretrained: a model's folder of that name; `path` may then be the name of a folder in it, where nothing else is
     called so.
     """
-    name = os.fspath(path)
-    if pretrained and not os.path.exists(name) and not os.path.dirname(name):
-        shipped = [place.parent.name for place in sorted(Path(pretrained).glob("*/best.ckpt"))]
-        if name in shipped:
-            return os.path.join(pretrained, name, "best.ckpt")
-        if shipped and not os.path.splitext(name)[1]:
-            raise NotFoundError(f"{name}: no such file, nor one of the checkpoints that ship: {', '.join(shipped)}"
-                                f"{nearest(name, shipped)}")
-    if not os.path.isdir(path):
+    name = shipped(path, pretrained, "best.ckpt") if pretrained else os.fspath(path)
+    if not os.path.isdir(name):
         return name
-    best = os.path.join(path, "best.ckpt")
+    best = os.path.join(name, "best.ckpt")
     if not os.path.isfile(best):
-        raise NotFoundError(f"{path}: holds no best.ckpt; expected a run folder, or a checkpoint in it")
+        raise NotFoundError(f"{name}: holds no best.ckpt; expected a run folder, or a checkpoint in it")
     return best
+
+
+def shipped(path: StrPath, pretrained: StrPath, file: str) -> str:
+    """`path`, or pretrained/NAME/`file` where it is a NAME and no file; NotFoundError where neither is there."""
+    name = os.fspath(path)
+    if os.path.exists(name) or os.path.dirname(name):
+        return name
+    names = [place.parent.name for place in sorted(Path(pretrained).glob(f"*/{file}"))]
+    if name in names:
+        return os.path.join(pretrained, name, file)
+    if names and not os.path.splitext(name)[1]:
+        raise NotFoundError(f"{name}: no such file, nor a name of what ships: {', '.join(names)}{nearest(name, names)}")
+    return name
 
 
 def links(path: StrPath) -> list[Path]:

@@ -73,7 +73,7 @@ class Config(ModelSettings):
     ckpt_save_dir: str = "runs/deepspeech2"
 
     # decoding
-    lm_path: str = ""               # ARPA or KenLM model; "": none
+    lm_path: str = ""               # ARPA or KenLM model, or the name of one that ships; "": none
     alpha: Weight = 0.8             # weight of the language model's log probability
     beta: Weight = 1.0              # reward of a word, beside the language model
     beam_width: Beam = 0            # prefixes kept by beam search; 0: greedy without a language model, 100 with one

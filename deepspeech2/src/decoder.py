@@ -8,6 +8,7 @@ import logging
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import kenlm
@@ -23,7 +24,9 @@ from deepspeech2.src.ngram import check_arpa, for_kenlm
 from deepspeech2.src.text import BLANK, Alphabet, collapse, shown
 from utils.errors import ContentError, MismatchError, NotFoundError, RunError
 from utils.files import StrPath, write_arrays
+from utils.paths import shipped
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 LM_WIDTH = 100      # prefixes held with a language model, unless beam_width says otherwise
 
 logging.getLogger("pyctcdecode").setLevel(logging.ERROR)    # it warns of any vocabulary under 1000 words
@@ -249,7 +252,8 @@ def make_decoder(config: Config, alphabet: Alphabet) -> Callable[[np.ndarray], s
 
 def _decoder(config, alphabet):
     if config.lm_path:
-        return LanguageModelDecoder(alphabet, config.lm_path, config.alpha, config.beta, config.beam_width or LM_WIDTH)
+        path = shipped(config.lm_path, PRETRAINED, "lm.arpa.gz")
+        return LanguageModelDecoder(alphabet, path, config.alpha, config.beta, config.beam_width or LM_WIDTH)
     if config.beam_width:
         return lambda log_probs: beam_search(log_probs, alphabet, config.beam_width)[0][0]
     return lambda log_probs: greedy(log_probs, alphabet)

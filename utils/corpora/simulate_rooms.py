@@ -19,7 +19,7 @@ import numpy as np
 from utils.audio.audio_file import write_wav
 from utils.command_line import Parser
 from utils.corpora.corpus import parallel, write_list
-from utils.errors import NotFoundError, SettingError, run
+from utils.errors import SettingError, UnsupportedError, run
 from utils.ranges import Range, number
 from utils.results import require_writable
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> str:
     if args.t60_min > args.t60_max:
         raise SettingError(f"--t60_min: found {args.t60_min}, expected at most --t60_max, {args.t60_max}")
     if importlib.util.find_spec("pyroomacoustics") is None:
-        raise NotFoundError("pyroomacoustics: not installed; run: pip install pyroomacoustics")
+        raise UnsupportedError("pyroomacoustics: not installed; run: pip install pyroomacoustics")
     require_writable(args.output_folder, "name another --output_folder")
     os.makedirs(args.output_folder, exist_ok=True)
     write = functools.partial(write_room, folder=args.output_folder, places=args.places, rate=args.sample_rate,
