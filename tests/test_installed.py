@@ -77,7 +77,7 @@ def test_the_wheel_holds_what_programs_need_and_nothing_else(wheel):
     assert {"utils/cpu_ops/kernels/common.h", "utils/ascend_check/chip.cc", "utils/msrun.sh",
             "meeting/samples/meeting.flac", "app/static/index.html"} <= names
     assert not [name for name in names if re.search(r"(^|/)(tests?|results|benchmarks|runs)/|\.png$", name)]
-    assert wheel.stat().st_size < 25e6
+    assert wheel.stat().st_size < 60e6
 
 
 @needs_setuptools

@@ -1,24 +1,34 @@
 #!/usr/bin/env bash
-# 在开放语料上训练通用英语模型（第二步不加掩蔽、噪声更少，从第一步的权重开始）并评估：先贪心解码，再加训练文本的 3 元语言模型，其权重在
-# 开发集上选定。给出检查点时不训练，只评估。
+# 在开放语料上训练通用英语模型并评估：先贪心解码，再加训练文本的 3 元语言模型，其权重在开发集上选定。训练分四步，每步从上一步的权重开始：
+# 第二步不加掩蔽、噪声更少，第三、四步从头加掩蔽。给出检查点时不训练，只评估。
 # PRESET=open_speech_streaming 为实时识别的单向模型。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。用法：
 #   bash scripts/results_open_speech.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder of all corpora}"
 cd "$(dirname "$0")/.."
 python=$PWD/../.venv/bin/python preset=${PRESET:-open_speech} lists=lists/open_speech
-run=runs/${preset}_again
+run=runs/${preset}_fourth
 checkpoint=${1:-$run/average.ckpt}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists --lm 3
 weights=()      # 语言模型的 alpha 与 beta：检查点自带
 if [ $# = 0 ]; then
   "$python" train.py --config "$preset" --amp_level bf16 --resume auto
   "$python" train.py --config "$preset" --amp_level bf16 --resume auto --initial_model "runs/$preset/best.ckpt" \
-    --ckpt_save_dir "$run" --learning_rate 0.00045 --learning_anneal 0.85 --mask_from 0 --noise_prob 0.1 \
-    --room_share 0.1 --num_epochs 14 --seed 1
-  "$python" -m utils.average "$run" --num 3
+    --ckpt_save_dir "runs/${preset}_again" --learning_rate 0.00045 --learning_anneal 0.85 --mask_from 0 --noise_prob 0.1 \
+    --room_share 0.1 --num_epochs 8 --seed 1
+  before=runs/${preset}_again
+  for stage in third fourth; do
+    "$python" -m utils.average "$before" --num 3
+    if [ $stage = third ]; then rest=(--num_epochs 9 --seed 2); else rest=(--num_epochs 7 --seed 3); fi
+    "$python" train.py --config "$preset" --amp_level bf16 --resume auto --initial_model "$before/average.ckpt" \
+      --ckpt_save_dir "runs/${preset}_$stage" --learning_rate 0.0004 --learning_anneal 0.8 --mask_from 1 \
+      --room_share 0.1 --speeds 0.85,0.9,0.95,1.0,1.05,1.1,1.15 "${rest[@]}"
+    before=runs/${preset}_$stage
+  done
+  "$python" -m utils.average "$run" "runs/${preset}_third" --num 3
   "$python" eval.py --checkpoint_path "$checkpoint" --test_manifest $lists/valid.json --save_log_probs true
-  "$python" lm.py tune --log_probs "$run/eval_valid/log_probs.npz" --lm $lists/lm.arpa --alpha_steps 9
+  "$python" lm.py tune --log_probs "$run/eval_valid/log_probs.npz" --lm $lists/lm.arpa \
+    --alpha_from 0.5 --alpha_to 1.5 --beta_from 1 --beta_to 4
   weights=(--config "$run/eval_valid/lm.json")
 fi
 for part in an4_test alphanumeric dev-clean; do
