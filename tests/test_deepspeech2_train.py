@@ -30,7 +30,7 @@ from deepspeech2 import eval as evaluation
 from deepspeech2 import export, infer, lm, prepare, preprocess, train
 from deepspeech2.src import training
 from deepspeech2.src.config import Config
-from deepspeech2.src.features import BINS
+from deepspeech2.src.features import BINS, spectrogram
 from deepspeech2.src.manifest import read_samples, write_manifest
 from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer
@@ -181,6 +181,18 @@ def test_exported_graph_equals_the_network(trained, recognise, tmp_path, length)
         frames = np.array([total - 20], np.int32)
         for found, expected in zip(graph(Tensor(features), Tensor(frames)), recognise(features, frames), strict=True):
             np.testing.assert_allclose(found.asnumpy(), expected, atol=1e-5)
+
+
+def test_graph_of_a_waveform_of_any_length_equals_the_network_on_its_features(trained, recognise, tmp_path):
+    path = export.main(using(trained, length=0, input="waveform", file_name=str(tmp_path / "net")))
+    graph = nn.GraphCell(ms.load(str(path)))
+    for total in (8000, 20319):
+        waveform = 0.1 * np.random.default_rng(total).standard_normal(total).astype(np.float32)
+        features = spectrogram(waveform)[None]
+        expected, count = recognise(features, np.array([features.shape[1]], np.int32))
+        found, counted = (value.asnumpy() for value in graph(Tensor(waveform[None])))
+        assert counted == count
+        np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["features", pytest.param("waveform", marks=pytest.mark.slow)])

@@ -42,7 +42,7 @@ class Spectrogram(nn.Cell):
         mask = None if samples is None else length_mask(gain.reshape(1, -1), frame_count(samples)).reshape(-1, 1)
         x = log_magnitude(squares, gain)                                        # (T, F)
         x = x - mean_over(x.mean(1, keep_dims=True), 0, mask)
-        peak = ops.maximum(x.abs().max((0, 1), keepdims=True), 1e-5)            # float16 squares what it divides
+        peak = ops.maximum(ops.amax(x.abs(), (0, 1), keepdims=True), 1e-5)      # float16 squares what it divides
         frames = (ones_like(gain) if mask is None else mask).sum(0)
         variance = mean_over((x / peak).square().mean(1, keep_dims=True), 0, mask) * unbiased(frames, BINS)
         return (x / ops.maximum(peak * ops.sqrt(variance), 1e-5)).expand_dims(0)
@@ -69,4 +69,4 @@ def log1p(x: Tensor) -> Tensor:
 
 def rows(x: Tensor) -> Tensor:
     """The rows of x (T, any), counted in whole numbers: (1,) int32."""
-    return ops.cumsum((x[:, :1].abs() >= 0.0).astype(ms.int32), 0).max((0,))    # a sum would be of 64 bits
+    return ops.amax(ops.cumsum((x[:, :1].abs() >= 0.0).astype(ms.int32), 0), (0,))  # a sum would be of 64 bits
