@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from deepspeech2.src.decoder import LanguageModelDecoder, greedy, load_log_probs
+from deepspeech2.src.decoder import LanguageModelDecoder, greedy, language_model, load_log_probs
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import check_arpa, longest_order, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet, read_labels, shown
@@ -62,7 +62,7 @@ class TuneConfig(Ranged):
     Of Mandarin, with the fewest errors of characters.
 
     --log_probs  of a validation set, from eval.py --save_log_probs true
-    --lm         ARPA file or KenLM binary
+    --lm         ARPA file, KenLM binary, or the name of a model that ships
     --width      prefixes held while decoding
     --workers    processes; 0: one per core
     """
@@ -122,6 +122,7 @@ def estimate(config: EstimateConfig) -> None:
 def tune(config: TuneConfig) -> dict[str, Any]:
     """Prints the error rates of the grid, writes the best weights to lm.json and returns them."""
     require(config, "log_probs", "lm")
+    config = dataclasses.replace(config, lm=language_model(config.lm))
     items, alphabet, _ = load(config.log_probs, config.lm, config.width)
     rates = rates_of(items, lambda log_probs: greedy(log_probs, alphabet), alphabet)
     print(f"{len(items)} utterances, greedy without a language model: WER {rates['wer']:.3f} CER {rates['cer']:.3f}")

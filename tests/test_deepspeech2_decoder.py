@@ -2,6 +2,7 @@
 import json
 import os
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,6 +280,9 @@ def test_command_line_estimates_and_tunes(tmp_path, capsys):
     trial = lm.Trial(str(tmp_path / "long.npz"), str(arpa), 16, 1.0, 0.0)
     decode = LanguageModelDecoder(ALPHABET, arpa, 1.0, 0.0, 16)
     assert lm.measure(trial) == error_rates(["A"], [text_of(long, decode, " ")]) != error_rates(["A"], [decode(long)])
+    lm.main(["tune", "--log_probs", str(outputs), "--lm", "english", "--alpha_steps", "1", "--beta_steps", "1",
+             "--width", "1", "--workers", "1"])
+    assert Path(json.loads((tmp_path / "lm.json").read_text())["lm_path"]).parts[-2:] == ("english", "lm.arpa.gz")
     (tmp_path / "lm.json").unlink()
     (tmp_path / "lm.json").mkdir()
     lm.main(["tune", "--log_probs", str(outputs), "--lm", str(arpa), "--alpha_steps", "1", "--beta_steps", "1",

@@ -234,6 +234,11 @@ def load_log_probs(path: StrPath) -> tuple[list[tuple[str, str, np.ndarray]], st
                            "them") from None
 
 
+def language_model(path: StrPath) -> str:
+    """The file that `path` means: itself, or the model of that name that ships. NotFoundError where there is neither."""
+    return shipped(path, PRETRAINED, "lm.arpa.gz")
+
+
 def make_decoder(config: Config, alphabet: Alphabet) -> Callable[[np.ndarray], str]:
     """The function log_probs (T, L) -> text that config.lm_path and config.beam_width ask for.
 
@@ -252,8 +257,8 @@ def make_decoder(config: Config, alphabet: Alphabet) -> Callable[[np.ndarray], s
 
 def _decoder(config, alphabet):
     if config.lm_path:
-        path = shipped(config.lm_path, PRETRAINED, "lm.arpa.gz")
-        return LanguageModelDecoder(alphabet, path, config.alpha, config.beta, config.beam_width or LM_WIDTH)
+        return LanguageModelDecoder(alphabet, language_model(config.lm_path), config.alpha, config.beta,
+                                    config.beam_width or LM_WIDTH)
     if config.beam_width:
         return lambda log_probs: beam_search(log_probs, alphabet, config.beam_width)[0][0]
     return lambda log_probs: greedy(log_probs, alphabet)
