@@ -283,6 +283,7 @@ def test_command_line_estimates_and_tunes(tmp_path, capsys):
     lm.main(["tune", "--log_probs", str(outputs), "--lm", "english", "--alpha_steps", "1", "--beta_steps", "1",
              "--width", "1", "--workers", "1"])
     assert Path(json.loads((tmp_path / "lm.json").read_text())["lm_path"]).parts[-2:] == ("english", "lm.arpa.gz")
+    capsys.readouterr()
     (tmp_path / "lm.json").unlink()
     (tmp_path / "lm.json").mkdir()
     lm.main(["tune", "--log_probs", str(outputs), "--lm", str(arpa), "--alpha_steps", "1", "--beta_steps", "1",
