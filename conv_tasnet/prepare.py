@@ -7,6 +7,7 @@ Into the output folder go lists of mixtures (.csv as LibriMix's, or folders of .
 interrupted run goes on where it stopped) and prepared.txt (what this run wrote: the next one deletes of it what it does
 not write).
 """
+import collections
 import dataclasses
 import os
 import re
@@ -180,12 +181,14 @@ def prepare_open_speech(config: PrepareConfig) -> list[Row]:
 
 
 def prepare_scenes(config: PrepareConfig) -> None:
-    """The lists of noise and rooms that are in the data folder."""
+    """The lists of noise and rooms that are in the data folder; of test rooms, those where two stand in two places."""
     folder, parts, jobs = plan(scenes.scan(config), config, config.sample_rate)
     if jobs:
         good, reasons = verify(jobs, config, folder, "verified_scenes.txt")
         write_rejected(reasons, len(jobs), config, "rejected_scenes.txt")
         parts = {name: [item for item in items if item[1] in good] for name, items in parts.items()}
+        places = collections.Counter(room for room, _ in parts["rooms_test"])
+        parts["rooms_test"] = [item for item in parts["rooms_test"] if places[item[0]] > 1]
         scenes.write_scenes(parts, config.output_folder)
         print_folders({f"{name}.txt": folder for name in parts})
 

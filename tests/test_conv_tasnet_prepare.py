@@ -326,10 +326,11 @@ def test_what_cannot_be_made_is_refused(tmp_path, flags, kind, facts):
 
 
 def test_noise_and_rooms_of_open_speech(tmp_path, capsys):
-    """Copies at the network's rate, of which the test's are in no list for training."""
+    """Copies at the network's rate, of which the test's are in no list for training; its rooms have several places."""
     for i in range(12):
         put(tmp_path / f"data/noise_esc10/rain-{i:02d}.wav", rate=2 * RATE)
-    for name in ("noise/esc50_1", "noise/kitchen", "rir_rooms/iosr_roomA_03L", "rir/hall_1_2", "rir/hall_1_3"):
+    for name in ("noise/esc50_1", "noise/kitchen", "rir/hall_1_2", "rir/hall_1_3", "rir_rooms/iosr_roomA_03L",
+                 "rir_rooms/iosr_roomA_03R", "rir_rooms/openair_jack_lyons_hall"):
         put(tmp_path / f"data/{name}.wav", 0.1, rate=2 * RATE)
     prepare.prepare_scenes(prepare.PrepareConfig(corpus="open_speech", data_folder=str(tmp_path / "data"), workers=1,
                                                  output_folder=str(tmp_path)))
@@ -339,7 +340,7 @@ def test_noise_and_rooms_of_open_speech(tmp_path, capsys):
         "noise_train": [f"noise_esc10/rain-{i:02d}.wav" for i in range(1, 11)] + ["noise/kitchen.wav"],
         "noise_test": ["noise_esc10/rain-00.wav", "noise_esc10/rain-11.wav"],
         "rooms_train": ["hall rir/hall_1_2.wav", "hall rir/hall_1_3.wav"],
-        "rooms_test": ["iosr_roomA rir_rooms/iosr_roomA_03L.wav"]}
+        "rooms_test": [f"iosr_roomA rir_rooms/iosr_roomA_03{ear}.wav" for ear in "LR"]}
     for line in itertools.chain(*found.values()):
         assert soundfile.info(tmp_path / "wav" / line.split()[-1]).samplerate == RATE
     assert "paths of noise_train.txt noise_test.txt rooms_train.txt rooms_test.txt are relative" in printed(capsys)
