@@ -1,5 +1,6 @@
 """utils/corpora/simulate_rooms.py: rooms that echo as long as asked for, each with places of its own."""
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import soundfile
 from tests.helpers.errors import refused
 from utils.corpora import simulate_rooms
 from utils.corpora.lists import read_rooms
-from utils.errors import OutputError, SettingError, UnsupportedError
+from utils.errors import NotFoundError, OutputError, SettingError, UnsupportedError
 
 RATE = 8000
 needs_pyroomacoustics = pytest.mark.skipif(importlib.util.find_spec("pyroomacoustics") is None,
@@ -48,6 +49,9 @@ def test_the_list_has_every_place_of_every_room_and_a_seed_gives_the_same(tmp_pa
     for one, two, three in zip(samples(alone), samples(several), samples(other), strict=True):
         assert np.array_equal(one, two) and len(one) != len(three)
         assert np.abs(one).max() == pytest.approx(simulate_rooms.PEAK, abs=1e-3)
+    both = written("d", "--room_list", str(tmp_path / "wav" / "a" / "rooms.txt"))     # rooms of one name are one
+    assert [[Path(path).parent.name for path in places] for places in both] == [["a"] * 3 + ["d"] * 3] * 2
+    assert "6 responses of 2 rooms, T60 0.15 to 0.2 s; before them 6 of" in capsys.readouterr().out
     delays = [np.abs(response).argmax() for response in samples(alone)]
     assert len(set(delays)) == 6    # each at a distance of its own from the microphone
 
@@ -56,6 +60,14 @@ def test_the_list_has_every_place_of_every_room_and_a_seed_gives_the_same(tmp_pa
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work():
     with refused(OutputError, "/dev/null", "--output_folder"):
         simulate_rooms.main(["--output_folder", "/dev/null"])
+
+
+@needs_pyroomacoustics
+def test_a_missing_response_of_the_other_list_is_named_before_the_work(tmp_path):
+    (tmp_path / "hall.txt").write_text("hall hall.wav\n")
+    with refused(NotFoundError, tmp_path / "out" / "hall.wav", tmp_path / "hall.txt"):
+        simulate_rooms.main(["--output_folder", str(tmp_path / "out"), "--room_list", str(tmp_path / "hall.txt")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_mistakes(tmp_path, monkeypatch):

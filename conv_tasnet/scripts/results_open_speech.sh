@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # 在开放语料上训练并在六种条件下评估（RESULTS_CN.md 的结果表）；给出检查点时不训练，只评估。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。
-# PRESET=open_speech_noisy 为噪声模型，open_speech_causal 为因果模型。用法：
+# PRESET=open_speech_noisy 为噪声模型，分两步，第二步加上模拟房间（需要 pyroomacoustics）；open_speech_causal 为因果模型。用法：
 #   bash scripts/results_open_speech.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder of all corpora}"
 cd "$(dirname "$0")/.."
 python=$PWD/../.venv/bin/python
 preset=${PRESET:-open_speech} lists=lists/open_speech
-if [ "$preset" = open_speech ]; then run=runs/open_speech_final; else run=runs/$preset; fi
+case $preset in
+  open_speech) run=runs/open_speech_final ;;
+  open_speech_noisy) run=runs/open_speech_noisy_again ;;
+  *) run=runs/$preset ;;
+esac
 checkpoint=${1:-$run/best.ckpt}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists
 if [ $# = 0 ]; then
@@ -18,12 +22,24 @@ if [ $# = 0 ]; then
   "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech_again/best.ckpt \
     --ckpt_save_dir runs/open_speech_final --lr 0.0008 --num_epochs 5 --seed 2 \
     --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
-  if [ "$preset" = open_speech_noisy ]; then    # 验证混合与训练时相同的条件
-    "$python" remix.py --config "$preset" --eval_dir $lists/valid.csv --eval_path $lists/wav \
-      --output_folder $lists/valid_noisy
+  validation() {        # 文件夹、选项：与训练条件相同的验证混合
+    "$python" remix.py --config "$preset" --eval_dir $lists/valid.csv --eval_path $lists/wav --output_folder "$@"
+  }
+  if [ "$preset" = open_speech_noisy ]; then
+    validation $lists/valid_noisy
   fi
   if [ "$preset" != open_speech ]; then         # 另外两个模型从最后的权重开始
     "$python" train.py --config "$preset" --amp_level bf16 --resume auto
+  fi
+  if [ "$preset" = open_speech_noisy ]; then
+    rooms=$lists/wav/simulated
+    "$python" -m utils.corpora.simulate_rooms --output_folder $rooms --scene_path $lists/wav --rooms 300 \
+      --sample_rate 8000 --room_list $lists/rooms_train.txt
+    again=(--noise_share 0.5 --room_share 0.5 --room_list "$rooms/rooms.txt")
+    validation $lists/valid_rooms "${again[@]}"
+    "$python" train.py --config "$preset" --amp_level bf16 --resume auto "${again[@]}" \
+      --initial_model runs/open_speech_noisy/best.ckpt --ckpt_save_dir "$run" --num_epochs 8 --seed 1 \
+      --valid_dir $lists/valid_rooms/mixtures.csv --valid_path $lists/valid_rooms
   fi
 fi
 remix() {       # 名称、选项：测试集的 677 行在另一种条件下

@@ -6,7 +6,8 @@ alike, by image sources (Allen and Berkley, JASA 1979) of pyroomacoustics; pip i
 reverberation times are Sabine's, drawn evenly from --t60_min to --t60_max.
 
 OUT/rooms.txt has a line `room path` of each response, for --room_list of Conv-TasNet and DeepSpeech2; the paths are
-relative to --scene_path, OUT where it is not given. ECAPA-TDNN takes the folder itself, as --rir_path.
+relative to --scene_path, OUT where it is not given. Those of another list, --room_list, can come before them.
+ECAPA-TDNN takes the folder itself, as --rir_path.
 """
 import functools
 import importlib.util
@@ -19,6 +20,7 @@ import numpy as np
 from utils.audio.audio_file import write_wav
 from utils.command_line import Parser
 from utils.corpora.corpus import parallel, write_list
+from utils.corpora.lists import read_lines, read_rooms
 from utils.errors import SettingError, UnsupportedError, run
 from utils.ranges import Range, number
 from utils.results import require_writable
@@ -41,6 +43,7 @@ def main(argv: Sequence[str]) -> str:
     parser.add_argument("--sample_rate", type=number("--sample_rate", Range(8000, 48000), int), default=16000,
                         help="Hz (%(default)s)")
     parser.add_argument("--scene_path", default="", help="the folder that the list's paths are relative to")
+    parser.add_argument("--room_list", default="", help="a list of other rooms, with paths as here, that comes first")
     parser.add_argument("--seed", type=number("--seed", Range(0, 2 ** 31), int), default=0, help="(%(default)s)")
     parser.add_argument("--workers", type=number("--workers", Range(0, 1000), int), default=0,
                         help="processes; 0: one per core (%(default)s)")
@@ -49,16 +52,20 @@ def main(argv: Sequence[str]) -> str:
         raise SettingError(f"--t60_min: found {args.t60_min}, expected at most --t60_max, {args.t60_max}")
     if importlib.util.find_spec("pyroomacoustics") is None:
         raise UnsupportedError("pyroomacoustics: not installed; run: pip install pyroomacoustics")
+    folder = args.scene_path or args.output_folder
+    before = read_lines(args.room_list) if args.room_list else []
+    read_rooms(args.room_list, folder)      # which tells what is missing
     require_writable(args.output_folder, "name another --output_folder")
     os.makedirs(args.output_folder, exist_ok=True)
     write = functools.partial(write_room, folder=args.output_folder, places=args.places, rate=args.sample_rate,
                               t60=(args.t60_min, args.t60_max), seed=args.seed)
     names = list(parallel(write, range(args.rooms), args.workers, "rooms"))
-    start = os.path.relpath(args.output_folder, args.scene_path or args.output_folder)
+    start = os.path.relpath(args.output_folder, folder)
     path = os.path.join(args.output_folder, LIST)
-    count = write_list(path, [f"{room} {os.path.normpath(os.path.join(start, name))}"
-                              for room, responses in names for name in responses])
-    print(f"{path}: {count} responses of {args.rooms} rooms, T60 {args.t60_min:g} to {args.t60_max:g} s")
+    lines = [f"{room} {os.path.normpath(os.path.join(start, name))}" for room, responses in names for name in responses]
+    write_list(path, before + lines)
+    more = f"; before them {len(before)} of {args.room_list}" if before else ""
+    print(f"{path}: {len(lines)} responses of {args.rooms} rooms, T60 {args.t60_min:g} to {args.t60_max:g} s{more}")
     return path
 
 
