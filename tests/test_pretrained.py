@@ -203,6 +203,22 @@ def test_the_noisy_separator_knows_how_many_speak(capsys, tmp_path):
     assert found == [str(count) for count in samples.values()]
 
 
+def test_the_causal_separator_works_live():
+    """The sample is separated as its sound arrives, and no piece depends on sound that comes after it."""
+    folder = ROOT / "conv_tasnet" / "samples"
+    mixture, *sources = [soundfile.read(folder / f"{name}.wav", dtype="float32")[0]
+                         for name in ("mixture", "source_1", "source_2")]
+    separator = conv_tasnet.load("causal", device_target="CPU")
+    separated = np.concatenate(list(separator.separate_stream(np.array_split(mixture, 20))), axis=1)
+    gain = si_snr(separated[best_order(separated, np.stack(sources))], sources) - si_snr(np.stack([mixture] * 2), sources)
+    assert gain.mean() == pytest.approx(10.6, abs=0.3)
+    ended, heard, piece = mixture.copy(), 16000, 800
+    ended[heard:] = 0
+    other = np.concatenate(list(separator.separate_stream(np.array_split(ended, 20))), axis=1)
+    assert np.array_equal(separated[:, :heard - piece], other[:, :heard - piece])
+    assert not np.allclose(separated[:, heard:], other[:, heard:], atol=1e-3)
+
+
 def test_what_ships_has_a_name(tmp_path):
     for name in ("noisy", "causal"):
         (tmp_path / "pretrained" / name).mkdir(parents=True)

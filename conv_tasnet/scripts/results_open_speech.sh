@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # 在开放语料上训练并在六种条件下评估（RESULTS_CN.md 的结果表）；给出检查点时不训练，只评估。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。
-# PRESET=open_speech_noisy 为噪声模型，分两步，第二步加上模拟房间（需要 pyroomacoustics）；open_speech_causal 为因果模型。用法：
+# PRESET=open_speech_noisy 为噪声模型，分两步，第二步加上模拟房间（需要 pyroomacoustics）；
+# open_speech_causal 为因果模型，分三步。用法：
 #   bash scripts/results_open_speech.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder of all corpora}"
@@ -10,7 +11,7 @@ preset=${PRESET:-open_speech} lists=lists/open_speech
 case $preset in
   open_speech) run=runs/open_speech_final ;;
   open_speech_noisy) run=runs/open_speech_noisy_again ;;
-  *) run=runs/$preset ;;
+  open_speech_causal) run=runs/open_speech_causal_third ;;
 esac
 checkpoint=${1:-$run/best.ckpt}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists
@@ -40,6 +41,12 @@ if [ $# = 0 ]; then
     "$python" train.py --config "$preset" --amp_level bf16 --resume auto "${again[@]}" \
       --initial_model runs/open_speech_noisy/best.ckpt --ckpt_save_dir "$run" --num_epochs 8 --seed 1 \
       --valid_dir $lists/valid_rooms/mixtures.csv --valid_path $lists/valid_rooms
+  fi
+  if [ "$preset" = open_speech_causal ]; then
+    "$python" train.py --config "$preset" --amp_level bf16 --resume auto --lr 0.0015 --num_epochs 6 --seed 2 \
+      --initial_model runs/open_speech_causal/best.ckpt --ckpt_save_dir runs/open_speech_causal_again
+    "$python" train.py --config "$preset" --amp_level bf16 --resume auto --lr 0.0015 --seed 3 \
+      --initial_model runs/open_speech_causal_again/best.ckpt --ckpt_save_dir "$run"
   fi
 fi
 remix() {       # 名称、选项：测试集的 677 行在另一种条件下
