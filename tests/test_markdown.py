@@ -21,7 +21,7 @@ ALONE = re.compile(r"CHANGELOG\.md|SECURITY\.md|benchmarks/README\.md|.*/(pretra
 PAIRS = [name for name in DOCUMENTS if not ALONE.fullmatch(name) and not name.endswith("_CN.md")]
 SHELL = {name for name in DOCUMENTS if not name.startswith(("CHANGELOG", "benchmarks", ".github"))}
 # what is neither ours nor checked
-COMMON = {"cat", "cd", "cp", "curl", "export", "git", "ls", "make", "npu-smi", "pip", "printf", "source",
+COMMON = {"cat", "cd", "cp", "curl", "export", "git", "grep", "ls", "make", "npu-smi", "pip", "printf", "source",
           "speech-app", "speech-eval", "speech-export", "speech-meeting", "speech-prepare", "speech-separate",
           "speech-train", "speech-transcribe", "speech-verify", "tar"}
 BEST = r"--checkpoint_path (runs/\w+|pretrained)/best\.ckpt"
