@@ -44,8 +44,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output_folder", default="runs/meetings/scores", help="(%(default)s)")
     parser.add_argument("--known", action="store_true", help="give the number of speakers to the systems; "
                         "writes scores_known.csv instead of scores.csv")
-    for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
-        parser.add_checkpoint(f"--{model}")
+    for model, default in meeting.CHECKPOINTS.items():
+        parser.add_checkpoint(f"--{model}", default)
     parser.add_device_target()
     return parser.parse_args(argv)
 

@@ -79,8 +79,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output_dir", default="who_said_what",
                         help="where NAME.rttm, NAME.json (SegLST) and NAME.png go; '': nowhere (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per recording, with word times")
-    for model in ("ecapatdnn", "conv_tasnet", "deepspeech2"):
-        parser.add_checkpoint(f"--{model}")
+    for model, default in meeting.CHECKPOINTS.items():
+        parser.add_checkpoint(f"--{model}", default)
     parser.add_argument("--lm_path", help="ARPA or KenLM language model, or the name of one that ships: english")
     parser.add_argument("--beam_width", type=number("--beam_width", ranges_of(Config)["beam_width"], int),
                         help=explained(Config)["beam_width"][1])

@@ -15,10 +15,10 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"mindspore-speech-zoo {VERSION}",
                           help="print the version and end")
 
-    def add_checkpoint(self, flag: str) -> None:
-        """A flag for what the models' `load` takes."""
-        self.add_argument(flag, metavar="CHECKPOINT", help="run folder, .ckpt, an original's file, or a name in "
-                          "pretrained/ (default: pretrained/best.ckpt)")
+    def add_checkpoint(self, flag: str, default: str | None = None) -> None:
+        """A flag for what the models' `load` takes; None: the checkpoint of no name that ships."""
+        self.add_argument(flag, metavar="CHECKPOINT", default=default, help="run folder, .ckpt, an original's file, or "
+                          f"a name in pretrained/ (default: {default or 'pretrained/best.ckpt'})")
 
     def add_device_target(self) -> None:
         """The flag --device_target, as of all programs that load a checkpoint."""

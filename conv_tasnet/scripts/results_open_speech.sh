@@ -12,6 +12,7 @@ case $preset in
   open_speech) run=runs/open_speech_final ;;
   open_speech_noisy) run=runs/open_speech_noisy_again ;;
   open_speech_causal) run=runs/open_speech_causal_third ;;
+  *) echo "error: PRESET: found $preset, expected open_speech, open_speech_noisy or open_speech_causal" >&2; exit 2 ;;
 esac
 checkpoint=${1:-$run/best.ckpt}
 "$python" prepare.py --corpus open_speech --data_folder "$SPEECH_DATA" --output_folder $lists

@@ -235,7 +235,7 @@ def load_log_probs(path: StrPath) -> tuple[list[tuple[str, str, np.ndarray]], st
 
 
 def language_model(path: StrPath) -> str:
-    """The file that `path` means: itself, or the model of that name that ships. NotFoundError where there is neither."""
+    """The file that `path` means: itself, or the model of that name that ships. NotFoundError where neither is."""
     return shipped(path, PRETRAINED, "lm.arpa.gz")
 
 

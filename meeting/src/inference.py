@@ -17,6 +17,7 @@ import soxr
 import conv_tasnet
 import deepspeech2
 import ecapatdnn
+from meeting import CHECKPOINTS
 from meeting.src.clustering import cluster, means, pair
 from meeting.src.enrolment import enrolled_voices
 from meeting.src.overlap import find_overlap, find_voices
@@ -333,13 +334,14 @@ def _weights(active):
     return np.interp(np.arange(len(active) * SAMPLES) / SAMPLES, edges, active).astype(np.float32)
 
 
-def load(verifier: StrPath | None = None, separator: StrPath | None = None, recognizer: StrPath | None = None,
-         device_target: str = "", enrolled: StrPath | None = None, **settings: Any) -> Transcriber:
+def load(verifier: StrPath | None = None, separator: StrPath | None = CHECKPOINTS["conv_tasnet"],
+         recognizer: StrPath | None = None, device_target: str = "", enrolled: StrPath | None = None,
+         **settings: Any) -> Transcriber:
     """A Transcriber, ready to work.
 
     `verifier`, `separator`, `recognizer`: checkpoints, as the `load` of ecapatdnn, conv_tasnet and deepspeech2 takes
-    them; None for those that ship. `enrolled`: voices whose names are known, see enrolment.py. `settings`: of the
-    recogniser, such as lm_path="lm.arpa". UserError where one of them does not fit.
+    them; None for those of no name that ship. `enrolled`: voices whose names are known, see enrolment.py. `settings`:
+    of the recogniser, such as lm_path="lm.arpa". UserError where one of them does not fit.
 
         transcriber = meeting.load()
         for turn in transcriber.transcribe("meeting.wav").turns:
