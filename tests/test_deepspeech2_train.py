@@ -38,6 +38,7 @@ from utils.checkpoints.checkpoint import load_checkpoint, load_model, save_check
 from utils.config import load_config, parse_config, read_yaml, save_config
 from utils.device import Device
 from utils.errors import MismatchError, NotFoundError, SettingError
+from utils.training.state import parameters
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +274,22 @@ def test_an_output_layer_begins_anew_for_other_labels_of_the_same_number_too(tmp
     assert (note == "") == bool(begins)
     if note:
         assert_line(note, tmp_path, "'_AB '", repr(labels))
+
+
+def test_a_unidirectional_network_begins_with_what_goes_forward_in_a_bidirectional_one(trained):
+    """Its lookahead is new; the other way round nothing fits."""
+    config, path = dataclasses.replace(trained, bidirectional=False), f"{trained.ckpt_save_dir}/best.ckpt"
+    weights = parameters(DeepSpeech2(config))
+    begun = {name: weight.asnumpy().copy() for name, weight in weights.items()}
+    training.load_initial(path, weights, config)
+    saved, _ = load_checkpoint(path)
+    for name, weight in weights.items():
+        new = name.startswith("lookahead.")
+        expected = begun[name] if new else saved[name.replace(".rnn.", ".rnn.forward.")].asnumpy()
+        np.testing.assert_array_equal(weight.asnumpy(), expected, err_msg=name)
+    assert any(name.startswith("lookahead.") for name in weights)
+    with refused(MismatchError, "layers.0.rnn.weight_ih_l0", "nothing"):
+        training.load_initial(path, weights, dataclasses.replace(config, bidirectional=True))
 
 
 def test_white_space_in_the_names_of_a_corpus(trained, mini_corpus, tmp_path):

@@ -15,11 +15,12 @@ from deepspeech2.src.model import DeepSpeech2
 from deepspeech2.src.optimizer import make_optimizer, make_schedule
 from deepspeech2.src.text import Alphabet, references, shown
 from utils.audio.survey import survey
-from utils.checkpoints.checkpoint import load_into
+from utils.checkpoints.checkpoint import assign, load_checkpoint
 from utils.config import require
 from utils.cpu_ops import BF16, fast
 from utils.device import Device
 from utils.files import StrPath
+from utils.paths import best_of
 from utils.progress import progress
 from utils.training.initial import settings_of
 from utils.training.loop import trainable
@@ -28,7 +29,8 @@ from utils.training.run import run_training
 from utils.training.state import Progress, parameters
 from utils.training.train_step import adapt
 
-OUTPUT = "output."      # how the names of the output layer begin
+OUTPUT, LOOKAHEAD = "output.", "lookahead."             # how the names of these layers begin
+FORWARD, BACKWARD = ".rnn.forward.", ".rnn.backward."   # in those of a bidirectional layer
 
 
 def train(config: Config) -> Progress:
@@ -62,14 +64,20 @@ def make_recipe(config: Config, steps: int, device: Device) -> Recipe:
 def load_initial(path: StrPath, weights: Mapping[str, Parameter], config: Config) -> None:
     """Gives `weights` those of a run folder or checkpoint, without the output layer where that is of other labels.
 
-    A note says so. MismatchError where anything else does not fit.
+    A note says so. A unidirectional network takes what goes forward in time of a bidirectional one; its lookahead is
+    new. MismatchError where anything else does not fit.
     """
+    path = best_of(path)
     trained = settings_of(path, config, ("labels",))
     if trained and trained.labels != config.labels:
         print(f"note: {path}: its output layer is of other labels, {shown(trained.labels)}; a new one is trained for "
               f"{shown(config.labels)}", file=sys.stderr)
         weights = {name: weight for name, weight in weights.items() if not name.startswith(OUTPUT)}
-    load_into(path, weights, skip=(OUTPUT,))
+    saved, new = load_checkpoint(path)[0], (OUTPUT,)
+    if not config.bidirectional and any(FORWARD in name for name in saved):
+        saved = {name.replace(FORWARD, ".rnn."): value for name, value in saved.items() if BACKWARD not in name}
+        new += (LOOKAHEAD,)
+    assign(saved, weights, path, skip=new)
 
 
 def validation(config: Config, model: DeepSpeech2, device: Device) -> Callable[[], dict[str, float]] | None:
