@@ -11,7 +11,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Transcriber", "WhoSaidWhat", "load"]
 
-# None: the one of no name that ships. The separator must leave an output empty where only one speaks.
-CHECKPOINTS = {"ecapatdnn": None, "conv_tasnet": "noisy", "deepspeech2": None}
-
 __getattr__, __dir__ = lazy(__name__, "meeting.src.inference", __all__)

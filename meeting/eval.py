@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import meeting
+from meeting.src.checkpoints import CHECKPOINTS
 from meeting.src.sessions import read_sessions
 from utils.command_line import Parser
 from utils.errors import run
@@ -44,7 +45,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output_folder", default="runs/meetings/scores", help="(%(default)s)")
     parser.add_argument("--known", action="store_true", help="give the number of speakers to the systems; "
                         "writes scores_known.csv instead of scores.csv")
-    for model, default in meeting.CHECKPOINTS.items():
+    for model, default in CHECKPOINTS.items():
         parser.add_checkpoint(f"--{model}", default)
     parser.add_device_target()
     return parser.parse_args(argv)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import meeting
+from meeting.src.checkpoints import CHECKPOINTS
 from meeting.src.turns import as_json, lines_of, write_rttm, write_seglst
 from utils.audio.recording import Recording, work_through
 from utils.command_line import Parser
@@ -79,7 +80,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output_dir", default="who_said_what",
                         help="where NAME.rttm, NAME.json (SegLST) and NAME.png go; '': nowhere (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per recording, with word times")
-    for model, default in meeting.CHECKPOINTS.items():
+    for model, default in CHECKPOINTS.items():
         parser.add_checkpoint(f"--{model}", default)
     parser.add_argument("--lm_path", help="ARPA or KenLM language model, or the name of one that ships: english")
     parser.add_argument("--beam_width", type=number("--beam_width", ranges_of(Config)["beam_width"], int),

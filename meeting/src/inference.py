@@ -17,7 +17,7 @@ import soxr
 import conv_tasnet
 import deepspeech2
 import ecapatdnn
-from meeting import CHECKPOINTS
+from meeting.src.checkpoints import CHECKPOINTS
 from meeting.src.clustering import cluster, means, pair
 from meeting.src.enrolment import enrolled_voices
 from meeting.src.overlap import find_overlap, find_voices
