@@ -117,6 +117,16 @@ def test_who_said_what_is_answered_as_infer_py_writes_it(nets, monkeypatch):
     assert answer == as_json(found.turns) | {"seconds": 8.0, "overlap_seconds": 1.0, "real_time_factor": 0.25}
 
 
+@pytest.mark.parametrize("given, taken", [(None, "noisy"), ("runs/mine", "runs/mine")])
+def test_a_meeting_takes_the_separator_of_meetings_unless_one_is_given(nets, monkeypatch, given, taken):
+    monkeypatch.setattr(models, "_checkpoints", models.Checkpoints(conv_tasnet=given))
+    found, made = meeting.WhoSaidWhat([], 8.0, 4.0, 1.0, 2.0), []
+    monkeypatch.setattr(meeting, "Transcriber", lambda *parts: made.append(parts) or SimpleNamespace(
+        transcribe=lambda *_, **__: found))
+    models.who_said_what(models.Upload("talk.wav", sound()), None, [])
+    assert [separator.checkpoint for _, separator, *_ in made] == [taken]
+
+
 def test_what_cannot_be_answered_is_one_line(address, monkeypatch):
     assert_line(post(address, "/api/transcribe", file=("talk.wav", b"hello, this is text")), 422, "talk.wav: ", "text")
     assert_line(post(address, "/api/transcribe", file=("talk.wav", sound()[:2000])), 422, "talk.wav: truncated")
@@ -142,7 +152,7 @@ def test_no_more_of_a_long_recording_is_decoded_than_shows_that_it_is_long(monke
 
 def test_a_defect_shows_nothing_of_the_machine(address, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(models, "_separator", lambda: 1 / 0)
+    monkeypatch.setattr(models, "_separator", lambda checkpoint: 1 / 0)
     assert_line(post(address, "/api/separate", file=sound()), 500, "the server failed")
     wait_for(lambda: "unexpected ZeroDivisionError" in capsys.readouterr().err)
 

@@ -5,9 +5,7 @@ said since the last pause is transcribed again and again. Either way the words s
 more sound may change them, and become `final` at a pause; who speaks without one for LONGEST seconds is cut between two
 words.
 """
-import copy
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -122,9 +120,8 @@ class StreamingDecoder:
 
     def __init__(self, recognizer: "deepspeech2.Recognizer"):
         self.recognizer = recognizer
-        stepper, self.frame = _stepper(recognizer)
-        self.stepper = copy.copy(stepper)       # what is compiled is shared, the states are not
-        self.stepper.reset()
+        self.stepper = recognizer.stream(STEP).stepper
+        self.frame = self.stepper.steps.length[1] / RATE        # seconds of a row
         self.labels: list[np.ndarray] = []
 
     @property
@@ -155,13 +152,6 @@ def has_speech(samples: np.ndarray) -> bool:
     parts = samples[:len(samples) // 800 * 800].reshape(-1, 800)
     levels = np.sqrt(np.mean(parts ** 2, axis=1))
     return bool(len(levels)) and levels.max() > max(LEAST_RMS, LEAST_RATIO * np.quantile(levels, 0.1))
-
-
-@cache
-def _stepper(recognizer):
-    """(the one Stepper of a recogniser, from which all are copied; seconds of a row)."""
-    stepper = recognizer.stream(STEP).stepper
-    return stepper, stepper.steps.length[1] / RATE
 
 
 def find_cut(words: Sequence[Word], seconds: float) -> tuple[int, float] | None:

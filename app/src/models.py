@@ -26,6 +26,7 @@ import ecapatdnn
 import meeting
 from app.src.live import LiveTranscriber
 from conv_tasnet.src.level import AUDIBLE, decibels
+from meeting.src.checkpoints import CHECKPOINTS
 from meeting.src.enrolment import unit_means
 from meeting.src.turns import as_json
 from utils.audio.audio_file import AudioError, header, read
@@ -77,8 +78,12 @@ def _verifier():
 
 
 @cache
-def _separator():
-    return conv_tasnet.load(_checkpoints.conv_tasnet, _checkpoints.device_target)
+def _separator(checkpoint):
+    return conv_tasnet.load(checkpoint, _checkpoints.device_target)
+
+
+def _separator_of_meetings():
+    return _separator(_checkpoints.conv_tasnet or CHECKPOINTS["conv_tasnet"])
 
 
 @cache
@@ -96,7 +101,7 @@ def separate(upload: Upload) -> dict:
     """The voices of a recording, each as the bytes of a wav at the recording's rate, and how loud they are."""
     with as_path(upload) as path:
         _, rate = header(path)
-        voices = _separator().separate(path, rate)
+        voices = _separator(_checkpoints.conv_tasnet).separate(path, rate)
         levels = decibels(read(path, rate), voices)
     loudest = max(1.0, float(np.abs(voices).max(initial=0)))     # all are turned down alike, so the levels stay
     return {"rate": rate, "seconds": voices.shape[1] / rate, "voices": [wav(voice / loudest, rate) for voice in voices],
@@ -117,8 +122,8 @@ def who_said_what(upload: Upload, num_speakers: int | None, enrolled: list[Uploa
     for voice in enrolled:
         with as_path(voice) as path:
             voices.setdefault(Path(voice.name).stem, []).append(_verifier().embed(path))
-    transcriber = meeting.Transcriber(_verifier(), _separator(), _recognizer(_checkpoints.deepspeech2),
-                                      unit_means(voices))
+    transcriber = meeting.Transcriber(_verifier(), _separator_of_meetings(),
+                                      _recognizer(_checkpoints.deepspeech2), unit_means(voices))
     with as_path(upload) as path:
         result = transcriber.transcribe(path, num_speakers=num_speakers)
     return as_json(result.turns) | {"seconds": result.seconds, "overlap_seconds": result.overlap_seconds,
@@ -173,7 +178,8 @@ def live_end(session: str, whole: bool) -> dict:
 def load_all() -> None:
     """Loads what recordings need."""
     _verifier()
-    _separator()
+    _separator(_checkpoints.conv_tasnet)
+    _separator_of_meetings()
     _recognizer(_checkpoints.deepspeech2)
 
 

@@ -52,7 +52,8 @@ def networks(monkeypatch):
     recognizer = SimpleNamespace(config=SimpleNamespace(bidirectional=True), alphabet=Alphabet(),
                                  fewest=320, transcribe=transcribe)
     monkeypatch.setattr(models, "_verifier", lambda: SimpleNamespace(verify=verify))
-    monkeypatch.setattr(models, "_separator", lambda: SimpleNamespace(separate=separate))
+    monkeypatch.setattr(models, "_separator",
+                        lambda checkpoint: SimpleNamespace(separate=separate, checkpoint=checkpoint))
     monkeypatch.setattr(models, "_recognizer", lambda checkpoint: recognizer)
     return SimpleNamespace(go=go, calls=calls)
 
