@@ -18,6 +18,7 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.features import BINS, HOP, frame_count, log_magnitude, spectrogram
 from deepspeech2.src.inference import Recognizer
 from deepspeech2.src.loss import CtcLoss
+from deepspeech2.src.manifest import Utterance
 from deepspeech2.src.model import AFTER, DeepSpeech2, Lookahead, frames_after
 from deepspeech2.src.optimizer import AdamW
 from deepspeech2.src.streaming import Stream, begin, merged
@@ -253,6 +254,28 @@ def test_infer_streams_as_live(stream, tmp_path, monkeypatch, capsys, level):
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [segment.text for segment in recognizer.transcribe_stream(np.split(x, 6))]
     assert "raised" not in printed.err
+
+
+def test_evaluation_by_steps_hears_what_live_use_does(stream, tmp_path):
+    """In whatever order, of whatever length: normalised by the sound so far, not by the whole."""
+    model, streamer = stream
+    settings = {"bidirectional": False, "streaming": True, "stream_step": 0.2}
+    recognizer = Recognizer(model, dataclasses.replace(SMALL, **settings), str)
+    generator, recordings, unfit = np.random.default_rng(0), {}, {}
+    for name, samples in (("a", 20000), ("b", 7000), ("c", 100)):
+        x = generator.normal(0, 0.05, samples).astype(np.float32)
+        x[samples // 2:] *= 4
+        recordings[name] = x
+        soundfile.write(tmp_path / f"{name}.wav", x, 16000, subtype="FLOAT")
+    utterances = [Utterance(str(tmp_path / f"{name}.wav"), "", len(x) / 16000) for name, x in recordings.items()]
+    found = dict(recognizer.run_files(utterances, unfit))
+    assert list(found) == [0, 1] and list(unfit) == [2]
+    for i, name in enumerate("ab"):
+        np.testing.assert_allclose(found[i], np.concatenate(list(streamer.run([recordings[name]]))), atol=1e-5)
+    whole = Recognizer(model, dataclasses.replace(SMALL, bidirectional=False), str)
+    assert all(np.abs(output - found[i]).max() > 1e-4 for i, output in whole.run_files(utterances[:2]))
+    with refused(MismatchError, "bidirectional"):
+        Recognizer(network()[0], dataclasses.replace(SMALL, streaming=True), str).run_files(utterances)
 
 
 def test_a_bidirectional_network_cannot_stream():

@@ -9,7 +9,9 @@ from helpers.graphs import CONFIGS, PROGRAMS, exported, network_of, randomised, 
 from helpers.mindir_numpy import Evaluator
 from mindspore import nn
 
+from conv_tasnet.src.inference import Separator
 from conv_tasnet.src.streaming import Stream as SeparatorStream
+from deepspeech2.src.inference import Recognizer
 from deepspeech2.src.streaming import Stream as RecognizerStream
 from deepspeech2.src.streaming import begin
 from utils.errors import MismatchError, SettingError
@@ -17,6 +19,7 @@ from utils.export.runner import graph_input, read_description
 from utils.layers.steps import Stepper, Steps
 
 STREAMS = {"conv_tasnet": SeparatorStream, "deepspeech2": RecognizerStream}
+USERS = {"conv_tasnet": Separator, "deepspeech2": lambda network, config: Recognizer(network, config, decode=str)}
 SETTINGS = {"conv_tasnet": {"causal": True, "norm": "cgLN", "stream_step": 0.05},
             "deepspeech2": {"bidirectional": False, "stream_step": 0.2, "hidden_size": 32}}
 FIELDS = [field.name for field in dataclasses.fields(Steps)]
@@ -52,6 +55,23 @@ def test_the_graph_and_inputs_json_are_what_python_streams_with(name, tmp_path):
     for part, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(part, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max(initial=0))
     assert sum(part.shape[axis] for part in found) == (len(samples) + steps.length[0]) // steps.length[1]
+
+
+@pytest.mark.parametrize("name", ["conv_tasnet", "deepspeech2"])
+def test_streams_of_one_network_do_not_mix_and_share_what_is_compiled(name):
+    network, config = streaming(name)
+    user = USERS[name](network, config)
+    recordings, streams = [noise(16000), noise(15900)], [user.stream(0.2), user.stream(0.2)]
+    alone = user.stream(0.2).stepper
+    expected = [np.concatenate(list(alone.run([samples])), alone.axis) for samples in recordings]
+    found = [[], []]
+    for blocks in zip(*(np.array_split(samples, 7) for samples in recordings), strict=True):
+        for parts, stream, block in zip(found, streams, blocks, strict=True):
+            parts += stream.stepper.push(block)
+    for parts, stream, wanted in zip(found, streams, expected, strict=True):
+        np.testing.assert_allclose(np.concatenate([*parts, *stream.stepper.flush()], alone.axis), wanted, atol=1e-5)
+    assert streams[0].stepper.step is streams[1].stepper.step
+    assert user.stream(0.1).stepper.step is not streams[0].stepper.step
 
 
 @pytest.mark.parametrize("settings", [{}, {"rnn_type": "gru"}])

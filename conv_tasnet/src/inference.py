@@ -4,6 +4,7 @@
 kinds of utils.errors.UserError. Letters as in model.py.
 """
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, overload
 
@@ -74,6 +75,7 @@ class Separator:
         self.network, self.config = network, config
         self.rate, self.fewest = config.sample_rate, config.L       # Hz, samples of the shortest recording
         self.compiled: dict[int, MixtureNetwork] = {}       # by the samples that they are compiled for
+        self._stream = cache(lambda seconds: Stream(network, config, seconds))
 
     def run(self, mixture: np.ndarray) -> np.ndarray:
         """What the network gives for a mixture at config.sample_rate: (S,) float32 -> (C, S).
@@ -169,8 +171,11 @@ class Separator:
         return Windows(self._compiled_for(size).run, size, overlap, self.config.L // 2)
 
     def stream(self, seconds: float = 0.1) -> Stream:
-        """What separates samples as they arrive, in steps of `seconds`. MismatchError for one that looks ahead."""
-        return Stream(self.network, self.config, seconds)
+        """What separates samples as they arrive, in steps of `seconds`; several may run at the same time.
+
+        Steps of a length are compiled once. MismatchError for a network that looks ahead.
+        """
+        return self._stream(seconds).another()
 
     def _compiled_for(self, samples):
         if samples not in self.compiled:

@@ -13,7 +13,7 @@ from conv_tasnet.src.config import Config
 from conv_tasnet.src.frames import sample_count
 from conv_tasnet.src.model import ConvTasNet
 from utils.errors import MismatchError
-from utils.layers.steps import Stepper, Steps
+from utils.layers.steps import Stepper, Steps, StepStream
 
 
 class Step(nn.Cell):
@@ -48,7 +48,7 @@ def steps_of(config: Config, seconds: float) -> Steps:
     return Steps(samples, window=samples + stride, rows=samples, length=(0, 1), shortest=sample_count(1, stride))
 
 
-class Stream:
+class Stream(StepStream):
     """Runs a causal network over recordings in blocks of any size.
 
     What it gives is, end to end, what the network gives for the whole recording. No output depends on inputs more than
@@ -60,7 +60,8 @@ class Stream:
     def __init__(self, model: ConvTasNet, config: Config, seconds: float = 0.1):
         require_causal(config)
         steps = steps_of(config, seconds)
-        self.latency, self.stepper = steps.latency, Stepper(Step(model, steps), steps, 2, model.start())
+        super().__init__(Stepper(Step(model, steps), steps, 2, model.start()))
+        self.latency = steps.latency
 
     def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Blocks (n,) of a recording -> (mixture (n,), speakers (C, n)) step by step, each sample once."""

@@ -82,8 +82,8 @@ class Config(ModelSettings):
     save_log_probs: bool = False    # eval.py keeps the network's outputs, for lm.py tune
     length: int = 800               # frames of 10 ms that an exported graph takes; 0: any length
     input: Input = "features"       # input of an exported graph: features, or waveform (it holds the front-end)
-    streaming: bool = False         # export.py: a graph of one step of a unidirectional network, for main --stream
-    stream_step: Span = 0.5         # seconds of such a step, by which the text comes later
+    streaming: bool = False         # a unidirectional network by steps: eval.py as live use hears it, export.py a graph
+    stream_step: Span = 0.5         # seconds of a step, by which the text comes later
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ kinds of utils.errors.UserError.
 Letters: T frames of 10 ms, T' frames of 20 ms, F frequency bins, K labels.
 """
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -136,11 +137,20 @@ class Recognizer:
     def __init__(self, network: DeepSpeech2, config: Config, decode: Callable[[np.ndarray], str]):
         self.network, self.config, self.decode = network, config, decode
         self.alphabet = Alphabet(config.labels)
+        self._stream = cache(lambda seconds: Stream(network, config, seconds))
 
     def run_files(self, utterances: Sequence[Utterance],
                   unfit: dict[int, str] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """As that of BatchNetwork."""
-        return BatchNetwork(self.network, self.config).run_files(utterances, unfit)
+        """As that of BatchNetwork. With config.streaming one by one, by steps, as live use hears them.
+
+        MismatchError for that of a bidirectional network.
+        """
+        batch = BatchNetwork(self.network, self.config)
+        if not self.config.streaming:
+            return batch.run_files(utterances, unfit)
+        stream = self.stream(self.config.stream_step)
+        return ((i, np.concatenate(list(stream.run(recording.blocks(RATE)))))
+                for i, recording in batch.opened(range(len(utterances)), utterances, unfit))
 
     @overload
     def transcribe(self, recording: audio_file.Source, rate: int = RATE, timestamps: bool = False) -> Transcript: ...
@@ -194,11 +204,11 @@ class Recognizer:
         return Windows(BatchNetwork(self.network, self.config, size=1).run, longest)
 
     def stream(self, seconds: float = 1.0) -> Stream:
-        """What runs the network over samples as they arrive, in steps of `seconds`.
+        """What runs the network over samples as they arrive, in steps of `seconds`; several may run at the same time.
 
-        MismatchError for a bidirectional network.
+        Steps of a length are compiled once. MismatchError for a bidirectional network.
         """
-        return Stream(self.network, self.config, seconds)
+        return self._stream(seconds).another()
 
     def segments(self, recording: Recording, method: Windows | Stream, timestamps: bool = False) -> Iterator[Segment]:
         """What is said in a recording, segment by segment as it is recognised. `method`: of `windows` or `stream`."""

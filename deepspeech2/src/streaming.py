@@ -18,7 +18,7 @@ from deepspeech2.src.waveform import log_magnitude, spectrum_kernel
 from utils.errors import MismatchError
 from utils.layers.shapes import unbiased
 from utils.layers.spectrum import Squares
-from utils.layers.steps import Stepper, Steps
+from utils.layers.steps import Stepper, Steps, StepStream
 
 
 class Step(nn.Cell):
@@ -31,7 +31,7 @@ class Step(nn.Cell):
     def __init__(self, model: DeepSpeech2, steps: Steps):
         super().__init__(auto_prefix=False)
         self.model, self.step = model, 2 * steps.rows
-        self.squares = Squares(spectrum_kernel(), HOP, 0, mirrored=False)
+        self.squares = Squares(spectrum_kernel(), HOP, 0, mirrored=False, whole_blocks=True)
         number = np.arange(BEFORE + self.step + AFTER)[:, None]
         self.needed = Tensor((number + 1) * HOP, ms.int32)      # samples of the window where a frame is the recording's
         self.fresh = Tensor(number >= BEFORE + AFTER, ms.float32)       # 0: the step before has seen it
@@ -99,7 +99,7 @@ def begin(model: DeepSpeech2) -> tuple[Tensor, ...]:
     return (Tensor(np.zeros((BEFORE, 1), np.float32)), *(Tensor([[0]], ms.float32) for _ in range(3)), *model.start())
 
 
-class Stream:
+class Stream(StepStream):
     """Runs a unidirectional network over recordings in blocks of any size.
 
     What it gives is what the network gives for the whole, but that features are normalised by the mean and deviation
@@ -109,7 +109,7 @@ class Stream:
     def __init__(self, model: DeepSpeech2, config: Config, seconds: float = 1.0):
         require_unidirectional(config)
         steps = steps_of(config, seconds)
-        self.stepper = Stepper(Step(model, steps), steps, 0, begin(model))
+        super().__init__(Stepper(Step(model, steps), steps, 0, begin(model)))
 
     def run(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Blocks (n,) of a recording -> log probabilities (up to n, K), step by step."""

@@ -6,12 +6,16 @@ ascend310_infer/src/steps.cc does the same for a graph.
 
 Letters: N samples of a recording, n any number of them.
 """
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
+
+S = TypeVar("S", bound="StepStream")
 
 
 @dataclass(frozen=True)
@@ -104,3 +108,17 @@ class Stepper:
         place = np.abs(place) % max(1, 2 * (total - 1))
         place = np.minimum(place, 2 * (total - 1) - place)      # back and forth, where a recording is very short
         return np.where(inside, self.held[np.where(inside, place - self.first, 0)], np.float32(0))
+
+
+class StepStream:
+    """What the streams of all models have in common: they go by a stepper."""
+
+    def __init__(self, stepper: Stepper):
+        self.stepper = stepper
+
+    def another(self: S) -> S:
+        """One for another recording, at the same time: what is compiled is shared, the states are not."""
+        other = copy.copy(self)
+        other.stepper = copy.copy(self.stepper)
+        other.stepper.reset()
+        return other
