@@ -225,6 +225,44 @@ def temporal_block(items, frames, dilation, causal=False, norm="gLN", **sizes):
                                         context if causal else context // 2, norm))
 
 
+@pytest.mark.parametrize("norm", ["cgLN", "cLN"])
+@pytest.mark.parametrize("sizes", [{}, {"Sc": 0, "P": 4, "H": 24}])
+@pytest.mark.parametrize("counted", [0, 2 ** 23])
+def test_a_step_of_a_block_goes_on_where_the_one_before_ended(norm, sizes, counted):
+    """Steps of one frame and of more than the taps reach; the plain block's, also where the norm counts no further."""
+    config = ConvTasNetConfig(**{"B": 4, "H": 7, "Sc": 5, "P": 3} | sizes, causal=True)
+    plain, quick = (Block(config, 4, norm_class(norm, True), has_bias=True) for _ in range(2))
+    for i, weights in enumerate(zip(plain.get_parameters(), quick.get_parameters(), strict=True)):
+        for weight in weights:
+            weight.set_data(Tensor(noise(*weight.shape, i + 1)[..., 0]))
+    steps = [OneStep(plain), cpu_ops.fast(OneStep(quick))]
+    assert (type(plain), type(quick)) == (Block, FastBlock)
+    states = [plain.start()] * 2
+    if plain.norm1.states:
+        before = Tensor(np.float32([[[0.5], [2], [counted]]]))
+        states = [(past, before, before) for past, *_ in states]
+    for i, frames in enumerate([1, 30, 2, 7]):
+        x = Tensor(noise(1, 4, frames, i + 1)[..., 0])
+        results = [step(x, *state) for step, state in zip(steps, states, strict=True)]
+        for expected, found in zip(*results, strict=True):
+            np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), rtol=1e-5, atol=1e-5)
+        states = [result[-len(states[0]):] for result in results]
+
+
+class OneStep(nn.Cell):
+    """What `stream` gives, as tensors."""
+
+    fast_cells = {Block: FastBlock}
+
+    def __init__(self, block):
+        super().__init__(auto_prefix=False)
+        self.block, self.has_skip = block, block.skip is not None
+
+    def construct(self, x, *state):
+        residual, skip, after = self.block.stream(x, state)
+        return (residual, skip, *after) if self.has_skip else (residual, *after)
+
+
 def ecapa_block(items, channels, frames, dilation, variant):
     layer = SERes2Block(channels, dilation, VARIANTS[variant]).set_train()
     for i, weight in enumerate(layer.trainable_params()):

@@ -66,8 +66,10 @@ class RegisterKernelInterface {
 extern "C" {
 using Compute = int(int, void **, int *, int64_t **, const char **, void *, void *);
 Compute TemporalBlock;
+Compute TemporalBlockStep;
 }
 extern "C" Shapes TemporalBlockInferShape(int *, int64_t **, AotExtra *);
+extern "C" Shapes TemporalBlockStepInferShape(int *, int64_t **, AotExtra *);
 
 namespace {
 using mindspore::MSTensor;
@@ -81,7 +83,10 @@ struct Operator {
   bool set;  // a last input is its settings
 };
 
-constexpr Operator kOperators[] = {{"TemporalBlock", TemporalBlock, TemporalBlockInferShape, 16, 5, true}};
+constexpr Operator kOperators[] = {
+    {"TemporalBlock", TemporalBlock, TemporalBlockInferShape, 16, 5, true},
+    {"TemporalBlockStep", TemporalBlockStep, TemporalBlockStepInferShape, 18, 5, true},
+};
 
 class Settings final : public AotExtra {
  public:

@@ -53,9 +53,9 @@ class Block(nn.Cell):
 
 
 class FastBlock(Block):
-    """A block as one operator of a CPU: which of its parameters are which inputs of `cpu_ops.layers.temporal_block`.
+    """A block as one operator of a CPU: which of its parameters are which inputs of those in `cpu_ops.layers`.
 
-    It stands beside the block whose parameters it knows; the operator and its gradients are beside their kernel.
+    It stands beside the block whose parameters it knows; the operators and their gradients are beside their kernel.
     """
 
     bfloat16: bool
@@ -65,9 +65,12 @@ class FastBlock(Block):
         over = next((number for number, norm in enumerate(OVER) if isinstance(self.norm1, norm)), None)
         if over is None:
             return False
-        from utils.cpu_ops.layers import temporal_block  # only now: nobody comes here where CPU_OPS is 0
+        from utils.cpu_ops import layers  # only now: nobody comes here where CPU_OPS is 0
 
-        self.function = temporal_block(self.depthwise.dilation, self.depthwise.left, over, self.bfloat16)
+        dilation, left = self.depthwise.dilation, self.depthwise.left
+        self.function = layers.temporal_block(dilation, left, over, self.bfloat16)
+        self.step = layers.temporal_block_step(dilation, left, over, int(CumulativeNorm.MEMORY), self.bfloat16)
+        self.no_state = ops.zeros((1, 3, 1))
         narrow, wide = self.residual.weight.shape[:2]
         self.no_bias, self.no_wide_bias = ops.zeros(narrow), ops.zeros(wide)
         self.no_skip = ops.zeros((1, wide, 1, 1)), ops.zeros(1)    # the operator has one, if only of zeros
@@ -75,16 +78,25 @@ class FastBlock(Block):
         return True
 
     def construct(self, x, mask=None):
+        y = self.function(x, ones_like(x[:, :1]) if mask is None else mask, *self.weights())
+        return y[0], 0.0 if self.skip is None else y[1]
+
+    def stream(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | float, tuple[Tensor, ...]]:
+        """As that of the block, by one operator."""
+        past, first, second = state if self.norm1.states else (*state, self.no_state, self.no_state)
+        y = self.step(x, past, first, second, *self.weights())
+        after = y[2:5] if self.norm1.states else y[2:3]
+        return y[0], 0.0 if self.skip is None else y[1], after
+
+    def weights(self) -> tuple[Tensor, ...]:
+        """The parameters, in the operators' order."""
         expand, taps, residual, norm1, norm2 = self.expand, self.depthwise, self.residual, self.norm1, self.norm2
         if self.skip is None:
             skip, skip_bias = self.no_skip
         else:
             skip, skip_bias = self.skip.weight, self.no_skip_bias if self.skip.bias is None else self.skip.bias
-        y = self.function(
-            x, ones_like(x[:, :1]) if mask is None else mask, expand.weight,
-            self.no_wide_bias if expand.bias is None else expand.bias,
-            self.prelu1.slope, norm1.gain, norm1.bias,
-            taps.weight, self.no_wide_bias if taps.bias is None else taps.bias,
-            self.prelu2.slope, norm2.gain, norm2.bias,
-            residual.weight, self.no_bias if residual.bias is None else residual.bias, skip, skip_bias)
-        return y[0], 0.0 if self.skip is None else y[1]
+        return (expand.weight, self.no_wide_bias if expand.bias is None else expand.bias,
+                self.prelu1.slope, norm1.gain, norm1.bias,
+                taps.weight, self.no_wide_bias if taps.bias is None else taps.bias,
+                self.prelu2.slope, norm2.gain, norm2.bias,
+                residual.weight, self.no_bias if residual.bias is None else residual.bias, skip, skip_bias)

@@ -120,6 +120,14 @@ def temporal_block(dilation: int, left: int, over: int, bfloat16: bool) -> Calla
     return operator("TemporalBlock", (dilation, left, over), 5, gradients, bfloat16)
 
 
+def temporal_block_step(dilation: int, left: int, over: int, most: int, bfloat16: bool) -> Callable[..., Any]:
+    """The same for the frames that follow others, without gradients: inputs and outputs as in temporal_block.cc.
+
+    `most`: frames that a norm counts, at most.
+    """
+    return operator("TemporalBlockStep", (dilation, left, over, most), 5, bfloat16=bfloat16)
+
+
 def res2net_block(settings: Sequence[int], bfloat16: bool) -> Callable[..., Any]:
     """The operator that is a whole block of ECAPA-TDNN; inputs, outputs and `settings` as in res2net_block.cc."""
     gradient = operator("Res2NetBlockGradient", settings, 17, bfloat16=bfloat16)

@@ -270,6 +270,98 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
   return 0;
 }
 
+// TemporalBlockStep: the frames of a recording that follow others, by a causal block with cgLN or cLN.
+//
+// x (1, B, T), its past: what the taps saw before of the first norm (1, H, context), and of each norm the means of its
+// input and of the squares so far, and the frames that they are of (1, 3, 1); then the weights of TemporalBlock
+// -> y, skip, and the past after these frames: three more as those of the inputs.
+// settings: those of TemporalBlock, and how many frames a norm counts at most.
+extern "C" Shapes TemporalBlockStepInferShape(int *, int64_t **shapes, AotExtra *) {
+  const auto shape = [&](int64_t i) { return std::vector<int64_t>(shapes[i], shapes[i] + 3); };
+  return {shape(0), {1, shapes[kSkip + 2][0], shapes[0][2]}, shape(1), shape(2), shape(3)};
+}
+
+namespace {
+// Means and 1 / deviations (2, T) of each frame of `rows` (H, T), a row every `stride` numbers, and the state after them.
+std::vector<float> StatisticsSoFar(const Block &b, const float *rows, int64_t stride, float slope, const float *before,
+                                   int64_t most, float *after) {
+  FrameSums sums(b);
+  for (int64_t c = 0; c < b.wide; ++c) AddSums(rows + c * stride, slope, b.frames, sums.first(0), sums.second(0));
+  std::vector<float> statistics(2 * b.frames);
+  const bool so_far = b.over == kFramesSoFar;
+  double count = so_far ? before[2] : 0.0, total = before[0] * count, squares = before[1] * count;
+  for (int64_t t = 0; t < b.frames; ++t) {
+    const double frame = sums.first(0)[t] / b.wide, square = sums.second(0)[t] / b.wide;
+    count = so_far ? count + 1.0 : 1.0;
+    total = so_far ? total + frame : frame;
+    squares = so_far ? squares + square : square;
+    const double mean = total / count;
+    statistics[t] = static_cast<float>(mean);
+    statistics[b.frames + t] = InverseDeviation(squares / count - mean * mean);
+  }
+  std::copy_n(before, 3, after);
+  if (so_far && b.frames > 0) {
+    after[0] = static_cast<float>(total / count);
+    after[1] = static_cast<float>(squares / count);
+    after[2] = static_cast<float>(std::min(count, static_cast<double>(most)));
+  }
+  return statistics;
+}
+
+template <typename Number>
+void Step(void **data, int64_t **shapes, void *extra) {
+  constexpr int64_t kStates = 3, kBefore = kStates - 1;  // x and mask, or x and the states, before the weights
+  const auto settings = Settings(extra);
+  std::vector<int64_t *> as_block(shapes + kBefore, shapes + kBefore + kInputs);
+  as_block[kX] = shapes[0];
+  const Block b(as_block.data(), settings);
+  const auto in = [&](int64_t i) { return static_cast<const float *>(data[kBefore + i]); };  // weights
+  const auto state = [&](int64_t i) { return static_cast<const float *>(data[1 + i]); };
+  const auto out = [&](int64_t i) { return static_cast<float *>(data[kBefore + kInputs + i]); };
+  const float *x = static_cast<const float *>(data[0]);
+  const int64_t frames = b.frames, context = b.context(), all = context + frames;
+  const std::vector<float> ones(frames, 1.0f);
+  Numbers<Number> own_expand, own_residual, own_skip, own;
+  const Number *expand = Matrix(in(kExpand), b.wide * b.narrow, &own_expand);
+  int64_t stride = frames;
+  const Number *columns = Matrix(x, b.narrow, frames, &stride, &own);
+  const Memory hidden = Allocate(b.wide * all), middle = Allocate(b.wide * frames);
+  for (int64_t c = 0; c < b.wide; ++c) {
+    std::copy_n(state(0) + c * context, context, hidden.get() + c * all);
+    std::fill_n(hidden.get() + c * all + context, frames, in(kExpandBias)[c]);
+  }
+  Multiply(b.wide, frames, b.narrow, expand, b.narrow, columns, stride, 1.0f, hidden.get() + context, all);
+  const auto first = StatisticsSoFar(b, hidden.get() + context, all, *in(kSlope1), state(1), settings[3], out(3));
+  const Norm first_norm{*in(kSlope1), in(kGain1), in(kBias1), first.data(), frames};
+  for (int64_t c = 0; c < b.wide; ++c) {
+    float *row = hidden.get() + c * all, *to = middle.get() + c * frames;
+    first_norm.Row(0, c, 0, frames, row + context, ones.data(), row + context);
+    std::copy_n(row + frames, context, out(2) + c * context);
+    std::fill_n(to, frames, in(kFilterBias)[c]);
+    for (int64_t k = 0; k < b.taps; ++k) {
+      const float tap = in(kFilter)[c * b.taps + k], *from = row + k * b.dilation;
+      for (int64_t t = 0; t < frames; ++t) to[t] += tap * from[t];
+    }
+  }
+  const auto second = StatisticsSoFar(b, middle.get(), frames, *in(kSlope2), state(2), settings[3], out(4));
+  const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), second.data(), frames};
+  const auto normalised = second_norm.Rows<Number>(0, 0, frames, middle.get(), b.wide);
+  for (int64_t c = 0; c < b.narrow; ++c) {
+    for (int64_t t = 0; t < frames; ++t) out(0)[c * frames + t] = x[c * frames + t] + in(kResidualBias)[c];
+  }
+  for (int64_t c = 0; c < b.skip; ++c) std::fill_n(out(1) + c * frames, frames, in(kSkipBias)[c]);
+  const Number *to_y = Matrix(in(kResidual), b.narrow * b.wide, &own_residual);
+  const Number *to_skip = Matrix(in(kSkip), b.skip * b.wide, &own_skip);
+  Multiply(b.narrow, frames, b.wide, to_y, b.wide, normalised.get(), frames, 1.0f, out(0), frames);
+  Multiply(b.skip, frames, b.wide, to_skip, b.wide, normalised.get(), frames, 1.0f, out(1), frames);
+}
+}  // namespace
+
+extern "C" int TemporalBlockStep(int, void **data, int *, int64_t **shapes, const char **, void *, void *extra) {
+  (IsBFloat16(extra) ? Step<BFloat16> : Step<float>)(data, shapes, extra);
+  return 0;
+}
+
 namespace {
 // The way back through a norm: what its sums are made of, and the gradients that follow from them.
 struct NormGradient {
