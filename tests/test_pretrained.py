@@ -97,15 +97,18 @@ def test_numbers_of_deepspeech2_come_out_again(tmp_path, row, order):
 
 
 @needs_data
-@pytest.mark.parametrize("lm, column", [("", 1), pytest.param("english", 2, marks=pytest.mark.slow)])
-def test_numbers_of_english_come_out_again(tmp_path, lm, column):
+@pytest.mark.parametrize("checkpoint, section, settings, column", [
+    ("english", "General English", [], 1), ("streaming", "Live English", [], 1),
+    pytest.param("english", "General English", ["--lm_path", "english"], 2, marks=pytest.mark.slow),
+    pytest.param("streaming", "Live English", ["--streaming", "true"], 3, marks=pytest.mark.slow)])
+def test_numbers_of_english_come_out_again(tmp_path, checkpoint, section, settings, column):
     """Of AN4's test part, whose speakers are not in its training, by the names of checkpoint and language model."""
     deepspeech2.prepare.main(["--corpus", "an4", "--data_folder", f"{DATA}/an4", "--output_folder", str(tmp_path),
                               "--valid_speakers", "0", "--workers", "1"])
     rates = deepspeech2.eval.main(parse_use_config(deepspeech2.src.config.Config, [
-        "--checkpoint_path", "english", "--lm_path", lm, "--test_manifest", str(tmp_path / "test.json"),
+        "--checkpoint_path", checkpoint, *settings, "--test_manifest", str(tmp_path / "test.json"),
         "--output_folder", str(tmp_path / "eval"), "--device_target", "CPU"]))
-    assert rates["wer"] == pytest.approx(shown("General English", "AN4", column), abs=0.3)
+    assert rates["wer"] == pytest.approx(shown(section, "AN4", column), abs=0.3)
 
 
 @needs_data
