@@ -38,6 +38,8 @@ enum Input {
   kInputs
 };
 
+constexpr int64_t kMore = 2;  // inputs that TemporalBlockStep has: three states in place of the mask
+
 // All frames that count (gLN), a frame and those before it (cgLN), the frame alone (cLN); always all channels.
 enum Over { kAllFrames, kFramesSoFar, kOneFrame };
 
@@ -278,7 +280,7 @@ extern "C" int TemporalBlock(int, void **data, int *, int64_t **shapes, const ch
 // settings: those of TemporalBlock, and how many frames a norm counts at most.
 extern "C" Shapes TemporalBlockStepInferShape(int *, int64_t **shapes, AotExtra *) {
   const auto shape = [&](int64_t i) { return std::vector<int64_t>(shapes[i], shapes[i] + 3); };
-  return {shape(0), {1, shapes[kSkip + 2][0], shapes[0][2]}, shape(1), shape(2), shape(3)};
+  return {shape(0), {1, shapes[kMore + kSkip][0], shapes[0][2]}, shape(1), shape(2), shape(3)};
 }
 
 namespace {
@@ -310,14 +312,13 @@ std::vector<float> StatisticsSoFar(const Block &b, const float *rows, int64_t st
 
 template <typename Number>
 void Step(void **data, int64_t **shapes, void *extra) {
-  constexpr int64_t kStates = 3, kBefore = kStates - 1;  // x and mask, or x and the states, before the weights
   const auto settings = Settings(extra);
-  std::vector<int64_t *> as_block(shapes + kBefore, shapes + kBefore + kInputs);
+  std::vector<int64_t *> as_block(shapes + kMore, shapes + kMore + kInputs);
   as_block[kX] = shapes[0];
   const Block b(as_block.data(), settings);
-  const auto in = [&](int64_t i) { return static_cast<const float *>(data[kBefore + i]); };  // weights
+  const auto in = [&](int64_t i) { return static_cast<const float *>(data[kMore + i]); };  // weights
   const auto state = [&](int64_t i) { return static_cast<const float *>(data[1 + i]); };
-  const auto out = [&](int64_t i) { return static_cast<float *>(data[kBefore + kInputs + i]); };
+  const auto out = [&](int64_t i) { return static_cast<float *>(data[kMore + kInputs + i]); };
   const float *x = static_cast<const float *>(data[0]);
   const int64_t frames = b.frames, context = b.context(), all = context + frames;
   const std::vector<float> ones(frames, 1.0f);
