@@ -284,7 +284,8 @@ extern "C" Shapes TemporalBlockStepInferShape(int *, int64_t **shapes, AotExtra 
 }
 
 namespace {
-// Means and 1 / deviations (2, T) of each frame of `rows` (H, T), a row every `stride` numbers, and the state after them.
+// Means and 1 / deviations (2, T) of each frame of `rows` (H, T), a row every `stride` numbers, and the state after
+// them.
 std::vector<float> StatisticsSoFar(const Block &b, const float *rows, int64_t stride, float slope, const float *before,
                                    int64_t most, float *after) {
   FrameSums sums(b);
