@@ -88,7 +88,7 @@ class FastBlock(Block):
         after = y[2:5] if self.norm1.states else y[2:3]
         return y[0], 0.0 if self.skip is None else y[1], after
 
-    def weights(self) -> tuple[Tensor, ...]:
+    def weights(self) -> tuple[Any, ...]:
         """The parameters, in the operators' order."""
         expand, taps, residual, norm1, norm2 = self.expand, self.depthwise, self.residual, self.norm1, self.norm2
         if self.skip is None:
