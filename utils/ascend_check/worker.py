@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from utils.ascend_check.log import mark
-from utils.launching.watch import die_with_parent
+from utils.launching.watch import die_with
 from utils.texts import read_json
 
 if TYPE_CHECKING:       # MindSpore is imported once `main` has set its environment
@@ -32,7 +32,7 @@ def main(path: Path) -> None:
     """Compiles the graphs of the task at `path`."""
     task = read_json(path, "a task")
     if not task["distribute"]:
-        die_with_parent()       # else that is a launcher
+        die_with(os.getppid())      # else that is a launcher
     rank, is_scheduler = int(os.environ.get("RANK_ID") or 0), os.environ.get("MS_ROLE") == "MS_SCHED"
     if not is_scheduler:
         os.environ["MS_SIMULATION_LEVEL"] = SIMULATION

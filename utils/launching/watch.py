@@ -1,6 +1,7 @@
 """Starts jobs and watches over them: when one fails or a signal comes, the others save and end."""
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -166,9 +167,12 @@ def start(job: Job) -> subprocess.Popen:
                                         encoding="utf-8")
     with open(job.folder / "train.log", "w", encoding="utf-8") as log:
         return subprocess.Popen(job.command, cwd=job.folder.parent, env=environment, stdout=log,
-                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+                                stderr=subprocess.STDOUT, start_new_session=True,
+                                preexec_fn=functools.partial(die_with, os.getpid()))
 
 
-def die_with_parent() -> None:
-    """No orphans when the launcher is killed."""
+def die_with(parent: int) -> None:
+    """The kernel kills this process when `parent`, which started it, ends, or has ended already: no orphans."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)

@@ -5,7 +5,6 @@ the very batch that was due, name the files that could not be read, and stop whe
 """
 import collections
 import concurrent.futures
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -17,6 +16,7 @@ import numpy as np
 
 from utils.audio.audio_file import AudioError
 from utils.errors import ContentError, RunError
+from utils.launching.watch import die_with
 
 BAD_SHARE = 0.01   # a corpus with more unreadable files than this needs mending, not skipping
 ATTEMPTS = 20      # files tried in place of one that cannot be read
@@ -112,9 +112,7 @@ def _start_worker(dataset: DataSet, parent: int, mask: set[int | signal.Signals]
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the main process's to handle
     signal.signal(signal.SIGTERM, signal.SIG_IGN)   # likewise: clusters send it to all processes of a job
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG: no orphans when the parent is killed
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with(parent)
 
 
 def _make(epoch: int, index: int) -> Made:
