@@ -212,6 +212,30 @@ extern "C" Shapes TemporalBlockInferShape(int *, int64_t **shapes, AotExtra *) {
 }
 
 namespace {
+// The depthwise convolution of a channel for `count` frames, from what its taps see: `row` is count + context() long.
+void Convolve(const Block &b, const float *filter, const float *bias, int64_t channel, const float *row, int64_t count,
+              float *to) {
+  std::fill_n(to, count, bias[channel]);
+  for (int64_t k = 0; k < b.taps; ++k) {
+    const float tap = filter[channel * b.taps + k], *from = row + k * b.dilation;
+    for (int64_t t = 0; t < count; ++t) to[t] += tap * from[t];
+  }
+}
+
+// x and the residual, and the skip, for `count` frames from `normalised` (H, count); the others have b.frames in a row.
+// in(Input): the weights; to_y, to_skip: the matrices of them.
+template <typename Number, typename Weights>
+void Outputs(const Block &b, const Weights &in, const Number *to_y, const Number *to_skip, const Number *normalised,
+             int64_t count, const float *x, float *y, float *skip) {
+  for (int64_t c = 0; c < b.narrow; ++c) {
+    const float add = in(kResidualBias)[c];
+    for (int64_t t = 0; t < count; ++t) y[c * b.frames + t] = x[c * b.frames + t] + add;
+  }
+  Multiply(b.narrow, count, b.wide, to_y, b.wide, normalised, count, 1.0f, y, b.frames);
+  for (int64_t c = 0; c < b.skip; ++c) std::fill_n(skip + c * b.frames, count, in(kSkipBias)[c]);
+  Multiply(b.skip, count, b.wide, to_skip, b.wide, normalised, count, 1.0f, skip, b.frames);
+}
+
 // Numbers: what the products of matrices take.
 template <typename Number>
 void Forward(void **data, int64_t **shapes, void *extra) {
@@ -241,11 +265,7 @@ void Forward(void **data, int64_t **shapes, void *extra) {
   Statistics(b, &sums, shares, statistics);
   InStretches(b, first_norm, hidden, shares, [&](const Stretch &s) {
     float *to = middle + s.start + s.first;
-    std::fill_n(to, s.count, in(kFilterBias)[s.channel]);
-    for (int64_t k = 0; k < b.taps; ++k) {
-      const float tap = in(kFilter)[s.channel * b.taps + k], *from = s.row + k * b.dilation;
-      for (int64_t t = 0; t < s.count; ++t) to[t] += tap * from[t];
-    }
+    Convolve(b, in(kFilter), in(kFilterBias), s.channel, s.row, s.count, to);
     const int64_t item = s.piece / b.pieces;
     AddSums(to, second_norm.slope, s.count, more.first(item) + s.first, more.second(item) + s.first);
   });
@@ -253,16 +273,9 @@ void Forward(void **data, int64_t **shapes, void *extra) {
   b.InPieces([&](int64_t, int64_t item, int64_t first, int64_t count) {
     const auto normalised =
         second_norm.Rows<Number>(item, first, count, middle + item * b.wide * b.frames + first, b.wide);
-    float *to = y + item * b.narrow * b.frames + first;
-    const float *from = in(kX) + item * b.narrow * b.frames + first;
-    for (int64_t c = 0; c < b.narrow; ++c) {
-      const float add = in(kResidualBias)[c];
-      for (int64_t t = 0; t < count; ++t) to[c * b.frames + t] = from[c * b.frames + t] + add;
-    }
-    Multiply(b.narrow, count, b.wide, to_y, b.wide, normalised.get(), count, 1.0f, to, b.frames);
-    to = skip + item * b.skip * b.frames + first;
-    for (int64_t c = 0; c < b.skip; ++c) std::fill_n(to + c * b.frames, count, in(kSkipBias)[c]);
-    Multiply(b.skip, count, b.wide, to_skip, b.wide, normalised.get(), count, 1.0f, to, b.frames);
+    const int64_t begin = item * b.narrow * b.frames + first;
+    Outputs(b, in, to_y, to_skip, normalised.get(), count, in(kX) + begin, y + begin,
+            skip + item * b.skip * b.frames + first);
   });
 }
 }  // namespace
@@ -339,23 +352,14 @@ void Step(void **data, int64_t **shapes, void *extra) {
     float *row = hidden.get() + c * all, *to = middle.get() + c * frames;
     first_norm.Row(0, c, 0, frames, row + context, ones.data(), row + context);
     std::copy_n(row + frames, context, out(2) + c * context);
-    std::fill_n(to, frames, in(kFilterBias)[c]);
-    for (int64_t k = 0; k < b.taps; ++k) {
-      const float tap = in(kFilter)[c * b.taps + k], *from = row + k * b.dilation;
-      for (int64_t t = 0; t < frames; ++t) to[t] += tap * from[t];
-    }
+    Convolve(b, in(kFilter), in(kFilterBias), c, row, frames, to);
   }
   const auto second = StatisticsSoFar(b, middle.get(), frames, *in(kSlope2), state(2), settings[3], out(4));
   const Norm second_norm{*in(kSlope2), in(kGain2), in(kBias2), second.data(), frames};
   const auto normalised = second_norm.Rows<Number>(0, 0, frames, middle.get(), b.wide);
-  for (int64_t c = 0; c < b.narrow; ++c) {
-    for (int64_t t = 0; t < frames; ++t) out(0)[c * frames + t] = x[c * frames + t] + in(kResidualBias)[c];
-  }
-  for (int64_t c = 0; c < b.skip; ++c) std::fill_n(out(1) + c * frames, frames, in(kSkipBias)[c]);
   const Number *to_y = Matrix(in(kResidual), b.narrow * b.wide, &own_residual);
   const Number *to_skip = Matrix(in(kSkip), b.skip * b.wide, &own_skip);
-  Multiply(b.narrow, frames, b.wide, to_y, b.wide, normalised.get(), frames, 1.0f, out(0), frames);
-  Multiply(b.skip, frames, b.wide, to_skip, b.wide, normalised.get(), frames, 1.0f, out(1), frames);
+  Outputs(b, in, to_y, to_skip, normalised.get(), frames, x, out(0), out(1));
 }
 }  // namespace
 
