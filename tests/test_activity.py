@@ -17,6 +17,15 @@ def test_speech_is_where_it_was_put_however_much_silence_surrounds_it():
     np.testing.assert_array_equal(moved, active)
 
 
+def test_the_ends_are_those_of_the_first_and_the_last_speech():
+    rng = np.random.default_rng(1)
+    parts = [np.zeros(RATE, np.float32), speech(3, rng), np.zeros(RATE, np.float32), speech(2, rng)]
+    samples = np.concatenate([*parts, np.zeros(RATE, np.float32)])
+    assert activity.ends(samples) == pytest.approx((RATE, 7 * RATE), abs=0.15 * RATE)
+    assert activity.ends(samples[RATE:-RATE - 7]) == (0, 6 * RATE - 7)
+    assert activity.ends(np.zeros(100, np.float32)) == (0, 100)
+
+
 def test_speech_is_found_in_noise():
     rng = np.random.default_rng(2)
     samples = 0.02 * rng.normal(size=20 * RATE).astype(np.float32)

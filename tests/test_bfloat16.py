@@ -13,7 +13,7 @@ from mindspore import Tensor, nn, ops
 
 from conv_tasnet.src.block import Block
 from conv_tasnet.src.config import Config as ConvTasNetConfig
-from conv_tasnet.src.layers import GlobalNorm
+from conv_tasnet.src.layers import CumulativeNorm, FrameNorm, GlobalNorm
 from conv_tasnet.src.model import ConvTasNet
 from deepspeech2.src.config import Config as DeepSpeech2Config
 from deepspeech2.src.model import DeepSpeech2
@@ -289,6 +289,24 @@ def test_the_block_of_ecapa_tdnn_is_that_of_products_that_round(pynative):
     names = ["x", *(weight.name for weight in layer.trainable_params())]
     for name, gradient, other, reference in zip(names, gradients, float32_gradients, expected_gradients, strict=True):
         assert np.linalg.norm(gradient - reference) < 0.7 * np.linalg.norm(other - reference), name
+
+
+@pytest.mark.parametrize("norm", [CumulativeNorm, FrameNorm])
+def test_steps_of_a_block_round_as_the_whole_does(norm, pynative):
+    """What sums in another order rounds to the other side here and there: far less than float32 is away."""
+    ms.set_seed(0)
+    layer, x = Block(ConvTasNetConfig(B=24, H=40, Sc=24, causal=True), 2, norm, has_bias=True), noise(1, 24, 60)
+
+    def numbers(outputs):
+        return np.concatenate([outputs[0].asnumpy(), outputs[1].asnumpy()], 1)
+
+    float32 = numbers(layer(Tensor(x)))
+    layer = in_bfloat16(Around(layer)).layer
+    whole, steps, state = numbers(layer(Tensor(x))), [], layer.start()
+    for piece in np.split(x, [1, 20, 24], axis=2):
+        *outputs, state = layer.stream(Tensor(piece), state)
+        steps.append(numbers(outputs))
+    assert np.linalg.norm(np.concatenate(steps, 2) - whole) < 0.1 * np.linalg.norm(float32 - whole)
 
 
 # networks

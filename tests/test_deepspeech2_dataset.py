@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.errors import assert_line, assert_named, refused
+from helpers.sounds import speech
 
 from deepspeech2.src.config import Config
 from deepspeech2.src.dataset import TrainSet, padded_lengths
@@ -115,6 +116,22 @@ def test_augmentation_is_drawn_again_every_epoch_and_fits_the_shapes(corpus, tmp
                 assert not ("mask_bins" in only and one[:n].all(axis=0).any())
     assert not any((one[:n] == 0).all(axis=1).any() for features, frames, _, _ in made[1]
                    for one, n in zip(features, frames, strict=True))
+
+
+def test_trimmed_utterances_keep_their_speech_and_what_their_labels_need(corpus, tmp_path):
+    rows, quiet = [], np.zeros(RATE, np.float32)
+    for i, text in enumerate(["GO ON"] * 7 + ["X" * 90]):        # 179 of the 200 frames of 4 s
+        samples = np.concatenate((quiet, speech(2, np.random.default_rng(i)), quiet))
+        soundfile.write(tmp_path / f"{i}.wav", samples, RATE)
+        rows.append(Sample(f"{i}.wav", "", text, 4.0))
+    write_manifest(tmp_path / "train.json", tmp_path, rows)
+    seconds = {epoch: np.concatenate([(frames - 1) / 100 for _, frames, _, _ in batches(
+        TrainSet(corpus(trim_share=1.0, minibatch_size=1)), epoch)]) for epoch in (1, 2)}
+    assert sum(seconds[1] == 4) == sum(seconds[2] == 4) == 1       # the one with many labels
+    trimmed = np.sort(np.concatenate((seconds[1], seconds[2])))[:14]
+    assert (trimmed > 1.7).all() and (trimmed < 2.8).all() and len(set(trimmed)) > 10
+    whole = np.concatenate([frames for _, frames, _, _ in batches(TrainSet(corpus(minibatch_size=1)), 1)])
+    assert (whole == frame_count(4 * RATE)).all()
 
 
 def test_listed_noise_is_that_of_a_folder_and_a_room_changes_what_is_said_in_it(corpus, tmp_path):

@@ -545,7 +545,9 @@ def test_open_speech(open_corpora, tmp_path):
     """Every utterance once, nobody in two parts, what has no text is said to have none."""
     prepare_corpus("open_speech", open_corpora, tmp_path / "out")
     found = {name: texts(tmp_path / f"out/{name}.json")
-             for name in ("train", "valid", "dev-clean", "an4_test", "alphanumeric", "spelled_train", "spelled_valid")}
+             for name in ("train", "valid", "dev-clean", "an4_test", "alphanumeric", "spelled_train", "spelled_valid",
+                          "spelled_all")}
+    assert found.pop("spelled_all") == found["spelled_train"] | found["spelled_valid"]
     mini = "mini_librispeech/LibriSpeech/train-clean-5/12/1"
     assert found == {
         "train": {f"{mini}/12-1-0000.ogg": "TWELVE ONE", f"{mini}/12-1-0001.ogg": "TWO", "an4/wav/b/b1.flac": "YES",
@@ -835,7 +837,7 @@ def test_real_open_speech(tmp_path):
         prepare.PrepareConfig(corpus="open_speech", data_folder=DATA, output_folder=str(tmp_path)))
     assert {part: (len(items), len({item.speaker for item in items})) for part, items in parts.items()} == {
         "train": (4582, 686), "valid": (255, 69), "dev-clean": (1313, 20), "an4_test": (130, 10),
-        "alphanumeric": (32, 10), "spelled_train": (1474, 319), "spelled_valid": (146, 21)}
+        "alphanumeric": (32, 10), "spelled_train": (1474, 319), "spelled_valid": (146, 21), "spelled_all": (1620, 340)}
     assert len(reasons) == 43 and all(reason.startswith("alphanumeric/") for reason in reasons)
     names = [os.path.basename(item.path) for part, items in parts.items() for item in items
              if item.speaker[:5] == "libri" and not part.startswith("spelled")]

@@ -12,7 +12,7 @@ from deepspeech2.src.config import Config
 from deepspeech2.src.features import HOP, RATE, frame_count, spectrogram
 from deepspeech2.src.manifest import Utterance, read_manifest, require_seconds, utterance_length
 from deepspeech2.src.text import Alphabet, frames_needed
-from utils.audio import audio_file, augment
+from utils.audio import activity, audio_file, augment
 from utils.corpora.lists import read_noises, read_rooms
 from utils.errors import MismatchError
 from utils.training.loader import Made, any_readable
@@ -20,6 +20,7 @@ from utils.training.loader import Made, any_readable
 STRIPES = 2     # of SpecAugment in each direction
 JITTER = 0.06   # by which lengths count as longer or shorter in shuffling: other neighbours in every epoch
 KEPT_SECONDS = 1000     # of noise in memory, 64 MB a data worker
+LEFT = -0.1, 0.2        # seconds before and behind the speech that a trimmed utterance keeps, at least and at most
 ROUND = 25      # frames to which padded lengths are rounded up
 
 
@@ -100,7 +101,9 @@ class TrainSet:
         generator = np.random.default_rng((self.config.seed, epoch, item))
         samples = audio_file.read(self.path(item), RATE, resample=self.config.resample)
         require_seconds(Utterance(self.path(item), "", float(self.frames[item] * HOP / RATE)), len(samples) / RATE)
-        samples = self._distort(samples, generator, self._speed(item, generator))
+        if self.config.trim_share and generator.random() < self.config.trim_share:
+            samples = self._trim(samples, item, generator)
+        samples = self._distort(samples, generator, self._speed(item, len(samples), generator))
         features = spectrogram(samples)[:self.lengths[-1]]      # a file may be a little longer than its manifest says
         if self.config.mask_from and epoch >= self.config.mask_from:
             for _ in range(STRIPES):
@@ -108,10 +111,21 @@ class TrainSet:
                                                  self.config.mask_bins)
         return features, self.labels[item]
 
-    def _speed(self, item, generator):
-        """One of the speeds at which the utterance fits the longest batch and has frames for its labels."""
-        frames = self.frames[item] / np.array(self.speeds)
-        fits = (frames + 1 < self.lengths[-1]) & ((frames - 2) / 2 >= frames_needed(self.labels[item]))
+    def _trim(self, samples, item, generator):
+        """The speech, and what is left at random of the sound before and behind it; as much as its labels need."""
+        first, last = activity.ends(samples)
+        before, behind = (generator.uniform(*LEFT, 2) * RATE).astype(int)
+        trimmed = samples[max(0, first - before):max(0, last + behind)]
+        return trimmed if self._holds(frame_count(len(trimmed)), item) else samples
+
+    def _holds(self, frames, item):
+        """Whether so many frames hold the labels of the utterance."""
+        return (frames - 2) / 2 >= frames_needed(self.labels[item])
+
+    def _speed(self, item, count, generator):
+        """One of the speeds at which `count` samples of the utterance fit the longest batch and hold its labels."""
+        frames = min(self.frames[item], frame_count(count)) / np.array(self.speeds)
+        fits = (frames + 1 < self.lengths[-1]) & self._holds(frames, item)
         return float(generator.choice(np.array(self.speeds)[fits])) if fits.any() else 1.0
 
     def _distort(self, samples, generator, speed):

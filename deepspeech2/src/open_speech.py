@@ -30,7 +30,8 @@ DIGITS = {"ZERO", "OH", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "
 def scan_open_speech(config: CorpusSettings) -> Scanned:
     """train, valid, and for tests dev-clean, an4_test and alphanumeric: no speaker is in two of them.
 
-    spelled_train and spelled_valid are the parts of train and valid in which letters, numbers and commands are said.
+    spelled_train and spelled_valid are the parts of train and valid in which letters, numbers and commands are said,
+    spelled_all is both: for a last training, when nothing is left to choose.
     """
     libri, reasons = _scanned(config, MINI, scan_librispeech, "libri-")
     an4, some = _scanned(config, "an4", scan_an4, "an4-")
@@ -54,6 +55,7 @@ def scan_open_speech(config: CorpusSettings) -> Scanned:
     for part in ("train", "valid"):
         parts[f"spelled_{part}"] = [item for item in parts[part] if item.speaker.startswith(SPELLING)
                                     or set(item.text.upper().split()) <= DIGITS]
+    parts["spelled_all"] = parts["spelled_train"] + parts["spelled_valid"]
     return config.data_folder, parts, reasons + some
 
 

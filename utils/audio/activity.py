@@ -62,6 +62,14 @@ def without_pauses(samples: np.ndarray, seconds: float = LONG) -> np.ndarray:
     return samples[kept] if kept.any() else samples
 
 
+def ends(samples: np.ndarray) -> tuple[int, int]:
+    """(first sample, sample behind the last) of the speech in `samples` (N,); of all where nobody seems to speak."""
+    spoken = runs(find_speech(frame_powers([samples])))
+    if not spoken:
+        return 0, len(samples)
+    return spoken[0][0] * SAMPLES, min(spoken[-1][1] * SAMPLES, len(samples))
+
+
 def runs(active: np.ndarray) -> list[tuple[int, int]]:
     """(first frame, frame behind the last) of each run of true frames."""
     changes = np.flatnonzero(np.diff(np.concatenate(([False], active, [False])).astype(np.int8)))
