@@ -19,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from deepspeech2.src.decoder import LanguageModelDecoder, greedy, language_model, load_log_probs
+from deepspeech2.src.manifest import read_manifest
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import check_arpa, longest_order, write_arpa
 from deepspeech2.src.text import LABELS, Alphabet, read_labels, shown
@@ -41,7 +42,8 @@ Steps = Annotated[int, Range(1, 1000)]
 class EstimateConfig(Ranged):
     """Estimate an n-gram model as an ARPA file.
 
-    --texts    one sentence a line; training transcripts, or any text of the domain but the test set's
+    --texts    one sentence a line; training transcripts, or any text of the domain but the test set's; or a manifest,
+               a .json of prepare.py, for its transcripts
     --order    words of the longest n-gram, 2 to 6
     --output   the file to write
     --labels   of the network, or its labels.json: sentences are put into their case, without punctuation that is no
@@ -100,7 +102,10 @@ def estimate(config: EstimateConfig) -> None:
             raise OutputError(f"output: {config.output} exists already and is no language model; name another "
                               "file") from None
     alphabet = Alphabet(read_labels(config.labels))
-    lines = open_lines(config.texts, "a text of one sentence per line")
+    if config.texts.endswith(".json"):
+        lines = [utterance.text for utterance in read_manifest(config.texts)]
+    else:
+        lines = open_lines(config.texts, "a text of one sentence per line")
     texts = [text for text in map(alphabet.normalise_reference, lines) if text]
     good = [text for text in texts if set(text) <= alphabet.number.keys()]
     if texts and not good:

@@ -13,6 +13,7 @@ from deepspeech2.src import decoder
 from deepspeech2.src.alignment import word_times
 from deepspeech2.src.config import Config
 from deepspeech2.src.decoder import LanguageModelDecoder, beam_search, greedy, load_log_probs, save_log_probs
+from deepspeech2.src.manifest import Sample, write_manifest
 from deepspeech2.src.metric import error_rates
 from deepspeech2.src.ngram import write_arpa
 from deepspeech2.src.text import BLANK, Alphabet, collapse
@@ -260,6 +261,11 @@ def test_command_line_estimates_and_tunes(tmp_path, capsys):
     texts.write_text("\n".join(f"\u201c{text}!\u201d" for text in SENTENCES) + "\n")
     plain = arpa.read_text()
     lm.main(["estimate", "--texts", str(texts), "--order", "2", "--output", str(arpa)])
+    assert "9 words, from 7 sentences" in capsys.readouterr().out and arpa.read_text() == plain
+    (tmp_path / "a.wav").touch()
+    manifest = tmp_path / "train.json"          # a model of its transcripts
+    write_manifest(manifest, tmp_path, [Sample("a.wav", "", text, 1.0) for text in SENTENCES])
+    lm.main(["estimate", "--texts", str(manifest), "--order", "2", "--output", str(arpa)])
     assert "9 words, from 7 sentences" in capsys.readouterr().out and arpa.read_text() == plain
     texts.write_text("café\nÄ\n")
     with refused(MismatchError, texts, "all 2 sentences", "'CAFÉ'", "--labels"):
