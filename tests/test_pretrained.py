@@ -99,6 +99,8 @@ def test_numbers_of_deepspeech2_come_out_again(tmp_path, row, order):
 @needs_data
 @pytest.mark.parametrize("checkpoint, section, settings, column", [
     ("english", "General English", [], 1), ("streaming", "Live English", [], 1),
+    ("spelled", "Names and numbers spelled", [], 1),
+    pytest.param("spelled", "Names and numbers spelled", ["--lm_path", "spelled"], 2, marks=pytest.mark.slow),
     pytest.param("english", "General English", ["--lm_path", "english"], 2, marks=pytest.mark.slow),
     pytest.param("streaming", "Live English", ["--streaming", "true"], 3, marks=pytest.mark.slow)])
 def test_numbers_of_english_come_out_again(tmp_path, checkpoint, section, settings, column):
