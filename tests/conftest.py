@@ -17,9 +17,10 @@ from utils.defects import TRACEBACK
 BEFORE = pytest.StashKey[set[str]]()
 # the files that take longest, so that no process is left with one of them when the others are done
 LONGEST = ("ecapatdnn_train", "ascend310_infer", "deepspeech2_train", "conv_tasnet_train", "pretrained", "float16",
-           "export_ascend", "speaker_id", "distributed", "performance", "trainer", "taoruijie", "conv_tasnet_model",
-           "ascend_check", "cpu_ops", "deepspeech2_model", "launch", "ecapatdnn_features", "ecapatdnn_model",
-           "mixed_precision", "conv_tasnet_infer", "ascend_report", "runner_on_ascend", "packed", "repository")
+           "export_ascend", "tutorials", "speaker_id", "distributed", "performance", "trainer", "taoruijie",
+           "conv_tasnet_model", "ascend_check", "cpu_ops", "deepspeech2_model", "launch", "ecapatdnn_features",
+           "ecapatdnn_model", "mixed_precision", "conv_tasnet_infer", "ascend_report", "runner_on_ascend", "packed",
+           "repository")
 
 
 @pytest.fixture(scope="session", autouse=True)
