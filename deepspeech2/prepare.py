@@ -154,8 +154,9 @@ def text_path(item: Spoken, config: PrepareConfig) -> str:
 
 def write_texts(parts: Mapping[str, Sequence[Spoken]], config: PrepareConfig) -> None:
     """txt/ of all utterances."""
-    for item in progress([item for items in parts.values() for item in items], "txt", "file"):
-        write_text(text_path(item, config), item.text + "\n", flush=False)
+    texts = {text_path(item, config): item.text for items in parts.values() for item in items}    # some parts overlap
+    for path, text in progress(list(texts.items()), "txt", "file"):
+        write_text(path, text + "\n", flush=False)
 
 
 def write_part(part: str, items: Sequence[Spoken], good: Mapping[str, int], folder: str, config: PrepareConfig,
