@@ -47,7 +47,7 @@ class Config(ModelSettings):
     max_seconds: Span = 30.0        # longer utterances are left out of training
     buckets: Buckets = 4            # lengths that batches are padded to: so many graphs are compiled
     speeds: str = "1.0"             # e.g. 0.9,1.0,1.1: each utterance at one of these speeds
-    trim_share: Share = 0.0         # share of the utterances cut closely before and behind the speech, as meetings are
+    trim_share: Share = 0.0         # share of the utterances cut close to the speech, as turns of a meeting are
     gain_range: Decibels = 0.0      # each utterance is up to so many dB louder or softer
     noise_dir: str = ""             # recordings of noise, added to utterances
     noise_list: str = ""            # list of recordings of noise, one path per line, as well as those of noise_dir
