@@ -169,29 +169,29 @@ class SlowLstm(nn.Cell):
 
     def __init__(self, layer, frames):
         super().__init__()
-        self.layer, self.frames, self.product = layer, frames, Product()
+        self.layer, self.frames, self.product = layer, Tensor(frames, ms.int32), Product()
 
     def construct(self, x, *_):
-        outputs = []
-        for b, length in enumerate(self.frames):
-            order = [*range(length)][::-1] + [*range(length, len(x))]
-            orders = {self.layer.layer: range(len(x))} if isinstance(self.layer, Outputs) else {
-                self.layer.forward: range(len(x)), self.layer.backward: order}
-            made = [self.direction(lstm, x[:, b], order) for lstm, order in orders.items()]
-            outputs.append(ops.stack([sum(y[t] for y in made) for t in range(len(x))]))
-        return ops.stack(outputs, 1)
+        if isinstance(self.layer, Outputs):
+            return self.direction(self.layer.layer, x)
+        return self.direction(self.layer.forward, x) + self.turned(
+            self.direction(self.layer.backward, self.turned(x)))
 
-    def direction(self, lstm, x, order):
+    def turned(self, x):
+        """Each item (steps, items, n) from its last frame to its first; what lies behind stays."""
+        return ops.reverse_sequence(x, self.frames, 0, 1)
+
+    def direction(self, lstm, x):
         w_x, w_h = lstm.w_ih_list[0], lstm.w_hh_list[0]
-        h = c = ops.zeros((1, w_h.shape[1]))
-        y = {}
-        for t in order:
-            i, f, g, o = ops.split(self.product(x[t:t + 1], w_x.T) + self.product(h, w_h.T) + lstm.b_ih_list[0]
+        h = c = ops.zeros((x.shape[1], w_h.shape[1]))
+        outputs = []
+        for t in range(len(x)):
+            i, f, g, o = ops.split(self.product(x[t], w_x.T) + self.product(h, w_h.T) + lstm.b_ih_list[0]
                                    + lstm.b_hh_list[0], w_h.shape[1], 1)
             c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
             h = ops.sigmoid(o) * ops.tanh(c)
-            y[t] = h[0]
-        return y
+            outputs.append(h)
+        return ops.stack(outputs)
 
 
 class SlowBlock(nn.Cell):
