@@ -122,11 +122,11 @@ def test_loss_for_silent_sources_equals_its_formula_and_has_finite_gradients():
 def test_loss_for_silent_sources_ignores_one_gain_of_all_outputs_only():
     sources, errors = noise(2, 2, 300), noise(2, 2, 300)
     sources[1, 0] = 0
-    separated = sources + 0.1 * errors
+    separated, network = sources + 0.1 * errors, PitSnr(2)
 
     def loss(gains):
         tensors = [Tensor(x) for x in (separated * np.float32(gains)[:, None], sources, sources.sum(1))]
-        return float(PitSnr(2)(*tensors, Tensor([300] * 2, ms.int32))[0])
+        return float(network(*tensors, Tensor([300] * 2, ms.int32))[0])
 
     assert loss([5000, 5000]) == pytest.approx(loss([1, 1]), abs=1e-3) == loss([-1e-3, -1e-3])
     assert min(loss([1, 2]), loss([2, 1])) > loss([1, 1]) + 3

@@ -8,10 +8,11 @@ from their imports: a room stands one above the highest that it imports. An impo
 named; exit code 1.
 """
 import ast
+import functools
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,7 @@ def main() -> int:
     return 1 if wrong else 0
 
 
+@functools.cache
 def sources() -> dict[Path, ast.Module]:
     """{path relative to the root: syntax tree} of every Python file that git tracks or would."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, check=True,
@@ -46,15 +48,18 @@ def sources() -> dict[Path, ast.Module]:
             if (ROOT / path).is_file()}
 
 
-def imported(path: Path, tree: ast.Module) -> Iterator[str]:
+@functools.cache
+def imported(path: Path, tree: ast.Module) -> tuple[str, ...]:
     """Full names of all that a file imports, wherever the statement stands."""
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            names += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom):
             start = [*path.parts[:-node.level]] if node.level else []
             module = ".".join([*start, *([node.module] if node.module else [])])
-            yield from (f"{module}.{name.name}" for name in node.names)
+            names += [f"{module}.{name.name}" for name in node.names]
+    return tuple(names)
 
 
 def module_of(path: Path) -> str:
