@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers.documents import ROOT
+from helpers import imports
 from helpers.errors import refused
 
 from utils.errors import OutputError
@@ -341,10 +341,8 @@ text.replace("a", "b"); dataclasses.replace(config, length=3); tempfile.Temporar
 
 
 def test_nothing_else_gives_a_finished_file_its_name():
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout.splitlines()
-    calls_of = {path: renames(ast.parse((ROOT / path).read_text(encoding="utf-8"))) for path in listed
-                if not path.startswith("tests/") and path != "utils/files.py" and (ROOT / path).is_file()}
+    calls_of = {path: renames(tree) for path, tree in imports.sources().items()
+                if path.parts[0] != "tests" and path != Path("utils/files.py")}
     assert len(calls_of) > 80 and {path: calls for path, calls in calls_of.items() if calls} == {}
 
 
