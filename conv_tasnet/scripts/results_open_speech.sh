@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # 在开放语料上训练并在六种条件下评估（RESULTS_CN.md 的结果表）；给出检查点时不训练，只评估。中断后再次运行会接着做。需要环境变量 SPEECH_DATA。
 # PRESET=open_speech_noisy 为噪声模型，分两步，第二步加上模拟房间（需要 pyroomacoustics）；
-# open_speech_causal 为因果模型，分三步。用法：
+# open_speech_causal 为因果模型，分四步。用法：
 #   bash scripts/results_open_speech.sh [CHECKPOINT]
 set -euo pipefail
 : "${SPEECH_DATA:?is not set: the folder of all corpora}"
@@ -11,7 +11,7 @@ preset=${PRESET:-open_speech} lists=lists/open_speech
 case $preset in
   open_speech) run=runs/open_speech_final ;;
   open_speech_noisy) run=runs/open_speech_noisy_again ;;
-  open_speech_causal) run=runs/open_speech_causal_third ;;
+  open_speech_causal) run=runs/open_speech_causal_fourth ;;
   *) echo "error: PRESET: found $preset, expected open_speech, open_speech_noisy or open_speech_causal" >&2; exit 2 ;;
 esac
 checkpoint=${1:-$run/best.ckpt}
@@ -47,7 +47,9 @@ if [ $# = 0 ]; then
     "$python" train.py --config "$preset" --amp_level bf16 --resume auto --lr 0.0015 --num_epochs 6 --seed 2 \
       --initial_model runs/open_speech_causal/best.ckpt --ckpt_save_dir runs/open_speech_causal_again
     "$python" train.py --config "$preset" --amp_level bf16 --resume auto --lr 0.0015 --seed 3 \
-      --initial_model runs/open_speech_causal_again/best.ckpt --ckpt_save_dir "$run"
+      --initial_model runs/open_speech_causal_again/best.ckpt --ckpt_save_dir runs/open_speech_causal_third
+    "$python" train.py --config "$preset" --amp_level bf16 --resume auto --lr 0.0015 --num_epochs 8 --seed 4 \
+      --initial_model runs/open_speech_causal_third/best.ckpt --ckpt_save_dir "$run"
   fi
 fi
 remix() {       # 名称、选项：测试集的 677 行在另一种条件下
