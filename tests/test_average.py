@@ -11,7 +11,7 @@ from ecapatdnn.src.torch_layout import shapes
 from utils import average
 from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config, save_config
-from utils.errors import MismatchError
+from utils.errors import MismatchError, SettingError
 
 
 def test_mean_of_the_last(tmp_path):
@@ -55,3 +55,24 @@ def test_mean_of_several_runs(tmp_path):
     assert record == {"averaged": ["seed_1/epoch_0003", "seed_1/epoch_0004", "seed_2/epoch_0002", "seed_2/epoch_0003"]}
     with refused(MismatchError, "num: 4", tmp_path / "seed_2" / "checkpoints", "holds 3"):
         average.main([*runs, "--num", "4"])
+
+
+def test_mean_with_weights(tmp_path):
+    """A run's weight is that of its checkpoints together; a checkpoint of float16 makes the mean no coarser."""
+    for epoch, value in ((1, 1.0), (2, 2.0), (3, 4.0)):
+        save_checkpoint(tmp_path / "clean" / "checkpoints" / f"epoch_{epoch:04d}.ckpt",
+                        {"weight": Tensor(np.full(2, value, np.float32))})
+    save_checkpoint(tmp_path / "noisy" / "best.ckpt", {"weight": Tensor(np.full(2, 10, np.float16))})
+    runs = [str(tmp_path / "noisy" / "best.ckpt"), str(tmp_path / "clean")]
+    path = average.main([*runs, "--num", "2", "--weights", "1.4", "0.6"])
+    weights, record = load_checkpoint(path)
+    assert path == tmp_path / "noisy" / "average.ckpt"
+    np.testing.assert_allclose(weights["weight"].asnumpy(), 0.7 * 10 + 0.3 * 3, rtol=1e-6)
+    assert record["averaged"] == ["noisy/best", "clean/epoch_0002", "clean/epoch_0003"]
+    assert record["weights"] == [1.4, 0.3, 0.3]
+    path = average.main([*runs, "--num", "3"])
+    assert load_checkpoint(path)[0]["weight"].asnumpy().tolist() == [4.25, 4.25]      # of 10, 1, 2, 4
+    with refused(MismatchError, "--weights: found 1, expected 2"):
+        average.main([*runs, "--weights", "0.5"])
+    with refused(SettingError, "--weights", "0"):
+        average.main([*runs, "--weights", "0", "1"])

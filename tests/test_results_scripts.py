@@ -14,6 +14,7 @@ from helpers.documents import ROOT
 from helpers.programs import recorded
 
 from deepspeech2.lm import EstimateConfig, TuneConfig
+from utils import average
 from utils.config import parse_config, parse_train_config, parse_use_config, save_config
 
 SCRIPTS = [("ecapatdnn", "results_librispeech_an4.sh"), ("ecapatdnn", "results_open_speech.sh"),
@@ -87,10 +88,9 @@ def played(model, command):
         return None
     if name == "-m":
         assert arguments[0] == "utils.average"
-        *runs, flag, num = arguments[1:]
-        checkpoints = [sorted(Path(run, "checkpoints").glob("epoch_*.ckpt")) for run in runs]
-        assert flag == "--num" and all(len(paths) >= int(num) > 0 for paths in checkpoints)
-        made(Path(runs[0], "average.ckpt"))
+        args = average.parse(arguments[1:])
+        assert all(path.is_file() for run in args.runs for path in average.last(run, args.num))
+        made(Path(args.output))
         return None
     if name == "lm.py" and arguments[0] == "estimate":
         config = parse_config(EstimateConfig, arguments[1:])
