@@ -117,7 +117,7 @@ def test_numbers_of_english_come_out_again(tmp_path, checkpoint, section, settin
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_numbers_of_conv_tasnet_come_out_again(tmp_path, count):
     """The first mixtures of the table of scores that is kept, whose mean RESULTS.md shows."""
-    scores = ROOT / "conv_tasnet" / "results" / "open_speech_final" / "scores.csv"
+    scores = ROOT / "conv_tasnet" / "results" / "open_speech_sixth" / "scores.csv"
     with open(scores, newline="", encoding="utf-8") as file:
         kept = list(csv.DictReader(file))
     for name, column in (("si_snri", 4), ("sdri", 5), ("stoi", 6)):
@@ -173,7 +173,7 @@ def test_a_clone_verifies_separates_and_transcribes_its_samples(tmp_path):
     separated = np.stack([soundfile.read(tmp_path / f"mixture_{i}.wav")[0] for i in (1, 2)])
     mixture = np.tile(soundfile.read(samples / "mixture.wav")[0], (2, 1))
     gain = si_snr(separated[best_order(separated, sources)], sources) - si_snr(mixture, sources)
-    assert gain.mean() == pytest.approx(13.0, abs=0.3)
+    assert gain.mean() == pytest.approx(13.1, abs=0.3)
 
 
 @pytest.mark.parametrize("model", ["ecapatdnn", "conv_tasnet", "deepspeech2"])

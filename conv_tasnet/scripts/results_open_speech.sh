@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 python=$PWD/../.venv/bin/python
 preset=${PRESET:-open_speech} lists=lists/open_speech
 case $preset in
-  open_speech) run=runs/open_speech_final ;;
+  open_speech) run=runs/open_speech_sixth ;;
   open_speech_noisy) run=runs/open_speech_noisy_again ;;
   open_speech_causal) run=runs/open_speech_causal_fourth ;;
   *) echo "error: PRESET: found $preset, expected open_speech, open_speech_noisy or open_speech_causal" >&2; exit 2 ;;
@@ -24,13 +24,17 @@ if [ $# = 0 ]; then
   "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech_again/best.ckpt \
     --ckpt_save_dir runs/open_speech_final --lr 0.0008 --num_epochs 5 --seed 2 \
     --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
+  if [ "$preset" = open_speech ]; then
+    "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech_final/best.ckpt \
+      --ckpt_save_dir "$run" --lr 0.001 --num_epochs 6 --seed 4 --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
+  fi
   validation() {        # 文件夹、选项：与训练条件相同的验证混合
     "$python" remix.py --config "$preset" --eval_dir $lists/valid.csv --eval_path $lists/wav --output_folder "$@"
   }
   if [ "$preset" = open_speech_noisy ]; then
     validation $lists/valid_noisy
   fi
-  if [ "$preset" != open_speech ]; then         # 另外两个模型从最后的权重开始
+  if [ "$preset" != open_speech ]; then         # 另外两个模型从第五步的权重开始
     "$python" train.py --config "$preset" --amp_level bf16 --resume auto
   fi
   if [ "$preset" = open_speech_noisy ]; then
