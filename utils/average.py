@@ -2,7 +2,7 @@
 
 Of several runs that began with the same weights and differ by their seed, the mean over all: a "model soup" (Wortsman
 et al., ICML 2022). A checkpoint and another that was trained further from it on other data, each with its --weights,
-are good at both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Every tensor is averaged,
+are often good at both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Every tensor is averaged,
 BatchNorm's statistics too. The result is used like best.ckpt, but holds no threshold: eval.py finds a new one.
 """
 import sys
