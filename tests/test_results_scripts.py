@@ -89,7 +89,7 @@ def played(model, command):
     if name == "-m":
         assert arguments[0] == "utils.average"
         args = average.parse(arguments[1:])
-        assert all(path.is_file() for run in args.runs for path in average.last(run, args.num))
+        assert all(path.is_file() for of_run in args.chosen for path in of_run)
         made(Path(args.output))
         return None
     if name == "lm.py" and arguments[0] == "estimate":

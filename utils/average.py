@@ -19,7 +19,7 @@ from utils.results import require_output
 
 
 def parse(argv: Sequence[str]) -> Namespace:
-    """The arguments, `output` filled in."""
+    """The arguments, with `output` filled in and `chosen`, the checkpoints of each run."""
     parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="run", help="run folder, or a checkpoint")
     parser.add_argument("--num", type=number("--num", Range(1, 10 ** 6), int), default=10,
@@ -30,8 +30,8 @@ def parse(argv: Sequence[str]) -> Namespace:
     args = parser.parse_args(argv)
     if args.weights and len(args.weights) != len(args.runs):
         raise MismatchError(f"--weights: found {len(args.weights)}, expected {len(args.runs)}, one for each run")
-    first = Path(args.runs[0])
-    args.output = args.output or str((first.parent if first.suffix == ".ckpt" else first) / "average.ckpt")
+    args.chosen = [last(place, args.num) for place in args.runs]
+    args.output = args.output or str(run_of(args.chosen[0][0]) / "average.ckpt")
     return args
 
 
@@ -42,16 +42,15 @@ def main(argv: Sequence[str]) -> Path:
 
     from utils.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 
-    chosen = [last(place, args.num) for place in args.runs]
-    paths = [checkpoint for of_run in chosen for checkpoint in of_run]
+    paths = [checkpoint for of_run in args.chosen for checkpoint in of_run]
     path = Path(args.output)
     require_output(path, "name another --output")
     if path.exists() and "averaged" not in load_checkpoint(path)[1]:
         raise OutputError(f"output: {path} exists already and is no earlier average; name another file")
-    names = [named(checkpoint) if len(args.runs) > 1 else checkpoint.stem for checkpoint in paths]
+    names = [f"{run_of(checkpoint.resolve()).name}/" * (len(args.runs) > 1) + checkpoint.stem for checkpoint in paths]
     weights, record = None, {"averaged": names}
     if args.weights:
-        weights = [weight / len(of_run) for weight, of_run in zip(args.weights, chosen) for _ in of_run]
+        weights = [weight / len(of_run) for weight, of_run in zip(args.weights, args.chosen) for _ in of_run]
         record["weights"] = weights
     save_checkpoint(path, {name: Tensor(array) for name, array in mean(paths, weights).items()}, **record)
     print(f"{path}: the mean of {', '.join(names)}" + (f", weights {args.weights}" if args.weights else ""))
@@ -69,10 +68,9 @@ def last(folder: str | Path, num: int) -> list[Path]:
     return paths[-num:]
 
 
-def named(path: Path) -> str:
-    """The checkpoint with the name of its run."""
-    folder = path.resolve().parent
-    return f"{(folder.parent if folder.name == 'checkpoints' else folder).name}/{path.stem}"
+def run_of(path: Path) -> Path:
+    """The run folder of a checkpoint."""
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
 def mean(paths: Sequence[Path], weights: Sequence[float] | None = None) -> dict[str, np.ndarray]:

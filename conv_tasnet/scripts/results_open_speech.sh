@@ -24,17 +24,16 @@ if [ $# = 0 ]; then
   "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech_again/best.ckpt \
     --ckpt_save_dir runs/open_speech_final --lr 0.0008 --num_epochs 5 --seed 2 \
     --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
-  if [ "$preset" = open_speech ]; then
-    "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech_final/best.ckpt \
-      --ckpt_save_dir "$run" --lr 0.001 --num_epochs 6 --seed 4 --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
-  fi
   validation() {        # 文件夹、选项：与训练条件相同的验证混合
     "$python" remix.py --config "$preset" --eval_dir $lists/valid.csv --eval_path $lists/wav --output_folder "$@"
   }
   if [ "$preset" = open_speech_noisy ]; then
     validation $lists/valid_noisy
   fi
-  if [ "$preset" != open_speech ]; then         # 另外两个模型从第五步的权重开始
+  if [ "$preset" = open_speech ]; then
+    "$python" train.py --config open_speech --amp_level bf16 --resume auto --initial_model runs/open_speech_final/best.ckpt \
+      --ckpt_save_dir "$run" --lr 0.001 --num_epochs 6 --seed 4 --segment 3 --minibatch_size 3 --mixtures_per_epoch 3600
+  else                  # 另外两个模型从第五步的权重开始
     "$python" train.py --config "$preset" --amp_level bf16 --resume auto
   fi
   if [ "$preset" = open_speech_noisy ]; then
