@@ -9,10 +9,31 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/../.venv/bin/python preset=${PRESET:-open_speech} lists=lists/open_speech
 lm=$lists/lm.arpa parts=(an4_test alphanumeric dev-clean)
-case $preset in
-  open_speech) averaged=(_fourth _third) ;;     # 取哪些步骤的平均
-  open_speech_streaming) averaged=(_again) ;;
-  open_speech_spelled) averaged=('') lm=$lists/spelled.arpa parts=(an4_test alphanumeric) ;;
+train() { "$python" train.py --config "$preset" --amp_level bf16 --resume auto "$@"; }
+more() {        # 上一步的文件夹、这一步的名称、其余选项：从上一步最后三轮权重的平均开始
+  "$python" -m utils.average "$1" --num 3
+  train --initial_model "$1/average.ckpt" --ckpt_save_dir "runs/${preset}_$2" --learning_rate 0.0004 \
+    --learning_anneal 0.8 --mask_from 1 --room_share 0.1 --speeds 0.85,0.9,0.95,1.0,1.05,1.1,1.15 "${@:3}"
+}
+case $preset in         # 各步训练，以及取哪些步骤的平均
+  open_speech)
+    averaged=(_fourth _third)
+    stages() {
+      train
+      train --initial_model runs/open_speech/best.ckpt --ckpt_save_dir runs/open_speech_again --learning_rate 0.00045 \
+        --learning_anneal 0.85 --mask_from 0 --noise_prob 0.1 --room_share 0.1 --num_epochs 8 --seed 1
+      more runs/open_speech_again third --num_epochs 9 --seed 2
+      more runs/open_speech_third fourth --num_epochs 7 --seed 3
+    } ;;
+  open_speech_streaming)
+    averaged=(_again)
+    stages() {
+      train
+      more runs/open_speech_streaming again --num_epochs 8 --seed 1
+    } ;;
+  open_speech_spelled)
+    averaged=('') lm=$lists/spelled.arpa parts=(an4_test alphanumeric)
+    stages() { train; } ;;
   *) echo "error: PRESET: found $preset, expected open_speech, open_speech_streaming or open_speech_spelled" >&2; exit 2 ;;
 esac
 run=runs/$preset${averaged[0]}
@@ -22,22 +43,8 @@ if [ "$preset" = open_speech_spelled ]; then        # 它有自己的语言模�
   "$python" lm.py estimate --texts $lists/spelled_all.json --order 4 --output $lm
 fi
 weights=()      # 语言模型的 alpha 与 beta：检查点自带
-train() { "$python" train.py --config "$preset" --amp_level bf16 --resume auto "$@"; }
-more() {        # 上一步的文件夹、这一步的名称、其余选项：从上一步最后三轮权重的平均开始
-  "$python" -m utils.average "$1" --num 3
-  train --initial_model "$1/average.ckpt" --ckpt_save_dir "runs/${preset}_$2" --learning_rate 0.0004 \
-    --learning_anneal 0.8 --mask_from 1 --room_share 0.1 --speeds 0.85,0.9,0.95,1.0,1.05,1.1,1.15 "${@:3}"
-}
 if [ $# = 0 ]; then
-  train
-  if [ "$preset" = open_speech ]; then
-    train --initial_model runs/open_speech/best.ckpt --ckpt_save_dir runs/open_speech_again --learning_rate 0.00045 \
-      --learning_anneal 0.85 --mask_from 0 --noise_prob 0.1 --room_share 0.1 --num_epochs 8 --seed 1
-    more runs/open_speech_again third --num_epochs 9 --seed 2
-    more runs/open_speech_third fourth --num_epochs 7 --seed 3
-  elif [ "$preset" = open_speech_streaming ]; then
-    more runs/open_speech_streaming again --num_epochs 8 --seed 1
-  fi
+  stages
   "$python" -m utils.average "${averaged[@]/#/runs/$preset}" --num 3
   if [ "$preset" != open_speech_spelled ]; then
     "$python" eval.py --checkpoint_path "$checkpoint" --test_manifest $lists/valid.json --save_log_probs true
