@@ -44,7 +44,7 @@ def cpp(model: str, data: str, result: str) -> Step:
 
 def ecapatdnn(short: bool) -> list[Step]:
     """Speaker verification: voices of the test part occur nowhere in training."""
-    epochs = ["--num_epochs", "3", "--test_step", "1"] if short else []
+    epochs = ["--num_epochs", "2", "--test_step", "1"] if short else []
     pair = [f"{CORPUS}/test/t001/t001-{number}.wav" for number in ("000", "001")]
     return [
         PREPARE,
@@ -58,7 +58,7 @@ def ecapatdnn(short: bool) -> list[Step]:
 
 def conv_tasnet(short: bool) -> list[Step]:
     """Separation: the voices of the test mixtures occur nowhere in training."""
-    epochs = ["--num_epochs", "1", "--mixtures_per_epoch", "800"] if short else []
+    epochs = ["--num_epochs", "1", "--mixtures_per_epoch", "400"] if short else []
     return [
         PREPARE,
         Step("train", [*TRAIN, *epochs], r"epoch \d+ .*(valid_si_snri \S+)"),
@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the demo of the models named, or of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; default: the samples and all")
-    parser.add_argument("--short", action="store_true", help="a third of the training, to see that everything runs")
+    parser.add_argument("--short", action="store_true", help="a fraction of the training, to see that everything runs")
     args = parser.parse_args(argv)
     if unknown := [name for name in args.models if name not in MODELS]:
         raise SettingError(f"models: found {unknown[0]!r}, expected some of {', '.join(MODELS)}"
