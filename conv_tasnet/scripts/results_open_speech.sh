@@ -45,8 +45,8 @@ case $preset in
         --sample_rate 8000 --room_list $lists/rooms_train.txt
       validation $lists/valid_rooms "${shares[@]}"
       more runs/open_speech_noisy/best.ckpt $second --num_epochs 8 --seed 1 "${conditions[@]}"
-      "$python" -m utils.average $second/best.ckpt $sixth/best.ckpt --weights 0.65 0.35 --output $second/average.ckpt
-      more $second/average.ckpt $third --num_epochs 6 --seed 2 "${conditions[@]}"
+      "$python" -m utils.average $second/best.ckpt $sixth/best.ckpt --weights 0.65 0.35 --output $second/with_sixth.ckpt
+      more $second/with_sixth.ckpt $third --num_epochs 6 --seed 2 "${conditions[@]}"
       "$python" -m utils.average $third --num 4
       "$python" -m utils.average $third/average.ckpt $sixth/best.ckpt --weights 0.9 0.1 --output "$checkpoint"
     } ;;
